@@ -1,0 +1,159 @@
+"""Places and errors: everything a user can cause is a :class:`NetcError` that says where and what to do.
+
+    NetcError               one error: code, message, place (file:line:column), hint, related places
+    └── NetcErrors          several at once (`.errors`); what a front-end stage raises when it found more than one
+
+The codes are stable; the letter is the stage that found the error, and `EXIT_STATUS` maps it to the status the
+command line returns.
+
+    P  text: characters, brackets, limits           G  graph: bottoms, tops, sharing, phases
+    S  schema: fields, types, enums                 L  layers: parameters and shape rules
+    U  upgrade from the older formats               D  data: databases, records, images, means, labels
+    R  run: solver settings, training, testing      W  weights and snapshots
+    F  files that are missing                       O  output that cannot be written
+    X  I/O errors                                   C  command line
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+EXIT_STATUS = {"F": 66, "O": 73, "X": 74, "C": 2}
+"""Exit status by the code's letter; every other letter is bad input data, 65."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A span of one line in a source file. `line` and `column` count from 1; `text` is the whole source line."""
+
+    path: str
+    line: int = 0
+    column: int = 0
+    length: int = 1
+    text: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}:{self.column}" if self.line else self.path
+
+    def excerpt(self) -> str:
+        """The source line with a caret under the span, or "" where the line is not known."""
+        if not self.line or not self.text:
+            return ""
+        start, text = _window(printable(self.text), self.column)
+        width = max(1, min(self.length, len(text) - start))
+        gutter = f"{self.line:5d} | "
+        return f"{gutter}{text}\n{' ' * (len(gutter) - 2)}| {' ' * start}{'^' * width}"
+
+
+def _window(text: str, column: int, width: int = 110) -> tuple[int, str]:
+    """The part of a very long line around `column`, and where the column lies in it."""
+    start = min(max(column - 1, 0), len(text))
+    left = 0 if len(text) <= width or start < width * 2 // 3 else start - width // 2
+    return start - left, text[left : left + width].rstrip()
+
+
+def printable(text: str) -> str:
+    """`text` with control characters shown as escapes (a name in a file must not drive the terminal)."""
+    return "".join(c if c.isprintable() else " " if c == "\t" else f"\\x{ord(c):02x}" for c in text)
+
+
+class NetcError(Exception):
+    """An error the user can cause and mend.
+
+    Attributes: `code` ("S201"), `message`, `path`, `line`, `column` (0 where unknown), `hint` (the remedy or None),
+    `related` (further places, each with a label), `errors` (this one, or all of a `NetcErrors`).
+    """
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        place: Place | None = None,
+        hint: str | None = None,
+        related: Sequence[tuple[Place, str]] = (),
+    ) -> None:
+        super().__init__(message)
+        self.code, self.message, self.place = code, message, place
+        self.hint, self.related = hint, tuple(related)
+
+    @property
+    def path(self) -> str:
+        return self.place.path if self.place else ""
+
+    @property
+    def line(self) -> int:
+        return self.place.line if self.place else 0
+
+    @property
+    def column(self) -> int:
+        return self.place.column if self.place else 0
+
+    @property
+    def errors(self) -> tuple[NetcError, ...]:
+        return (self,)
+
+    @property
+    def exit_status(self) -> int:
+        return EXIT_STATUS.get(self.code[:1], 65)
+
+    def __str__(self) -> str:
+        where = f"{self.place}: " if self.place else ""
+        lines = [f"{where}error[{self.code}]: {printable_lines(self.message)}"]
+        if self.place:
+            lines.append(self.place.excerpt())
+        for place, label in self.related:
+            lines += [f"{place}: {label}", place.excerpt()]
+        if self.hint:
+            lines.append(f"  help: {printable_lines(self.hint)}")
+        return "\n".join(line for line in lines if line)
+
+    def __reduce__(self) -> tuple[object, ...]:  # travels from a decode worker to the parent process
+        return type(self), (self.code, self.message, self.place, self.hint, self.related)
+
+
+class NetcErrors(NetcError):
+    """Several errors of one file, in the order of their places. Its own place and code are the first error's."""
+
+    def __init__(self, errors: Iterable[NetcError]) -> None:
+        self._errors = tuple(sorted(errors, key=lambda e: (e.path, e.line, e.column)))
+        first = self._errors[0]
+        super().__init__(first.code, first.message, first.place, first.hint, first.related)
+
+    @property
+    def errors(self) -> tuple[NetcError, ...]:
+        return self._errors
+
+    def __str__(self) -> str:
+        return "\n".join(str(error) for error in self._errors)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self._errors,)
+
+
+def raise_all(errors: Sequence[NetcError]) -> None:
+    """Raise the one error or all of them together; return if there is none."""
+    flat = [error for group in errors for error in group.errors]
+    if len(flat) == 1:
+        raise flat[0]
+    if flat:
+        raise NetcErrors(flat)
+
+
+def printable_lines(text: str) -> str:
+    return "\n".join(printable(line) for line in text.split("\n"))
+
+
+def nearest(word: str, known: Iterable[str], count: int = 1) -> list[str]:
+    """The known words closest to `word` (case ignored), best first; none where nothing is close."""
+    table = {name.lower(): name for name in known}
+    if len(word) > 80:  # difflib is quadratic, and no name of ours is that long
+        return []
+    return [table[hit] for hit in difflib.get_close_matches(word.lower(), list(table), n=count, cutoff=0.6)]
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """'; did you mean "x"?' for the nearest known word, or ''."""
+    hits = nearest(word, known)
+    return f'; did you mean "{hits[0]}"?' if hits else ""

@@ -1,0 +1,17 @@
+"""Fixtures for every test."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder with Caffe's measurements and other people's nets; tests that need it skip where it is absent."""
+    folder = Path(os.environ.get("NETC_SHARED") or Path(__file__).resolve().parents[2] / "shared")
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is not here (set NETC_SHARED)")
+    return folder

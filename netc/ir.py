@@ -1,0 +1,95 @@
+"""The checked graph: what `build` makes and everything after it reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from netc.errors import Place
+from netc.layers.base import Blob, Layer, Shape
+
+
+@dataclass(slots=True)
+class ParamRef:
+    """A parameter of a node. `owner` is the (node index, position) that holds the values: itself unless shared."""
+
+    blob: Blob
+    owner: tuple[int, int]
+    lr_mult: float = 1.0
+    decay_mult: float = 1.0
+    share_name: str = ""
+
+    @property
+    def learnable(self) -> bool:
+        return self.lr_mult != 0
+
+
+@dataclass(slots=True)
+class Node:
+    """One layer in the order of execution, splits included.
+
+    `backward[i]`: a gradient flows to bottom i. `loss_weights[i]`: 0 where top i is no loss.
+    """
+
+    layer: Layer
+    bottoms: tuple[str, ...]
+    tops: tuple[str, ...]
+    bottom_shapes: tuple[Shape, ...]
+    top_shapes: tuple[Shape, ...]
+    params: list[ParamRef] = field(default_factory=list)
+    loss_weights: tuple[float, ...] = ()
+    backward: tuple[bool, ...] = ()
+    needs_backward: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.layer.name
+
+    @property
+    def type(self) -> str:
+        return self.layer.type
+
+    @property
+    def place(self) -> Place:
+        return self.layer.origin.start
+
+
+@dataclass(slots=True)
+class Graph:
+    """A net for one phase. Blob shapes are those of the blob's last writer, as in Caffe."""
+
+    name: str
+    phase: int
+    nodes: list[Node]
+    shapes: dict[str, Shape]
+    """Blob name → shape, in order of first appearance."""
+    inputs: tuple[str, ...]
+    """Tops of Input layers, in order."""
+    outputs: tuple[str, ...]
+    """Blobs nothing consumes, in alphabetical order."""
+    param: Any
+    """The NetParameter this graph was built from: current format, filtered, splits inserted."""
+    path: str = ""
+
+    def node(self, name: str) -> Node:
+        """The (last) node of that name; KeyError if there is none."""
+        for node in reversed(self.nodes):
+            if node.name == name:
+                return node
+        raise KeyError(name)
+
+    def own_params(self) -> list[tuple[Node, int, ParamRef]]:
+        """(node, position, parameter) of every parameter that is not a share of another, in Caffe's order."""
+        return [
+            (node, position, ref)
+            for index, node in enumerate(self.nodes)
+            for position, ref in enumerate(node.params)
+            if ref.owner == (index, position)
+        ]
+
+    @property
+    def param_count(self) -> int:
+        """Number of weights and biases, shared ones once."""
+        from netc.layers.base import count
+
+        return sum(count(ref.blob.shape) for _, _, ref in self.own_params())

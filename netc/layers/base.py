@@ -1,0 +1,231 @@
+"""What a layer type is: arity, parameters, a shape rule and a forward function, in one class.
+
+A layer file needs this module only. A class registers itself when it is defined:
+
+    @layer("Sigmoid")
+    class Sigmoid(Layer):
+        '''y = 1 / (1 + exp(-x)). Shapes: any → the same. Source: sigmoid_layer.cpp.'''
+
+        def setup(self, bottoms):
+            return [bottoms[0]]
+
+        def forward(self, run, bottoms, params):
+            return [bottoms[0].sigmoid()]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol
+
+from netc.errors import NetcError, Place
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Shape = tuple[int, ...]
+Probe = Callable[[Any, int], Sequence[Shape]]
+"""(LayerParameter, phase) → the top shapes of a data layer, found by looking at its source."""
+
+MAX_AXES = 32
+MAX_COUNT = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Arity:
+    """How many bottoms or tops a layer takes: at least `low`, at most `high` (None: no limit)."""
+
+    low: int
+    high: int | None
+
+    def accepts(self, count: int) -> bool:
+        return self.low <= count and (self.high is None or count <= self.high)
+
+    def __str__(self) -> str:
+        if self.low == self.high:
+            return f"exactly {self.low}"
+        return f"at least {self.low}" if self.high is None else f"{self.low} to {self.high}"
+
+
+def exactly(count: int) -> Arity:
+    return Arity(count, count)
+
+
+def at_least(count: int) -> Arity:
+    return Arity(count, None)
+
+
+def between(low: int, high: int) -> Arity:
+    return Arity(low, high)
+
+
+@dataclass(slots=True)
+class Blob:
+    """A parameter blob of a layer: its name in `state_dict`, its shape and the FillerParameter that starts it.
+
+    `frozen`: Caffe forces lr_mult 0 (BatchNorm's sums). `filler` None means constant 0.
+    """
+
+    name: str
+    shape: Shape
+    filler: Any = None
+    frozen: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Geometry of a sliding-window layer over the two last axes, for receptive fields: (height, width) pairs."""
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int] = (1, 1)
+    pad: tuple[int, int] = (0, 0)
+    dilation: tuple[int, int] = (1, 1)
+
+
+class Run(Protocol):
+    """What the machine tells a layer while it runs (implemented by netc.runtime)."""
+
+    training: bool
+    """True in a TRAIN-phase net."""
+
+    def uniform(self, layer: Layer, like: Tensor) -> Tensor:
+        """Uniform numbers in [0, 1) of `like`'s shape and device, a pure function of (seed, iteration, layer name,
+        position of each sample in the global batch): the same for any number of processes."""
+        ...
+
+    def state(self, layer: Layer) -> dict[str, Any]:
+        """What the layer wants to keep from one forward pass to the next (LSTM's hidden state)."""
+        ...
+
+
+class Layer:
+    """One layer of a net. Class attributes declare the type; an instance is one configured layer.
+
+    `setup` sees shapes only and must not import torch; `forward` is a pure function of its arguments that works for
+    any legal bottom shapes (batch and image size may differ from those `setup` saw) and returns the tops, in order.
+    Gradients are torch's autograd of `forward`; where Caffe's differ, forward uses a torch.autograd.Function.
+    """
+
+    type: ClassVar[str] = ""
+    fork: ClassVar[str | None] = None
+    """The fork of Caffe that defines this type, None for BVLC's own."""
+
+    bottoms: ClassVar[Arity] = exactly(1)
+    tops: ClassVar[Arity] = exactly(1)
+    same_count: ClassVar[bool] = False
+    """As many tops as bottoms."""
+
+    param_field: ClassVar[str | None] = None
+    """The LayerParameter field with this type's own settings ("convolution_param")."""
+
+    is_loss: ClassVar[bool] = False
+    """A loss: the top may be left out (named "(automatic)"), and its loss_weight is 1 by default."""
+
+    is_source: ClassVar[bool] = False
+    """Its tops come from outside (Input, Data, …): `forward` is never called, the machine feeds it."""
+
+    no_gradient: ClassVar[tuple[int, ...] | None] = ()
+    """Bottoms that cannot receive a gradient (labels, indices); None: no bottom can (Accuracy, ArgMax)."""
+
+    force_backward_skips: ClassVar[tuple[int, ...]] = ()
+    """Bottoms that force_backward leaves alone (the labels of losses)."""
+
+    in_place: ClassVar[bool] = True
+    """May write its top over its bottom."""
+
+    def __init__(self, param: Any, phase: int, origin: Origin | None = None, probe: Probe | None = None) -> None:
+        self.param, self.phase, self.probe = param, phase, probe
+        self.origin = origin or Origin(Place("<net>"))
+        self.name: str = param.name
+        self.blobs: list[Blob] = []
+
+    @property
+    def options(self) -> Any:
+        """This type's own parameter message."""
+        return getattr(self.param, self.param_field) if self.param_field else None
+
+    def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
+        """The shape rule: check the settings against the bottom shapes, fill `self.blobs`, return the top shapes."""
+        raise NotImplementedError
+
+    def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
+        raise NotImplementedError
+
+    def top_count(self) -> int | None:
+        """The number of tops these settings ask for, where the class's arity does not say it; checked by build."""
+        return None
+
+    def macs(self, bottoms: Sequence[Shape], tops: Sequence[Shape]) -> int:
+        """Multiply-adds of one forward pass (convolutions and inner products; the rest counts as 0)."""
+        return 0
+
+    def window(self) -> Window | None:
+        """Sliding-window geometry, for the receptive field; None: the layer keeps it as it is."""
+        return None
+
+    def whole(self) -> bool:
+        """True where an output sees the whole input plane (InnerProduct, global pooling)."""
+        return False
+
+    def fail(self, message: str, field: str = "", hint: str | None = None, code: str = "L301") -> NoReturn:
+        """Raise a NetcError at `field` (a dotted path inside the layer, "convolution_param.kernel_size")."""
+        raise NetcError(code, f'layer "{self.name}" ({self.type}): {message}', self.origin.place(field), hint)
+
+
+@dataclass(slots=True)
+class Origin:
+    """Where a layer stands in the source. `locate` finds the place of a dotted field path inside it, or None."""
+
+    start: Place
+    locate: Callable[[str], Place | None] = field(default=lambda path: None)
+
+    def place(self, path: str = "") -> Place:
+        """The place of the longest part of `path` that the source has; the layer's own where it has none."""
+        while path:
+            if (found := self.locate(path)) is not None:
+                return found
+            path = path.rpartition(".")[0]
+        return self.start
+
+
+# -- shape helpers that many layers share ------------------------------------------------------------------------------
+
+
+def canonical_axis(layer: Layer, axis: int, shape: Shape, field: str = "") -> int:
+    """`axis` counted from the end where negative, checked against `shape` (Blob::CanonicalAxisIndex)."""
+    if not -len(shape) <= axis < len(shape):
+        layer.fail(f"axis {axis} does not exist: the bottom has {len(shape)} axes {format_shape(shape)}", field)
+    return axis % len(shape)
+
+
+def count(shape: Shape, start: int = 0, end: int | None = None) -> int:
+    """Product of the dimensions from `start` to `end` (1 for none)."""
+    product = 1
+    for size in shape[start:end]:
+        product *= size
+    return product
+
+
+def format_shape(shape: Shape) -> str:
+    return "×".join(map(str, shape)) if shape else "scalar"
+
+
+# -- registry ----------------------------------------------------------------------------------------------------------
+
+REGISTRY: dict[str, type[Layer]] = {}
+
+
+def layer(*types: str) -> Callable[[type[Layer]], type[Layer]]:
+    """Class decorator: register a layer class under its type name(s); a type is registered once."""
+
+    def register(cls: type[Layer]) -> type[Layer]:
+        for name in types:
+            if name in REGISTRY and REGISTRY[name].__qualname__ != cls.__qualname__:
+                raise ValueError(f"layer type {name} is registered by {REGISTRY[name].__module__} already")
+            REGISTRY[name] = cls
+        if not cls.type:
+            cls.type = types[0]
+        return cls
+
+    return register

@@ -1,0 +1,70 @@
+"""A source text and the places in it."""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_right
+from functools import cached_property
+
+from netc.errors import NetcError, Place
+
+MAX_BYTES = 8 << 20
+"""Longest prototxt that is read. The largest net in the wild is 0.3 MB; hostile files come in gigabytes."""
+
+
+class Source:
+    """Text with the name it is known by (a path, or "<text>"), able to turn an offset into a :class:`Place`."""
+
+    def __init__(self, text: str, path: str = "<text>") -> None:
+        self.text, self.path = text, path
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> Source:
+        """Read a prototxt file. Bytes that are not UTF-8 survive as surrogates (C++ strings hold any byte).
+
+        Raises NetcError F101 (missing), F102 (not a regular file), P103 (too long), X101 (cannot be read).
+        """
+        name = os.fspath(path)
+        return cls(_read_bytes(name).decode("utf-8", "surrogateescape"), name)
+
+    @cached_property
+    def _starts(self) -> list[int]:
+        starts = [0]
+        find = self.text.find
+        while (end := find("\n", starts[-1])) >= 0:
+            starts.append(end + 1)
+        return starts
+
+    def place(self, offset: int, length: int = 1) -> Place:
+        """The place of `length` characters at `offset`."""
+        row = bisect_right(self._starts, offset) - 1
+        start = self._starts[row]
+        end = self.text.find("\n", start)
+        line = self.text[start : end if end >= 0 else len(self.text)].rstrip("\r")
+        return Place(self.path, row + 1, offset - start + 1, max(1, length), line)
+
+
+def _read_bytes(name: str) -> bytes:
+    try:
+        if not os.path.isfile(name) and os.path.exists(name):
+            raise NetcError("F102", f"{name} is not a regular file", Place(name))
+        if os.path.getsize(name) > MAX_BYTES:
+            raise NetcError("P103", f"{name} is {os.path.getsize(name):,} bytes; a prototxt may be {MAX_BYTES:,}",
+                            Place(name), "weights belong in a .caffemodel, not in the prototxt")
+        with open(name, "rb") as file:
+            return file.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise NetcError("F101", f"no such file: {name}", Place(name), _sibling_hint(name)) from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise NetcError("X101", f"cannot read {name!r}: {error}", Place(name)) from None
+
+
+def _sibling_hint(name: str) -> str | None:
+    from netc.errors import nearest
+
+    folder, base = os.path.split(name)
+    try:
+        hits = nearest(base, os.listdir(folder or "."))
+    except OSError:
+        return f"the folder {folder} does not exist either"
+    return f"did you mean {os.path.join(folder, hits[0])}?" if hits else None

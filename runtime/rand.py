@@ -42,10 +42,7 @@ def draws(*parts: int | str, n: int) -> list[float]:
 
 
 def _scalar(key: int, counter: int) -> float:
-    x = (counter * _GAMMA + key) & _MASK
-    x = ((x ^ (x >> 30)) * _MIX1) & _MASK
-    x = ((x ^ (x >> 27)) * _MIX2) & _MASK
-    return float((x ^ (x >> 31)) >> 11) * 2.0**-53
+    return float(step_key_int(key, counter) >> 11) * 2.0**-53
 
 
 def permutation(n: int, *parts: int | str) -> NDArray[np.int64]:
@@ -53,19 +50,36 @@ def permutation(n: int, *parts: int | str) -> NDArray[np.int64]:
     return np.argsort(uniform(key(*parts), np.arange(n)), kind="stable")
 
 
-def uniform_tensor(key: int, first: int, rows: int, row_size: int, device: torch.device | str = "cpu") -> torch.Tensor:
-    """Float32 numbers in [0, 1), shape (rows, row_size), on `device`; row r belongs to position first + r.
+def uniform_tensor(key: torch.Tensor, first: int, rows: int, row_size: int) -> torch.Tensor:
+    """Float32 numbers in [0, 1), shape (rows, row_size), on `key`'s device; row r belongs to position first + r.
 
-    Each is the number that `uniform` gives for counter (first + r)·row_size + column, cut to 24 bits.
+    `key` is a 0-d int64 tensor (a tensor, so that a compiled graph need not change with it). Each number is the one
+    that `uniform` gives for counter (first + r)·row_size + column, cut to 24 bits.
     """
     import torch
 
-    start = (key + first * row_size * _GAMMA) & _MASK
-    x = torch.arange(rows * row_size, dtype=torch.int64, device=device).mul_(_signed(_GAMMA)).add_(_signed(start))
-    x = x.bitwise_xor_(_shift(x, 30)).mul_(_signed(_MIX1))
-    x = x.bitwise_xor_(_shift(x, 27)).mul_(_signed(_MIX2))
-    bits = _shift(x.bitwise_xor_(_shift(x, 31)), 40)
-    return bits.to(torch.float32).mul_(2.0**-24).view(rows, row_size)
+    x = torch.arange(first * row_size, (first + rows) * row_size, dtype=torch.int64, device=key.device)
+    bits = _shift(_mix(x * _signed(_GAMMA) + key), 40)
+    return (bits.to(torch.float32) * 2.0**-24).view(rows, row_size)
+
+
+def step_key(key: int, step: torch.Tensor) -> torch.Tensor:
+    """The key of step number `step` (0-d int64 tensor) derived from a fixed key; `step_key_int` is its twin."""
+    return _mix(step * _signed(_GAMMA) + _signed(key))
+
+
+def step_key_int(key: int, step: int) -> int:
+    """What `step_key` computes, in Python's integers."""
+    x = (step * _GAMMA + key) & _MASK
+    x = ((x ^ (x >> 30)) * _MIX1) & _MASK
+    x = ((x ^ (x >> 27)) * _MIX2) & _MASK
+    return x ^ (x >> 31)
+
+
+def _mix(x: torch.Tensor) -> torch.Tensor:
+    x = (x ^ _shift(x, 30)) * _signed(_MIX1)
+    x = (x ^ _shift(x, 27)) * _signed(_MIX2)
+    return x ^ _shift(x, 31)
 
 
 def _shift(x: torch.Tensor, places: int) -> torch.Tensor:

@@ -1,0 +1,49 @@
+"""netc reads Caffe-style .prototxt nets and solvers and runs them on PyTorch with Caffe's exact semantics.
+
+    >>> import netc
+    >>> graph = netc.compile_net("models/vgg_E/deploy.prototxt", phase="TEST")    # no torch needed
+    >>> net = netc.load_net("models/vgg_E/deploy.prototxt")                       # torch.nn.Module
+
+Names are imported when they are first used, so that `import netc` costs nothing and torch loads only if it is needed.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "NetcError": "netc.errors",
+    "NetcErrors": "netc.errors",
+    "compile_net": "netc.compile",
+    "read_net": "netc.compile",
+    "read_solver": "netc.compile",
+}
+
+__all__ = [*_HOME, "load_net", "load_solver"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
+    raise AttributeError(f"module 'netc' has no attribute {name!r}")
+
+
+def load_net(source: Any, phase: int | str = "TEST", weights: Any = None, level: int = 0, stages: Any = (), device: str = "cpu") -> Any:
+    """A net ready to run: `netc.runtime.net.load_net`."""
+    return import_module("netc.runtime.net").load_net(source, phase, weights, level, stages, device)
+
+
+def load_solver(source: Any, weights: Any = None, snapshot: Any = None, device: str = "cpu", **options: Any) -> Any:
+    """A training run: `netc.runtime.solver.load_solver`."""
+    return import_module("netc.runtime.solver").load_solver(source, weights=weights, snapshot=snapshot, device=device, **options)
+
+
+if TYPE_CHECKING:
+    from netc.compile import compile_net as compile_net
+    from netc.compile import read_net as read_net
+    from netc.compile import read_solver as read_solver
+    from netc.errors import NetcError as NetcError
+    from netc.errors import NetcErrors as NetcErrors

@@ -1,0 +1,269 @@
+"""NetParameter → ir.Graph: arity, shapes, in-place tops, shared parameters, loss weights, where gradients flow.
+
+What Net::Init does, with every problem reported (not the first only) and its place named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from netc.draft import Draft
+from netc.errors import NetcError, Place, did_you_mean, raise_all
+from netc.ir import Graph, Node, ParamRef
+from netc.layers import registry
+from netc.layers.base import MAX_AXES, MAX_COUNT, Blob, Layer, Origin, Probe, Shape, count, format_shape
+
+PERMISSIVE = 1
+
+
+def build(draft: Draft, probe: Probe | None = None) -> Graph:
+    """The graph of a filtered draft with splits. Raises NetcError(s) of the codes G4xx and L3xx."""
+    builder = _Builder(draft, probe)
+    for param, origin in zip(draft.param.layer, draft.origins, strict=True):
+        try:
+            builder.add(param, origin)
+        except NetcError as error:
+            builder.errors.append(error)
+            builder.give_up(param)
+    raise_all(builder.errors)
+    graph = builder.graph()
+    _mark_backward(graph)
+    return graph
+
+
+class _Builder:
+    def __init__(self, draft: Draft, probe: Probe | None) -> None:
+        self.draft, self.probe = draft, probe
+        self.phase = draft.param.state.phase
+        self.errors: list[NetcError] = []
+        self.nodes: list[Node] = []
+        self.shapes: dict[str, Shape | None] = {}
+        self.producers: dict[str, tuple[str, Place]] = {}
+        self.available: dict[str, None] = {}
+        self.owners: dict[str, tuple[int, int]] = {}
+
+    def add(self, param: Any, origin: Origin) -> None:
+        layer = self._make(param, origin)
+        shapes = [self._consume(blob) for blob in param.bottom]
+        tops = self._tops(layer)
+        self._check_tops(layer, tops)
+        if any(shape is None for shape in shapes):  # a layer above failed: its error is reported already
+            self.give_up(param)
+            return
+        known = [shape for shape in shapes if shape is not None]
+        result = [tuple(shape) for shape in layer.setup(known)]
+        self._check_shapes(layer, result, tops)
+        node = Node(layer, tuple(param.bottom), tops, tuple(known), tuple(result))
+        node.loss_weights = self._loss_weights(layer, len(tops))
+        self.nodes.append(node)
+        node.params = self._params(node, len(self.nodes) - 1)
+        self._produce(layer, tops, result)
+
+    def give_up(self, param: Any) -> None:
+        """Note the tops of a layer that could not be built, so that the layers below it are not blamed for it."""
+        for blob in param.top:
+            self.shapes[blob] = None
+            self.available[blob] = None
+
+    def graph(self) -> Graph:
+        inputs = tuple(top for node in self.nodes if node.type == "Input" for top in node.tops)
+        shapes = {name: shape for name, shape in self.shapes.items() if shape is not None}
+        return Graph(self.draft.param.name, self.phase, self.nodes, shapes, inputs, tuple(sorted(self.available)),
+                     self.draft.param, self.draft.path)
+
+    # -- one layer -----------------------------------------------------------------------------------------------------
+
+    def _make(self, param: Any, origin: Origin) -> Layer:
+        types = registry()
+        if param.type not in types:
+            raise _unknown_type(param, origin, list(types))
+        if not param.HasField("phase"):
+            param.phase = self.phase
+        layer = types[param.type](param, param.phase, origin, self.probe)
+        _check_arity(layer)
+        return layer
+
+    def _consume(self, blob: str) -> Shape | None:
+        self.available.pop(blob, None)
+        return self.shapes[blob]
+
+    def _tops(self, layer: Layer) -> tuple[str, ...]:
+        """The top names; a loss without a top gets Caffe's automatic one."""
+        tops = tuple(layer.param.top)
+        missing = layer.tops.low - len(tops)
+        return tops + ("(automatic)",) * missing if layer.is_loss and missing > 0 else tops
+
+    def _check_tops(self, layer: Layer, tops: Sequence[str]) -> None:
+        for position, blob in enumerate(tops):
+            if blob == "(automatic)":
+                continue
+            in_place = position < len(layer.param.bottom) and layer.param.bottom[position] == blob
+            if in_place and not layer.in_place:
+                layer.fail("cannot work in place", f"top[{position}]", "give the top a name of its own", code="G404")
+            if not in_place and (blob in self.producers or blob in tops[:position]):
+                self._two_producers(layer, position, blob)
+
+    def _two_producers(self, layer: Layer, position: int, blob: str) -> None:
+        name, place = self.producers.get(blob, (layer.name, layer.origin.place("top[0]")))
+        hint = "give one of the two another name"
+        if any(blob == bottom.partition(f"_{name}_")[0] for bottom in layer.param.bottom):
+            hint = f'"{blob}" is read by another layer before this one overwrites it; name this top differently'
+        raise NetcError("G403", f'layer "{layer.name}": the blob "{blob}" is produced twice', layer.origin.place(f"top[{position}]"),
+                        hint, [(place, f'layer "{name}" produces it here')])
+
+    def _check_shapes(self, layer: Layer, shapes: Sequence[Shape], tops: Sequence[str]) -> None:
+        if len(shapes) != len(tops):
+            layer.fail(f"makes {len(shapes)} tops with these settings, but {len(tops)} are named", "top", code="G405")
+        for shape, blob in zip(shapes, tops, strict=True):
+            _check_shape(layer, shape, f'top "{blob}"')
+        for blob in layer.blobs:
+            _check_shape(layer, blob.shape, blob.name)
+
+    def _loss_weights(self, layer: Layer, tops: int) -> tuple[float, ...]:
+        weights = tuple(layer.param.loss_weight)
+        if weights and len(weights) != tops:
+            layer.fail(f"{len(weights)} loss_weight for {tops} tops: give none, or one for each", "loss_weight", code="G406")
+        if not weights and layer.is_loss:
+            weights = (1.0,) + (0.0,) * (tops - 1)
+            layer.param.loss_weight.extend(weights)
+        return weights or (0.0,) * tops
+
+    def _produce(self, layer: Layer, tops: Sequence[str], shapes: Sequence[Shape]) -> None:
+        for position, (blob, shape) in enumerate(zip(tops, shapes, strict=True)):
+            if blob == "(automatic)":
+                continue
+            self.shapes[blob] = shape
+            self.available[blob] = None
+            self.producers[blob] = (layer.name, layer.origin.place(f"top[{position}]"))
+
+    # -- parameters ----------------------------------------------------------------------------------------------------
+
+    def _params(self, node: Node, index: int) -> list[ParamRef]:
+        layer, specs = node.layer, node.layer.param.param
+        if len(specs) > len(layer.blobs):
+            layer.fail(f"{len(specs)} param blocks, but the layer has {len(layer.blobs)} parameters",
+                       f"param[{len(layer.blobs)}]", code="G407")
+        refs = []
+        for position, blob in enumerate(layer.blobs):
+            spec = specs[position] if position < len(specs) else None
+            refs.append(self._param(layer, blob, spec, (index, position)))
+        return refs
+
+    def _param(self, layer: Layer, blob: Blob, spec: Any, here: tuple[int, int]) -> ParamRef:
+        ref = ParamRef(blob, here)
+        if blob.frozen:
+            ref.lr_mult, ref.decay_mult = 0.0, 0.0
+        elif spec is not None:
+            ref.lr_mult, ref.decay_mult = spec.lr_mult, spec.decay_mult
+        if spec is None or not spec.name:
+            return ref
+        ref.share_name = spec.name
+        ref.owner = self.owners.setdefault(spec.name, here)
+        if ref.owner != here:
+            self._share(layer, ref, spec, here[1])
+        return ref
+
+    def _share(self, layer: Layer, ref: ParamRef, spec: Any, position: int) -> None:
+        owner_node = self.nodes[ref.owner[0]]
+        owner = owner_node.params[ref.owner[1]]
+        owner_spec = owner_node.layer.param.param[ref.owner[1]]
+        permissive = spec.share_mode == PERMISSIVE
+        mine, theirs = ref.blob.shape, owner.blob.shape
+        if count(mine) != count(theirs) if permissive else mine != theirs:
+            raise NetcError("G408", f'layer "{layer.name}" cannot share "{spec.name}": its own shape is {format_shape(mine)}, '
+                            f'the owner\'s {format_shape(theirs)}', layer.origin.place(f"param[{position}].name"),
+                            None if permissive else "share_mode: PERMISSIVE asks for equal counts only",
+                            [(owner_node.layer.origin.place(f"param[{ref.owner[1]}].name"), f'owned by layer "{owner_node.name}"')])
+        for name in ("lr_mult", "decay_mult"):
+            value = getattr(spec, name) if spec.HasField(name) else getattr(owner, name)
+            if spec.HasField(name) and owner_spec.HasField(name) and value != getattr(owner, name):
+                layer.fail(f'shares "{spec.name}" with layer "{owner_node.name}" but gives {name} {value:g} where that has '
+                           f"{getattr(owner, name):g}", f"param[{position}].{name}", "give the same value, or none", code="G409")
+            setattr(ref, name, value)
+            setattr(owner, name, value)
+
+
+def _unknown_type(param: Any, origin: Origin, types: list[str]) -> NetcError:
+    if not param.type:
+        return NetcError("G410", f'layer "{param.name}" has no type', origin.place(), 'add `type: "…"`')
+    return NetcError("G410", f'layer "{param.name}": unknown layer type "{param.type}"{did_you_mean(param.type, types)}',
+                     origin.place("type"), None if did_you_mean(param.type, types) else "known types: " + ", ".join(sorted(types)))
+
+
+def _check_arity(layer: Layer) -> None:
+    for kind, arity, names in (("bottom", layer.bottoms, layer.param.bottom), ("top", layer.tops, layer.param.top)):
+        found = len(names)
+        automatic = kind == "top" and layer.is_loss and found < arity.low
+        if not arity.accepts(found) and not automatic:
+            layer.fail(f"takes {arity} {kind}{'' if arity.low == arity.high == 1 else 's'}, found {found}", kind, code="G411")
+    if layer.same_count and len(layer.param.bottom) != len(layer.param.top):
+        layer.fail(f"makes one top for each bottom: {len(layer.param.bottom)} bottoms, {len(layer.param.top)} tops", "top", code="G411")
+    down = len(layer.param.propagate_down)
+    if down not in (0, len(layer.param.bottom)):
+        layer.fail(f"propagate_down is given {down} times for {len(layer.param.bottom)} bottoms", "propagate_down",
+                   "give it for every bottom, or not at all", code="G412")
+
+
+def _check_shape(layer: Layer, shape: Shape, what: str) -> None:
+    if len(shape) > MAX_AXES:
+        layer.fail(f"{what} has {len(shape)} axes; at most {MAX_AXES} are allowed")
+    if any(size < 0 for size in shape):
+        layer.fail(f"{what} would have the shape {format_shape(shape)}")
+    if count(shape) > MAX_COUNT:
+        layer.fail(f"{what} of {format_shape(shape)} has {count(shape):,} values; Caffe's limit is {MAX_COUNT:,}")
+    if 0 in shape:
+        layer.fail(f"{what} would be empty: its shape is {format_shape(shape)}")
+
+
+# -- gradients ---------------------------------------------------------------------------------------------------------
+
+
+def _mark_backward(graph: Graph) -> None:
+    """Fill `backward` and `needs_backward` as Net::Init does: a layer needs a backward pass if a parameter of it or of
+    a layer above learns, and if a loss lies below it."""
+    flows: dict[str, bool] = {}
+    for node in graph.nodes:
+        incoming = [flows.get(blob, False) for blob in node.bottoms]
+        wish = list(node.layer.param.propagate_down) or incoming
+        node.needs_backward = any(incoming) or any(ref.learnable for ref in node.params)
+        node.backward = tuple(bool(w) for w in wish)
+        flows.update((top, node.needs_backward) for top in node.tops)
+    _skip_without_loss(graph)
+    if graph.param.force_backward:
+        _force(graph)
+    raise_all(list(_impossible(graph)))
+
+
+def _skip_without_loss(graph: Graph) -> None:
+    under_loss: set[str] = set()
+    for node in reversed(graph.nodes):
+        reached = any(weight for weight in node.loss_weights) or any(top in under_loss for top in node.tops)
+        node.needs_backward = node.needs_backward and reached
+        if not node.needs_backward:
+            node.backward = (False,) * len(node.bottoms)
+        under_loss.difference_update(node.tops)
+        if reached:
+            under_loss.update(node.bottoms)
+
+
+def _force(graph: Graph) -> None:
+    for node in graph.nodes:
+        skips = node.layer.force_backward_skips
+        node.needs_backward = True
+        node.backward = tuple(flag or i not in skips for i, flag in enumerate(node.backward))
+
+
+def _impossible(graph: Graph) -> list[NetcError]:
+    """Gradients asked of a bottom that has none, where a backward pass would run (Caffe aborts in it)."""
+    if graph.param.force_backward:
+        return []
+    found = []
+    for node in graph.nodes:
+        barred = range(len(node.bottoms)) if node.layer.no_gradient is None else node.layer.no_gradient
+        for i in barred:
+            if i < len(node.backward) and node.backward[i]:
+                found.append(NetcError("G413", f'layer "{node.name}" ({node.type}) cannot pass a gradient to its bottom '
+                                       f'"{node.bottoms[i]}"', node.layer.origin.place(f"bottom[{i}]"),
+                                       "that blob depends on trainable parameters: set their lr_mult to 0, or propagate_down: false"))
+    return found

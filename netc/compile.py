@@ -1,0 +1,96 @@
+"""The pipeline, from text to checked graph. Each stage is one function in one file; this page only strings them up."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import Any
+
+from netc import proto
+from netc.bind import bind
+from netc.build import build
+from netc.draft import Draft, locate, origins_of
+from netc.errors import NetcError, Place
+from netc.filter import NAMES, filter_net, set_state
+from netc.ir import Graph
+from netc.layers.base import Origin, Probe
+from netc.prototxt import Source, parse
+from netc.splits import insert_splits
+from netc.upgrade import upgrade_net, upgrade_solver
+from netc.verify import verify
+
+NetSource = Any
+"""A path, prototxt text, or a NetParameter."""
+
+STAGES = ("parse", "bind", "upgrade", "filter", "splits", "build", "verify")
+"""The stages in order; `compile_net` runs them all."""
+
+
+def read_net(source: NetSource) -> Any:
+    """Read a net (path or prototxt text) into a NetParameter of the current format, whatever the file's own."""
+    return draft_net(source).param
+
+
+def read_solver(source: NetSource) -> Any:
+    """Read a solver (path or prototxt text) into a SolverParameter of the current format."""
+    return locate_solver(source)[0]
+
+
+def locate_solver(source: NetSource) -> tuple[Any, Origin]:
+    """A SolverParameter and the origin that finds the places of its fields."""
+    if isinstance(source, proto.SolverParameter):
+        copy = proto.SolverParameter()
+        copy.CopyFrom(source)
+        return copy, Origin(Place("<SolverParameter>"))
+    text = as_source(source)
+    tree = parse(text)
+    origin = Origin(Place(text.path), lambda path: locate(text, tree, path))
+    param = upgrade_solver(bind(tree, proto.SolverParameter, text), origin.place)
+    return param, origin
+
+
+def compile_net(
+    source: NetSource,
+    phase: int | str = "TRAIN",
+    level: int = 0,
+    stages: Iterable[str] = (),
+    probe: Probe | None = None,
+) -> Graph:
+    """Compile a net for one phase.
+
+    `source`: a path, prototxt text or NetParameter (not changed). `probe(layer_param, phase)` gives the top shapes of
+    data layers; without it they are taken from crop_size. Raises NetcError; NetcErrors where there are several.
+    """
+    draft = draft_net(source)
+    set_state(draft, phase_number(phase), level, stages)
+    return verify(build(insert_splits(filter_net(draft)), probe))
+
+
+def draft_net(source: NetSource) -> Draft:
+    """The first stages: parse, bind, upgrade."""
+    if isinstance(source, proto.NetParameter):
+        param = proto.NetParameter()
+        param.CopyFrom(source)
+        return upgrade_net(Draft(param, [Origin(Place(f"<layer {layer.name}>")) for layer in param.layer]))
+    text = as_source(source)
+    tree = parse(text)
+    param = bind(tree, proto.NetParameter, text)
+    return upgrade_net(Draft(param, origins_of(text, tree), text, tree))
+
+
+def as_source(source: str | os.PathLike[str] | Source) -> Source:
+    """A path or prototxt text as a Source. Text is told from a path by a brace, a colon-blank or a newline in it."""
+    if isinstance(source, Source):
+        return source
+    if isinstance(source, str) and ("{" in source or "\n" in source or ": " in source):
+        return Source(source)
+    return Source.read(source)
+
+
+def phase_number(phase: int | str) -> int:
+    """0 for TRAIN, 1 for TEST."""
+    if phase in NAMES:
+        return NAMES.index(str(phase))
+    if phase in (0, 1):
+        return int(phase)
+    raise NetcError("C101", f"phase is TRAIN or TEST, not {phase!r}")

@@ -1,0 +1,59 @@
+"""Layers that belong to a phase, level and stages (Net::FilterNet, Net::StateMeetsRule)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from netc.draft import Draft
+from netc.errors import NetcError, raise_all
+
+NAMES = ("TRAIN", "TEST")
+"""Phase names by number."""
+
+
+def set_state(draft: Draft, phase: int, level: int = 0, stages: Iterable[str] = ()) -> Draft:
+    """The caller's phase and level replace those of the file's `state`; stages are added to it."""
+    state = draft.param.state
+    state.phase, state.level = phase, level
+    state.stage.extend(stages)
+    return draft
+
+
+def filter_net(draft: Draft) -> Draft:
+    """Drop the layers whose include/exclude rules do not fit the net's state.
+
+    Raises NetcError G401 where a layer has both include and exclude rules (all such layers at once).
+    """
+    errors: list[NetcError] = []
+    keep = []
+    for layer, origin in zip(draft.param.layer, draft.origins, strict=True):
+        if layer.include and layer.exclude:
+            errors.append(NetcError("G401", f'layer "{layer.name}" has both include and exclude rules',
+                                    origin.place("exclude"), "keep one kind"))
+        keep.append(_belongs(layer, draft.param.state))
+    raise_all(errors)
+    if not all(keep):
+        kept = [layer for layer, stays in zip(draft.param.layer, keep, strict=True) if stays]
+        copies = [type(layer).FromString(layer.SerializeToString()) for layer in kept]
+        del draft.param.layer[:]
+        draft.param.layer.extend(copies)
+        draft.origins = [origin for origin, stays in zip(draft.origins, keep, strict=True) if stays]
+    return draft
+
+
+def _belongs(layer: Any, state: Any) -> bool:
+    if layer.include:
+        return any(meets(state, rule) for rule in layer.include)
+    return not any(meets(state, rule) for rule in layer.exclude)
+
+
+def meets(state: Any, rule: Any) -> bool:
+    """Does a NetState meet a NetStateRule: phase, min_level, max_level, all `stage`, no `not_stage`."""
+    return (
+        (not rule.HasField("phase") or rule.phase == state.phase)
+        and (not rule.HasField("min_level") or state.level >= rule.min_level)
+        and (not rule.HasField("max_level") or state.level <= rule.max_level)
+        and all(stage in state.stage for stage in rule.stage)
+        and not any(stage in state.stage for stage in rule.not_stage)
+    )

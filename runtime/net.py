@@ -1,0 +1,332 @@
+"""ir.Graph → torch.nn.Module that walks the graph, node by node, in Caffe's order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from netc.compile import compile_net
+from netc.errors import NetcError, did_you_mean
+from netc.ir import Graph, Node
+from netc.layers.base import Layer, Shape, format_shape
+from netc.runtime import rand
+from netc.runtime.fillers import fill
+
+_OUTPUT_NOT_SAVED = frozenset({"Convolution", "InnerProduct", "Deconvolution"})
+"""Types whose backward pass does not need their own output, so that a layer after them may overwrite it."""
+
+
+class Clock(nn.Module):
+    """Which forward pass this is, for everything random: `iteration` counts passes, `first` is the position of the
+    batch's first sample in the global batch. A tensor holds the count, so that compiled graphs do not depend on it."""
+
+    step: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("step", torch.zeros((), dtype=torch.int64), persistent=False)
+        self.iteration_ = 0
+        self.first = 0
+
+    @property
+    def iteration(self) -> int:
+        return self.iteration_
+
+    @iteration.setter
+    def iteration(self, value: int) -> None:
+        self.iteration_ = value
+        self.step.fill_(value)
+
+
+class _Run:
+    """What layers see of the machine (netc.layers.base.Run)."""
+
+    def __init__(self, net: Net, training: bool) -> None:
+        self._net, self.training = net, training
+        self._keys: dict[str, int] = {}
+        self._state: dict[str, dict[str, Any]] = {}
+
+    def uniform(self, layer: Layer, like: Tensor) -> Tensor:
+        clock = self._net.clock
+        key = rand.step_key(self._keys[layer.name], clock.step)
+        rows = like.shape[0] if like.dim() else 1
+        return rand.uniform_tensor(key, clock.first, rows, like.numel() // max(rows, 1)).view(like.shape)
+
+    def state(self, layer: Layer) -> dict[str, Any]:
+        return self._state.setdefault(layer.name, {})
+
+
+@dataclass(slots=True)
+class _Step:
+    """A node with what the walk needs precomputed."""
+
+    node: Node
+    params: list[tuple[nn.Module, str]]
+    tops: tuple[str, ...]
+    detached: tuple[bool, ...]
+    no_grad: bool
+    in_place: bool
+    dead: tuple[str, ...]
+    """Blobs nothing reads after this node."""
+
+
+class Net(nn.Module):
+    """An executable net. Call it with its inputs, by name or (if there is one) by position; the result is a dict of the
+    output blobs in Caffe's order, or of the blobs asked for by `blobs=`.
+
+    `state_dict` keys are "<layer>.<blob>" ("conv1_1.weight"). Shared parameters are one nn.Parameter under each name.
+    A parameter with lr_mult 0 has requires_grad False. Source layers (Data, …) are fed by `feeds` {layer name: feed},
+    and any of their tops may be given in the call instead.
+    """
+
+    def __init__(self, graph: Graph, seed: int = 0, feeds: Mapping[str, Any] | None = None, unfilled: Iterable[str] = ()) -> None:
+        super().__init__()
+        self.graph, self.seed = graph, seed
+        self.feeds = dict(feeds or {})
+        self.clock = Clock()
+        self.run = _Run(self, training=graph.phase == 0)
+        self.inputs: tuple[str, ...] = graph.inputs
+        self.outputs: tuple[str, ...] = graph.outputs
+        self.params: dict[str, list[Tensor]] = {}
+        self._create_params(frozenset(unfilled))
+        self._steps = self._plan()
+        self._loss_weights = [(top, w) for s in self._steps for top, w in zip(s.tops, s.node.loss_weights, strict=True) if w]
+        hidden = [top for top, _ in self._loss_weights if top not in graph.outputs]
+        self._returned = (*graph.outputs, *hidden)
+        for node in graph.nodes:
+            self.run._keys[node.name] = rand.key(seed, "layer", node.name)
+
+    @property
+    def blob_shapes(self) -> dict[str, Shape]:
+        """Blob name → shape as compiled."""
+        return dict(self.graph.shapes)
+
+    # -- parameters ----------------------------------------------------------------------------------------------------
+
+    def _create_params(self, unfilled: frozenset[str]) -> None:
+        tensors: dict[tuple[int, int], Tensor] = {}
+        for index, node in enumerate(self.graph.nodes):
+            if not node.params:
+                continue
+            holder = nn.Module()
+            for position, ref in enumerate(node.params):
+                if ref.owner not in tensors:
+                    tensors[ref.owner] = self._new_param(node, position, node.name not in unfilled)
+                self._register(holder, ref.blob.name, tensors[ref.owner], ref.blob.shape)
+            self._modules[self._module_name(node, index)] = holder
+            values = [getattr(holder, ref.blob.name) for ref in node.params]
+            self.params.setdefault(node.name, values)
+
+    def _new_param(self, node: Node, position: int, filled: bool) -> Tensor:
+        ref = node.params[position]
+        tensor = torch.empty(ref.blob.shape)
+        if filled:
+            fill(tensor, ref.blob.filler, rand.key(self.seed, "filler", node.name, position), node.layer)
+        else:
+            tensor.zero_()
+        if ref.blob.frozen:
+            return tensor
+        return nn.Parameter(tensor, requires_grad=ref.learnable or self.graph.param.force_backward)
+
+    def _register(self, holder: nn.Module, name: str, value: Tensor, shape: Shape) -> None:
+        if tuple(value.shape) != shape:  # PERMISSIVE sharing: the same numbers under another shape
+            value = value.view(shape)
+        if isinstance(value, nn.Parameter):
+            holder.register_parameter(name, value)
+        else:
+            holder.register_buffer(name, value)
+
+    def _module_name(self, node: Node, index: int) -> str:
+        """The layer's name as a module name: dots would read as nesting, a repeated name gets its position."""
+        name = node.name.replace(".", "_") or f"layer{index}"
+        return name if name not in self._modules else f"{name}#{index}"
+
+    def named_blobs(self) -> list[tuple[str, int, Tensor]]:
+        """(layer, position, tensor) of each parameter that is not a share of another, in Caffe's order."""
+        owners = {id(ref.blob): (node, position) for node, position, ref in self.graph.own_params()}
+        return [(node.name, position, self._param(node, position)) for node, position in owners.values()]
+
+    def _param(self, node: Node, position: int) -> Tensor:
+        step = next(step for step in self._steps if step.node is node)
+        holder, name = step.params[position]
+        return getattr(holder, name)  # type: ignore[no-any-return]
+
+    # -- planning the walk ---------------------------------------------------------------------------------------------
+
+    def _plan(self) -> list[_Step]:
+        last_use: dict[str, int] = {}
+        for index, node in enumerate(self.graph.nodes):
+            last_use.update(dict.fromkeys(node.bottoms, index))
+        steps, writers = [], dict[str, str]()
+        used: set[str] = set()
+        for index, node in enumerate(self.graph.nodes):
+            name = next((n for n in self._candidates(node, index) if n in self._modules and n not in used), None)
+            holder = self._modules[name] if name and node.params else None
+            if holder is not None and name is not None:
+                used.add(name)
+            steps.append(self._step(node, index, holder, writers, last_use))
+            writers.update((top, node.type) for top in node.tops)
+        return steps
+
+    def _candidates(self, node: Node, index: int) -> tuple[str, str]:
+        name = node.name.replace(".", "_") or f"layer{index}"
+        return name, f"{name}#{index}"
+
+    def _step(self, node: Node, index: int, holder: nn.Module | None, writers: dict[str, str], last: dict[str, int]) -> _Step:
+        layer = node.layer
+        barred = range(len(node.bottoms)) if layer.no_gradient is None else layer.no_gradient
+        down = layer.param.propagate_down
+        detached = tuple(i in barred or (i < len(down) and not down[i]) for i in range(len(node.bottoms)))
+        in_place = (
+            hasattr(layer, "forward_in_place")
+            and node.tops[:1] == node.bottoms[:1]
+            and writers.get(node.bottoms[0]) in _OUTPUT_NOT_SAVED
+        )
+        params = [(holder, ref.blob.name) for ref in node.params] if holder is not None else []
+        tops = tuple(f"({node.name})" if top == "(automatic)" else top for top in node.tops)
+        dead = tuple(blob for blob in node.bottoms if last[blob] == index and blob not in node.tops)
+        return _Step(node, params, tops, detached, layer.no_gradient is None, in_place, dead)
+
+    # -- running -------------------------------------------------------------------------------------------------------
+
+    def forward(self, *args: Any, blobs: Sequence[str] | None = None, **inputs: Tensor) -> dict[str, Tensor]:
+        """One forward pass. Shapes may differ from the compiled ones in any way the layers allow.
+
+        Raises NetcError R601 (missing or unknown input), R602 (unknown blob), or a layer's own error for its shapes.
+        """
+        values = self._given(args, inputs)
+        wanted = tuple(blobs) if blobs is not None else self._returned
+        if blobs is not None:
+            self._check_blobs(wanted)
+        result = self._walk(values, wanted)
+        if self.run.training and not torch.compiler.is_compiling():
+            self.clock.iteration += 1
+        return result
+
+    def _walk(self, values: dict[str, Tensor], wanted: tuple[str, ...]) -> dict[str, Tensor]:
+        keep = frozenset(wanted)
+        remaining = self._last_writer(keep)
+        for index, step in enumerate(self._steps):
+            if index > remaining:
+                break
+            self._execute(step, values)
+            for blob in step.dead:
+                if blob not in keep:
+                    values.pop(blob, None)
+        return {name: values[name] for name in wanted}
+
+    def _last_writer(self, keep: frozenset[str]) -> int:
+        return max((i for i, step in enumerate(self._steps) if not keep.isdisjoint(step.tops)), default=-1)
+
+    def _execute(self, step: _Step, values: dict[str, Tensor]) -> None:
+        layer = step.node.layer
+        if layer.is_source:
+            self._feed(step, values)
+            return
+        bottoms = [values[b].detach() if d else values[b] for b, d in zip(step.node.bottoms, step.detached, strict=True)]
+        params = [getattr(holder, name) for holder, name in step.params]
+        if torch.compiler.is_compiling():
+            tops = self._call(step, bottoms, params)
+        else:
+            try:
+                tops = self._call(step, bottoms, params)
+            except NetcError:
+                raise
+            except Exception as error:
+                raise self._explain(step.node, bottoms, error) from error
+        values.update(zip(step.tops, tops, strict=True))
+
+    def _call(self, step: _Step, bottoms: list[Tensor], params: list[Tensor]) -> Sequence[Tensor]:
+        layer = step.node.layer
+        if step.no_grad:
+            with torch.no_grad():
+                return layer.forward(self.run, bottoms, params)
+        if step.in_place and not bottoms[0].is_leaf:
+            return layer.forward_in_place(self.run, bottoms, params)  # type: ignore[attr-defined,no-any-return]
+        return layer.forward(self.run, bottoms, params)
+
+    def _explain(self, node: Node, bottoms: list[Tensor], error: Exception) -> NetcError:
+        """The layer's own complaint about these shapes, or torch's message with the layer's place."""
+        layer = node.layer
+        shapes = [tuple(b.shape) for b in bottoms]
+        try:
+            type(layer)(layer.param, layer.phase, layer.origin, layer.probe).setup(shapes)
+        except NetcError as own:
+            return own
+        listed = ", ".join(format_shape(shape) for shape in shapes)
+        return NetcError("R603", f'layer "{node.name}" ({node.type}) failed on bottoms {listed}: {error}', node.place)
+
+    # -- inputs --------------------------------------------------------------------------------------------------------
+
+    def _given(self, args: tuple[Any, ...], inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        if len(args) == 1 and isinstance(args[0], Mapping):
+            inputs = {**args[0], **inputs}
+        elif args:
+            if len(args) != 1 or len(self.inputs) != 1:
+                raise NetcError("R601", f"the net has the inputs {', '.join(self.inputs) or 'none'}; give them by name")
+            inputs = {self.inputs[0]: args[0], **inputs}
+        known = {top for node in self.graph.nodes if node.layer.is_source for top in node.tops}
+        for name in inputs:
+            if name not in known:
+                raise NetcError("R601", f'the net has no input "{name}"{did_you_mean(name, known)}', None,
+                                f"its inputs: {', '.join(sorted(known)) or 'none'}")
+        return dict(inputs)
+
+    def _feed(self, step: _Step, values: dict[str, Tensor]) -> None:
+        if all(top in values for top in step.tops):
+            return
+        feed = self.feeds.get(step.node.name)
+        if feed is None:
+            missing = [top for top in step.tops if top not in values]
+            raise NetcError("R601", f'the input "{missing[0]}" is not given', step.node.place,
+                            f"call the net with {missing[0]}=…")
+        for top, tensor in zip(step.tops, feed.batch(self.clock.iteration), strict=True):
+            values.setdefault(top, tensor.to(self.clock.step.device, non_blocking=True))
+
+    def _check_blobs(self, wanted: Sequence[str]) -> None:
+        for name in wanted:
+            if name not in self.graph.shapes:
+                raise NetcError("R602", f'the net has no blob "{name}"{did_you_mean(name, self.graph.shapes)}')
+
+    # -- losses and weights --------------------------------------------------------------------------------------------
+
+    def losses(self, outputs: Mapping[str, Tensor]) -> Tensor:
+        """Σ loss_weight · loss over the loss tops in `outputs` (a non-scalar top counts with the sum of its values)."""
+        terms = [outputs[top].sum() * w if outputs[top].dim() else outputs[top] * w if w != 1 else outputs[top]
+                 for top, w in self._loss_weights if top in outputs]
+        if not terms:
+            raise NetcError("R604", "the net has no loss among these outputs", None, "compile it with phase TRAIN")
+        return torch.stack(terms).sum() if len(terms) > 1 else terms[0]
+
+    def copy_from(self, source: Any) -> Any:
+        """Load weights by layer name from a file (or {layer: [arrays]}), as Net::CopyTrainedLayersFrom.
+
+        Layers of the file the net lacks are ignored, layers the file lacks keep their values; a blob count or shape
+        that does not fit is an error. Returns the plan: what was copied, reshaped, skipped and left.
+        """
+        from netc.weights import copy_weights
+
+        return copy_weights(self.params, source)
+
+
+def load_net(
+    source: Any,
+    phase: int | str = "TEST",
+    weights: Any = None,
+    level: int = 0,
+    stages: Iterable[str] = (),
+    device: str = "cpu",
+    seed: int = 0,
+) -> Net:
+    """Compile `source` (path, text or NetParameter) and make it executable on `device`, with `weights` if given.
+
+    Data layers of the net are not opened: give their tops in the call (`net(data=x, label=y)`).
+    """
+    net = Net(compile_net(source, phase, level, stages), seed)
+    if weights is not None:
+        net.copy_from(weights)
+    return net.to(device)

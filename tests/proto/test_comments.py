@@ -1,4 +1,4 @@
-"""Comments of caffe.proto can be read by name."""
+"""Every message, field and enum of caffe.proto says what it means, and the comments can be read by name."""
 
 from __future__ import annotations
 
@@ -6,6 +6,18 @@ import pytest
 
 from netc import proto
 from netc.proto.comments import read_comments
+
+
+def names() -> list[str]:
+    found = []
+    for message in proto.pool().FindFileByName("caffe.proto").message_types_by_name.values():
+        found += [message.name, *(f"{message.name}.{field.name}" for field in message.fields)]
+        found += [f"{message.name}.{enum.name}" for enum in message.enum_types]
+    return found
+
+
+def test_everything_has_a_comment() -> None:
+    assert [name for name in names() if not proto.comment(name)] == []
 
 
 def test_names_with_and_without_package() -> None:

@@ -79,10 +79,10 @@ def draft_net(source: NetSource) -> Draft:
 
 
 def as_source(source: str | os.PathLike[str] | Source) -> Source:
-    """A path or prototxt text as a Source. Text is told from a path by a brace, a colon-blank or a newline in it."""
+    """A path or prototxt text as a Source. Text is told from a path by a bracket, a colon and blank, or a newline in it."""
     if isinstance(source, Source):
         return source
-    if isinstance(source, str) and ("{" in source or "\n" in source or ": " in source):
+    if isinstance(source, str) and any(mark in source for mark in ("{", "\n", ": ", "<")):
         return Source(source)
     return Source.read(source)
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from netc.compile import compile_net
 from netc.errors import NetcError, did_you_mean
-from netc.ir import Graph, Node
+from netc.ir import Graph, Node, ParamRef
 from netc.layers.base import Layer, Shape, format_shape
 from netc.runtime import rand
 from netc.runtime.fillers import fill
@@ -91,9 +91,7 @@ class Net(nn.Module):
         self.run = _Run(self, training=graph.phase == 0)
         self.inputs: tuple[str, ...] = graph.inputs
         self.outputs: tuple[str, ...] = graph.outputs
-        self.params: dict[str, list[Tensor]] = {}
-        self._create_params(frozenset(unfilled))
-        self._steps = self._plan()
+        self._steps = self._plan(self._create_params(frozenset(unfilled)))
         self._loss_weights = [(top, w) for s in self._steps for top, w in zip(s.tops, s.node.loss_weights, strict=True) if w]
         hidden = [top for top, _ in self._loss_weights if top not in graph.outputs]
         self._returned = (*graph.outputs, *hidden)
@@ -107,34 +105,35 @@ class Net(nn.Module):
 
     # -- parameters ----------------------------------------------------------------------------------------------------
 
-    def _create_params(self, unfilled: frozenset[str]) -> None:
+    def _create_params(self, unfilled: frozenset[str]) -> dict[int, nn.Module]:
+        """A submodule for each layer with parameters, by node index. Set through `_modules`: a layer may be called
+        "train" or "fc6.new" without touching the attributes of nn.Module."""
         tensors: dict[tuple[int, int], Tensor] = {}
+        holders: dict[int, nn.Module] = {}
         for index, node in enumerate(self.graph.nodes):
             if not node.params:
                 continue
-            holder = nn.Module()
+            holder = holders[index] = nn.Module()
             for position, ref in enumerate(node.params):
                 if ref.owner not in tensors:
                     tensors[ref.owner] = self._new_param(node, position, node.name not in unfilled)
                 self._register(holder, ref.blob.name, tensors[ref.owner], ref.blob.shape)
             self._modules[self._module_name(node, index)] = holder
-            values = [getattr(holder, ref.blob.name) for ref in node.params]
-            self.params.setdefault(node.name, values)
+        return holders
 
     def _new_param(self, node: Node, position: int, filled: bool) -> Tensor:
         ref = node.params[position]
-        tensor = torch.empty(ref.blob.shape)
+        tensor = torch.zeros(ref.blob.shape)
         if filled:
             fill(tensor, ref.blob.filler, rand.key(self.seed, "filler", node.name, position), node.layer)
-        else:
-            tensor.zero_()
         if ref.blob.frozen:
             return tensor
         return nn.Parameter(tensor, requires_grad=ref.learnable or self.graph.param.force_backward)
 
     def _register(self, holder: nn.Module, name: str, value: Tensor, shape: Shape) -> None:
-        if tuple(value.shape) != shape:  # PERMISSIVE sharing: the same numbers under another shape
-            value = value.view(shape)
+        if tuple(value.shape) != shape:
+            raise NetcError("R605", f"PERMISSIVE sharing of {format_shape(tuple(value.shape))} as {format_shape(shape)} "
+                            "is read but cannot be run", None, "give both layers the same parameter shape")
         if isinstance(value, nn.Parameter):
             holder.register_parameter(name, value)
         else:
@@ -145,38 +144,40 @@ class Net(nn.Module):
         name = node.name.replace(".", "_") or f"layer{index}"
         return name if name not in self._modules else f"{name}#{index}"
 
-    def named_blobs(self) -> list[tuple[str, int, Tensor]]:
-        """(layer, position, tensor) of each parameter that is not a share of another, in Caffe's order."""
-        owners = {id(ref.blob): (node, position) for node, position, ref in self.graph.own_params()}
-        return [(node.name, position, self._param(node, position)) for node, position in owners.values()]
+    @property
+    def params(self) -> dict[str, list[Tensor]]:
+        """{layer name: its parameters and buffers in Caffe's blob order}. Of two layers of one name, the first."""
+        found: dict[str, list[Tensor]] = {}
+        for step in self._steps:
+            if step.params:
+                found.setdefault(step.node.name, [getattr(holder, name) for holder, name in step.params])
+        return found
 
-    def _param(self, node: Node, position: int) -> Tensor:
-        step = next(step for step in self._steps if step.node is node)
-        holder, name = step.params[position]
-        return getattr(holder, name)  # type: ignore[no-any-return]
+    def own_params(self) -> list[tuple[ParamRef, Tensor]]:
+        """Every parameter that is not a share of another, in Caffe's order of learnable parameters."""
+        return [
+            (ref, getattr(*step.params[position]))
+            for index, step in enumerate(self._steps)
+            for position, ref in enumerate(step.node.params)
+            if ref.owner == (index, position)
+        ]
 
     # -- planning the walk ---------------------------------------------------------------------------------------------
 
-    def _plan(self) -> list[_Step]:
+    def _plan(self, holders: Mapping[int, nn.Module]) -> list[_Step]:
         last_use: dict[str, int] = {}
         for index, node in enumerate(self.graph.nodes):
             last_use.update(dict.fromkeys(node.bottoms, index))
-        steps, writers = [], dict[str, str]()
-        used: set[str] = set()
+        steps: list[_Step] = []
+        writers: dict[str, str] = {}
         for index, node in enumerate(self.graph.nodes):
-            name = next((n for n in self._candidates(node, index) if n in self._modules and n not in used), None)
-            holder = self._modules[name] if name and node.params else None
-            if holder is not None and name is not None:
-                used.add(name)
-            steps.append(self._step(node, index, holder, writers, last_use))
+            params = [(holders[index], ref.blob.name) for ref in node.params]
+            dead = tuple(blob for blob in node.bottoms if last_use[blob] == index and blob not in node.tops)
+            steps.append(self._step(node, params, writers, dead))
             writers.update((top, node.type) for top in node.tops)
         return steps
 
-    def _candidates(self, node: Node, index: int) -> tuple[str, str]:
-        name = node.name.replace(".", "_") or f"layer{index}"
-        return name, f"{name}#{index}"
-
-    def _step(self, node: Node, index: int, holder: nn.Module | None, writers: dict[str, str], last: dict[str, int]) -> _Step:
+    def _step(self, node: Node, params: list[tuple[nn.Module, str]], writers: dict[str, str], dead: tuple[str, ...]) -> _Step:
         layer = node.layer
         barred = range(len(node.bottoms)) if layer.no_gradient is None else layer.no_gradient
         down = layer.param.propagate_down
@@ -186,9 +187,7 @@ class Net(nn.Module):
             and node.tops[:1] == node.bottoms[:1]
             and writers.get(node.bottoms[0]) in _OUTPUT_NOT_SAVED
         )
-        params = [(holder, ref.blob.name) for ref in node.params] if holder is not None else []
         tops = tuple(f"({node.name})" if top == "(automatic)" else top for top in node.tops)
-        dead = tuple(blob for blob in node.bottoms if last[blob] == index and blob not in node.tops)
         return _Step(node, params, tops, detached, layer.no_gradient is None, in_place, dead)
 
     # -- running -------------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ size and count are limited before that.
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -24,9 +25,10 @@ MAX_FIELDS = 400_000
 """Most fields in one file; the largest net in the wild has 20,000."""
 
 MAX_ERRORS = 20
-"""Syntax errors reported for one file; after that they mostly repeat the first."""
+"""Most syntax errors reported for one file."""
 
-_PAIR = re.compile(r"(\w+)[ \t]*:[ \t]*(.*)", re.DOTALL)
+MAX_RETRIED = 1 << 18
+"""Longest text that is parsed again to find its further errors; a longer one gets its first error only."""
 
 
 def parse(source: Source) -> Message:
@@ -37,9 +39,11 @@ def parse(source: Source) -> Message:
     """
     _check_kind(source)
     _check_limits(source)
-    errors: list[NetcError] = []
-    tree = _lark().parse(source.text, on_error=lambda error: _recover(source, errors, error))
-    raise_all(errors)
+    try:
+        tree = _lark().parse(source.text)
+    except UnexpectedInput as error:
+        raise_all(_all_errors(source, error))
+        raise
     assert isinstance(tree, Message)
     tree.end = len(source.text)
     return tree
@@ -144,20 +148,49 @@ def _check_depth(source: Source) -> None:
 # -- syntax errors -----------------------------------------------------------------------------------------------------
 
 
-def _recover(source: Source, errors: list[NetcError], error: UnexpectedInput) -> bool:
-    """Note the error and let lark drop the offending token; one report a line, and none that only echoes."""
-    offset = error.pos_in_stream if error.pos_in_stream is not None else len(source.text)
-    found = _describe(source, error, min(offset, len(source.text)))
-    if not errors or found.line > errors[-1].line + 1:
-        errors.append(found)
-    at_end = isinstance(error, UnexpectedToken) and error.token.type == "$END"
-    if at_end or len(errors) >= MAX_ERRORS:
-        raise_all(errors)
-    return True
+def _all_errors(source: Source, error: UnexpectedInput) -> list[NetcError]:
+    """The error, and those of the other top-level blocks: each block with an error is blanked and the rest parsed
+    again (the place of every character stays)."""
+    errors = [_describe(source, error)]
+    text = source.text
+    for _ in range(MAX_ERRORS if len(text) <= MAX_RETRIED else 0):
+        text = _blank_block(text, _offset(source, error))
+        try:
+            _lark().parse(text)
+            break
+        except UnexpectedInput as next_error:
+            if _at_end(next_error) or _offset(source, next_error) <= _offset(source, error):
+                break
+            error = next_error
+            errors.append(_describe(source, error))
+    return errors
 
 
-def _describe(source: Source, error: UnexpectedInput, offset: int) -> NetcError:
-    if isinstance(error, UnexpectedToken) and error.token.type == "$END":
+_BLOCK_START = re.compile(r"^[A-Za-z_]", re.MULTILINE)
+
+
+def _blank_block(text: str, offset: int) -> str:
+    """Blank the unindented line at or above `offset` and everything down to the next unindented line below it."""
+    starts = [m.start() for m in _BLOCK_START.finditer(text)]
+    row = bisect_right(starts, offset)
+    begin = starts[row - 1] if row else 0
+    end = starts[row] if row < len(starts) else len(text)
+    return text[:begin] + re.sub(r"[^\n]", " ", text[begin:end]) + text[end:]
+
+
+def _at_end(error: UnexpectedInput) -> bool:
+    return isinstance(error, UnexpectedToken) and error.token.type == "$END"
+
+
+def _offset(source: Source, error: UnexpectedInput) -> int:
+    if _at_end(error) or error.pos_in_stream is None:
+        return len(source.text)
+    return min(error.pos_in_stream, len(source.text))
+
+
+def _describe(source: Source, error: UnexpectedInput) -> NetcError:
+    offset = _offset(source, error)
+    if _at_end(error):
         return _unclosed(source)
     if isinstance(error, UnexpectedToken):
         token = str(error.token)
@@ -222,23 +255,38 @@ def _innermost_open(text: str) -> int | None:
 
 
 def _unclosed(source: Source) -> NetcError:
-    """The file ended inside a block. The likeliest culprit is a block whose content is followed by a line that is
-    indented no deeper than the block's own line."""
+    """The file ended inside a block: point at the block that most likely lacks its bracket."""
     stack = _open_brackets(source.text)
     if not stack:
         return NetcError("P101", "the file ends where a value should follow", source.place(max(len(source.text) - 1, 0)))
-    opening = source.place(_suspect(source, stack))
-    name = opening.text.strip()
-    return NetcError("P101", f'the file ends, but the block opened here is not closed: missing "}}"', opening,
-                     f'`{name[:60]}` looks unfinished: the next block starts at the same indentation')
+    suspect = _misindented(source)
+    opening = source.place(stack[-1] if suspect is None else suspect)
+    name = opening.text.strip()[:60]
+    hint = f"by its indentation, `{name}` is the one" if suspect is not None else f"close `{name}`"
+    return NetcError("P101", 'the file ends, but the block opened here is not closed: missing "}"', opening, hint)
 
 
-def _suspect(source: Source, stack: list[int]) -> int:
-    """The first still-open block that is directly followed, one level in, by a line of the block's own indentation."""
-    for outer, inner in zip(stack, stack[1:], strict=False):
-        if _indent(source, inner) <= _indent(source, outer):
-            return outer
-    return stack[-1]
+def _misindented(source: Source) -> int | None:
+    """The first block that closes on a line indented less than the one it was opened on, or that is still open where a
+    line of its own indentation opens another."""
+    stack: list[int] = []
+    for match in _BRACKETS.finditer(source.text):
+        char, offset = match.group(), match.start()
+        if char in ("{", "<"):
+            if stack and _starts_line(source, offset) and _indent(source, offset) <= _indent(source, stack[-1]):
+                return stack[-1]
+            stack.append(offset)
+        elif char in ("}", ">") and stack:
+            opening = stack.pop()
+            if _starts_line(source, offset) and _indent(source, offset) < _indent(source, opening):
+                return opening
+    return None
+
+
+def _starts_line(source: Source, offset: int) -> bool:
+    """Is this bracket (with the name before it, if any) the first thing on its line?"""
+    place = source.place(offset)
+    return re.fullmatch(r"\s*(?:\w+\s*:?\s*)?", place.text[: place.column - 1]) is not None
 
 
 def _indent(source: Source, offset: int) -> int:

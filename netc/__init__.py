@@ -31,14 +31,18 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module 'netc' has no attribute {name!r}")
 
 
-def load_net(source: Any, phase: int | str = "TEST", weights: Any = None, level: int = 0, stages: Any = (), device: str = "cpu") -> Any:
+def load_net(
+    source: Any, phase: int | str = "TEST", weights: Any = None, level: int = 0, stages: Any = (), device: str = "cpu"
+) -> Any:
     """A net ready to run: `netc.runtime.net.load_net`."""
     return import_module("netc.runtime.net").load_net(source, phase, weights, level, stages, device)
 
 
 def load_solver(source: Any, weights: Any = None, snapshot: Any = None, device: str = "cpu", **options: Any) -> Any:
     """A training run: `netc.runtime.solver.load_solver`."""
-    return import_module("netc.runtime.solver").load_solver(source, weights=weights, snapshot=snapshot, device=device, **options)
+    return import_module("netc.runtime.solver").load_solver(
+        source, weights=weights, snapshot=snapshot, device=device, **options
+    )
 
 
 if TYPE_CHECKING:

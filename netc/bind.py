@@ -54,10 +54,7 @@ class _Info:
 
 @cache
 def _fields(descriptor: Descriptor) -> dict[str, _Info]:
-    return {
-        f.name: _Info(f.name, f.type, f.is_repeated, f.message_type, f.enum_type)
-        for f in descriptor.fields
-    }
+    return {f.name: _Info(f.name, f.type, f.is_repeated, f.message_type, f.enum_type) for f in descriptor.fields}
 
 
 @cache
@@ -92,21 +89,30 @@ class _Binder:
                 self.fail("S208", f'{descriptor.name} needs "{name}"', tree.offset, 1, f"add `{name}: …` to this block")
 
     def _unknown(self, field: Field, descriptor: Descriptor, known: dict[str, _Info]) -> None:
-        self.fail("S201", f'{descriptor.name} has no field "{field.name}"{did_you_mean(field.name, known)}',
-                  field.offset, len(field.name))
+        self.fail(
+            "S201",
+            f'{descriptor.name} has no field "{field.name}"{did_you_mean(field.name, known)}',
+            field.offset,
+            len(field.name),
+        )
 
     def _twice(self, field: Field, first: Field, descriptor: Descriptor) -> None:
         place = self.source.place(field.offset, len(field.name))
-        error = NetcError("S205", f'"{field.name}" is given twice; {descriptor.name} takes it once', place,
-                          "keep one of the two", [(self.source.place(first.offset, len(first.name)), "first given here")])
+        error = NetcError(
+            "S205",
+            f'"{field.name}" is given twice; {descriptor.name} takes it once',
+            place,
+            "keep one of the two",
+            [(self.source.place(first.offset, len(first.name)), "first given here")],
+        )
         self.errors.append(error)
 
     def _repeated(self, message: Any, info: _Info, field: Field) -> None:
         target = getattr(message, info.name)
         for value in field.values():
             if info.message is not None:
-                if self._is_message(info, value, field):
-                    self.fill(target.add(), info.message, value)
+                if (child := self._message(info, value)) is not None:
+                    self.fill(target.add(), info.message, child)
             elif (scalar := self._scalar(info, value, field)) is not None:
                 target.append(scalar)
 
@@ -115,20 +121,25 @@ class _Binder:
         if isinstance(value, list):
             self.fail("S206", f'"{info.name}" takes one value, not a list', field.offset, len(field.name))
         elif info.message is not None:
-            if self._is_message(info, value, field):
+            if (tree := self._message(info, value)) is not None:
                 child = getattr(message, info.name)
                 child.SetInParent()
-                self.fill(child, info.message, value)
+                self.fill(child, info.message, tree)
         elif (scalar := self._scalar(info, value, field)) is not None:
             setattr(message, info.name, scalar)
 
-    def _is_message(self, info: _Info, value: Any, field: Field) -> bool:
+    def _message(self, info: _Info, value: Scalar | Message) -> Message | None:
         if isinstance(value, Message):
-            return True
+            return value
         assert info.message is not None
-        self.fail("S202", f'"{info.name}" is a block ({info.message.name}), not a value', value.offset, len(value.text),
-                  f"write `{info.name} {{ … }}`")
-        return False
+        self.fail(
+            "S202",
+            f'"{info.name}" is a block ({info.message.name}), not a value',
+            value.offset,
+            len(value.text),
+            f"write `{info.name} {{ … }}`",
+        )
+        return None
 
     def _scalar(self, info: _Info, value: Scalar | Message, field: Field) -> Any:
         if isinstance(value, Message):
@@ -154,7 +165,9 @@ def _wanted(info: _Info) -> str:
         return "one of " + ", ".join(v.name for v in info.enum.values)
     if info.kind in _INT_RANGE:
         return "a whole number" if _INT_RANGE[info.kind][0] else "a whole number of 0 or more"
-    return {F.TYPE_BOOL: "true or false", F.TYPE_STRING: "a string", F.TYPE_BYTES: "a string"}.get(info.kind, "a number")
+    return {F.TYPE_BOOL: "true or false", F.TYPE_STRING: "a string", F.TYPE_BYTES: "a string"}.get(
+        info.kind, "a number"
+    )
 
 
 def _mismatch(info: _Info, value: Scalar) -> _Bad:
@@ -195,7 +208,11 @@ def _float(info: _Info, value: Scalar) -> float:
 def _bool(info: _Info, value: Scalar) -> bool:
     if value.kind == "name" and value.text in _BOOLS:
         return _BOOLS[value.text]
-    if value.kind == "number" and _INTEGER.fullmatch(value.text) and int(value.text, 0 if "x" in value.text.lower() else 8) < 2:
+    if (
+        value.kind == "number"
+        and _INTEGER.fullmatch(value.text)
+        and int(value.text, 0 if "x" in value.text.lower() else 8) < 2
+    ):
         return value.text.rstrip("0")[-1:] == "1"
     raise _mismatch(info, value)
 
@@ -208,11 +225,16 @@ def _enum(info: _Info, value: Scalar) -> int:
         number = _integer(info, value)
         if number in info.enum.values_by_number:
             return number
-    raise _Bad("S204", f'"{info.name}" has no value {value.text[:60]}{did_you_mean(value.text.strip(chr(34)), by_name)}',
-               f"it is {_wanted(info)}" if len(by_name) <= 12 else None)
+    raise _Bad(
+        "S204",
+        f'"{info.name}" has no value {value.text[:60]}{did_you_mean(value.text.strip(chr(34)), by_name)}',
+        f"it is {_wanted(info)}" if len(by_name) <= 12 else None,
+    )
 
 
-_ESCAPE = re.compile(rb"\\(?:([abfnrtv\\?'\"])|([0-7]{1,3})|[xX]([0-9a-fA-F]{1,2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|(.|$))", re.DOTALL)
+_ESCAPE = re.compile(
+    rb"\\(?:([abfnrtv\\?'\"])|([0-7]{1,3})|[xX]([0-9a-fA-F]{1,2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|(.|$))", re.DOTALL
+)
 _SIMPLE = {b"a": b"\a", b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
 _LITERAL = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'", re.DOTALL)
 
@@ -248,7 +270,11 @@ def _escape(match: re.Match[bytes]) -> bytes:
         return bytes([int(hexa, 16)])
     code = int(short or long or b"ffffffff", 16)
     if bad is not None or code > 0x10FFFF:
-        raise _Bad("S207", f"unknown escape {match.group().decode('utf-8', 'replace')} in a string", 'write "\\\\" for a backslash')
+        raise _Bad(
+            "S207",
+            f"unknown escape {match.group().decode('utf-8', 'replace')} in a string",
+            'write "\\\\" for a backslash',
+        )
     return chr(code).encode("utf-8", "surrogatepass")
 
 

@@ -69,8 +69,16 @@ class _Builder:
     def graph(self) -> Graph:
         inputs = tuple(top for node in self.nodes if node.type == "Input" for top in node.tops)
         shapes = {name: shape for name, shape in self.shapes.items() if shape is not None}
-        return Graph(self.draft.param.name, self.phase, self.nodes, shapes, inputs, tuple(sorted(self.available)),
-                     self.draft.param, self.draft.path)
+        return Graph(
+            self.draft.param.name,
+            self.phase,
+            self.nodes,
+            shapes,
+            inputs,
+            tuple(sorted(self.available)),
+            self.draft.param,
+            self.draft.path,
+        )
 
     # -- one layer -----------------------------------------------------------------------------------------------------
 
@@ -109,21 +117,28 @@ class _Builder:
         hint = "give one of the two another name"
         if any(blob == bottom.partition(f"_{name}_")[0] for bottom in layer.param.bottom):
             hint = f'"{blob}" is read by another layer before this one overwrites it; name this top differently'
-        raise NetcError("G403", f'layer "{layer.name}": the blob "{blob}" is produced twice', layer.origin.place(f"top[{position}]"),
-                        hint, [(place, f'layer "{name}" produces it here')])
+        raise NetcError(
+            "G403",
+            f'layer "{layer.name}": the blob "{blob}" is produced twice',
+            layer.origin.place(f"top[{position}]"),
+            hint,
+            [(place, f'layer "{name}" produces it here')],
+        )
 
     def _check_shapes(self, layer: Layer, shapes: Sequence[Shape], tops: Sequence[str]) -> None:
         if len(shapes) != len(tops):
             layer.fail(f"makes {len(shapes)} tops with these settings, but {len(tops)} are named", "top", code="G405")
         for shape, blob in zip(shapes, tops, strict=True):
             _check_shape(layer, shape, f'top "{blob}"')
-        for blob in layer.blobs:
-            _check_shape(layer, blob.shape, blob.name)
+        for param in layer.blobs:
+            _check_shape(layer, param.shape, param.name)
 
     def _loss_weights(self, layer: Layer, tops: int) -> tuple[float, ...]:
         weights = tuple(layer.param.loss_weight)
         if weights and len(weights) != tops:
-            layer.fail(f"{len(weights)} loss_weight for {tops} tops: give none, or one for each", "loss_weight", code="G406")
+            layer.fail(
+                f"{len(weights)} loss_weight for {tops} tops: give none, or one for each", "loss_weight", code="G406"
+            )
         if not weights and layer.is_loss:
             weights = (1.0,) + (0.0,) * (tops - 1)
             layer.param.loss_weight.extend(weights)
@@ -142,8 +157,11 @@ class _Builder:
     def _params(self, node: Node, index: int) -> list[ParamRef]:
         layer, specs = node.layer, node.layer.param.param
         if len(specs) > len(layer.blobs):
-            layer.fail(f"{len(specs)} param blocks, but the layer has {len(layer.blobs)} parameters",
-                       f"param[{len(layer.blobs)}]", code="G407")
+            layer.fail(
+                f"{len(specs)} param blocks, but the layer has {len(layer.blobs)} parameters",
+                f"param[{len(layer.blobs)}]",
+                code="G407",
+            )
         refs = []
         for position, blob in enumerate(layer.blobs):
             spec = specs[position] if position < len(specs) else None
@@ -171,15 +189,24 @@ class _Builder:
         permissive = spec.share_mode == PERMISSIVE
         mine, theirs = ref.blob.shape, owner.blob.shape
         if count(mine) != count(theirs) if permissive else mine != theirs:
-            raise NetcError("G408", f'layer "{layer.name}" cannot share "{spec.name}": its own shape is {format_shape(mine)}, '
-                            f'the owner\'s {format_shape(theirs)}', layer.origin.place(f"param[{position}].name"),
-                            None if permissive else "share_mode: PERMISSIVE asks for equal counts only",
-                            [(owner_node.layer.origin.place(f"param[{ref.owner[1]}].name"), f'owned by layer "{owner_node.name}"')])
+            raise NetcError(
+                "G408",
+                f'layer "{layer.name}" cannot share "{spec.name}": its own shape is {format_shape(mine)}, '
+                f"the owner's {format_shape(theirs)}",
+                layer.origin.place(f"param[{position}].name"),
+                None if permissive else "share_mode: PERMISSIVE asks for equal counts only",
+                [(owner_node.layer.origin.place(f"param[{ref.owner[1]}].name"), f'owned by layer "{owner_node.name}"')],
+            )
         for name in ("lr_mult", "decay_mult"):
             value = getattr(spec, name) if spec.HasField(name) else getattr(owner, name)
             if spec.HasField(name) and owner_spec.HasField(name) and value != getattr(owner, name):
-                layer.fail(f'shares "{spec.name}" with layer "{owner_node.name}" but gives {name} {value:g} where that has '
-                           f"{getattr(owner, name):g}", f"param[{position}].{name}", "give the same value, or none", code="G409")
+                layer.fail(
+                    f'shares "{spec.name}" with layer "{owner_node.name}" but gives {name} {value:g} where that has '
+                    f"{getattr(owner, name):g}",
+                    f"param[{position}].{name}",
+                    "give the same value, or none",
+                    code="G409",
+                )
             setattr(ref, name, value)
             setattr(owner, name, value)
 
@@ -187,8 +214,12 @@ class _Builder:
 def _unknown_type(param: Any, origin: Origin, types: list[str]) -> NetcError:
     if not param.type:
         return NetcError("G410", f'layer "{param.name}" has no type', origin.place(), 'add `type: "…"`')
-    return NetcError("G410", f'layer "{param.name}": unknown layer type "{param.type}"{did_you_mean(param.type, types)}',
-                     origin.place("type"), None if did_you_mean(param.type, types) else "known types: " + ", ".join(sorted(types)))
+    return NetcError(
+        "G410",
+        f'layer "{param.name}": unknown layer type "{param.type}"{did_you_mean(param.type, types)}',
+        origin.place("type"),
+        None if did_you_mean(param.type, types) else "known types: " + ", ".join(sorted(types)),
+    )
 
 
 def _check_arity(layer: Layer) -> None:
@@ -196,13 +227,23 @@ def _check_arity(layer: Layer) -> None:
         found = len(names)
         automatic = kind == "top" and layer.is_loss and found < arity.low
         if not arity.accepts(found) and not automatic:
-            layer.fail(f"takes {arity} {kind}{'' if arity.low == arity.high == 1 else 's'}, found {found}", kind, code="G411")
+            layer.fail(
+                f"takes {arity} {kind}{'' if arity.low == arity.high == 1 else 's'}, found {found}", kind, code="G411"
+            )
     if layer.same_count and len(layer.param.bottom) != len(layer.param.top):
-        layer.fail(f"makes one top for each bottom: {len(layer.param.bottom)} bottoms, {len(layer.param.top)} tops", "top", code="G411")
+        layer.fail(
+            f"makes one top for each bottom: {len(layer.param.bottom)} bottoms, {len(layer.param.top)} tops",
+            "top",
+            code="G411",
+        )
     down = len(layer.param.propagate_down)
     if down not in (0, len(layer.param.bottom)):
-        layer.fail(f"propagate_down is given {down} times for {len(layer.param.bottom)} bottoms", "propagate_down",
-                   "give it for every bottom, or not at all", code="G412")
+        layer.fail(
+            f"propagate_down is given {down} times for {len(layer.param.bottom)} bottoms",
+            "propagate_down",
+            "give it for every bottom, or not at all",
+            code="G412",
+        )
 
 
 def _check_shape(layer: Layer, shape: Shape, what: str) -> None:
@@ -263,7 +304,12 @@ def _impossible(graph: Graph) -> list[NetcError]:
         barred = range(len(node.bottoms)) if node.layer.no_gradient is None else node.layer.no_gradient
         for i in barred:
             if i < len(node.backward) and node.backward[i]:
-                found.append(NetcError("G413", f'layer "{node.name}" ({node.type}) cannot pass a gradient to its bottom '
-                                       f'"{node.bottoms[i]}"', node.layer.origin.place(f"bottom[{i}]"),
-                                       "that blob depends on trainable parameters: set their lr_mult to 0, or propagate_down: false"))
+                found.append(
+                    NetcError(
+                        "G413",
+                        f'layer "{node.name}" ({node.type}) cannot pass a gradient to its bottom "{node.bottoms[i]}"',
+                        node.layer.origin.place(f"bottom[{i}]"),
+                        "that blob depends on trainable parameters: set their lr_mult to 0, or propagate_down: false",
+                    )
+                )
     return found

@@ -79,7 +79,7 @@ def draft_net(source: NetSource) -> Draft:
 
 
 def as_source(source: str | os.PathLike[str] | Source) -> Source:
-    """A path or prototxt text as a Source. Text is told from a path by a bracket, a colon and blank, or a newline in it."""
+    """A path or prototxt text as a Source; a bracket, a newline or a colon with a blank makes it text."""
     if isinstance(source, Source):
         return source
     if isinstance(source, str) and any(mark in source for mark in ("{", "\n", ": ", "<")):

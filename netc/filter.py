@@ -29,8 +29,14 @@ def filter_net(draft: Draft) -> Draft:
     keep = []
     for layer, origin in zip(draft.param.layer, draft.origins, strict=True):
         if layer.include and layer.exclude:
-            errors.append(NetcError("G401", f'layer "{layer.name}" has both include and exclude rules',
-                                    origin.place("exclude"), "keep one kind"))
+            errors.append(
+                NetcError(
+                    "G401",
+                    f'layer "{layer.name}" has both include and exclude rules',
+                    origin.place("exclude"),
+                    "keep one kind",
+                )
+            )
         keep.append(_belongs(layer, draft.param.state))
     raise_all(errors)
     if not all(keep):

@@ -70,7 +70,9 @@ def _count_uses(draft: Draft) -> tuple[dict[Top, Top], Counter[Top], dict[Top, f
     return source_of, uses, loss
 
 
-def _unknown_bottom(draft: Draft, index: int, position: int, blob: str, writer: dict[str, Top], origin: Origin) -> NetcError:
+def _unknown_bottom(
+    draft: Draft, index: int, position: int, blob: str, writer: dict[str, Top], origin: Origin
+) -> NetcError:
     layer = draft.param.layer[index]
     later = next((other for other in draft.param.layer[index:] if blob in other.top), None)
     hint = None
@@ -80,8 +82,12 @@ def _unknown_bottom(draft: Draft, index: int, position: int, blob: str, writer: 
         hint = f'layer "{later.name}", further down, produces it: move that layer up'
     elif not did_you_mean(blob, writer):
         hint = "blobs before this layer: " + (", ".join(list(writer)[-8:]) or "none")
-    return NetcError("G402", f'layer "{layer.name}": no layer above produces the bottom "{blob}"{did_you_mean(blob, writer)}',
-                     origin.place(f"bottom[{position}]"), hint)
+    return NetcError(
+        "G402",
+        f'layer "{layer.name}": no layer above produces the bottom "{blob}"{did_you_mean(blob, writer)}',
+        origin.place(f"bottom[{position}]"),
+        hint,
+    )
 
 
 def split_blob(draft: Draft, top: Top, blob: str, copy: int) -> str:

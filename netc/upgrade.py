@@ -25,10 +25,18 @@ def _layers(draft: Draft) -> None:
     if not draft.param.layers:
         return
     if draft.param.layer:
-        raise draft.fail("U101", 'the file has both "layer" (current) and "layers" (before 2015) blocks', "layers",
-                         "use one of the two; Caffe refuses mixed files because it would drop one kind silently")
-    raise draft.fail("U102", 'the file is in the old format ("layers" blocks), which this version does not read yet', "layers",
-                     "`upgrade_net_proto_text` of any Caffe rewrites it in the current format")
+        raise draft.fail(
+            "U101",
+            'the file has both "layer" (current) and "layers" (before 2015) blocks',
+            "layers",
+            "use one of the two; Caffe refuses mixed files because it would drop one kind silently",
+        )
+    raise draft.fail(
+        "U102",
+        'the file is in the old format ("layers" blocks), which this version does not read yet',
+        "layers",
+        "`upgrade_net_proto_text` of any Caffe rewrites it in the current format",
+    )
 
 
 def _inputs(draft: Draft) -> None:
@@ -41,7 +49,9 @@ def _inputs(draft: Draft) -> None:
         raise draft.fail("U103", 'give "input_shape" or "input_dim", not both', "input_dim")
     if not shapes and dims:
         if len(dims) != 4 * len(names):
-            raise draft.fail("U103", f"{len(names)} inputs need {4 * len(names)} values of input_dim, found {len(dims)}", "input_dim")
+            raise draft.fail(
+                "U103", f"{len(names)} inputs need {4 * len(names)} values of input_dim, found {len(dims)}", "input_dim"
+            )
         shapes = [dims[i : i + 4] for i in range(0, len(dims), 4)]
     elif shapes:
         if len(shapes) != len(names):
@@ -80,7 +90,9 @@ def upgrade_solver(param: Any, place: Callable[[str], Place]) -> Any:
     if not param.HasField("solver_type"):
         return param
     if param.HasField("type"):
-        raise NetcError("U110", 'give "type" or the old "solver_type", not both', place("solver_type"), "remove solver_type")
+        raise NetcError(
+            "U110", 'give "type" or the old "solver_type", not both', place("solver_type"), "remove solver_type"
+        )
     param.type = SOLVER_TYPES[param.solver_type]
     param.ClearField("solver_type")
     return param

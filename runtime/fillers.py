@@ -65,7 +65,9 @@ def _gaussian(tensor: torch.Tensor, filler: Any, generator: torch.Generator) -> 
     tensor.normal_(filler.mean, filler.std, generator=generator)
     if filler.sparse >= 0:
         if tensor.dim() < 1 or filler.sparse > tensor.shape[0]:
-            raise _DoesNotFitError(f"gaussian sparse {filler.sparse} exceeds the first dimension of {tuple(tensor.shape)}")
+            raise _DoesNotFitError(
+                f"gaussian sparse {filler.sparse} exceeds the first dimension of {tuple(tensor.shape)}"
+            )
         keep = torch.empty_like(tensor).uniform_(generator=generator) < filler.sparse / tensor.shape[0]
         tensor.mul_(keep)
 

@@ -83,7 +83,9 @@ class Net(nn.Module):
     and any of their tops may be given in the call instead.
     """
 
-    def __init__(self, graph: Graph, seed: int = 0, feeds: Mapping[str, Any] | None = None, unfilled: Iterable[str] = ()) -> None:
+    def __init__(
+        self, graph: Graph, seed: int = 0, feeds: Mapping[str, Any] | None = None, unfilled: Iterable[str] = ()
+    ) -> None:
         super().__init__()
         self.graph, self.seed = graph, seed
         self.feeds = dict(feeds or {})
@@ -92,7 +94,9 @@ class Net(nn.Module):
         self.inputs: tuple[str, ...] = graph.inputs
         self.outputs: tuple[str, ...] = graph.outputs
         self._steps = self._plan(self._create_params(frozenset(unfilled)))
-        self._loss_weights = [(top, w) for s in self._steps for top, w in zip(s.tops, s.node.loss_weights, strict=True) if w]
+        self._loss_weights = [
+            (top, w) for s in self._steps for top, w in zip(s.tops, s.node.loss_weights, strict=True) if w
+        ]
         hidden = [top for top, _ in self._loss_weights if top not in graph.outputs]
         self._returned = (*graph.outputs, *hidden)
         for node in graph.nodes:
@@ -132,8 +136,13 @@ class Net(nn.Module):
 
     def _register(self, holder: nn.Module, name: str, value: Tensor, shape: Shape) -> None:
         if tuple(value.shape) != shape:
-            raise NetcError("R605", f"PERMISSIVE sharing of {format_shape(tuple(value.shape))} as {format_shape(shape)} "
-                            "is read but cannot be run", None, "give both layers the same parameter shape")
+            raise NetcError(
+                "R605",
+                f"PERMISSIVE sharing of {format_shape(tuple(value.shape))} as {format_shape(shape)} "
+                "is read but cannot be run",
+                None,
+                "give both layers the same parameter shape",
+            )
         if isinstance(value, nn.Parameter):
             holder.register_parameter(name, value)
         else:
@@ -177,7 +186,9 @@ class Net(nn.Module):
             writers.update((top, node.type) for top in node.tops)
         return steps
 
-    def _step(self, node: Node, params: list[tuple[nn.Module, str]], writers: dict[str, str], dead: tuple[str, ...]) -> _Step:
+    def _step(
+        self, node: Node, params: list[tuple[nn.Module, str]], writers: dict[str, str], dead: tuple[str, ...]
+    ) -> _Step:
         layer = node.layer
         barred = range(len(node.bottoms)) if layer.no_gradient is None else layer.no_gradient
         down = layer.param.propagate_down
@@ -226,7 +237,9 @@ class Net(nn.Module):
         if layer.is_source:
             self._feed(step, values)
             return
-        bottoms = [values[b].detach() if d else values[b] for b, d in zip(step.node.bottoms, step.detached, strict=True)]
+        bottoms = [
+            values[b].detach() if d else values[b] for b, d in zip(step.node.bottoms, step.detached, strict=True)
+        ]
         params = [getattr(holder, name) for holder, name in step.params]
         if torch.compiler.is_compiling():
             tops = self._call(step, bottoms, params)
@@ -271,8 +284,12 @@ class Net(nn.Module):
         known = {top for node in self.graph.nodes if node.layer.is_source for top in node.tops}
         for name in inputs:
             if name not in known:
-                raise NetcError("R601", f'the net has no input "{name}"{did_you_mean(name, known)}', None,
-                                f"its inputs: {', '.join(sorted(known)) or 'none'}")
+                raise NetcError(
+                    "R601",
+                    f'the net has no input "{name}"{did_you_mean(name, known)}',
+                    None,
+                    f"its inputs: {', '.join(sorted(known)) or 'none'}",
+                )
         return dict(inputs)
 
     def _feed(self, step: _Step, values: dict[str, Tensor]) -> None:
@@ -281,8 +298,9 @@ class Net(nn.Module):
         feed = self.feeds.get(step.node.name)
         if feed is None:
             missing = [top for top in step.tops if top not in values]
-            raise NetcError("R601", f'the input "{missing[0]}" is not given', step.node.place,
-                            f"call the net with {missing[0]}=…")
+            raise NetcError(
+                "R601", f'the input "{missing[0]}" is not given', step.node.place, f"call the net with {missing[0]}=…"
+            )
         for top, tensor in zip(step.tops, feed.batch(self.clock.iteration), strict=True):
             values.setdefault(top, tensor.to(self.clock.step.device, non_blocking=True))
 
@@ -295,8 +313,11 @@ class Net(nn.Module):
 
     def losses(self, outputs: Mapping[str, Tensor]) -> Tensor:
         """Σ loss_weight · loss over the loss tops in `outputs` (a non-scalar top counts with the sum of its values)."""
-        terms = [outputs[top].sum() * w if outputs[top].dim() else outputs[top] * w if w != 1 else outputs[top]
-                 for top, w in self._loss_weights if top in outputs]
+        terms = [
+            outputs[top].sum() * w if outputs[top].dim() else outputs[top] * w if w != 1 else outputs[top]
+            for top, w in self._loss_weights
+            if top in outputs
+        ]
         if not terms:
             raise NetcError("R604", "the net has no loss among these outputs", None, "compile it with phase TRAIN")
         return torch.stack(terms).sum() if len(terms) > 1 else terms[0]

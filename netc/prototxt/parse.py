@@ -12,7 +12,7 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from lark import Lark, Token, Transformer, UnexpectedCharacters, UnexpectedInput, UnexpectedToken, v_args
+from lark import Lark, Token, Transformer, UnexpectedInput, UnexpectedToken, v_args
 
 from netc.errors import NetcError, raise_all
 from netc.prototxt.ast import Field, Message, Scalar
@@ -75,7 +75,7 @@ class _Build(Transformer[Token, Message]):
     def message(self, opening: Token, *fields: Field) -> Message:
         return Message(list(fields), opening.start_pos or 0)
 
-    def list(self, *values: Scalar | Message) -> list[Scalar | Message]:
+    def list_value(self, *values: Scalar | Message) -> list[Scalar | Message]:
         return [*values]
 
     def scalar_field(self, name: Token, value: Scalar) -> Field:
@@ -116,11 +116,19 @@ def _lark() -> Lark:
 def _check_kind(source: Source) -> None:
     head = source.text[:400].lstrip("\ufeff \t\r\n").lower()
     if head.startswith(("<!doctype", "<html", "<?xml")):
-        raise NetcError("P105", "this is a web page, not a prototxt", source.place(0, 1),
-                        "it was saved from a browser's view of the file; download the raw file instead")
+        raise NetcError(
+            "P105",
+            "this is a web page, not a prototxt",
+            source.place(0, 1),
+            "it was saved from a browser's view of the file; download the raw file instead",
+        )
     if "\0" in head:
-        raise NetcError("P105", "this is a binary file, not a prototxt", source.place(0, 1),
-                        "weights (.caffemodel) go to --weights; a prototxt is text")
+        raise NetcError(
+            "P105",
+            "this is a binary file, not a prototxt",
+            source.place(0, 1),
+            "weights (.caffemodel) go to --weights; a prototxt is text",
+        )
 
 
 _BRACKETS = re.compile(r'"(?:[^"\\\n]|\\.)*"|\'(?:[^\'\\\n]|\\.)*\'|#[^\n]*|[{}<>]|:')
@@ -194,16 +202,35 @@ def _describe(source: Source, error: UnexpectedInput) -> NetcError:
         return _unclosed(source)
     if isinstance(error, UnexpectedToken):
         token = str(error.token)
-        return NetcError("P101", f"{_expected(error.accepts or error.expected)}, found {token.strip()[:40]!r}",
-                         source.place(offset, len(token)), _hint(source, offset, token))
-    assert isinstance(error, UnexpectedCharacters)
+        return NetcError(
+            "P101",
+            f"{_expected(error.accepts or error.expected)}, found {token.strip()[:40]!r}",
+            source.place(offset, len(token)),
+            _hint(source, offset, token),
+        )
     char = source.text[offset : offset + 1]
     return NetcError("P101", _bad_character(source, offset, char), source.place(offset), _hint(source, offset, char))
 
 
-_TOKENS = {"NAME": "a field name", "PAIR": "", "OPEN_BRACE": "", "OPEN_ANGLE": "", "RBRACE": '"}"', "MORETHAN": '">"',
-           "COLON": '":"', "LBRACE": '"{"', "LANGLE": '"<"', "LSQB": '"["', "RSQB": '"]"', "COMMA": '","',
-           "NUMBER": "a number", "STRING": "a string", "MINUS": "", "_SEP": "", "$END": "the end of the file"}
+_TOKENS = {
+    "NAME": "a field name",
+    "PAIR": "",
+    "OPEN_BRACE": "",
+    "OPEN_ANGLE": "",
+    "RBRACE": '"}"',
+    "MORETHAN": '">"',
+    "COLON": '":"',
+    "LBRACE": '"{"',
+    "LANGLE": '"<"',
+    "LSQB": '"["',
+    "RSQB": '"]"',
+    "COMMA": '","',
+    "NUMBER": "a number",
+    "STRING": "a string",
+    "MINUS": "",
+    "_SEP": "",
+    "$END": "the end of the file",
+}
 
 
 def _expected(names: set[str]) -> str:
@@ -235,7 +262,9 @@ def _hint(source: Source, offset: int, token: str) -> str | None:
         if opening is None:
             return f'there is one "{token}" too many: every block before it is closed'
         if (source.text[opening] == "{") != (token == "}"):
-            return f'the block opened at line {source.place(opening).line} with "{source.text[opening]}" must close alike'
+            return (
+                f'the block opened at line {source.place(opening).line} with "{source.text[opening]}" must close alike'
+            )
     return None
 
 
@@ -258,7 +287,9 @@ def _unclosed(source: Source) -> NetcError:
     """The file ended inside a block: point at the block that most likely lacks its bracket."""
     stack = _open_brackets(source.text)
     if not stack:
-        return NetcError("P101", "the file ends where a value should follow", source.place(max(len(source.text) - 1, 0)))
+        return NetcError(
+            "P101", "the file ends where a value should follow", source.place(max(len(source.text) - 1, 0))
+        )
     suspect = _misindented(source)
     opening = source.place(stack[-1] if suspect is None else suspect)
     name = opening.text.strip()[:60]

@@ -49,8 +49,12 @@ def _read_bytes(name: str) -> bytes:
         if not os.path.isfile(name) and os.path.exists(name):
             raise NetcError("F102", f"{name} is not a regular file", Place(name))
         if os.path.getsize(name) > MAX_BYTES:
-            raise NetcError("P103", f"{name} is {os.path.getsize(name):,} bytes; a prototxt may be {MAX_BYTES:,}",
-                            Place(name), "weights belong in a .caffemodel, not in the prototxt")
+            raise NetcError(
+                "P103",
+                f"{name} is {os.path.getsize(name):,} bytes; a prototxt may be {MAX_BYTES:,}",
+                Place(name),
+                "weights belong in a .caffemodel, not in the prototxt",
+            )
         with open(name, "rb") as file:
             return file.read(MAX_BYTES + 1)
     except FileNotFoundError:

@@ -1,0 +1,183 @@
+"""The frame of the command line: the table of commands, lazy loading, help, and one place for every error.
+
+A new command is a file `netc/cli/<name>.py` with a click command called `command`, and a line in `COMMANDS`. The
+lines stand here so that `netc --help` imports no command; a test holds them equal to each command's own short help.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import click
+
+from netc.cli._gflags import from_gflags, normal
+from netc.cli._status import DONE, TERMINATED
+from netc.errors import did_you_mean
+
+COMMANDS: dict[str, dict[str, str]] = {
+    "Look": {
+        "device_query": "List the processors and GPUs that netc can use.",
+    },
+}
+"""Heading → command → its line of help, in the order `netc --help` shows them."""
+
+MODULES = {normal(name): f"netc.cli.{name.replace('-', '_')}" for group in COMMANDS.values() for name in group}
+
+EPILOG = """\
+\b
+Exit status: 0 done, 1 failed, 2 wrong usage, 65 bad input data, 66 input missing,
+73 cannot write, 74 I/O error, 75 stopped with a snapshot saved, 130 or 143 interrupted.
+"""
+
+
+@dataclass
+class Frame:
+    """What the whole process shares; it travels as the click context's `obj`."""
+
+    debug: bool = False
+
+
+class LazyGroup(click.Group):
+    """The commands of `COMMANDS`, each imported when it is run; underscores and dashes in a name are the same."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [name for group in COMMANDS.values() for name in group]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        return load(cmd_name)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        command = load(args[0])
+        if command is None:
+            hint = did_you_mean(args[0], self.list_commands(ctx)) or "; netc --help lists them"
+            ctx.fail(f'there is no command "{args[0]}"{hint}')
+        return args[0], command, from_gflags(args[1:], command.params)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for heading, group in COMMANDS.items():
+            with formatter.section(heading):
+                formatter.write_dl(list(group.items()))
+
+
+def load(name: str) -> click.Command | None:
+    """The command of that name with the frame's own option added, or None."""
+    module = MODULES.get(normal(name))
+    if module is None:
+        return None
+    command: click.Command = importlib.import_module(module).command
+    if not any(param.name == "debug" for param in command.params):
+        command.params.append(debug_option())
+    return command
+
+
+def debug_option() -> click.Option:
+    return click.Option(
+        ["--debug"],
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=_remember_debug,
+        help="Show the traceback of an error.",
+    )
+
+
+def _remember_debug(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value and isinstance(ctx.obj, Frame):
+        ctx.obj.debug = True
+
+
+def _print_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value:
+        click.echo(version_line())
+        ctx.exit(DONE)
+
+
+def version_line() -> str:
+    """"netc 0.1.0 (Python 3.11.7, torch 2.13.0, …)", from the installed packages' metadata, nothing imported."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    from netc._version import __version__
+
+    parts = [f"Python {sys.version.split()[0]}"]
+    for package in ("torch", "protobuf", "lmdb"):
+        try:
+            parts.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            parts.append(f"{package} missing")
+    return f"netc {__version__} ({', '.join(parts)})"
+
+
+cli = LazyGroup(
+    "netc",
+    help="Read Caffe's .prototxt nets and solvers and run them on PyTorch, with Caffe's exact semantics.",
+    epilog=EPILOG,
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "token_normalize_func": normal,
+        "max_content_width": 100,
+    },
+    params=[
+        debug_option(),
+        click.Option(
+            ["--version"],
+            is_flag=True,
+            is_eager=True,
+            expose_value=False,
+            callback=_print_version,
+            help="Show the versions of netc and of what it stands on.",
+        ),
+    ],
+)
+
+
+def run(args: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit status; every error is reported here, and only here.
+
+    A command's own return value is its exit status: an int, or None for 0.
+    """
+    frame = Frame()
+    restore = _exit_on_sigterm()
+    try:
+        status = _invoke(sys.argv[1:] if args is None else list(args), frame)
+        sys.stdout.flush()  # here, where a closed pipe or a full disk can still be reported
+        return status
+    except BaseException as error:
+        from netc.cli._report import report
+
+        return report(error, frame.debug)
+    finally:
+        restore()
+
+
+def _invoke(args: list[str], frame: Frame) -> int:
+    if "_NETC_COMPLETE" in os.environ:
+        cli.main(args, prog_name="netc")
+    color = False if os.environ.get("NO_COLOR") else None
+    try:
+        with cli.make_context("netc", args, obj=frame, color=color) as ctx:
+            result: Any = cli.invoke(ctx)
+    except click.exceptions.Exit as end:
+        return end.exit_code
+    return result if isinstance(result, int) else DONE
+
+
+def _exit_on_sigterm() -> Any:
+    """SIGTERM unwinds the stack (so that temporary files go), unless somebody handles it already."""
+    import threading
+
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        return lambda: None
+    signal.signal(signal.SIGTERM, _terminate)
+    return lambda: signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _terminate(signum: int, stack: object) -> NoReturn:
+    raise SystemExit(TERMINATED)

@@ -1,0 +1,83 @@
+"""`netc device_query`: what this machine has to compute with (Caffe's `caffe device_query`, for CPUs too)."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+import click
+
+from netc.cli._options import gpus_of, json_option
+
+
+@click.command("device_query", short_help="List the processors and GPUs that netc can use.")
+@click.option("--gpu", metavar="LIST", default="all", show_default=True, help='Which GPUs: "0", "0,1" or "all".')
+@json_option
+def command(gpu: str, as_json: bool) -> None:
+    """List the processors and GPUs that netc can use.
+
+    A GPU's number is what `--gpu` of the other commands takes.
+    """
+    import torch
+
+    wanted = gpus_of(gpu, torch.cuda.device_count())
+    found = {"cpu": cpu(torch.get_num_threads()), "torch": torch.__version__, "gpus": [_gpu(torch, n) for n in wanted]}
+    click.echo(as_json_text(found) if as_json else "\n".join(lines(found)))
+
+
+def as_json_text(found: dict[str, Any]) -> str:
+    import json
+
+    return json.dumps(found, indent=2)
+
+
+def cpu(threads: int) -> dict[str, Any]:
+    """Name, physical cores, usable hardware threads, torch's threads and memory in bytes."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    info = _cpu_info()
+    cores = {(x.get("physical id"), x.get("core id")) for x in info if "core id" in x}
+    return {
+        "name": info[0].get("model name", platform.processor()) if info else platform.processor(),
+        "cores": len(cores) or usable,
+        "hardware_threads": usable,
+        "torch_threads": threads,
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+    }
+
+
+def _cpu_info() -> list[dict[str, str]]:
+    """Linux's list of processors, one a hardware thread; empty on a system without it."""
+    path = Path("/proc/cpuinfo")
+    blocks = path.read_text(errors="replace").strip().split("\n\n") if path.exists() else []
+    rows = [[line.partition(":") for line in block.splitlines()] for block in blocks]
+    return [{key.strip(): value.strip() for key, _, value in row} for row in rows]
+
+
+def _gpu(torch: Any, number: int) -> dict[str, Any]:
+    p = torch.cuda.get_device_properties(number)
+    return {
+        "number": number,
+        "name": p.name,
+        "compute_capability": f"{p.major}.{p.minor}",
+        "memory_bytes": p.total_memory,
+        "multiprocessors": p.multi_processor_count,
+    }
+
+
+def lines(found: dict[str, Any]) -> list[str]:
+    """The same for a reader."""
+    c = found["cpu"]
+    head = f"CPU    {c['name'] or 'unknown'}: {c['cores']} cores, {c['hardware_threads']} threads usable, "
+    rows = [f"{head}{c['torch_threads']} used by torch, {_gib(c['memory_bytes'])} of memory"]
+    for g in found["gpus"]:
+        rows.append(
+            f"GPU {g['number']}  {g['name']}: compute capability {g['compute_capability']}, "
+            f"{g['multiprocessors']} multiprocessors, {_gib(g['memory_bytes'])} of memory"
+        )
+    return rows if found["gpus"] else [*rows, f"GPU    none that torch {found['torch']} can use"]
+
+
+def _gib(count: int) -> str:
+    return f"{count / 2**30:.1f} GiB"

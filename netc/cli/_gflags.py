@@ -21,7 +21,9 @@ def normal(name: str) -> str:
 
 def from_gflags(args: Sequence[str], params: Sequence[click.Parameter]) -> list[str]:
     """`args` as click wants them for a command with `params`."""
-    options = {normal(name.lstrip("-")): p for p in params if isinstance(p, click.Option) for name in p.opts if _long(name)}
+    options = {
+        normal(name.lstrip("-")): p for p in params if isinstance(p, click.Option) for name in p.opts if _long(name)
+    }
     return list(_rewritten(iter(args), options))
 
 

@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 
 import click
 
+from netc import __version__
 from netc.cli._gflags import from_gflags, normal
 from netc.cli._status import DONE, TERMINATED
 from netc.errors import did_you_mean
@@ -101,10 +102,8 @@ def _print_version(ctx: click.Context, param: click.Parameter, value: bool) -> N
 
 
 def version_line() -> str:
-    """"netc 0.1.0 (Python 3.11.7, torch 2.13.0, …)", from the installed packages' metadata, nothing imported."""
+    """ "netc 0.1.0 (Python 3.11.7, torch 2.13.0, …)", from the installed packages' metadata, nothing imported."""
     from importlib.metadata import PackageNotFoundError, version
-
-    from netc._version import __version__
 
     parts = [f"Python {sys.version.split()[0]}"]
     for package in ("torch", "protobuf", "lmdb"):

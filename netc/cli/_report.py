@@ -9,6 +9,7 @@ import errno
 import os
 import sys
 import traceback
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -49,7 +50,9 @@ def report(error: BaseException, debug: bool = False) -> int:
             return _say(str(mapped), mapped.exit_status)
     if out_of_memory(error):
         return _say(f"netc: out of memory: {_first_line(error)}\n  help: a smaller batch_size needs less", FAILED)
-    return _say(f"netc: internal error: {_first_line(error)} ({_where(error)}); please report it; {_how(debug)}", FAILED)
+    return _say(
+        f"netc: internal error: {_first_line(error)} ({_where(error)}); please report it; {_how(debug)}", FAILED
+    )
 
 
 def from_os_error(error: OSError) -> NetcError:
@@ -90,16 +93,12 @@ def _how(debug: bool) -> str:
 
 
 def _say(text: str, status: int) -> int:
-    try:
+    with suppress(OSError):  # stderr may be closed or full: the status still tells
         click.echo(text, err=True)
-    except OSError:  # stderr is closed or full: the status still tells
-        pass
     return status
 
 
 def _hush_stdout() -> None:
     """Let the interpreter's last flush go nowhere: it would print a second, unreadable error."""
-    try:
+    with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (OSError, ValueError):
-        pass

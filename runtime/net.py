@@ -22,23 +22,21 @@ _OUTPUT_NOT_SAVED = frozenset({"Convolution", "InnerProduct", "Deconvolution"})
 
 class Clock(nn.Module):
     """Which forward pass this is, for everything random: `iteration` counts passes, `first` is the position of the
-    batch's first sample in the global batch. A tensor holds the count, so that compiled graphs do not depend on it."""
+    batch's first sample in the global batch. The count is a tensor, so that a compiled graph does not depend on it."""
 
     step: Tensor
 
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("step", torch.zeros((), dtype=torch.int64), persistent=False)
-        self.iteration_ = 0
         self.first = 0
 
     @property
     def iteration(self) -> int:
-        return self.iteration_
+        return int(self.step)
 
     @iteration.setter
     def iteration(self, value: int) -> None:
-        self.iteration_ = value
         self.step.fill_(value)
 
 
@@ -213,8 +211,8 @@ class Net(nn.Module):
         if blobs is not None:
             self._check_blobs(wanted)
         result = self._walk(values, wanted)
-        if self.run.training and not torch.compiler.is_compiling():
-            self.clock.iteration += 1
+        if self.run.training:
+            self.clock.step += 1
         return result
 
     def _walk(self, values: dict[str, Tensor], wanted: tuple[str, ...]) -> dict[str, Tensor]:

@@ -146,7 +146,7 @@ def run(args: Sequence[str] | None = None) -> int:
     restore = _exit_on_sigterm()
     try:
         status = _invoke(sys.argv[1:] if args is None else list(args), frame)
-        sys.stdout.flush()  # here, where a closed pipe or a full disk can still be reported
+        print(end="", flush=True)  # here, where a closed pipe or a full disk can still be reported
         return status
     except BaseException as error:
         from netc.cli._report import report

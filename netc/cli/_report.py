@@ -99,6 +99,9 @@ def _say(text: str, status: int) -> int:
 
 
 def _hush_stdout() -> None:
-    """Let the interpreter's last flush go nowhere: it would print a second, unreadable error."""
-    with suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    """Where stdout takes no more, let the interpreter's last flush go nowhere: it would print a second error."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())

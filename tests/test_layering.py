@@ -1,0 +1,107 @@
+"""Dependencies run one way: proto ← netc ← runtime ← netc.cli, and the compiler never loads torch to be imported."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+LAYERS = {"proto": 0, "netc": 1, "runtime": 2, "cli": 3}
+"""A file may import from its own layer and from those below it."""
+
+
+def sources() -> list[Path]:
+    folders = [ROOT / "proto", ROOT / "runtime", ROOT / "netc"]
+    return sorted(path for folder in folders for path in folder.rglob("*.py") if not _through_a_link(path))
+
+
+def _through_a_link(path: Path) -> bool:
+    return path.resolve() != path
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts if parts[0] == "netc" else ("netc", *parts)).removesuffix(".__init__")
+
+
+def layer_of(module: str) -> int | None:
+    """The layer of one of our modules; None for anybody else's."""
+    parts = module.split(".")
+    if parts[0] != "netc":
+        return None
+    if module == "netc.__main__":
+        return LAYERS["cli"]
+    return LAYERS.get(parts[1], LAYERS["netc"]) if len(parts) > 1 else LAYERS["netc"]
+
+
+def imports(tree: ast.AST, package: str) -> Iterator[tuple[int, str]]:
+    """Line and full name of every module that is imported anywhere in a file, functions and type checks included."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(package.split(".")[: -(node.level - 1) or None]) if node.level else ""
+            full = ".".join(part for part in (base, node.module) if part)
+            yield from ((node.lineno, f"{full}.{alias.name}") for alias in node.names)
+
+
+def at_import_time(node: ast.AST) -> Iterator[ast.Import | ast.ImportFrom]:
+    """The imports that run when a file is imported, those inside `if`, `try` and classes too."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Import | ast.ImportFrom):
+            yield child
+        elif not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) and not _for_types_only(child):
+            yield from at_import_time(child)
+
+
+def _for_types_only(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+
+
+@pytest.mark.parametrize("path", sources(), ids=module_of)
+def test_a_file_imports_only_from_its_layer_and_below(path: Path) -> None:
+    module = module_of(path)
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    found = imports(ast.parse(path.read_text()), package)
+    above = [f"{path}:{line}: {name}" for line, name in found if (layer_of(name) or 0) > (layer_of(module) or 0)]
+    assert above == []
+
+
+@pytest.mark.parametrize("path", [p for p in sources() if layer_of(module_of(p)) in (0, 1)], ids=module_of)
+def test_the_compiler_loads_no_torch(path: Path) -> None:
+    nodes = at_import_time(ast.parse(path.read_text()))
+    named = [(line, name) for node in nodes for line, name in imports(node, "netc")]
+    assert [f"{path}:{line}" for line, name in named if name.split(".")[0] == "torch"] == []
+
+
+SOURCE = """
+try:
+    import torch.nn
+except ImportError:
+    pass
+def f():
+    import torch
+    from netc import runtime
+if TYPE_CHECKING:
+    from ..cli import x
+from . import y
+"""
+
+
+def test_the_rules_see_every_import() -> None:
+    tree = ast.parse(SOURCE)
+    everywhere = {name for _, name in imports(tree, "netc.layers")}
+    assert everywhere == {"torch.nn", "torch", "netc.runtime", "netc.cli.x", "netc.layers.y"}
+    assert [name for node in at_import_time(tree) for _, name in imports(node, "netc.layers")] == [
+        "torch.nn",
+        "netc.layers.y",
+    ]
+
+
+def test_the_layers_are_told_apart() -> None:
+    modules = ["netc.proto", "netc", "netc.errors.NetcError", "netc.runtime.net", "netc.cli", "netc.__main__"]
+    assert [layer_of(module) for module in modules] == [0, 1, 1, 2, 3, 3]
+    assert layer_of("torch.netc") is None

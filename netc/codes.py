@@ -6,20 +6,62 @@ holds that each code used in the sources stands here and that each code here is 
 
 CODES: dict[str, str] = {
     # P: text
+    "P101": "a character or word where the format allows another",
+    "P102": "blocks nested too deep",
+    "P103": "a file larger than any net",
+    "P104": "more fields than any net has",
+    "P105": "not a prototxt: a web page or a binary file",
     # S: schema
+    "S201": "a field that the message does not have",
+    "S202": "a value of another kind than the field's",
+    "S203": "a number outside the range of its field",
+    "S204": "a name that the enum does not have",
+    "S205": "a field given twice that is taken once",
+    "S206": "a list for a field that takes one value",
+    "S207": "a string that cannot be read",
+    "S208": "a required field that is missing",
     # U: upgrade
+    "U101": "two formats in one file",
+    "U102": "an old format that is not read",
+    "U103": "input fields that do not fit together",
+    "U110": "a solver type given twice",
     # G: graph
+    "G401": "include and exclude rules in one layer",
+    "G402": "a bottom that no layer above produces",
+    "G403": "a blob that two layers produce",
+    "G404": "an in-place top in a layer that cannot work in place",
+    "G405": "another number of tops than the layer makes",
+    "G406": "another number of loss weights than tops",
+    "G407": "more param blocks than the layer has parameters",
+    "G408": "a shared parameter whose shapes differ",
+    "G409": "a shared parameter whose multipliers differ",
+    "G410": "a layer type that is missing or unknown",
+    "G411": "another number of bottoms or tops than the layer takes",
+    "G412": "another number of propagate_down than bottoms",
+    "G413": "a gradient asked of a layer that cannot pass it",
     # L: layers
+    "L301": "parameters or input shapes that the layer cannot work with",
+    "L320": "a filler that is not known",
+    "L321": "a filler that cannot fill this shape",
     # D: data
     # R: run
+    "R601": "inputs that are not the net's",
+    "R602": "a blob that the net does not have",
+    "R603": "a layer that failed while running",
+    "R604": "no loss among the outputs",
+    "R605": "a shared parameter that cannot be run in two shapes",
     # W: weights and snapshots
     # F: files that are missing
+    "F101": "a prototxt that is not there",
+    "F102": "a path that is not a regular file",
     "F900": "a file or folder that the system was asked for does not exist",
     # O: output that cannot be written
     "O900": "the system does not let netc write here",
     # X: I/O errors
+    "X101": "a prototxt that cannot be read",
     "X900": "the system reports an I/O error",
     # C: command line
-    "C101": "a GPU that this machine does not have",
-    "C102": "a list of GPUs that cannot be read",
+    "C101": "a phase that is neither TRAIN nor TEST",
+    "C201": "a GPU that this machine does not have",
+    "C202": "a list of GPUs that cannot be read",
 }

@@ -12,16 +12,16 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print the re
 def gpus_of(text: str, count: int) -> list[int]:
     """The GPU numbers that `--gpu` asks for on a machine with `count` of them ("0,1", or "all", which may be none).
 
-    Raises C101 where a number is not one of this machine's, C102 where the text is no list of numbers.
+    Raises C201 where a number is not one of this machine's, C202 where the text is no list of numbers.
     """
     if text.strip().lower() == "all":
         return list(range(count))
     try:
         numbers = [int(part) for part in text.split(",")]
     except ValueError:
-        raise NetcError("C102", f'--gpu takes numbers such as 0,1 or the word all, not "{text}"') from None
+        raise NetcError("C202", f'--gpu takes numbers such as 0,1 or the word all, not "{text}"') from None
     for number in numbers:
         if not 0 <= number < count:
             has = f"it has {count}, numbered from 0" if count else "torch sees none here"
-            raise NetcError("C101", f"this machine has no GPU {number}: {has}", hint="netc device_query lists them")
+            raise NetcError("C201", f"this machine has no GPU {number}: {has}", hint="netc device_query lists them")
     return list(dict.fromkeys(numbers))

@@ -26,7 +26,7 @@ def test_json_tells_this_machine(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_gpu_that_is_not_there_is_bad_usage(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["device_query", "-gpu", "99"]) == 2
-    assert "error[C101]: this machine has no GPU 99" in capsys.readouterr().err
+    assert "error[C201]: this machine has no GPU 99" in capsys.readouterr().err
 
 
 def test_lines_for_a_reader() -> None:

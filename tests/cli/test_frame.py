@@ -271,7 +271,7 @@ def test_gpu_lists(text: str, count: int, numbers: list[int]) -> None:
     assert gpus_of(text, count) == numbers
 
 
-@pytest.mark.parametrize(("text", "code"), [("2", "C101"), ("-1", "C101"), ("x", "C102"), ("", "C102")])
+@pytest.mark.parametrize(("text", "code"), [("2", "C201"), ("-1", "C201"), ("x", "C202"), ("", "C202")])
 def test_gpu_lists_that_cannot_be(text: str, code: str) -> None:
     with pytest.raises(NetcError) as caught:
         gpus_of(text, 2)

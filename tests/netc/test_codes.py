@@ -19,7 +19,7 @@ def used() -> set[str]:
     """Every code in the sources, wherever it stands as a string of its own."""
     files = [path for folder in ("netc", "proto", "runtime") for path in (ROOT / folder).rglob("*.py") if path != TABLE]
     nodes = (node for path in files for node in ast.walk(ast.parse(path.read_text())))
-    return {node.value for node in nodes if isinstance(node, ast.Constant) and is_code(node.value)}
+    return {str(node.value) for node in nodes if isinstance(node, ast.Constant) and is_code(node.value)}
 
 
 def test_every_code_used_is_in_the_table() -> None:

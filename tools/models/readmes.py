@@ -1,0 +1,223 @@
+"""README.md of one configuration: what the net is, and the paper's words beside each number."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import chain
+
+from tools.models.table import TRANSPLANTED, Config
+
+Row = tuple[str, str, str]
+
+STORY = {
+    "A": "The shallowest net, and the one the deeper ones start from.",
+    "A_LRN": "Net A with one local response normalisation after the first convolution. The paper finds that it does "
+    "not help and leaves it out of the deeper nets (Sect. 4.1).",
+    "B": "A second 3×3 convolution in the first two stages.",
+    "C": "A third convolution in the last three stages, of 1×1: more non-linearity, the same receptive field. Worse "
+    "than D, so spatial context matters too (Sect. 4.1).",
+    "D": "Sixteen weight layers, all convolutions 3×3: the published “VGG-16”.",
+    "E": "Nineteen weight layers: the published “VGG-19”, the paper's deepest.",
+    "B_5x5": "A shallow net that Sect. 4.1 compares with B: each pair of 3×3 convolutions is one 5×5, with the same "
+    "receptive field. Its top-1 error on a centre crop was 7 % higher than B's. Table 1 does not list it.",
+}
+
+
+def readme(config: Config, facts: Sequence[Row] = ()) -> str:
+    """The page of one net; `facts` are rows of numbers that netc works out from the net itself."""
+    parts = [_title(config), _layers(config), _facts(facts), _numbers(config), _use(config)]
+    return "\n".join(part for part in parts if part)
+
+
+def _title(config: Config) -> str:
+    scaled = ""
+    if config.mini:
+        scaled = (
+            f"\n\nThis is the same topology at a quarter of the width, for {config.crop}-pixel crops, {config.classes} "
+            "classes and a CPU. The numbers in the last column are scaled where the size of the task asks for it."
+        )
+    return f"# {config.name}\n\n{STORY[config.letter]}{scaled}\n"
+
+
+def _layers(config: Config) -> str:
+    rows = []
+    for stage, convs in enumerate(config.stages, 1):
+        kernels = " ".join(f"{c.kernel}×{c.kernel}" for c in convs)
+        names = f"conv{stage}_1" if len(convs) == 1 else f"conv{stage}_1 … conv{stage}_{len(convs)}"
+        extra = ", norm1" if stage == 1 and config.has_lrn else ""
+        rows.append((names + extra, kernels, str(convs[0].width)))
+    rows += [
+        ("fc6, fc7", "fully connected, dropout", str(config.hidden)),
+        ("fc8", "fully connected", str(config.classes)),
+    ]
+    return _table(("layers", "kernels", "width"), rows)
+
+
+def _facts(facts: Sequence[Row]) -> str:
+    return _table(("", "value", ""), facts) if facts else ""
+
+
+def _numbers(config: Config) -> str:
+    rows = chain(_net_rows(config), _data_rows(config), _solver_rows(config), _start_rows(config))
+    return "## Where the numbers come from\n\n" + _table(("what", "here", "the paper"), rows)
+
+
+def _net_rows(config: Config) -> Iterable[Row]:
+    yield (
+        "input",
+        f"{config.crop}×{config.crop}, BGR",
+        "“a fixed-size 224×224 RGB image” (2.1); colours in the published nets' order",
+    )
+    yield (
+        "`mean_value`",
+        "103.939, 116.779, 123.68",
+        "“The only preprocessing we do is subtracting the mean RGB value” (2.1); the published nets' numbers",
+    )
+    if config.letter == "B_5x5":
+        yield (
+            "convolutions",
+            "5×5, stride 1, pad 2",
+            "“replacing each pair of 3×3 conv. layers with a single 5×5” (4.1)",
+        )
+    else:
+        yield (
+            "convolutions",
+            "3×3, stride 1, pad 1" + ("; 1×1 without pad" if config.letter == "C" else ""),
+            "“the padding is 1 pixel for 3×3 conv. layers”, so that the size is kept (2.1)",
+        )
+    yield "ReLU", "after every hidden layer", "“All hidden layers are equipped with the rectification” (2.1)"
+    yield "pooling", "MAX 2×2, stride 2", "“over a 2×2 pixel window, with stride 2” (2.1)"
+    if config.has_lrn:
+        yield (
+            "`lrn_param`",
+            "local_size 5, alpha 5e-4, beta 0.75, k 2",
+            "“the parameters for the LRN layer are those of (Krizhevsky et al., 2012)” (2.1): n = 5, alpha = 1e-4, "
+            "beta = 0.75, k = 2. Caffe divides alpha by local_size. AlexNet in Caffe has alpha 1e-4 and k 1, another formula",
+        )
+    yield (
+        "fc6, fc7",
+        str(config.hidden),
+        "“the first two have 4096 channels each” (2.1)" + (", / 4" if config.mini else ""),
+    )
+    yield "fc8", str(config.classes), "1000, “one for each class” (2.1)" + ("; here 10 classes" if config.mini else "")
+    yield (
+        "dropout",
+        "0.5 after fc6 and fc7",
+        "“dropout regularisation for the first two fully-connected layers (dropout ratio set to 0.5)” (3.1)",
+    )
+
+
+def _data_rows(config: Config) -> Iterable[Row]:
+    yield (
+        "crop",
+        f"{config.crop}, random place",
+        "“randomly cropped from rescaled training images (one crop per image per SGD iteration)” (3.1)",
+    )
+    yield "`mirror`", "in training", "“random horizontal flipping” (3.1)"
+    yield (
+        "`color_shift_param`",
+        "std 0.1",
+        "“random RGB colour shift” after Krizhevsky et al. (3.1); each component is added with 0.1 times a normal "
+        "number times the root of its eigenvalue",
+    )
+    if config.mini:
+        yield "S", "72 to 96", "jitter from [256; 512] (3.1), here around the crop of 64"
+        yield "Q", "80", "not given for validation; the middle of S's range, as in Table 3"
+    else:
+        yield "S", "256", "“S = 256 … and S = 384”, or “randomly sampling S from a certain range”, [256; 512] (3.1)"
+        yield "Q", "256, centre crop", "not given for the validation that steers the rate; Q = S (4.1)"
+    yield "order", "new each epoch", "not given"
+
+
+def _solver_rows(config: Config) -> Iterable[Row]:
+    yield "batch", "64" if config.mini else "256", "“The batch size was set to 256” (3.1)"
+    yield "`momentum`", "0.9", "“momentum to 0.9” (3.1)"
+    yield (
+        "`weight_decay`",
+        "5e-4, not on biases",
+        "“the L₂ penalty multiplier set to 5 · 10⁻⁴” (3.1); of biases it says nothing, Caffe's own nets spare them",
+    )
+    yield "`base_lr`", "0.01", "“initially set to 10⁻²” (3.1)"
+    yield (
+        "`lr_policy`",
+        "plateau, gamma 0.1, 3 drops",
+        "“decreased by a factor of 10 when the validation set accuracy stopped improving … decreased 3 times” (3.1)",
+    )
+    yield "`patience`", "5 tests", "not given"
+    if config.mini:
+        yield "`max_iter`", "3000", "370,000 iterations, 74 epochs (3.1)"
+    else:
+        yield "`max_iter`", "370000", "“the learning was stopped after 370K iterations (74 epochs)” (3.1)"
+        yield "`test_interval`", "5000", "not given; an epoch"
+
+
+def _start_rows(config: Config) -> Iterable[Row]:
+    if config.mini:
+        yield (
+            "`weight_filler`",
+            "xavier, AVERAGE",
+            "“possible to initialise the weights without pre-training by using the random initialisation procedure of "
+            "Glorot & Bengio” (3.1)",
+        )
+    else:
+        yield (
+            "`weight_filler`",
+            "gaussian, std 0.01",
+            "“normal distribution with the zero mean and 10⁻² variance” (3.1). Taken by the word that is std 0.1: net "
+            "A then starts at a loss of 4·10⁸ and cannot train. std 0.01 starts at 6.908, which is ln 1000",
+        )
+    yield "`bias_filler`", "0", "“The biases were initialised with zero” (3.1)"
+    if config.from_a:
+        yield (
+            "`transplant_param`",
+            ", ".join(TRANSPLANTED),
+            f"“the first four convolutional layers and the last three fully-connected layers with the layers of net A” "
+            f"(3.1). By position that cannot be meant (A's second convolution has twice the width of this net's), so "
+            f"each layer takes its namesake's weights from {config.base}; the rate is not lowered for them",
+        )
+
+
+def _use(config: Config) -> str:
+    parts = ["## Use\n", _train_lines(config), "" if config.mini else _variants(config)]
+    return "\n".join(part for part in parts if part)
+
+
+def _train_lines(config: Config) -> str:
+    train, val = ("train_lmdb", "val_lmdb") if config.mini else ("ilsvrc12_train_lmdb", "ilsvrc12_val_lmdb")
+    first = ""
+    if config.from_a:
+        first = (
+            f"Train {config.base} first, in the same working folder: the solver takes its weights from there. If its "
+            f"last snapshot has another number (training ends early when the accuracy has stopped improving), put its "
+            f"name into a copy of solver.prototxt.\n\n"
+        )
+    return (
+        f"{first}The databases `{train}` and `{val}` are looked for in the working folder, then beside the net.\n\n"
+        f"```\nnetc check {config.name}\nnetc train {config.name}\n"
+        f"netc test --model {config.name} --weights {config.name}_iter_….caffemodel\n```\n"
+    )
+
+
+def _variants(config: Config) -> str:
+    fillers = 's/type: "gaussian" std: 0.01/type: "xavier" variance_norm: AVERAGE/'
+    glorot = f"sed '{fillers}' train_val.prototxt > glorot.prototxt"
+    drop = " and take `transplant_param` out of the solver" if config.from_a else ""
+    larger = ""
+    if config.letter in ("C", "D", "E"):
+        larger = (
+            "* S = 384: `rescale_param { short_side: 384 }` in both data layers, `base_lr: 0.001`, and "
+            f"`--weights {config.name}_iter_….caffemodel` of the S = 256 net (3.1) instead of the transplant.\n"
+            "* S from [256; 512]: `rescale_param { min_short_side: 256 max_short_side: 512 }` for TRAIN and "
+            "`short_side: 384` for TEST, started from all layers of the S = 384 net (3.1).\n"
+        )
+    return (
+        f"Variants, in a copy of the files:\n\n{larger}"
+        f"* Glorot and Bengio's random start, without pre-training (3.1): `{glorot}`{drop}. Caffe's plain `xavier` is "
+        f"another rule: it counts the inputs alone.\n"
+        f"* Less memory: `batch_size: 64` in the net and `iter_size: 4` in the solver make the same batch of 256.\n"
+    )
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)

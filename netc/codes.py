@@ -44,6 +44,11 @@ CODES: dict[str, str] = {
     "L320": "a filler that is not known",
     "L321": "a filler that cannot fill this shape",
     # D: data
+    "D540": "a line of an image list without a label that is one",
+    "D541": "an image list or folder without pictures",
+    "D542": "none of the pictures could be used",
+    "D543": "pictures of different sizes under --check-size",
+    "D545": "names of classes that do not fit",
     # R: run
     "R601": "inputs that are not the net's",
     "R602": "a blob that the net does not have",
@@ -54,8 +59,12 @@ CODES: dict[str, str] = {
     # F: files that are missing
     "F101": "a prototxt that is not there",
     "F102": "a path that is not a regular file",
+    "F140": "a list, folder or database given to a tool does not exist",
     "F900": "a file or folder that the system was asked for does not exist",
     # O: output that cannot be written
+    "O140": "the database exists already",
+    "O141": "another process is building the database",
+    "O142": "the database's folder cannot be made",
     "O900": "the system does not let netc write here",
     # X: I/O errors
     "X101": "a prototxt that cannot be read",
@@ -64,4 +73,10 @@ CODES: dict[str, str] = {
     "C101": "a phase that is neither TRAIN nor TEST",
     "C201": "a GPU that this machine does not have",
     "C202": "a list of GPUs that cannot be read",
+    "X140": "writing a database or file failed, or the disk is full",
+    "X900": "the system reports an I/O error",
+    # C: command line
+    "C101": "a GPU that this machine does not have",
+    "C102": "a list of GPUs that cannot be read",
+    "C140": "options of a tool that contradict one another or do not exist",
 }

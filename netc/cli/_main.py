@@ -22,6 +22,9 @@ from netc.cli._status import DONE, TERMINATED
 from netc.errors import did_you_mean
 
 COMMANDS: dict[str, dict[str, str]] = {
+    "Data": {
+        "convert-imageset": "Make an LMDB of pictures.",
+    },
     "Look": {
         "device_query": "List the processors and GPUs that netc can use.",
     },

@@ -1,0 +1,180 @@
+"""`netc convert-imageset`: pictures → an LMDB (Caffe's convert_imageset, and a form for folders of pictures)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from netc.cli._options import json_option
+from netc.cli._progress import progress_bar
+from netc.cli._status import BAD_DATA, DONE
+from netc.errors import NetcError, printable
+
+if TYPE_CHECKING:
+    from netc.runtime.imageset import Listing, Recipe, Summary
+
+SHOWN = 10
+
+
+@click.command("convert-imageset", short_help="Make an LMDB of pictures.")
+@click.argument("paths", nargs=-1, metavar="ROOT [LISTFILE] DB", type=click.Path(path_type=Path))
+@click.option("--gray/--no-gray", help="One channel instead of three.")
+@click.option("--shuffle/--no-shuffle", default=None, help="Put the pictures in a random order (folders: the default).")
+@click.option("--seed", default=0, show_default=True, help="Which random order.")
+@click.option("--backend", default="lmdb", show_default=True, help="Kind of database: netc writes LMDB.")
+@click.option("--resize-width", default=0, metavar="W", help="Width to resize to; the height must be given too.")
+@click.option("--resize-height", default=0, metavar="H", help="Height to resize to; the width must be given too.")
+@click.option("--short-side", default=0, metavar="N", help="Resize the shorter side to N and keep the picture's shape.")
+@click.option("--check-size/--no-check-size", help="Fail if two pictures differ in size.")
+@click.option("--encoded/--raw", default=None, help="Store compressed files (folders: the default) or pixels (lists).")
+@click.option("--encode-type", default="", metavar="T", help="Type of the compressed files: jpg, png, …")
+@click.option("--quality", default=95, show_default=True, help="Quality of the JPEGs that are written anew.")
+@click.option("--labels", type=click.Path(path_type=Path), help="File of the classes' names in the order of labels.")
+@click.option("--allow-missing/--no-allow-missing", help="Exit with 0 even if pictures had to be left out.")
+@click.option("--workers", default=0, help="Threads that decode (default: one a core).")
+@json_option
+def command(paths: tuple[Path, ...], as_json: bool, allow_missing: bool, **options: Any) -> int:
+    """Make the LMDB called DB of pictures.
+
+    With LISTFILE, its lines are "name label": names start from the folder ROOT, labels count from 0. Pixels are
+    stored unless --encoded is given. Without LISTFILE, each sub-folder of ROOT is a class; the files are stored as
+    they are, in random order, and the classes' names go to DB.labels.txt.
+
+    Pictures that are missing or damaged are left out, counted, and make the exit status 65 unless --allow-missing is
+    given. DB must not exist yet, and appears only when it is complete.
+    """
+    root, list_file, database = _places(paths)
+    recipe = recipe_of(options, folders=list_file is None)
+    listing = _listing(root, list_file, options)
+    with progress_bar("converting") as progress:
+        from netc.runtime.imageset import build
+
+        workers, check_size = options["workers"] or None, options["check_size"]
+        summary = build(listing, database, recipe, check_size=check_size, workers=workers, progress=progress)
+    if bool(options["resize_height"]) != bool(options["resize_width"]):
+        summary.warnings.insert(0, "not resized: that needs --resize-height and --resize-width both, as in Caffe")
+    _print(summary, listing, as_json)
+    return DONE if allow_missing or not summary.skipped else BAD_DATA
+
+
+def _places(paths: tuple[Path, ...]) -> tuple[Path, Path | None, Path]:
+    if len(paths) == 2:
+        return paths[0], None, paths[1]
+    if len(paths) == 3:
+        return paths[0], paths[1], paths[2]
+    raise click.UsageError(f"ROOT DB or ROOT LISTFILE DB is needed, and {len(paths)} names are given")
+
+
+def recipe_of(options: dict[str, Any], folders: bool) -> Recipe:
+    """The options as a Recipe. Raises C140 where they contradict one another or do not exist."""
+    from netc.runtime.imageset import Recipe
+
+    height, width, encode_type = options["resize_height"], options["resize_width"], options["encode_type"].lower()
+    _check(options, height, width, encode_type)
+    return Recipe(
+        gray=options["gray"],
+        size=(height, width) if height and width else None,
+        short_side=options["short_side"],
+        encoded=bool(encode_type) or (folders if options["encoded"] is None else options["encoded"]),
+        encode_type=encode_type,
+        quality=options["quality"],
+    )
+
+
+def _check(options: dict[str, Any], height: int, width: int, encode_type: str) -> None:
+    from netc.runtime.imageset.pictures import FORMATS
+
+    if min(height, width, options["short_side"]) < 0 or max(height, width, options["short_side"]) > 1 << 14:
+        raise NetcError("C140", "sizes go from 1 to 16384 pixels (0: not resized)")
+    if (height or width) and options["short_side"]:
+        raise NetcError("C140", "--short-side keeps a picture's shape, --resize-… change it: give one of them")
+    if options["backend"].lower() != "lmdb":
+        raise NetcError("C140", f'"{options["backend"]}" is no kind of database that netc writes: only lmdb is')
+    if encode_type and encode_type not in FORMATS:
+        raise NetcError("C140", f'"{encode_type}" is no type that can be written: {", ".join(FORMATS)} are')
+    if encode_type and options["encoded"] is False:
+        raise NetcError("C140", "--encode-type is the type of a compressed file, --raw stores none: give one of them")
+    if not 1 <= options["quality"] <= 100:
+        raise NetcError("C140", f"--quality goes from 1 to 100, not {options['quality']}")
+
+
+def _listing(root: Path, list_file: Path | None, options: dict[str, Any]) -> Listing:
+    from dataclasses import replace
+
+    from netc.runtime.imageset import from_folders, from_list, read_classes
+
+    classes = read_classes(options["labels"]) if options["labels"] else ()
+    if list_file is None:
+        listing = from_folders(root, classes)
+    else:
+        listing = replace(from_list(root, list_file), classes=classes)
+    shuffle = (list_file is None) if options["shuffle"] is None else options["shuffle"]
+    return listing.shuffled(options["seed"]) if shuffle else listing
+
+
+def _print(summary: Summary, listing: Listing, as_json: bool) -> None:
+    for warning in summary.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    if as_json:
+        import json
+
+        click.echo(json.dumps(as_dict(summary, listing), indent=2))
+        return
+    click.echo("\n".join(lines(summary, listing)))
+    for line in skipped_lines(summary):
+        click.echo(line, err=True)
+
+
+def lines(summary: Summary, listing: Listing) -> list[str]:
+    """What was done, for a reader."""
+    sides = sorted((height, width) for _, height, width in summary.sizes)
+    widths = sorted(width for _, _, width in summary.sizes)
+    counts = summary.per_label.values()
+    size = _range(widths[0], widths[-1]) + "×" + _range(sides[0][0], sides[-1][0])
+    each = _range(min(counts), max(counts))
+    rows = [
+        f"{summary.database}: {summary.pictures} of {_wanted(summary)} pictures, {summary.datum_bytes / 2**20:.1f} MiB",
+        f"  size (width×height)  {size}",
+        f"  labels               {len(counts)}, from {min(summary.per_label)} to {max(summary.per_label)}, {each} each",
+        f"  stored as            {summary.kept} files as they were, {summary.pictures - summary.kept} written anew",
+    ]
+    if listing.classes:
+        rows.append(f"  names of the labels  {summary.database}.labels.txt")
+    return rows
+
+
+def _range(low: int, high: int) -> str:
+    return str(low) if low == high else f"{low}-{high}"
+
+
+def _wanted(summary: Summary) -> int:
+    return summary.pictures + len(summary.skipped)
+
+
+def skipped_lines(summary: Summary) -> list[str]:
+    """What was left out and why: a line a reason, then the first files."""
+    if not summary.skipped:
+        return []
+    rows = [f"{len(summary.skipped)} of {_wanted(summary)} pictures were left out:"]
+    rows += [f"  {count}: {reason}" for reason, count in summary.reasons()]
+    for skip in summary.skipped[:SHOWN]:
+        line = f"line {skip.entry.line}: " if skip.entry.line else ""
+        rows.append(f"    {line}{printable(skip.entry.name)}: {skip.reason}")
+    hidden = len(summary.skipped) - SHOWN
+    return rows + ([f"    and {hidden} more (--json lists all)"] if hidden > 0 else [])
+
+
+def as_dict(summary: Summary, listing: Listing) -> dict[str, Any]:
+    return {
+        "database": str(summary.database),
+        "pictures": summary.pictures,
+        "kept_as_they_were": summary.kept,
+        "datum_bytes": summary.datum_bytes,
+        "sizes": [{"channels": c, "height": h, "width": w, "pictures": n} for (c, h, w), n in summary.sizes.items()],
+        "labels": {str(label): summary.per_label[label] for label in sorted(summary.per_label)},
+        "classes": list(listing.classes),
+        "warnings": summary.warnings,
+        "skipped": [{"name": s.entry.name, "line": s.entry.line, "reason": s.reason} for s in summary.skipped],
+    }

@@ -1,0 +1,22 @@
+"""Pictures → databases: what `netc convert-imageset` and `netc image-mean` drive.
+
+    listing = from_list(root, list_file)              # or from_folders(root): one folder a class
+    summary = build(listing, path, Recipe(size=(256, 256)))
+"""
+
+from netc.runtime.imageset.builder import Skipped, Summary, build, labels_path
+from netc.runtime.imageset.pictures import Recipe
+from netc.runtime.imageset.sources import Entry, Listing, from_folders, from_list, read_classes
+
+__all__ = [
+    "Entry",
+    "Listing",
+    "Recipe",
+    "Skipped",
+    "Summary",
+    "build",
+    "from_folders",
+    "from_list",
+    "labels_path",
+    "read_classes",
+]

@@ -1,0 +1,154 @@
+"""A listing of pictures → an LMDB of Datums."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from netc.errors import NetcError, Place
+from netc.runtime.imageset.pictures import Recipe, Record, Unusable, convert
+from netc.runtime.imageset.sources import Entry, Listing, check_labels
+from netc.runtime.imageset.writer import Database, write_file
+
+MAX_KEY = 511
+"""LMDB's own limit."""
+
+Progress = Callable[[int, int], None]
+"""Called with (pictures done, pictures in all)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    entry: Entry
+    reason: str
+
+
+@dataclass(slots=True)
+class Summary:
+    """What a build did. `sizes` counts pictures by (channels, height, width), `per_label` by label."""
+
+    database: Path
+    pictures: int = 0
+    kept: int = 0
+    datum_bytes: int = 0
+    sizes: Counter[tuple[int, int, int]] = field(default_factory=Counter)
+    per_label: Counter[int] = field(default_factory=Counter)
+    skipped: list[Skipped] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def reasons(self) -> list[tuple[str, int]]:
+        """Why pictures were skipped, and how many for each reason, the commonest first."""
+        return Counter(skip.reason for skip in self.skipped).most_common()
+
+
+def build(
+    listing: Listing,
+    path: Path,
+    recipe: Recipe,
+    *,
+    check_size: bool = False,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> Summary:
+    """Convert every picture of `listing` into the new LMDB `path`; keys are `%08d_name` as Caffe writes them.
+
+    Files that give no picture are left out, their numbers stay free, and the summary lists them. The labels' names, if
+    known, go to `path`.labels.txt. Raises what `Database` raises, D542 where no picture was left, and D543 with
+    `check_size` where two pictures differ in size; then no database is written.
+    """
+    summary = Summary(path, warnings=check_labels(listing))
+    with Database(path) as database:
+        for number, entry, outcome in _converted(listing, recipe, workers or _cores()):
+            if isinstance(outcome, Unusable):
+                summary.skipped.append(Skipped(entry, str(outcome)))
+            else:
+                if check_size:
+                    _check_size(summary, listing.path(entry), outcome)
+                database.put(key(number, entry), outcome.datum)
+                _count(summary, entry, outcome)
+            if progress:
+                progress(number + 1, len(listing.entries))
+        if not summary.pictures:
+            raise _nothing_left(summary)
+        database.publish()
+    if listing.classes:
+        write_file(labels_path(path), "".join(f"{name}\n" for name in listing.classes).encode(errors="surrogateescape"))
+    return summary
+
+
+def key(number: int, entry: Entry) -> bytes:
+    return b"%08d_%s" % (number, os.fsencode(entry.name))
+
+
+def labels_path(database: Path) -> Path:
+    return database.with_name(database.name + ".labels.txt")
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+Outcome = Record | Unusable
+
+
+def _converted(listing: Listing, recipe: Recipe, workers: int) -> Iterator[tuple[int, Entry, Outcome]]:
+    """(number, entry, record or the reason there is none), in order, a few pictures ahead on `workers` threads."""
+
+    def work(number: int, entry: Entry) -> Outcome:
+        try:
+            if len(key(number, entry)) > MAX_KEY:
+                raise Unusable(f"name too long for a key of {MAX_KEY} bytes")
+            return convert(listing.path(entry), entry.label, recipe)
+        except Unusable as unusable:
+            return unusable
+
+    jobs = ((number, entry) for number, entry in enumerate(listing.entries) if entry)
+    with ThreadPoolExecutor(workers) as pool:
+        ahead: deque[tuple[int, Entry, Future[Outcome]]] = deque()
+        try:
+            for number, entry in jobs:
+                ahead.append((number, entry, pool.submit(work, number, entry)))
+                if len(ahead) > 4 * workers:
+                    yield _next(ahead)
+            while ahead:
+                yield _next(ahead)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _next(ahead: deque[tuple[int, Entry, Future[Outcome]]]) -> tuple[int, Entry, Outcome]:
+    number, entry, future = ahead.popleft()
+    return number, entry, future.result()
+
+
+def _count(summary: Summary, entry: Entry, record: Record) -> None:
+    summary.pictures += 1
+    summary.kept += record.kept
+    summary.datum_bytes += len(record.datum)
+    summary.sizes[record.channels, record.height, record.width] += 1
+    summary.per_label[entry.label] += 1
+
+
+def _check_size(summary: Summary, path: Path, record: Record) -> None:
+    size = record.channels, record.height, record.width
+    for first in summary.sizes:
+        if size != first:
+            message = f"{_times(size)} (channels×height×width), but the pictures before it are {_times(first)}"
+            hint = "--resize-width and --resize-height make them equal; without --check-size sizes may differ"
+            raise NetcError("D543", message, Place(str(path)), hint)
+
+
+def _times(sizes: Iterable[int]) -> str:
+    return "×".join(map(str, sizes))
+
+
+def _nothing_left(summary: Summary) -> NetcError:
+    reason, count = summary.reasons()[0]
+    first = summary.skipped[0].entry.name
+    message = f"no database: none of the {len(summary.skipped)} pictures could be used ({count}: {reason}; first {first})"
+    hint = "is ROOT the folder that the names of the list start from?" if reason == "no such file" else None
+    return NetcError("D542", message, Place(str(summary.database)), hint)

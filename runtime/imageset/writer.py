@@ -1,0 +1,166 @@
+"""A database that is there whole or not at all.
+
+It is built in a folder beside its place, `NAME.building`, flushed to the disk and then renamed. Whatever goes wrong
+before that, the folder is removed and nothing else was touched; what a killed process leaves behind is removed by the
+next one (a lock tells it from a build that is still going on).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from netc.errors import NetcError, Place
+
+BATCH_BYTES = 1 << 24
+BATCH_RECORDS = 1000
+FIRST_MAP = 1 << 26
+_LOCK = "build.lock"
+
+
+class Database:
+    """Context manager: `put` records, then `publish`. Leaving it without `publish` leaves nothing behind.
+
+    Raises O140 if `path` exists, O141 if another process is building it, X140 if it cannot be written (disk full).
+    """
+
+    def __init__(self, path: Path, map_size: int = FIRST_MAP) -> None:
+        self.path, self.map_size = path, map_size
+        self.building = path.with_name(path.name + ".building")
+        self._batch: list[tuple[bytes, bytes]] = []
+        self._batch_bytes = 0
+        self._env: Any = None
+        self._lock = -1
+
+    def __enter__(self) -> Database:
+        refuse_existing(self.path)
+        with self._reported():
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._claim()
+            self._open()
+        return self
+
+    def _claim(self) -> None:
+        """Make the folder ours, clearing what a killed build left in it."""
+        self.building.mkdir(exist_ok=True)
+        self._lock = os.open(self.building / _LOCK, os.O_CREAT | os.O_RDWR, 0o644)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._release()
+            raise NetcError("O141", "another netc is building this database", Place(str(self.path))) from None
+        for name in ("data.mdb", "lock.mdb"):
+            (self.building / name).unlink(missing_ok=True)
+
+    def _open(self) -> None:
+        import lmdb
+
+        # No flush at each commit: nothing counts until publish() has flushed everything.
+        self._env = lmdb.open(str(self.building), map_size=self.map_size, sync=False, metasync=False, meminit=False)
+
+    def put(self, key: bytes, value: bytes) -> None:
+        self._batch.append((key, value))
+        self._batch_bytes += len(key) + len(value)
+        if len(self._batch) >= BATCH_RECORDS or self._batch_bytes >= BATCH_BYTES:
+            self._commit()
+
+    def _commit(self) -> None:
+        with self._reported():
+            while not self._try_commit():
+                self.map_size = max(self.map_size, self._batch_bytes) * 2
+                self._env.set_mapsize(self.map_size)
+        self._batch, self._batch_bytes = [], 0
+
+    def _try_commit(self) -> bool:
+        """False, and nothing written, where the map is too small."""
+        import lmdb
+
+        try:
+            with self._env.begin(write=True) as transaction:
+                for key, value in self._batch:
+                    transaction.put(key, value)
+        except lmdb.MapFullError:
+            return False
+        return True
+
+    def publish(self) -> None:
+        """Flush to the disk and give the database its name."""
+        self._commit()
+        with self._reported():
+            self._env.sync(True)
+            self._env.close()
+            self._env = None
+            flush(self.building / "data.mdb")
+            flush(self.building)
+            (self.building / _LOCK).unlink()
+            refuse_existing(self.path)
+            os.rename(self.building, self.path)
+            self._release()
+            flush(self.path.parent)
+
+    def _release(self) -> None:
+        os.close(self._lock)
+        self._lock = -1
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._env is not None:
+            self._env.close()
+        if self._lock >= 0:
+            shutil.rmtree(self.building, ignore_errors=True)
+            self._release()
+
+    @contextlib.contextmanager
+    def _reported(self) -> Iterator[None]:
+        """LMDB's and the system's errors in words: which file, and how much room there is."""
+        import lmdb
+
+        try:
+            yield
+        except (OSError, lmdb.Error) as error:
+            if not self._env and isinstance(error, PermissionError | FileExistsError | NotADirectoryError):
+                raise NetcError("O142", f"cannot make it: {error.strerror}", Place(str(self.path))) from error
+            raise self._write_error(error) from error
+
+    def _write_error(self, error: Exception) -> NetcError:
+        free = shutil.disk_usage(self.path.parent).free if self.path.parent.is_dir() else 0
+        data = self.building / "data.mdb"
+        written = data.stat().st_size if data.exists() else 0
+        state = f"{written / 2**20:.1f} MiB were written, {free / 2**20:.1f} MiB are free there"
+        full = free < BATCH_BYTES  # LMDB reports a full disk as a plain I/O error
+        message = "the disk is full" if full else f"writing failed ({getattr(error, 'strerror', None) or error})"
+        hint = "free some space or write the database elsewhere; nothing was left behind"
+        return NetcError("X140", f"{message}: {state}", Place(str(self.path)), hint)
+
+
+def refuse_existing(path: Path) -> None:
+    if path.exists() or path.is_symlink():
+        raise NetcError("O140", "this exists already", Place(str(path)), "remove it or choose another name")
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a small file so that it is there whole or not at all (an older one stays until then). Raises X140."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.write_bytes(content)
+        flush(part)
+        os.replace(part, path)
+        flush(path.parent)
+    except OSError as error:
+        raise NetcError("X140", f"writing failed: {error.strerror}", Place(str(path))) from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def flush(path: Path) -> None:
+    """fsync a file, or a folder's list of names."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,89 @@
+"""`netc convert-imageset` as a user types it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from PIL import Image
+
+from netc.cli import main
+
+
+@pytest.fixture
+def photos(tmp_path, monkeypatch):
+    """photos/{cat,dog}/0.jpg and list.txt, in the working directory."""
+    for label, name in enumerate(("cat", "dog")):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        Image.effect_noise((30 + label, 20), 50).save(tmp_path / "photos" / name / "0.jpg")
+    (tmp_path / "list.txt").write_text("cat/0.jpg 0\ndog/0.jpg 1\n")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["--resize_height=12", "--resize_width=14", "--gray"],
+        ["-resize_height", "12", "-resize_width", "14", "-gray=true", "-noshuffle", "-backend=lmdb"],
+        ["--resize-height", "12", "--resize-width", "14", "--gray", "--encoded=false"],
+    ],
+)
+def test_caffes_spellings(photos, capsys, args):
+    assert main(["convert_imageset", *args, "photos/", "list.txt", "db", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["sizes"] == [{"channels": 1, "height": 12, "width": 14, "pictures": 2}]
+    assert (found["pictures"], found["kept_as_they_were"], found["labels"]) == (2, 0, {"0": 1, "1": 1})
+
+
+def test_folder_form_and_its_summary(photos, capsys):
+    assert main(["convert-imageset", "photos", "out/db"]) == 0
+    out = capsys.readouterr().out
+    assert "out/db: 2 of 2 pictures" in out
+    assert "30-31×20" in out
+    assert "2 files as they were, 0 written anew" in out
+    assert (photos / "out" / "db.labels.txt").read_text() == "cat\ndog\n"
+
+
+def test_missing_pictures_fail_unless_allowed(photos, capsys):
+    (photos / "list.txt").write_text("cat/0.jpg 0\nno.jpg 1\n")
+    assert main(["convert-imageset", "photos", "list.txt", "db"]) == 65
+    err = capsys.readouterr().err
+    assert "1 of 2 pictures were left out:\n  1: no such file\n    line 2: no.jpg: no such file" in err
+    assert main(["convert-imageset", "--allow-missing", "photos", "list.txt", "db2"]) == 0
+    assert main(["convert-imageset", "photos", "list.txt", "db"]) == 73
+
+
+def test_one_size_alone_is_not_used_as_in_caffe(photos, capsys):
+    assert main(["convert-imageset", "--resize_height=12", "photos", "list.txt", "db"]) == 0
+    captured = capsys.readouterr()
+    assert "warning: not resized" in captured.err
+    assert "30-31×20" in captured.out
+
+
+def test_check_size(photos, capsys):
+    assert main(["convert-imageset", "--check-size", "photos", "list.txt", "db"]) == 65
+    assert "3×20×31" in capsys.readouterr().err
+    assert not (photos / "db").exists()
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["--backend=leveldb"],
+        ["--encode-type=xyz"],
+        ["--encode-type=png", "--raw"],
+        ["--short-side=8", "--resize-width=3", "--resize-height=3"],
+        ["--short-side=-1"],
+        ["--quality=0"],
+    ],
+)
+def test_wrong_usage(photos, capsys, args):
+    assert main(["convert-imageset", *args, "photos", "list.txt", "db"]) == 2
+    assert "error[C140]" in capsys.readouterr().err
+    assert not (photos / "db").exists()
+
+
+def test_number_of_names(capsys):
+    assert main(["convert-imageset", "photos"]) == 2
+    assert "1 names are given" in capsys.readouterr().err

@@ -1,0 +1,71 @@
+"""Lists and folders: what is accepted, and what the errors say."""
+
+from __future__ import annotations
+
+import pytest
+
+from netc.errors import NetcError
+from netc.runtime.imageset import Entry, from_folders, from_list, read_classes
+
+
+def listing(folder, text):
+    (folder / "list.txt").write_bytes(text.encode())
+    return from_list(folder, folder / "list.txt").entries
+
+
+def test_label_is_after_the_last_blank_and_blank_lines_keep_their_number(tmp_path):
+    entries = listing(tmp_path, "a b.jpg 3\r\n\nc.jpg\t007\n  d .jpg  +2\n\n")
+    assert entries == (Entry("a b.jpg", 3, 1), None, Entry("c.jpg", 7, 3), Entry("  d .jpg ", 2, 4))
+
+
+@pytest.mark.parametrize(
+    "line, message",
+    [
+        ("a.jpg", "no label"),
+        ("a.jpg -1", '"-1" is no label'),
+        ("a.jpg cat", '"cat" is no label'),
+        ("a.jpg 1.0", '"1.0" is no label'),
+        ("a.jpg 2147483648", '"2147483648" is no label'),
+        (" 5", "no label"),
+    ],
+)
+def test_bad_lines_are_all_reported_with_their_place(tmp_path, line, message):
+    with pytest.raises(NetcError) as caught:
+        listing(tmp_path, f"ok.jpg 1\n{line}\nx\n")
+    first, last = caught.value.errors
+    assert (first.code, first.line, last.line) == ("D540", 2, 3)
+    assert message in first.message or line == " 5"
+    assert f"list.txt:2:{first.column}: error[D540]" in str(first)
+
+
+@pytest.mark.parametrize("text", ["", "\n \n"])
+def test_empty_list(tmp_path, text):
+    with pytest.raises(NetcError, match="names no picture") as caught:
+        listing(tmp_path, text)
+    assert caught.value.code == "D541"
+
+
+def test_missing_names_are_guessed(tmp_path):
+    (tmp_path / "train.txt").write_text("a 1")
+    with pytest.raises(NetcError) as caught:
+        from_list(tmp_path, tmp_path / "trian.txt")
+    assert caught.value.exit_status == 66
+    assert "train.txt" in caught.value.hint
+
+
+def test_folder_form_needs_folders_and_pictures(tmp_path):
+    with pytest.raises(NetcError, match="no sub-folder"):
+        from_folders(tmp_path)
+    (tmp_path / "cat").mkdir()
+    with pytest.raises(NetcError, match="no picture in the 1 sub-folders"):
+        from_folders(tmp_path)
+    with pytest.raises(NetcError, match='"cat" is none of the 2 given classes'):
+        from_folders(tmp_path, ("dog", "cow"))
+
+
+def test_labels_file(tmp_path):
+    (tmp_path / "names").write_text("dog\ncat\n")
+    assert read_classes(tmp_path / "names") == ("dog", "cat")
+    (tmp_path / "names").write_text("dog\ndog\n")
+    with pytest.raises(NetcError, match='"dog" is there twice'):
+        read_classes(tmp_path / "names")

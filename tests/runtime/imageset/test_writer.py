@@ -1,0 +1,172 @@
+"""A database is there whole or not at all: growth, kills, full disks, damaged pictures."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import lmdb
+import pytest
+from PIL import Image
+
+from netc.errors import NetcError
+from netc.runtime.imageset import Recipe, build, from_list
+from netc.runtime.imageset.writer import Database, write_file
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def test_map_grows_by_itself(tmp_path, records):
+    with Database(tmp_path / "db", map_size=1 << 14) as database:
+        for number in range(3000):
+            database.put(b"%08d" % number, b"\x10\x03" + b"\x22\x7f" + bytes(127))
+        database.publish()
+    assert len(records(tmp_path / "db")) == 3000
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["db"]
+    assert sorted(p.name for p in (tmp_path / "db").iterdir()) == ["data.mdb", "lock.mdb"]
+
+
+def test_a_record_larger_than_the_map(tmp_path):
+    with Database(tmp_path / "db", map_size=1 << 14) as database:
+        database.put(b"k", bytes(1 << 20))
+        database.publish()
+    with lmdb.open(str(tmp_path / "db"), readonly=True, lock=False) as env, env.begin() as transaction:
+        assert len(transaction.get(b"k")) == 1 << 20
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, ValueError])
+def test_an_interruption_leaves_nothing(tmp_path, error):
+    with pytest.raises(error), Database(tmp_path / "db") as database:
+        database.put(b"k", b"v")
+        raise error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_existing_names_are_refused(tmp_path):
+    (tmp_path / "db").mkdir()
+    with pytest.raises(NetcError) as caught, Database(tmp_path / "db"):
+        pass
+    assert (caught.value.code, caught.value.exit_status) == ("O140", 73)
+
+
+def test_two_builders_of_one_database(tmp_path):
+    with Database(tmp_path / "db") as first:
+        first.put(b"k", b"v")
+        with pytest.raises(NetcError) as caught, Database(tmp_path / "db"):
+            pass
+        first.publish()
+    assert caught.value.code == "O141"
+    assert (tmp_path / "db" / "data.mdb").exists()
+
+
+BUILDER = """
+import sys
+from pathlib import Path
+from netc.runtime.imageset.writer import Database
+with Database(Path(sys.argv[1])) as database:
+    print("ready", flush=True)
+    for number in range(40000):
+        database.put(b"%08d" % number, bytes(2000))
+    database.publish()
+"""
+
+
+def test_killed_at_any_moment_leaves_a_whole_database_or_none(tmp_path):
+    """kill -9 at 6 moments of a build of about half a second; the next build clears what is left."""
+    for turn, delay in enumerate((0, 0.02, 0.1, 0.2, 0.4, 0.8)):
+        path = tmp_path / f"db{turn}"
+        child = subprocess.Popen([sys.executable, "-c", BUILDER, str(path)], cwd=ROOT, stdout=subprocess.PIPE)
+        child.stdout.readline()
+        time.sleep(delay)
+        os.kill(child.pid, signal.SIGKILL)
+        child.wait()
+        if path.exists():
+            with lmdb.open(str(path), readonly=True, lock=False) as env:
+                assert env.stat()["entries"] == 40000
+        else:
+            with Database(path) as database:
+                database.put(b"k", b"v")
+                database.publish()
+        assert [p.name for p in tmp_path.iterdir() if p.name.startswith(path.name)] == [path.name]
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 2 MiB; skipped where mounting is not allowed."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("mounting is not allowed here")
+    yield disk
+    subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def test_full_disk(small_disk):
+    with pytest.raises(NetcError) as caught, Database(small_disk / "db") as database:
+        for number in range(5000):
+            database.put(b"%08d" % number, bytes(2000))
+        database.publish()
+    assert (caught.value.code, caught.value.exit_status) == ("X140", 74)
+    assert "the disk is full" in caught.value.message
+    assert list(small_disk.iterdir()) == []
+
+
+def test_write_error_of_lmdb_is_translated(tmp_path, monkeypatch):
+    """The same without a mount: LMDB reports a full disk as an I/O error at the commit."""
+    with pytest.raises(NetcError) as caught, Database(tmp_path / "db") as database:
+        monkeypatch.setattr(database, "_try_commit", _refuse)
+        database.put(b"k", b"v")
+        database.publish()
+    assert caught.value.code == "X140"
+    assert list(tmp_path.iterdir()) == []
+
+
+def _refuse():
+    raise lmdb.Error("mdb_txn_commit: Input/output error")
+
+
+def test_small_files_are_replaced_whole(tmp_path, monkeypatch):
+    (tmp_path / "f").write_text("old")
+    monkeypatch.setattr(os, "replace", _no_space)
+    with pytest.raises(NetcError, match="No space left"):
+        write_file(tmp_path / "f", b"new")
+    assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("f", "old")]
+
+
+def _no_space(*names):
+    raise OSError(28, "No space left on device")
+
+
+def test_damaged_pictures_are_counted_by_reason(tmp_path, records):
+    Image.effect_noise((60, 50), 30).save(tmp_path / "ok.jpg")
+    whole = (tmp_path / "ok.jpg").read_bytes()
+    for name, content in {"cut.jpg": whole[:600], "cut2.jpg": whole[:500], "empty.jpg": b"", "page.jpg": b"<html>"}.items():
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "folder").mkdir()
+    long = "x" * 510
+    names = ["cut.jpg", "nope.jpg", "ok.jpg", "empty.jpg", "page.jpg", "folder", "cut2.jpg", long, "ok.jpg"]
+    (tmp_path / "list").write_text("".join(f"{name} 0\n" for name in names))
+    summary = build(from_list(tmp_path, tmp_path / "list"), tmp_path / "db", Recipe(encoded=True), workers=3)
+    assert list(records(tmp_path / "db")) == ["00000002_ok.jpg", "00000008_ok.jpg"]
+    assert summary.reasons()[0] == ("cannot be decoded (image file is truncated)", 2)
+    assert [skip.entry.line for skip in summary.skipped] == [1, 2, 4, 5, 6, 7, 8]
+    assert {reason for reason, count in summary.reasons() if count == 1} == {
+        "no such file",
+        "empty file",
+        "not a picture, or of an unknown format",
+        "a folder, not a file",
+        "name too long for a key of 511 bytes",
+    }
+
+
+def test_nothing_usable_makes_no_database(tmp_path):
+    (tmp_path / "list").write_text("a.jpg 0\nb.jpg 1\n")
+    with pytest.raises(NetcError, match="none of the 2 pictures") as caught:
+        build(from_list(tmp_path, tmp_path / "list"), tmp_path / "db", Recipe())
+    assert caught.value.code == "D542"
+    assert [p.name for p in tmp_path.iterdir()] == ["list"]

@@ -68,15 +68,11 @@ CODES: dict[str, str] = {
     "O900": "the system does not let netc write here",
     # X: I/O errors
     "X101": "a prototxt that cannot be read",
+    "X140": "writing a database or file failed, or the disk is full",
     "X900": "the system reports an I/O error",
     # C: command line
     "C101": "a phase that is neither TRAIN nor TEST",
     "C201": "a GPU that this machine does not have",
     "C202": "a list of GPUs that cannot be read",
-    "X140": "writing a database or file failed, or the disk is full",
-    "X900": "the system reports an I/O error",
-    # C: command line
-    "C101": "a GPU that this machine does not have",
-    "C102": "a list of GPUs that cannot be read",
     "C140": "options of a tool that contradict one another or do not exist",
 }

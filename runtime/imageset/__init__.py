@@ -1,7 +1,7 @@
 """Pictures → databases: what `netc convert-imageset` and `netc image-mean` drive.
 
-    listing = from_list(root, list_file)              # or from_folders(root): one folder a class
-    summary = build(listing, path, Recipe(size=(256, 256)))
+listing = from_list(root, list_file)              # or from_folders(root): one folder a class
+summary = build(listing, path, Recipe(size=(256, 256)))
 """
 
 from netc.runtime.imageset.builder import Skipped, Summary, build, labels_path

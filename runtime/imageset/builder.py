@@ -149,6 +149,7 @@ def _times(sizes: Iterable[int]) -> str:
 def _nothing_left(summary: Summary) -> NetcError:
     reason, count = summary.reasons()[0]
     first = summary.skipped[0].entry.name
-    message = f"no database: none of the {len(summary.skipped)} pictures could be used ({count}: {reason}; first {first})"
+    lost = len(summary.skipped)
+    message = f"no database: none of the {lost} pictures could be used ({count}: {reason}; first {first})"
     hint = "is ROOT the folder that the names of the list start from?" if reason == "no such file" else None
     return NetcError("D542", message, Place(str(summary.database)), hint)

@@ -23,7 +23,8 @@ def resize(picture: Pixels, height: int, width: int) -> Pixels:
     rows = wide[:, left] * x_weights[0][:, None] + wide[:, right] * x_weights[1][:, None]
     above = (rows[top] >> 4) * y_weights[0][:, None, None] >> 16
     below = (rows[bottom] >> 4) * y_weights[1][:, None, None] >> 16
-    return ((above + below + 2) >> 2).clip(0, 255).astype(np.uint8)
+    total: NDArray[np.int32] = above + below
+    return ((total + 2) >> 2).clip(0, 255).astype(np.uint8)
 
 
 def _halve(picture: Pixels) -> Pixels:

@@ -104,7 +104,8 @@ def from_folders(root: Path, classes: Sequence[str] = ()) -> Listing:
     names = tuple(classes or folders)
     for folder in folders:
         if folder not in names:
-            raise NetcError("D545", f'the folder "{folder}" is none of the {len(names)} given classes', Place(str(root)))
+            message = f'the folder "{folder}" is none of the {len(names)} given classes'
+            raise NetcError("D545", message, Place(str(root)))
     entries = tuple(Entry(name, names.index(folder)) for folder in folders for name in _pictures(root, folder))
     if not entries:
         raise NetcError("D541", f"no picture in the {len(folders)} sub-folders", Place(str(root)))

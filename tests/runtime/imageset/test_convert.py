@@ -97,7 +97,8 @@ def test_given_classes_fix_the_labels(folders, tmp_path):
     listing = from_folders(folders, ("x", "b dog", "a"))
     assert {entry.name.split("/")[0]: entry.label for entry in listing.entries if entry} == {"a": 2, "b dog": 1}
     summary = build(listing, tmp_path / "db", Recipe(encoded=True))
-    assert summary.warnings == ["labels go from 1 to 2, but 1 of these 3 have no picture: 0 (Caffe counts classes from 0)"]
+    message = "labels go from 1 to 2, but 1 of these 3 have no picture: 0 (Caffe counts classes from 0)"
+    assert summary.warnings == [message]
 
 
 def test_short_side_keeps_the_shape(folders, tmp_path, records):

@@ -38,26 +38,35 @@ def test_a_record_larger_than_the_map(tmp_path):
         assert len(transaction.get(b"k")) == 1 << 20
 
 
+def fill(path, count, error=None):
+    """Build a database of `count` records of 2000 bytes, failing with `error` at the end if one is given."""
+    with Database(path) as database:
+        for number in range(count):
+            database.put(b"%08d" % number, bytes(2000))
+        if error:
+            raise error
+        database.publish()
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, ValueError])
 def test_an_interruption_leaves_nothing(tmp_path, error):
-    with pytest.raises(error), Database(tmp_path / "db") as database:
-        database.put(b"k", b"v")
-        raise error
+    with pytest.raises(error):
+        fill(tmp_path / "db", 3, error)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_existing_names_are_refused(tmp_path):
     (tmp_path / "db").mkdir()
-    with pytest.raises(NetcError) as caught, Database(tmp_path / "db"):
-        pass
+    with pytest.raises(NetcError) as caught:
+        fill(tmp_path / "db", 1)
     assert (caught.value.code, caught.value.exit_status) == ("O140", 73)
 
 
 def test_two_builders_of_one_database(tmp_path):
     with Database(tmp_path / "db") as first:
         first.put(b"k", b"v")
-        with pytest.raises(NetcError) as caught, Database(tmp_path / "db"):
-            pass
+        with pytest.raises(NetcError) as caught:
+            fill(tmp_path / "db", 1)
         first.publish()
     assert caught.value.code == "O141"
     assert (tmp_path / "db" / "data.mdb").exists()
@@ -88,9 +97,7 @@ def test_killed_at_any_moment_leaves_a_whole_database_or_none(tmp_path):
             with lmdb.open(str(path), readonly=True, lock=False) as env:
                 assert env.stat()["entries"] == 40000
         else:
-            with Database(path) as database:
-                database.put(b"k", b"v")
-                database.publish()
+            fill(path, 1)
         assert [p.name for p in tmp_path.iterdir() if p.name.startswith(path.name)] == [path.name]
 
 
@@ -107,10 +114,8 @@ def small_disk(tmp_path):
 
 
 def test_full_disk(small_disk):
-    with pytest.raises(NetcError) as caught, Database(small_disk / "db") as database:
-        for number in range(5000):
-            database.put(b"%08d" % number, bytes(2000))
-        database.publish()
+    with pytest.raises(NetcError) as caught:
+        fill(small_disk / "db", 5000)
     assert (caught.value.code, caught.value.exit_status) == ("X140", 74)
     assert "the disk is full" in caught.value.message
     assert list(small_disk.iterdir()) == []
@@ -118,15 +123,14 @@ def test_full_disk(small_disk):
 
 def test_write_error_of_lmdb_is_translated(tmp_path, monkeypatch):
     """The same without a mount: LMDB reports a full disk as an I/O error at the commit."""
-    with pytest.raises(NetcError) as caught, Database(tmp_path / "db") as database:
-        monkeypatch.setattr(database, "_try_commit", _refuse)
-        database.put(b"k", b"v")
-        database.publish()
+    monkeypatch.setattr(Database, "_try_commit", _refuse)
+    with pytest.raises(NetcError) as caught:
+        fill(tmp_path / "db", 1)
     assert caught.value.code == "X140"
     assert list(tmp_path.iterdir()) == []
 
 
-def _refuse():
+def _refuse(database):
     raise lmdb.Error("mdb_txn_commit: Input/output error")
 
 
@@ -145,7 +149,8 @@ def _no_space(*names):
 def test_damaged_pictures_are_counted_by_reason(tmp_path, records):
     Image.effect_noise((60, 50), 30).save(tmp_path / "ok.jpg")
     whole = (tmp_path / "ok.jpg").read_bytes()
-    for name, content in {"cut.jpg": whole[:600], "cut2.jpg": whole[:500], "empty.jpg": b"", "page.jpg": b"<html>"}.items():
+    damaged = {"cut.jpg": whole[:600], "cut2.jpg": whole[:500], "empty.jpg": b"", "page.jpg": b"<html>"}
+    for name, content in damaged.items():
         (tmp_path / name).write_bytes(content)
     (tmp_path / "folder").mkdir()
     long = "x" * 510

@@ -40,7 +40,10 @@ CODES: dict[str, str] = {
     "G412": "another number of propagate_down than bottoms",
     "G413": "a gradient asked of a layer that cannot pass it",
     # L: layers
-    "L301": "parameters or input shapes that the layer cannot work with",
+    "L301": "settings of a layer that contradict each other, or lack something",
+    "L302": "a layer cannot work on bottoms of these shapes",
+    "L304": "the shapes of a data layer's tops cannot be known without its data",
+    "L305": "a label outside the classes",
     "L320": "a filler that is not known",
     "L321": "a filler that cannot fill this shape",
     # D: data

@@ -11,9 +11,10 @@ from netc.layers.base import REGISTRY, Layer
 
 @cache
 def registry() -> dict[str, type[Layer]]:
-    """Type name → layer class, from every file of this folder."""
+    """Type name → layer class, from every file of this folder; those named _… need torch, `forward` imports them."""
     for module in pkgutil.iter_modules(__path__):
-        importlib.import_module(f"{__name__}.{module.name}")
+        if not module.name.startswith("_"):
+            importlib.import_module(f"{__name__}.{module.name}")
     return REGISTRY
 
 

@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol
 
-from netc.errors import NetcError, Place
+from netc.errors import NetcError, Place, did_you_mean
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,6 +28,7 @@ Shape = tuple[int, ...]
 Probe = Callable[[Any, int], Sequence[Shape]]
 """(LayerParameter, phase) → the top shapes of a data layer, found by looking at its source."""
 
+FILLERS = ("constant", "uniform", "gaussian", "positive_unitball", "xavier", "msra", "bilinear")
 MAX_AXES = 32
 MAX_COUNT = 2**31 - 1
 
@@ -167,6 +168,23 @@ class Layer:
     def whole(self) -> bool:
         """True where an output sees the whole input plane (InnerProduct, global pooling)."""
         return False
+
+    def learn(self, name: str, shape: Shape, filler: str = "") -> None:
+        """Add a parameter blob; `filler` is the dotted path of its FillerParameter, checked against the shape."""
+        message: Any = self.param
+        for part in filler.split(".") if filler else ():
+            message = getattr(message, part)
+        if filler:
+            self._check_filler(message, shape, filler)
+        self.blobs.append(Blob(name, shape, message if filler else None))
+
+    def _check_filler(self, filler: Any, shape: Shape, field: str) -> None:
+        if filler.type not in FILLERS:
+            self.fail(f'unknown filler "{filler.type}"{did_you_mean(filler.type, FILLERS)}', f"{field}.type",
+                      "known fillers: " + ", ".join(FILLERS), "L320")
+        if filler.type == "bilinear" and (len(shape) != 4 or shape[2] != shape[3]):
+            self.fail(f"the bilinear filler needs a square kernel on two axes; the blob is {format_shape(shape)}",
+                      f"{field}.type", "give kernel_h and kernel_w the same size, or take another filler", "L321")
 
     def fail(self, message: str, field: str = "", hint: str | None = None, code: str = "L301") -> NoReturn:
         """Raise a NetcError at `field` (a dotted path inside the layer, "convolution_param.kernel_size")."""

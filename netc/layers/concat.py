@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from netc.layers.base import Layer, Run, Shape, at_least, canonical_axis, format_shape, layer
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def old_or_new_axis(layer: Layer, old: str) -> int:
+    """`axis`, or the older field that stands for it (concat_dim, slice_dim); giving both is an error."""
+    options = layer.options
+    if not options.HasField(old):
+        return int(options.axis)
+    if options.HasField("axis"):
+        layer.fail(f"gives axis and {old}, its older name", f"{layer.param_field}.{old}", f"drop {old}")
+    return int(getattr(options, old))
+
+
+@layer("Concat")
+class Concat(Layer):
+    """The bottoms one after the other along `axis` (1; `concat_dim` is its older name).
+
+    Shapes: equal except on the axis → their sum there. Errors: shapes that differ elsewhere, both names given.
+    Source: concat_layer.cpp.
+    """
+
+    bottoms = at_least(1)
+    in_place = False
+    param_field = "concat_param"
+    axis: int
+
+    def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
+        first = bottoms[0]
+        self.axis = axis = canonical_axis(self, old_or_new_axis(self, "concat_dim"), first, "concat_param")
+        for index, shape in enumerate(bottoms):
+            if len(shape) != len(first) or any(
+                a != b for i, (a, b) in enumerate(zip(shape, first, strict=True)) if i != axis
+            ):
+                self.fail(
+                    f"bottom {index} is {format_shape(shape)}, bottom 0 {format_shape(first)}: they may differ on "
+                    f"axis {axis} only",
+                    f"bottom[{index}]",
+                    code="L302",
+                )
+        return [(*first[:axis], sum(shape[axis] for shape in bottoms), *first[axis + 1 :])]
+
+    def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
+        import torch
+
+        return [torch.cat(list(bottoms), self.axis) if len(bottoms) > 1 else bottoms[0]]

@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from netc.layers.base import Layer, Run, Shape, layer
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@layer("Dropout")
+class Dropout(Layer):
+    """TRAIN: each value is 0 with probability dropout_ratio, else x / (1 - dropout_ratio). TEST: y = x.
+
+    Fields: `dropout_ratio` (0.5). Shapes: any → the same. Errors: a ratio outside [0, 1]. Source: dropout_layer.cpp.
+    """
+
+    param_field = "dropout_param"
+
+    def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
+        ratio = self.options.dropout_ratio
+        if not 0 <= ratio <= 1:
+            self.fail(
+                f"dropout_ratio {ratio:g} is no probability",
+                "dropout_param.dropout_ratio",
+                "0.5 drops every second value",
+            )
+        return [bottoms[0]]
+
+    def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
+        return [bottoms[0] * self._mask(run, bottoms[0])] if run.training else [bottoms[0]]
+
+    def _mask(self, run: Run, x: Tensor) -> Tensor:
+        ratio = self.options.dropout_ratio
+        kept: Tensor = (run.uniform(self, x) >= ratio).to(x.dtype)
+        return kept * (1 / (1 - ratio)) if ratio < 1 else kept

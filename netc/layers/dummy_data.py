@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from netc.layers.base import Shape, at_least, layer
+from netc.layers.sources import Source
+
+_LEGACY = ("num", "channels", "height", "width")
+
+
+@layer("DummyData")
+class DummyData(Source):
+    """Tops made up by fillers: constants once, random ones anew for each batch.
+
+    Fields: `dummy_data_param { shape, data_filler }`, each given once or once for each top (no filler: zeros), or the
+    older `num`, `channels`, `height`, `width`, each once or once for each top.
+    Shapes: none → as given. Errors: another count than 1 or the number of tops; both ways of giving the shape.
+    Source: dummy_data_layer.cpp.
+    """
+
+    tops = at_least(1)
+    param_field = "dummy_data_param"
+
+    def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
+        tops = len(self.param.top)
+        self._check_count("data_filler", (0, 1, tops))
+        legacy = any(len(getattr(self.options, name)) for name in _LEGACY)
+        if legacy and self.options.shape:
+            self.fail(
+                "gives its shape twice, as shape and as num/channels/height/width", "dummy_data_param", "keep `shape`"
+            )
+        if legacy:
+            axes = [self._sizes(name, tops) for name in _LEGACY]
+            return list(zip(*axes, strict=True))
+        self._check_count("shape", (1, tops))
+        shapes = [tuple(shape.dim) for shape in self.options.shape]
+        return shapes if len(shapes) == tops else shapes * tops
+
+    def _sizes(self, name: str, tops: int) -> list[int]:
+        self._check_count(name, (1, tops))
+        sizes = list(getattr(self.options, name))
+        return sizes if len(sizes) == tops else sizes * tops
+
+    def _check_count(self, name: str, allowed: tuple[int, ...]) -> None:
+        found = len(getattr(self.options, name))
+        if found not in allowed:
+            self.fail(
+                f"{found} {name} for {len(self.param.top)} tops",
+                f"dummy_data_param.{name}",
+                "give one for all tops, or one for each",
+            )

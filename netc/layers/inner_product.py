@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from netc.layers.base import Layer, Run, Shape, canonical_axis, count, layer
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@layer("InnerProduct")
+class InnerProduct(Layer):
+    """y = W x + b, x being all values from `axis` on.
+
+    Fields: `num_output`, `bias_term`, `axis` (1), `transpose`, `weight_filler`, `bias_filler`.
+    Shapes: (N, …) → (N, num_output); the axes before `axis` stay (axis 0: (num_output)). Weight (num_output, inputs),
+    (inputs, num_output) with transpose; bias (num_output). Errors: no num_output, axis out of range.
+    Source: inner_product_layer.cpp.
+    """
+
+    in_place = False
+    param_field = "inner_product_param"
+    axis: int
+
+    def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
+        out, shape = self.options.num_output, bottoms[0]
+        if out < 1:
+            self.fail("needs a num_output of at least 1", "inner_product_param.num_output", "add `num_output: 1000`")
+        self.axis = canonical_axis(self, self.options.axis, shape, "inner_product_param.axis")
+        inputs = count(shape, self.axis)
+        self.learn(
+            "weight", (inputs, out) if self.options.transpose else (out, inputs), "inner_product_param.weight_filler"
+        )
+        if self.options.bias_term:
+            self.learn("bias", (out,), "inner_product_param.bias_filler")
+        return [(*shape[: self.axis], out)]
+
+    def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
+        import torch.nn.functional as F
+
+        weight, bias = params[0], params[1] if len(params) > 1 else None
+        x = bottoms[0].flatten(self.axis)
+        return [F.linear(x, weight.t() if self.options.transpose else weight, bias)]
+
+    def macs(self, bottoms: Sequence[Shape], tops: Sequence[Shape]) -> int:
+        return count(tops[0]) * count(bottoms[0], self.axis)
+
+    def whole(self) -> bool:
+        return True

@@ -1,0 +1,105 @@
+"""What the losses share: how a sum is normalised, what a label may be."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+from netc.layers.base import Layer, Shape, count, exactly, format_shape
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FULL, VALID, BATCH_SIZE, NONE = 0, 1, 2, 3
+
+
+class Loss(Layer):
+    """A scalar loss of two bottoms with the same first dimension: predictions and targets."""
+
+    bottoms = exactly(2)
+    is_loss = True
+    no_gradient: ClassVar[tuple[int, ...] | None] = (1,)
+    force_backward_skips: ClassVar[tuple[int, ...]] = (1,)
+    in_place = False
+
+    def check_batches(self, bottoms: Sequence[Shape]) -> None:
+        first = [shape[:1] for shape in bottoms]
+        if len(set(first)) > 1 or not first[0]:
+            listed = " and ".join(format_shape(shape) for shape in bottoms)
+            self.fail(f"its bottoms differ in batch size: {listed}", "bottom", code="L302")
+
+
+def check_label_count(layer: Layer, scores: Shape, labels: Shape, axis: int) -> None:
+    """One label for each position: as many as the axes of `scores` other than the class axis hold together."""
+    positions = count(scores, 0, axis) * count(scores, axis + 1)
+    if count(labels) != positions:
+        layer.fail(
+            f"{count(labels)} labels ({format_shape(labels)}) for {positions} positions: scores {format_shape(scores)} "
+            f"with classes on axis {axis}",
+            "bottom[1]",
+            "give one label for each position",
+            "L302",
+        )
+
+
+def class_indices(
+    layer: Layer, labels: Tensor, like: Tensor, axis: int, ignore: int | None
+) -> tuple[Tensor, Tensor | None]:
+    """(labels as int64 in the shape of `like` with the class axis 1 long, positions that count or None for all).
+
+    Labels are truncated to integers. An ignored one becomes 0. A label outside the classes is an error L305 on a CPU;
+    on a GPU, where looking would stop the pipeline, it stays and the caller's `poisoned` makes the result NaN.
+    """
+    shape = (*like.shape[:axis], 1, *like.shape[axis + 1 :])
+    index = labels.detach().reshape(shape).long()
+    counted = None if ignore is None else index != ignore
+    if counted is not None:
+        index = index * counted
+    if _may_look(index):
+        _check_range(layer, index, like.shape[axis])
+    return index, counted
+
+
+def poisoned(index: Tensor, classes: int) -> tuple[Tensor, Tensor | None]:
+    """(index clamped to the classes, where it was outside), or the index itself where it has been checked already."""
+    if _may_look(index):
+        return index, None
+    return index.clamp(0, classes - 1), (index < 0) | (index >= classes)
+
+
+def _may_look(index: Tensor) -> bool:
+    import torch
+
+    return index.device.type == "cpu" and not torch.compiler.is_compiling()
+
+
+def _check_range(layer: Layer, index: Tensor, classes: int) -> None:
+    if index.numel() and not 0 <= (low := int(index.min())) <= (high := int(index.max())) < classes:
+        wrong = low if low < 0 else high
+        layer.fail(
+            f"label {wrong}, but the scores have {classes} classes (0 to {classes - 1})",
+            "bottom[1]",
+            "correct the labels, num_output of the last layer, or ignore_label",
+            "L305",
+        )
+
+
+def normalizer(layer: Layer, default: int, positions: int, batch: int, counted: Tensor | None) -> Tensor | float:
+    """What the summed loss is divided by: at least 1 (LossLayer::GetNormalizer)."""
+    mode = normalization(layer, default)
+    if mode == VALID and counted is not None:
+        return counted.sum().clamp(min=1)
+    return float(max(1, {FULL: positions, VALID: positions, BATCH_SIZE: batch, NONE: 1}[mode]))
+
+
+def normalization(layer: Layer, default: int) -> int:
+    """The mode; `normalize`, the older field, only counts where `normalization` is absent."""
+    options = layer.param.loss_param
+    if options.HasField("normalization") or not options.HasField("normalize"):
+        return int(options.normalization) if options.HasField("normalization") else default
+    return VALID if options.normalize else BATCH_SIZE
+
+
+def ignored_label(layer: Layer) -> int | None:
+    options = layer.param.loss_param
+    return int(options.ignore_label) if options.HasField("ignore_label") else None

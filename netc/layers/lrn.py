@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from netc.layers.base import Layer, Run, Shape, format_shape, layer
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+ACROSS_CHANNELS = 0
+
+
+@layer("LRN")
+class LRN(Layer):
+    """Local response normalisation over n = local_size neighbours.
+
+    ACROSS_CHANNELS: y = x / (k + alpha / n · Σ x²)^beta over n channels.
+    WITHIN_CHANNEL: y = x / (1 + alpha / n² · Σ x²)^beta over n × n pixels, zeros around the image; k is not used.
+    Fields: `local_size` (5), `alpha` (1), `beta` (0.75), `k` (1), `norm_region`. Shapes: (N, C, H, W) → the same.
+    Errors: even local_size, a bottom without 4 axes. Source: lrn_layer.cpp.
+    """
+
+    param_field = "lrn_param"
+
+    def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
+        size = self.options.local_size
+        if size % 2 == 0:
+            self.fail(
+                f"local_size {size} is even: the window has no centre", "lrn_param.local_size", f"take {size + 1}"
+            )
+        if len(bottoms[0]) != 4:
+            self.fail(f"needs a bottom of 4 axes (N, C, H, W), found {format_shape(bottoms[0])}", "bottom", code="L302")
+        return [bottoms[0]]
+
+    def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
+        x, options = bottoms[0], self.options
+        if options.norm_region == ACROSS_CHANNELS:
+            return [x / (options.k + options.alpha * self._channel_mean(x * x)) ** options.beta]
+        return [x * (1 + options.alpha * self._area_mean(x * x)) ** -options.beta]
+
+    def _channel_mean(self, squares: Tensor) -> Tensor:
+        """Mean over n channels (zeros beyond the first and last), with the pixels as one axis."""
+        import torch.nn.functional as F
+
+        size = self.options.local_size
+        columns = squares.flatten(2).unsqueeze(1)
+        return F.avg_pool2d(columns, (size, 1), 1, (size // 2, 0)).view_as(squares)
+
+    def _area_mean(self, squares: Tensor) -> Tensor:
+        import torch.nn.functional as F
+
+        size = self.options.local_size
+        return F.avg_pool2d(squares, size, 1, size // 2)

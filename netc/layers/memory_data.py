@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from netc.layers.base import Shape, exactly, layer
+from netc.layers.sources import Source
+
+
+@layer("MemoryData")
+class MemoryData(Source):
+    """Batches of arrays that the calling program hands over.
+
+    Fields: `memory_data_param { batch_size, channels, height, width }`, all at least 1.
+    Shapes: none → (batch, channels, height, width), (batch). Source: memory_data_layer.cpp.
+    """
+
+    tops = exactly(2)
+    param_field = "memory_data_param"
+
+    def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
+        batch, *image = (self.positive(name) for name in ("batch_size", "channels", "height", "width"))
+        return [(batch, *image), (batch,)]

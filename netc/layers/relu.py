@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from netc.layers.base import Layer, Run, Shape, layer
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@layer("ReLU")
+class ReLU(Layer):
+    """y = max(x, 0) + negative_slope · min(x, 0).
+
+    The gradient at 0 is negative_slope. Where the layer works in place, the gate is the sign of its output (this only
+    matters for a negative slope). Fields: `negative_slope` (0). Shapes: any → the same. Source: relu_layer.cpp.
+    """
+
+    param_field = "relu_param"
+
+    def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
+        return [bottoms[0]]
+
+    def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
+        import torch.nn.functional as F
+
+        x, slope = bottoms[0], self.options.negative_slope
+        if slope == 0:
+            return [F.relu(x)]
+        y = F.leaky_relu(x, slope)
+        return [self._gated_by_output(x, y, slope) if slope < 0 and self._is_in_place() else y]
+
+    def forward_in_place(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
+        """The same, over the bottom's own memory: for bottoms that nothing else needs."""
+        import torch.nn.functional as F
+
+        slope = self.options.negative_slope
+        if slope < 0:
+            return self.forward(run, bottoms, params)
+        return [F.leaky_relu(bottoms[0], slope, inplace=True) if slope else F.relu(bottoms[0], inplace=True)]
+
+    def _is_in_place(self) -> bool:
+        return list(self.param.top) == list(self.param.bottom)
+
+    def _gated_by_output(self, x: Tensor, y: Tensor, slope: float) -> Tensor:
+        import torch
+
+        from netc.layers._gradients import elementwise
+
+        one = torch.ones_like(y)
+        return elementwise(x, y, torch.where(y > 0, one, slope * one))

@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from netc.layers.base import Layer, Run, Shape, canonical_axis, layer
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@layer("Softmax")
+class Softmax(Layer):
+    """y = exp(x) / Σ exp(x) along `axis` (1).
+
+    Shapes: any → the same. Errors: axis out of range. Source: softmax_layer.cpp.
+    """
+
+    param_field = "softmax_param"
+    axis: int
+
+    def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
+        self.axis = canonical_axis(self, self.options.axis, bottoms[0], "softmax_param.axis")
+        return [bottoms[0]]
+
+    def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
+        return [bottoms[0].softmax(self.axis)]

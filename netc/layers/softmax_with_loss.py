@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from netc.layers.base import Run, Shape, between, canonical_axis, layer
+from netc.layers.losses import VALID, Loss, check_label_count, class_indices, ignored_label, normalizer, poisoned
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+LARGEST = -math.log(2.0**-126)
+"""-log(FLT_MIN): what a probability of 0 costs."""
+
+
+@layer("SoftmaxWithLoss")
+class SoftmaxWithLoss(Loss):
+    """loss = -1/M Σ log softmax(x)[label], the sum over all positions whose label is not ignore_label.
+
+    M by `loss_param.normalization`: VALID (default) the positions that count, FULL all positions, BATCH_SIZE N, NONE 1;
+    at least 1. `normalize`, the older field: true is VALID, false BATCH_SIZE. Each term is at most -log(FLT_MIN), 87.3;
+    the gradient (softmax(x) - onehot) · loss_weight / M is not cut. Fields: `loss_param`, `softmax_param.axis` (1).
+    Shapes: (N, C, …), labels for every position → scalar. Errors: label count, a label outside the classes, a second
+    top (it cannot be built in Caffe either). Source: softmax_loss_layer.cpp.
+    """
+
+    tops = between(1, 2)
+    param_field = "loss_param"
+    axis: int
+
+    def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
+        if len(self.param.top) > 1:
+            self.fail(
+                "Caffe cannot build this layer with a second top",
+                "top[1]",
+                "take the probabilities from a Softmax layer",
+            )
+        self.check_batches(bottoms)
+        self.axis = canonical_axis(self, self.param.softmax_param.axis, bottoms[0], "softmax_param.axis")
+        check_label_count(self, bottoms[0], bottoms[1], self.axis)
+        return [()]
+
+    def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
+        scores = bottoms[0]
+        classes = scores.shape[self.axis]
+        index, counted = class_indices(self, bottoms[1], scores, self.axis, ignored_label(self))
+        index, outside = poisoned(index, classes)
+        loss = _capped(-scores.log_softmax(self.axis).gather(self.axis, index))
+        if outside is not None:
+            loss = loss.masked_fill(outside, math.nan)
+        if counted is not None:
+            loss = loss * counted
+        return [loss.sum() / normalizer(self, VALID, loss.numel(), scores.shape[0], counted)]
+
+
+def _capped(loss: Tensor) -> Tensor:
+    """The values cut at -log(FLT_MIN), the gradient left as it is."""
+    from netc.layers._gradients import through
+
+    return through(loss, loss.clamp(max=LARGEST))

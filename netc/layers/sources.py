@@ -1,0 +1,68 @@
+"""What the source layers share: their tops come from outside, so all they do here is to tell the shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from netc.layers.base import Layer, Shape, between, exactly, format_shape
+
+
+class Source(Layer):
+    """A layer without bottoms that the machine feeds. `setup` gives the shapes of its tops."""
+
+    bottoms = exactly(0)
+    is_source = True
+
+    def forward(self, run: Any, bottoms: Sequence[Any], params: Sequence[Any]) -> Sequence[Any]:
+        raise RuntimeError(f"{self.type} layers are fed, not run")
+
+    def positive(self, field: str) -> int:
+        """The value of a field of this type's parameters that has to be at least 1."""
+        value = int(getattr(self.options, field))
+        if value < 1:
+            self.fail(f"needs a {field} of at least 1", f"{self.param_field}.{field}", f"add `{field}: 32`")
+        return value
+
+
+class RecordSource(Source):
+    """Images and labels: top 0 is (batch, channels, height, width), top 1 (if named) the labels, (batch).
+
+    The shape of an image is only known from the data itself: `probe` (given by the commands that may open it) looks.
+    Without one, crop_size tells height and width, and images are taken to have three channels.
+    """
+
+    tops = between(1, 2)
+
+    def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
+        batch = self.positive("batch_size")
+        if self.probe is not None:
+            return self._probed()
+        image = self.image_shape()
+        if image is None:
+            self.fail(
+                "the shape of its images is not known without looking at the data",
+                self.param_field or "",
+                code="L304",
+                hint="add `transform_param { crop_size: … }`, or run a command that opens the data (train, test)",
+            )
+        return [(batch, *image), (batch,)][: len(self.param.top)]
+
+    def _probed(self) -> Sequence[Shape]:
+        assert self.probe is not None
+        shapes = [tuple(shape) for shape in self.probe(self.param, self.phase)]
+        if len(shapes) < len(self.param.top):
+            listed = ", ".join(map(format_shape, shapes))
+            self.fail(
+                f"names {len(self.param.top)} tops, but its data give only {len(shapes)} ({listed})", "top", code="L304"
+            )
+        return shapes[: len(self.param.top)]
+
+    def image_shape(self) -> Shape | None:
+        """(channels, height, width) as far as the settings alone tell."""
+        size = int(self.param.transform_param.crop_size)
+        return (self.channels(), size, size) if size else None
+
+    def channels(self) -> int:
+        transform = self.param.transform_param
+        return 1 if transform.force_gray else 3

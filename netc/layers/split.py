@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from netc.layers.base import Layer, Run, Shape, at_least, layer
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@layer("Split")
+class Split(Layer):
+    """Each top is the bottom; their gradients add. Inserted where a blob has several readers.
+
+    Shapes: any → the same for each top. Source: split_layer.cpp.
+    """
+
+    tops = at_least(1)
+    in_place = False
+
+    def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
+        return [bottoms[0]] * len(self.param.top)
+
+    def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
+        return [bottoms[0]] * len(self.param.top)
+
+
+@layer("Silence")
+class Silence(Layer):
+    """Takes any blobs and makes nothing of them, so that they are no outputs of the net.
+
+    Shapes: any → no top. Source: silence_layer.cpp.
+    """
+
+    bottoms = at_least(1)
+    tops = at_least(0)
+
+    def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
+        return []
+
+    def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
+        return []

@@ -24,6 +24,7 @@ from netc.errors import did_you_mean
 COMMANDS: dict[str, dict[str, str]] = {
     "Data": {
         "convert-imageset": "Make an LMDB of pictures.",
+        "image-mean": "Compute the means and principal colours of an LMDB.",
     },
     "Look": {
         "device_query": "List the processors and GPUs that netc can use.",

@@ -1,0 +1,76 @@
+"""`netc image-mean`: means and principal colours of a database (Caffe's compute_image_mean, and more in one pass)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from netc.cli._options import json_option
+from netc.cli._progress import progress_bar
+from netc.errors import NetcError, Place
+
+if TYPE_CHECKING:
+    from netc.runtime.imageset.mean import Statistics
+
+
+@click.command("image-mean", short_help="Compute the means and principal colours of an LMDB.")
+@click.argument("database", metavar="DB", type=click.Path(path_type=Path))
+@click.argument("outputs", metavar="[OUT]...", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--backend", default="lmdb", show_default=True, help="Kind of database: netc reads LMDB.")
+@click.option("--workers", default=0, help="Threads that decode (default: one a core).")
+@json_option
+def command(database: Path, outputs: tuple[Path, ...], backend: str, workers: int, as_json: bool) -> None:
+    """Compute the mean image, channel means and principal colours of the LMDB called DB, in one pass.
+
+    An OUT that ends in .json gets the channel means and the principal components of the colours, for
+    color_shift_param.file. Any other OUT gets the mean image, for transform_param.mean_file; that needs images of one
+    size. The printed mean_value lines can be pasted into a transform_param.
+    """
+    if backend.lower() != "lmdb":
+        raise NetcError("C140", f'"{backend}" is no kind of database that netc reads: only lmdb is')
+    from netc.runtime.imageset.mean import as_dict, statistics
+    from netc.runtime.imageset.writer import write_file
+
+    with progress_bar("reading") as progress:
+        found = statistics(database, workers or None, progress)
+    contents = [(path, _content(path, found, database)) for path in outputs]  # all of them, before any is written
+    for path, content in contents:
+        write_file(path, content)
+    click.echo(_json(as_dict(found)) if as_json else "\n".join(lines(found)))
+
+
+def _content(path: Path, found: Statistics, database: Path) -> bytes:
+    from netc.runtime.imageset.mean import as_binaryproto, as_dict
+
+    if path.suffix.lower() == ".json":
+        if found.eigenvalue is None:
+            message = f"principal colours need three channels, and these images have {len(found.channel_mean)}"
+            raise NetcError("D548", message, Place(str(database)))
+        return (_json(as_dict(found)) + "\n").encode()
+    if found.mean is None:
+        a, b = ("×".join(map(str, size)) for size in found.sizes[:2])
+        message = f"there is no mean image: sizes differ ({a}, {b}, …; channels×height×width)"
+        hint = "paste the channel means that image-mean prints, or convert with --resize-width and --resize-height"
+        raise NetcError("D547", message, Place(str(database)), hint)
+    return as_binaryproto(found.mean)
+
+
+def _json(value: object) -> str:
+    import json
+
+    return json.dumps(value, indent=2)
+
+
+def lines(found: Statistics) -> list[str]:
+    """For a reader: comments, and lines of a transform_param."""
+    first = found.sizes[0]
+    shape = "×".join(map(str, first)) if len(found.sizes) == 1 else f"{first[0]} channels, {len(found.sizes)} sizes"
+    rows = [f"# {found.images} images, {shape}"]
+    rows += [f"mean_value: {value:.3f}" for value in found.channel_mean]
+    if found.eigenvalue is not None and found.eigenvector is not None:
+        rows.append(f"# color_shift_param (blue, green, red){'' if found.eigenvalue[0] else ': one colour only'}")
+        rows.append("eigenvalue: [" + ", ".join(f"{value:.6g}" for value in found.eigenvalue) + "]")
+        rows += ["eigenvector: [" + ", ".join(f"{x:.4f}" for x in vector) + "]" for vector in found.eigenvector]
+    return rows

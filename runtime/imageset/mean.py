@@ -1,0 +1,183 @@
+"""The mean image of a database, its channel means, and the principal components of its colours, in one pass."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from netc import proto
+from netc.errors import NetcError, Place
+from netc.runtime.imageset.sources import missing
+
+Array = NDArray[np.float64]
+_CHUNK = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """Of all pixels of all images, each pixel counting the same.
+
+    `channel_mean` (C), in the database's order of channels: blue, green, red. `mean` (C, H, W) float32, or None where
+    the images differ in size. `eigenvalue` (3), largest first, and `eigenvector` (3, 3), a row each, of the channels'
+    covariance; None where there are no three channels. A vector's largest component is positive.
+    """
+
+    images: int
+    channel_mean: Array
+    mean: NDArray[np.float32] | None
+    sizes: tuple[tuple[int, ...], ...]
+    eigenvalue: Array | None = None
+    eigenvector: Array | None = None
+
+
+@dataclass(slots=True)
+class _Sums:
+    """Sums over the images seen so far that have one number of channels."""
+
+    count: int = 0
+    total: Array = field(default_factory=lambda: np.zeros(0))
+    products: Array = field(default_factory=lambda: np.zeros((0, 0)))
+    pixels: int = 0
+    image: Array | None = None
+    sizes: dict[tuple[int, ...], None] = field(default_factory=dict)
+
+    def add(self, planes: NDArray[Any]) -> None:
+        flat = planes.reshape(len(planes), -1).astype(np.float64)
+        self.add_sums(1, flat.sum(axis=1), flat @ flat.T, flat.shape[1])
+        if not self.sizes:
+            self.image = np.zeros(planes.shape)
+        self.sizes[planes.shape] = None
+        if len(self.sizes) == 1 and self.image is not None:
+            self.image += planes
+        else:
+            self.image = None
+
+    def add_sums(self, count: int, total: Array, products: Array, pixels: int) -> None:
+        self.count, self.pixels = self.count + count, self.pixels + pixels
+        self.total = self.total + total if self.total.size else total
+        self.products = self.products + products if self.products.size else products
+
+    def as_color(self) -> _Sums:
+        """The sums of the same images with their one channel three times."""
+        total, products = np.repeat(self.total, 3), np.full((3, 3), self.products.item())
+        image = None if self.image is None else self.image.repeat(3, axis=0)
+        return _Sums(self.count, total, products, self.pixels, image, {(3, *s[1:]): None for s in self.sizes})
+
+
+def statistics(
+    path: Path, workers: int | None = None, progress: Callable[[int, int], None] | None = None
+) -> Statistics:
+    """Read the LMDB `path` once. Gray images among colour ones count as three equal channels.
+
+    Sums are taken in float64, exact for 8-bit pixels, so that the result does not depend on `workers`. Raises F140 if
+    there is no database, D544 if it is empty, D546 naming the key of a record that is no image, D547 if the numbers of
+    channels do not go together.
+    """
+    groups: dict[int, _Sums] = {}
+    with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
+        for done, total, chunk in _chunks(path):
+            for planes in pool.map(lambda record: _planes(path, *record), chunk):
+                groups.setdefault(len(planes), _Sums()).add(planes)
+            if progress:
+                progress(done, total)
+    return _result(_merged(path, groups))
+
+
+def _chunks(path: Path) -> Iterator[tuple[int, int, list[tuple[bytes, bytes]]]]:
+    """(records read with this chunk, records in all, [(key, value)])."""
+    import lmdb
+
+    if not path.is_dir():
+        raise missing(path, "database")
+    try:
+        with lmdb.open(str(path), readonly=True, lock=False, readahead=True) as env, env.begin() as transaction:
+            total, done = env.stat()["entries"], 0
+            records = iter(transaction.cursor())
+            while chunk := [(bytes(key), bytes(value)) for key, value in islice(records, _CHUNK)]:
+                done += len(chunk)
+                yield done, total, chunk
+    except lmdb.Error as error:
+        raise NetcError("D544", f"this is no LMDB that can be read ({error})", Place(str(path))) from error
+
+
+def _planes(path: Path, key: bytes, value: bytes) -> NDArray[Any]:
+    """A record's channels: uint8 (or float32 for float_data), shape (C, H, W)."""
+    try:
+        datum = proto.Datum.FromString(value)
+        if datum.encoded:
+            return _decode(datum.data)
+        values = np.frombuffer(datum.data, np.uint8) if datum.data else np.array(datum.float_data, np.float32)
+        return values.reshape(datum.channels, datum.height, datum.width)
+    except Exception as error:
+        message = f'the record "{os.fsdecode(key)}" is no image that can be read ({error})'
+        raise NetcError("D546", message, Place(str(path))) from error
+
+
+def _decode(content: bytes) -> NDArray[np.uint8]:
+    with Image.open(io.BytesIO(content)) as image:
+        if image.mode == "L":
+            return np.asarray(image)[None]
+        return np.asarray(image.convert("RGB"))[..., ::-1].transpose(2, 0, 1)
+
+
+def _merged(path: Path, groups: dict[int, _Sums]) -> _Sums:
+    if not groups:
+        raise NetcError("D544", "the database has no record", Place(str(path)))
+    if len(groups) == 1:
+        return next(iter(groups.values()))
+    if set(groups) != {1, 3}:
+        found = " and ".join(map(str, sorted(groups)))
+        raise NetcError("D547", f"there are images of {found} channels, which have no common mean", Place(str(path)))
+    color, gray = groups[3], groups[1].as_color()
+    color.add_sums(gray.count, gray.total, gray.products, gray.pixels)
+    color.sizes |= gray.sizes
+    whole = len(color.sizes) == 1 and color.image is not None and gray.image is not None
+    color.image = color.image + gray.image if whole else None  # type: ignore[operator]
+    return color
+
+
+def _result(sums: _Sums) -> Statistics:
+    mean = sums.total / sums.pixels
+    image = None if sums.image is None else (sums.image / sums.count).astype(np.float32)
+    sizes = tuple(sums.sizes)
+    if len(mean) != 3:
+        return Statistics(sums.count, mean, image, sizes)
+    return Statistics(sums.count, mean, image, sizes, *_components(sums.products / sums.pixels - np.outer(mean, mean)))
+
+
+def _components(covariance: Array) -> tuple[Array, Array]:
+    values, columns = np.linalg.eigh(covariance)
+    vectors = columns.T[::-1]
+    largest = np.abs(vectors).argmax(axis=1)
+    signs = np.sign(vectors[np.arange(len(vectors)), largest])
+    return values[::-1].clip(0), vectors * signs[:, None]
+
+
+def as_binaryproto(mean: NDArray[np.float32]) -> bytes:
+    """A mean image (C, H, W) as the BlobProto that compute_image_mean writes: old-style axes 1, C, H, W."""
+    channels, height, width = mean.shape
+    blob = proto.BlobProto(num=1, channels=channels, height=height, width=width, data=mean.ravel())
+    return bytes(blob.SerializeToString(deterministic=True))
+
+
+def as_dict(found: Statistics) -> dict[str, Any]:
+    """What `color_shift_param.file` reads: `eigenvector` is the three vectors one after the other."""
+    components: dict[str, Any] = {}
+    if found.eigenvalue is not None and found.eigenvector is not None:
+        components = {"eigenvalue": found.eigenvalue.tolist(), "eigenvector": found.eigenvector.ravel().tolist()}
+    return {
+        "channel_mean": found.channel_mean.tolist(),
+        **components,
+        "order": "BGR" if len(found.channel_mean) == 3 else "as stored",
+        "images": found.images,
+    }

@@ -92,7 +92,8 @@ def _net_rows(config: Config) -> Iterable[Row]:
             "`lrn_param`",
             "local_size 5, alpha 5e-4, beta 0.75, k 2",
             "“the parameters for the LRN layer are those of (Krizhevsky et al., 2012)” (2.1): n = 5, alpha = 1e-4, "
-            "beta = 0.75, k = 2. Caffe divides alpha by local_size. AlexNet in Caffe has alpha 1e-4 and k 1, another formula",
+            "beta = 0.75, k = 2. Caffe divides alpha by local_size. AlexNet in Caffe has alpha 1e-4 and k 1: another "
+            "formula",
         )
     yield (
         "fc6, fc7",

@@ -8,7 +8,7 @@ Nothing is run, and neither torch nor numpy is needed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -108,13 +108,8 @@ class Analysis:
 
     @cached_property
     def activations(self) -> int:
-        """Values that the tops of all layers hold for one image; the input itself is not counted."""
-        return sum(row.values for row in self.rows if not row.node.layer.is_source) // self.images
-
-    @cached_property
-    def inputs(self) -> int:
-        """Values of one image (and its label)."""
-        return sum(row.values for row in self.rows if row.node.layer.is_source) // self.images
+        """Values that the tops of all layers hold for one image, the image itself included."""
+        return sum(row.values for row in self.rows) // self.images
 
     @cached_property
     def largest(self) -> int:
@@ -157,7 +152,7 @@ def analyse(graph: Graph) -> Analysis:
     rows = []
     for index, node in enumerate(graph.nodes):
         field = _field(node, [fields.get(blob) for blob in node.bottoms])
-        fields.update((blob, field.on(shape) if field else None) for blob, shape in _planes(node, field))
+        fields.update((blob, field.on(shape)) for blob, shape in _planes(node) if field)
         if node.type != "Split":
             own = sum(count(ref.blob.shape) for at, ref in enumerate(node.params) if ref.owner == (index, at))
             macs = node.layer.macs(node.bottom_shapes, node.top_shapes)
@@ -169,7 +164,7 @@ def memory(analysis: Analysis, batch: int, histories: int = 1) -> Memory:
     """What training on `batch` images takes, on one device; `histories`: values the update rule keeps a parameter
     (SGD 1, Adam 2)."""
     learned = FLOAT * analysis.learnable
-    kept = FLOAT * batch * (analysis.inputs + analysis.activations)
+    kept = FLOAT * batch * analysis.activations
     return Memory(FLOAT * analysis.params, learned, histories * learned, kept, 2 * FLOAT * batch * analysis.largest)
 
 
@@ -199,12 +194,12 @@ def _field(node: Node, bottoms: Sequence[Field | None]) -> Field | None:
     return field.through(window) if window else field
 
 
-def _planes(node: Node, field: Field | None) -> list[tuple[str, Shape]]:
-    """The tops with a receptive field. Of what enters the net only images have one."""
+def _planes(node: Node) -> list[tuple[str, Shape]]:
+    """The tops with a receptive field: of what enters the net, only images have one."""
     tops = list(zip(node.tops, node.top_shapes))
-    return [(blob, shape) for blob, shape in tops if not node.layer.is_source or len(shape) == 4] if field else []
+    return [(blob, shape) for blob, shape in tops if not node.layer.is_source or len(shape) == 4]
 
 
-def _pair(values: object) -> Pair:
-    height, width = values  # type: ignore[misc]
+def _pair(values: Iterable[int]) -> Pair:
+    height, width = values
     return height, width

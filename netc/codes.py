@@ -66,6 +66,7 @@ CODES: dict[str, str] = {
     # F: files that are missing
     "F101": "a prototxt that is not there",
     "F102": "a path that is not a regular file",
+    "F103": "a name that is neither a file nor a net that comes with netc",
     "F140": "a list, folder or database given to a tool does not exist",
     "F900": "a file or folder that the system was asked for does not exist",
     # O: output that cannot be written

@@ -108,8 +108,7 @@ class Net(nn.Module):
     # -- parameters ----------------------------------------------------------------------------------------------------
 
     def _create_params(self, unfilled: frozenset[str]) -> dict[int, nn.Module]:
-        """A submodule for each layer with parameters, by node index. Set through `_modules`: a layer may be called
-        "train" or "fc6.new" without touching the attributes of nn.Module."""
+        """A submodule for each layer with parameters, by node index."""
         tensors: dict[tuple[int, int], Tensor] = {}
         holders: dict[int, nn.Module] = {}
         for index, node in enumerate(self.graph.nodes):
@@ -147,9 +146,12 @@ class Net(nn.Module):
             holder.register_buffer(name, value)
 
     def _module_name(self, node: Node, index: int) -> str:
-        """The layer's name as a module name: dots would read as nesting, a repeated name gets its position."""
+        """The layer's name as a module name: dots would read as nesting, an attribute of this class gets an
+        underscore, a repeated name its position."""
         name = node.name.replace(".", "_") or f"layer{index}"
-        return name if name not in self._modules else f"{name}#{index}"
+        if name in self._modules:
+            return f"{name}#{index}"
+        return f"{name}_" if hasattr(self, name) else name
 
     @property
     def params(self) -> dict[str, list[Tensor]]:
@@ -216,19 +218,20 @@ class Net(nn.Module):
         return result
 
     def _walk(self, values: dict[str, Tensor], wanted: tuple[str, ...]) -> dict[str, Tensor]:
-        keep = frozenset(wanted)
-        remaining = self._last_writer(keep)
-        for index, step in enumerate(self._steps):
-            if index > remaining:
-                break
+        for step in self._steps[: self._needed(wanted)]:
             self._execute(step, values)
             for blob in step.dead:
-                if blob not in keep:
+                if blob not in wanted:
                     values.pop(blob, None)
         return {name: values[name] for name in wanted}
 
-    def _last_writer(self, keep: frozenset[str]) -> int:
-        return max((i for i, step in enumerate(self._steps) if not keep.isdisjoint(step.tops)), default=-1)
+    def _needed(self, wanted: tuple[str, ...]) -> int:
+        """The number of steps up to the last writer of the wanted blobs."""
+        last = 0
+        for number, step in enumerate(self._steps, 1):
+            if any(top in wanted for top in step.tops):
+                last = number
+        return last
 
     def _execute(self, step: _Step, values: dict[str, Tensor]) -> None:
         layer = step.node.layer
@@ -263,10 +266,16 @@ class Net(nn.Module):
         """The layer's own complaint about these shapes, or torch's message with the layer's place."""
         layer = node.layer
         shapes = [tuple(b.shape) for b in bottoms]
+        twin = type(layer)(layer.param, layer.phase, layer.origin, layer.probe)
         try:
-            type(layer)(layer.param, layer.phase, layer.origin, layer.probe).setup(shapes)
+            twin.setup(shapes)
         except NetcError as own:
             return own
+        for mine, needed in zip(layer.blobs, twin.blobs, strict=True):
+            if mine.shape != needed.shape:
+                error = RuntimeError(
+                    f"its {mine.name} is {format_shape(mine.shape)}, these bottoms need {format_shape(needed.shape)}"
+                )
         listed = ", ".join(format_shape(shape) for shape in shapes)
         return NetcError("R603", f'layer "{node.name}" ({node.type}) failed on bottoms {listed}: {error}', node.place)
 

@@ -90,8 +90,14 @@ def _statistics(files: list[tuple[Path, int]]) -> tuple[np.ndarray, np.ndarray, 
 class _Train:
     """Endless shuffled batches: S drawn from a range, random crop, flip, PCA colour shift, mean subtracted."""
 
-    def __init__(self, files: list[tuple[Path, int]], mean: np.ndarray, values: np.ndarray, vectors: np.ndarray,
-                 options: argparse.Namespace) -> None:
+    def __init__(
+        self,
+        files: list[tuple[Path, int]],
+        mean: np.ndarray,
+        values: np.ndarray,
+        vectors: np.ndarray,
+        options: argparse.Namespace,
+    ) -> None:
         self.files, self.mean, self.values, self.vectors, self.options = files, mean, values, vectors, options
         self.random = random.Random(options.seed)
         self.order: list[int] = []
@@ -170,8 +176,18 @@ def _train(options: argparse.Namespace, model: nn.Sequential, train: _Train, val
             top1 = _accuracy(model, *val)
             rate = optimiser.param_groups[0]["lr"]
             loss_now = float(loss.detach()) if iteration else None  # noqa: F821
-            print(json.dumps({"iteration": iteration, "rate": rate, "loss": loss_now, "top1": top1,
-                              "seconds": round(time.time() - start, 1)}), flush=True)
+            print(
+                json.dumps(
+                    {
+                        "iteration": iteration,
+                        "rate": rate,
+                        "loss": loss_now,
+                        "top1": top1,
+                        "seconds": round(time.time() - start, 1),
+                    }
+                ),
+                flush=True,
+            )
             best, waited = (top1, 0) if top1 > best else (best, waited + 1)
             if waited >= options.patience:
                 if drops == options.drops:

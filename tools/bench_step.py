@@ -35,7 +35,9 @@ def main() -> None:
     data, label = torch.randn(options.batch, *shape[1:]) * 60, torch.randint(0, 10, (options.batch,)).float()
     ours = _netc_step(run, data, label)
     theirs = _torch_step(net, data, label)
-    print(json.dumps({"model": options.model, "batch": options.batch, **_compare(ours, theirs, options.pairs)}, indent=1))
+    print(
+        json.dumps({"model": options.model, "batch": options.batch, **_compare(ours, theirs, options.pairs)}, indent=1)
+    )
 
 
 def _options() -> argparse.Namespace:
@@ -54,11 +56,22 @@ def _netc_run(model: str, batch: int) -> tuple[object, Net]:
     net = read_net(f"{folder}/train_val.prototxt")
     crop = next(layer.transform_param.crop_size for layer in net.layer if layer.type == "Data")
     keep = [layer for layer in net.layer if layer.type not in ("Data", "Accuracy")]
-    text = [f'layer {{ name: "in" type: "Input" top: "data" top: "label" input_param {{ '
-            f"shape {{ dim: {batch} dim: 3 dim: {crop} dim: {crop} }} shape {{ dim: {batch} }} }} }}"]
+    text = [
+        f'layer {{ name: "in" type: "Input" top: "data" top: "label" input_param {{ '
+        f"shape {{ dim: {batch} dim: 3 dim: {crop} dim: {crop} }} shape {{ dim: {batch} }} }} }}"
+    ]
     param = read_net(text[0])
     param.layer.extend(keep)
-    for name in ("net", "train_net", "transplant_param", "test_iter", "test_interval", "snapshot", "plateau_param", "weights"):
+    for name in (
+        "net",
+        "train_net",
+        "transplant_param",
+        "test_iter",
+        "test_interval",
+        "snapshot",
+        "plateau_param",
+        "weights",
+    ):
         solver.ClearField(name)
     solver.lr_policy, solver.display, solver.snapshot_after_train = "fixed", 0, False
     solver.net_param.CopyFrom(param)

@@ -3,9 +3,9 @@
     python tools/baseline_torch.py TRAIN_DIR VAL_DIR --net A --iterations 1500 --seed 0
     python tools/baseline_torch.py TRAIN_DIR VAL_DIR --net E --from-weights A.pt …
 
-The same net, data and recipe as models/mini_vgg_<NET>, by the usual idioms: an nn.Sequential, torch.optim.SGD, Pillow, the
-whole image resized before the crop. Nothing of netc is imported. Folders hold one sub-folder a class. Prints a JSON line per test:
-iteration, rate, loss, top-1.
+The same net, data and recipe as models/mini_vgg_<NET>, by the usual idioms: an nn.Sequential, torch.optim.SGD, Pillow,
+the whole image resized before the crop. Nothing of netc is imported. Folders hold one sub-folder a class. Prints a JSON
+line per test: iteration, rate, loss, top-1.
 """
 
 from __future__ import annotations

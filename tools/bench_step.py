@@ -3,9 +3,9 @@
     python tools/bench_step.py vgg_A --batch 8 --pairs 7
     python tools/bench_step.py mini_vgg_E --batch 64 --pairs 15
 
-Both sides get the same random images and labels, start from the same weights, and do forward, backward and the SGD update
-with momentum and weight decay (dropout included). The order within a pair alternates, so that a drift of the machine
-favours neither. The torch side is an nn.Sequential with in-place ReLU and torch.optim.SGD with its defaults.
+Both sides get the same random images and labels, start from the same weights, and do forward, backward and the SGD
+update with momentum and weight decay (dropout included). The order within a pair alternates, so that a drift of the
+machine favours neither. The torch side is an nn.Sequential with in-place ReLU and torch.optim.SGD with its defaults.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+
 from netc import proto
 from netc.bind import bind
 from netc.errors import NetcError

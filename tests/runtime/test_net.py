@@ -2,10 +2,11 @@
 
 import json
 
-import netc
 import numpy as np
 import pytest
 import torch
+
+import netc
 from netc.errors import NetcError
 
 NET = """

@@ -63,10 +63,22 @@ CODES: dict[str, str] = {
     "R604": "no loss among the outputs",
     "R605": "a shared parameter that cannot be run in two shapes",
     # W: weights and snapshots
+    "W701": "a file that is no weight file",
+    "W702": "a weight file or solver state that is damaged",
+    "W703": "a weight file with layers of two formats",
+    "W704": "a blob whose shape and values disagree",
+    "W705": "a .caffemodel where a .solverstate is expected",
+    "W706": "a safetensors key that names no blob of a layer",
+    "W707": "an HDF5 file, but h5py is not installed",
+    "W720": "a layer with another number of blobs than in the weight file",
+    "W721": "a blob with another shape than in the weight file",
+    "W722": "a transplant into a layer that the net does not have",
+    "W723": "a transplant from a layer that the weight file does not have",
     # F: files that are missing
     "F101": "a prototxt that is not there",
     "F102": "a path that is not a regular file",
     "F103": "a name that is neither a file nor a net that comes with netc",
+    "F110": "a weight file that is not there",
     "F140": "a list, folder or database given to a tool does not exist",
     "F900": "a file or folder that the system was asked for does not exist",
     # O: output that cannot be written
@@ -76,6 +88,7 @@ CODES: dict[str, str] = {
     "O900": "the system does not let netc write here",
     # X: I/O errors
     "X101": "a prototxt that cannot be read",
+    "X110": "a weight file that cannot be read",
     "X140": "writing a database or file failed, or the disk is full",
     "X900": "the system reports an I/O error",
     # C: command line

@@ -1,0 +1,44 @@
+"""Weight files ⇄ {layer name: [array, …]}.
+
+    >>> from netc import weights
+    >>> arrays = weights.read("VGG_ILSVRC_19_layers.caffemodel")     # views of the file, by layer name
+    >>> print(weights.plan(target, arrays))                          # what would go where
+
+numpy is imported here, torch only where tensors are given.
+"""
+
+from __future__ import annotations
+
+from netc.weights.arrays import Array as Array
+from netc.weights.arrays import Weights as Weights
+from netc.weights.caffemodel import SolverState as SolverState
+from netc.weights.caffemodel import read as read
+from netc.weights.caffemodel import read_blob as read_blob
+from netc.weights.caffemodel import read_solverstate as read_solverstate
+from netc.weights.match import Plan as Plan
+from netc.weights.match import copy_weights as copy_weights
+from netc.weights.match import plan as plan
+from netc.weights.match import target_of as target_of
+from netc.weights.match import transplant as transplant
+from netc.weights.write import trained_net as trained_net
+from netc.weights.write import write_blob as write_blob
+from netc.weights.write import write_caffemodel as write_caffemodel
+from netc.weights.write import write_solverstate as write_solverstate
+
+__all__ = [
+    "Array",
+    "Weights",
+    "SolverState",
+    "Plan",
+    "read",
+    "read_blob",
+    "read_solverstate",
+    "plan",
+    "transplant",
+    "copy_weights",
+    "target_of",
+    "trained_net",
+    "write_caffemodel",
+    "write_solverstate",
+    "write_blob",
+]

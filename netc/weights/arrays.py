@@ -1,0 +1,44 @@
+"""What a weight file holds: layer name → arrays, and what else of the file decides whether they fit a net."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+Shape = tuple[int, ...]
+
+
+class Weights(dict[str, list[Array]]):
+    """Layer name → its arrays in Caffe's blob order. Layers without arrays are listed too (Caffe checks their count).
+
+    Attributes:
+        path: the file, "" where there is none.
+        legacy: (layer, blob) whose shape was written as num, channels, height, width. Such an array has four axes and
+            fits any shape that equals them once 1s are put in front (Blob::ShapeEquals).
+        partial: an HDF5 file, which leaves out the blobs that another layer owns.
+        absent: (layer, blob) left out in the middle of a list; the array in its place is empty.
+    """
+
+    def __init__(
+        self,
+        layers: Mapping[str, Iterable[Array]] | None = None,
+        path: str | os.PathLike[str] = "",
+        legacy: Iterable[tuple[str, int]] = (),
+        partial: bool = False,
+    ) -> None:
+        super().__init__({name: list(arrays) for name, arrays in (layers or {}).items()})
+        self.path = os.fspath(path)
+        self.legacy = set(legacy)
+        self.partial = partial
+        self.absent: set[tuple[str, int]] = set()
+
+
+def fits(found: Shape, target: Shape, legacy: bool) -> bool:
+    """Whether Caffe would copy an array of shape `found` into a blob of shape `target`."""
+    if not legacy:
+        return found == target
+    return len(target) <= 4 and found == (1,) * (4 - len(target)) + target

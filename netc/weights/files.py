@@ -1,0 +1,72 @@
+"""Opening a weight file: what kind it is by its first bytes, and an error that says what it is instead."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+from netc.errors import NetcError, Place, did_you_mean
+
+HDF5 = b"\x89HDF\r\n\x1a\n"
+
+_KINDS = "netc reads .caffemodel, .caffemodel.h5 and .safetensors"
+_BINARY = {
+    b"PK\x03\x04": ("a zip file or a PyTorch checkpoint", _KINDS),
+    b"\x80\x02": ("a Python pickle", _KINDS),
+    b"\x1f\x8b": ("compressed with gzip", "unpack it first (gunzip)"),
+}
+_TEXT = {
+    b"version https://git-lfs": ("a Git LFS pointer, not the file itself", "fetch the file with `git lfs pull`"),
+    b"<": ("an HTML or XML page", "download the file itself, not the page that shows it"),
+    b"": ("text, like a .prototxt", "give the net as the net and the .caffemodel as its weights"),
+}
+
+
+def map_file(path: str | os.PathLike[str]) -> Any:
+    """The file's bytes, mapped read-only. Raises NetcError F110 (missing), X110 (unreadable), W701 (empty, foreign)."""
+    name = os.fspath(path)
+    try:
+        with open(os.open(name, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:  # a FIFO must not block the open
+            mode, size = os.fstat(file.fileno()).st_mode, os.fstat(file.fileno()).st_size
+            if not stat.S_ISREG(mode):
+                raise NetcError("W701", "this is no regular file", Place(name), "give the path of a weight file")
+            if not size:
+                raise NetcError("W701", "the file is empty", Place(name), "was it copied completely?")
+            buffer = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except OSError as error:
+        raise cannot_read(name, error) from None
+    _refuse_foreign(name, buffer[:512])
+    return buffer
+
+
+def cannot_read(name: str, error: OSError) -> NetcError:
+    if isinstance(error, FileNotFoundError):
+        folder = Path(name).parent
+        beside = os.listdir(folder) if folder.is_dir() else []
+        return NetcError("F110", f"there is no such file{did_you_mean(Path(name).name, beside)}", Place(name))
+    return NetcError("X110", f"cannot be read: {error.strerror or error}", Place(name))
+
+
+def is_hdf5(buffer: Any) -> bool:
+    return bool(buffer[: len(HDF5)] == HDF5)
+
+
+def is_safetensors(buffer: Any) -> bool:
+    size = int.from_bytes(buffer[:8], "little")
+    return bool(len(buffer) > 9 and buffer[8:9] == b"{" and size <= len(buffer) - 8)
+
+
+def _refuse_foreign(name: str, head: bytes) -> None:
+    known, head = (_TEXT, head.lstrip()) if _is_text(head) else (_BINARY, head)
+    start = next((start for start in known if head.startswith(start)), None)
+    if start is not None:
+        what, hint = known[start]
+        raise NetcError("W701", f"this is no weight file but {what}", Place(name), hint)
+
+
+def _is_text(head: bytes) -> bool:
+    """A .caffemodel may begin with a line feed and a name, but not go on for long without a byte that is no text."""
+    return all(byte in b"\t\n\r" or 0x20 <= byte < 0x7F for byte in head)

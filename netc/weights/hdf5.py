@@ -1,0 +1,186 @@
+"""Caffe's HDF5 files: weights under /data/<layer>/<blob>, solver states under /history/<j>. Needs h5py (netc[hdf5])."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from netc.errors import NetcError, Place
+from netc.weights.arrays import Array, Weights
+
+if TYPE_CHECKING:
+    from netc.weights.caffemodel import SolverState
+
+_BEST_RATIO = 1100
+"""Deflate cannot shrink data more than 1032 times; a set that claims more is not backed by the file."""
+
+
+def read_hdf5(path: str) -> Weights:
+    """A .caffemodel.h5 (Net::CopyTrainedLayersFromHDF5). Raises NetcError W702, W707 (h5py missing)."""
+    result = Weights(path=path, partial=True)
+    with _open(path) as file:
+        data = _group(file, "data", path)
+        for name in data:
+            layer = _group(data, name, path)
+            result[name], missing = _blobs(layer, name, path)
+            result.absent |= {(name, index) for index in missing}
+    return result
+
+
+def read_hdf5_state(path: str) -> SolverState:
+    """A .solverstate.h5 (SGDSolver::RestoreSolverStateFromHDF5). Raises NetcError W702, W707."""
+    from netc.weights.caffemodel import SolverState
+
+    with _open(path) as file:
+        history = _group(file, "history", path)
+        arrays, missing = _blobs(history, "history", path)
+        if missing:
+            raise _damaged(path, f"history {missing[0]} is missing")
+        return SolverState(
+            _integer(file, "iter", path),
+            _string(file, "learned_net", path),
+            arrays,
+            _integer(file, "current_step", path),
+        )
+
+
+def hdf5_image(layers: Mapping[str, Sequence[Array]], diffs: Mapping[str, Sequence[Array]] | None = None) -> bytes:
+    """The bytes of a .caffemodel.h5 as Net::ToHDF5 writes it: a group per layer, empty where it has no parameters; an
+    array that an earlier layer has given already (a shared parameter) is left out. Raises NetcError W707."""
+    with _in_memory() as file:
+        for top, arrays in (("data", layers), ("diff", diffs)):
+            if arrays is not None:
+                _fill(file.create_group(top), arrays)
+        return bytes(_image(file))
+
+
+def hdf5_state_image(state: SolverState) -> bytes:
+    """The bytes of a .solverstate.h5, as SGDSolver::SnapshotSolverStateToHDF5. Raises NetcError W707."""
+    with _in_memory() as file:
+        file.create_dataset("iter", data=np.array([state.iteration], "<i4"))
+        learned_net = os.fsencode(state.learned_net)
+        file.create_dataset("learned_net", data=np.bytes_(learned_net), dtype=f"S{len(learned_net) + 1}")
+        file.create_dataset("current_step", data=np.array([state.current_step], "<i4"))
+        history = file.create_group("history")
+        for index, array in enumerate(state.history):
+            history.create_dataset(str(index), data=np.asarray(array, "<f4"))
+        return bytes(_image(file))
+
+
+def _fill(group: Any, layers: Mapping[str, Sequence[Array]]) -> None:
+    written: set[tuple[int, int]] = set()
+    for name, arrays in layers.items():
+        layer = group.create_group(name)
+        for index, array in enumerate(arrays):
+            memory = (array.__array_interface__["data"][0], array.size)
+            if memory not in written:
+                layer.create_dataset(str(index), data=np.asarray(array, "<f4"))
+            written.add(memory)
+
+
+def _in_memory() -> Any:
+    return _h5py("").File("snapshot.h5", "w", driver="core", backing_store=False)
+
+
+def _image(file: Any) -> Any:
+    file.flush()
+    return file.id.get_file_image()
+
+
+def _h5py(path: str) -> Any:
+    try:
+        import h5py
+    except ImportError:
+        raise NetcError(
+            "W707",
+            "HDF5 files need h5py, which is not installed",
+            Place(path) if path else None,
+            "pip install 'netc[hdf5]'",
+        ) from None
+    return h5py
+
+
+@contextmanager
+def _open(path: str) -> Iterator[Any]:
+    h5py = _h5py(path)
+    try:
+        with h5py.File(path, "r") as file:
+            yield file
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:  # what h5py raises on damaged files
+        raise _damaged(path, str(error).splitlines()[0] if str(error) else type(error).__name__) from None
+
+
+def _damaged(path: str, reason: str) -> NetcError:
+    return NetcError("W702", f"the HDF5 file is damaged or not Caffe's: {reason}", Place(path), "get the file again")
+
+
+def _group(parent: Any, name: str, path: str) -> Any:
+    child = _own(parent, name, path)
+    if not hasattr(child, "keys"):
+        raise _damaged(path, f'"{name}" is no group')
+    return child
+
+
+def _own(parent: Any, name: str, path: str) -> Any:
+    """parent[name], if it lies in this very file: a link must not lead to another one."""
+    import h5py
+
+    link = parent.get(name, getlink=True)
+    if link is None:
+        raise _damaged(path, f'it has no "{name}"')
+    if not isinstance(link, h5py.HardLink):
+        raise _damaged(path, f'"{name}" is a link')
+    return parent[name]
+
+
+def _blobs(group: Any, label: str, path: str) -> tuple[list[Array], list[int]]:
+    """The sets "0", "1", … of a group, and which numbers below the highest are missing."""
+    if not all(key.isdecimal() and len(key) <= 6 for key in group):
+        raise _damaged(path, f'"{label}" holds something besides numbered arrays')
+    found = {int(key): key for key in group}
+    if found and max(found) > 4 * len(found) + 64:
+        raise _damaged(path, f'"{label}" has {len(found)} arrays and one numbered {max(found)}')
+    missing = [index for index in range(max(found, default=-1) + 1) if index not in found]
+    arrays = [
+        _array(group, found[index], f'layer "{label}", blob {index}', path) if index in found else np.zeros(0, "<f4")
+        for index in range(max(found, default=-1) + 1)
+    ]
+    return arrays, missing
+
+
+def _array(group: Any, key: str, label: str, path: str) -> Array:
+    data = _own(group, key, path)
+    if not hasattr(data, "dtype") or data.dtype.kind != "f":
+        raise _damaged(path, f"{label} holds no floating-point numbers")
+    _check_backed(data, label, path)
+    kind = "<f8" if data.dtype.itemsize == 8 else "<f4"
+    return np.asarray(data[()], kind)
+
+
+def _check_backed(data: Any, label: str, path: str) -> None:
+    """Nothing is allocated for values that the file does not hold."""
+    stored = data.id.get_storage_size() * (_BEST_RATIO if data.compression else 1)
+    if data.is_virtual or data.external or data.nbytes > stored:
+        raise NetcError(
+            "W704",
+            f"{label} says {data.nbytes:,} bytes, but the file holds {data.id.get_storage_size():,} of them",
+            Place(path),
+            "get the file again from its source",
+        )
+
+
+def _integer(file: Any, name: str, path: str) -> int:
+    data = _own(file, name, path)
+    if data.dtype.kind not in "iu" or data.size != 1:
+        raise _damaged(path, f'"{name}" is no single integer')
+    return int(data[()].reshape(-1)[0])
+
+
+def _string(file: Any, name: str, path: str) -> str:
+    value = _own(file, name, path)[()]
+    raw = value if isinstance(value, bytes) else bytes(np.asarray(value).reshape(-1)[0])
+    return os.fsdecode(raw.rstrip(b"\0"))

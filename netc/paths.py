@@ -1,0 +1,42 @@
+"""Paths in a prototxt: relative to the working directory, as Caffe takes them, or to the file that names them."""
+
+from __future__ import annotations
+
+import os
+
+from netc.errors import NetcError, Place, nearest
+
+
+def resolve(name: str, near: str = "", what: str = "file", place: Place | None = None) -> str:
+    """The path of an existing `what` (file, database, …) called `name` in the prototxt `near`.
+
+    Raises NetcError F110 naming every path that was tried, and the nearest name that exists.
+    """
+    tried = candidates(name, near)
+    for path in tried:
+        if os.path.exists(path):
+            return path
+    listed = " or ".join(os.path.abspath(path) for path in tried)
+    raise NetcError(
+        "F110", f'no {what} "{name}": there is no {listed}', place or (Place(near) if near else None), _hint(tried)
+    )
+
+
+def candidates(name: str, near: str = "") -> list[str]:
+    """The places a path may mean, in the order they are tried."""
+    folder = os.path.dirname(near)
+    if os.path.isabs(name) or not folder or os.path.abspath(folder) == os.getcwd():
+        return [name]
+    return [name, os.path.join(folder, name)]
+
+
+def _hint(tried: list[str]) -> str | None:
+    for path in tried:
+        folder, base = os.path.split(os.path.normpath(path))
+        try:
+            hits = nearest(base, os.listdir(folder or "."))
+        except OSError:
+            continue
+        if hits:
+            return f"did you mean {os.path.join(folder, hits[0])}?"
+    return None

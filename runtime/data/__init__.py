@@ -1,0 +1,76 @@
+"""What feeds a net: databases and images → batches. Importing this package does not import torch.
+
+A feed is a function of the number of the forward pass, `batch(k)`; it keeps no position, so a run that is stopped and
+resumed sees the same batches. What it does between two calls (decoding ahead) cannot be seen from outside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from netc.errors import NetcError
+from netc.layers.base import Layer, Shape
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Feed(Protocol):
+    """The data of one source layer.
+
+    `shapes`: of the tops. `size`: records in the source, None where it has no end. `waited`: seconds the caller spent
+    waiting for batches so far.
+    """
+
+    shapes: list[Shape]
+    batch_size: int
+    size: int | None
+    waited: float
+
+    def batch(self, k: int, stop: int | None = None) -> list[Tensor]:
+        """The tops of forward pass `k`: records [k·B, (k+1)·B) of the endless sequence, cut off at position `stop`."""
+        ...
+
+    def close(self) -> None: ...
+
+
+def probe(param: Any, phase: int, path: str = "") -> Sequence[Shape]:
+    """The top shapes of a data layer, found by looking at the first record of its source.
+
+    `path`: the prototxt, for relative names. Raises NetcError as opening the feed would.
+    """
+    from netc.runtime.data.records import open_records
+    from netc.runtime.data.transform import Transform
+
+    with open_records(param, path) as records:
+        return Transform(param, phase, path).shapes(records.picture(0), len(param.top))
+
+
+def can_probe(param: Any) -> bool:
+    """Whether `probe` knows this type of layer."""
+    return param.type in ("Data", "ImageData")
+
+
+def open_feed(layer: Layer, phase: int, seed: int, workers: int | None = None) -> Feed:
+    """The feed of a source layer. `seed` and the layer's name key every random draw; `workers` (default: one a core)
+    threads decode ahead and do not change the result. Raises NetcError D501 for a type that is given its data in the
+    call."""
+    if layer.type in ("Data", "ImageData"):
+        from netc.runtime.data.record_feed import RecordFeed
+
+        return RecordFeed(layer, phase, seed, workers)
+    if layer.type == "DummyData":
+        from netc.runtime.data.dummy_feed import DummyFeed
+
+        return DummyFeed(layer, seed)
+    if layer.type == "HDF5Data":
+        from netc.runtime.data.hdf5_feed import HDF5Feed
+
+        return HDF5Feed(layer, seed)
+    raise NetcError(
+        "D501",
+        f'layer "{layer.name}": {layer.type} has no source of its own',
+        layer.origin.start,
+        f"give {', '.join(layer.param.top)} in the call, net({layer.param.top[0]}=…)",
+    )

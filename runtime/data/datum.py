@@ -1,0 +1,118 @@
+"""One record or file → a picture in memory."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from netc import proto
+
+try:
+    import simplejpeg
+except ImportError:  # Pillow decodes to the same pixels, a third slower
+    simplejpeg = None
+
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
+"""What is decoded. Pillow knows more, some of which start other programs."""
+
+MAX_PIXELS = 1 << 28
+
+
+class Undecodable(Exception):
+    """The bytes are no picture; the text is the reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A decoded image and its label.
+
+    `pixels` is (H, W, C) uint8, channels in the order red, green, blue (, alpha), or one; or, where `planar`, (C, H, W)
+    as stored in a raw Datum: uint8 or float32, by Caffe's convention blue, green, red. `name`: its key or file.
+    """
+
+    pixels: NDArray[Any]
+    label: float
+    name: str
+    planar: bool = False
+
+    @property
+    def size(self) -> tuple[int, int, int]:
+        """(channels, height, width)."""
+        a, b, c = self.pixels.shape
+        return (a, b, c) if self.planar else (c, a, b)
+
+
+def from_datum(key: bytes, value: bytes, color: bool | None) -> Picture:
+    """`color`: True and False force three channels and one, None leaves those of the file. Raises Undecodable."""
+    name = key.decode("utf-8", "replace")
+    try:
+        datum = proto.Datum.FromString(value)
+    except Exception as error:
+        raise Undecodable(f"it is no Datum ({error})") from None
+    if datum.encoded:
+        return Picture(decode(datum.data, color), float(datum.label), name)
+    return Picture(_planes(datum), float(datum.label), name, planar=True)
+
+
+def _planes(datum: Any) -> NDArray[Any]:
+    shape = (datum.channels, datum.height, datum.width)
+    values = np.frombuffer(datum.data, np.uint8) if datum.data else np.array(datum.float_data, np.float32)
+    expected = int(np.prod(shape, dtype=object))
+    if min(shape) < 1 or values.size != expected:
+        raise Undecodable(f"it has {values.size} values where {'×'.join(map(str, shape))} asks for {expected}")
+    return values.reshape(shape)
+
+
+def decode(content: bytes, color: bool | None) -> NDArray[np.uint8]:
+    """A compressed file's pixels, (H, W, C). EXIF orientation is ignored, as cv::imdecode does for unchanged images."""
+    if content[:2] == b"\xff\xd8" and (pixels := _decode_jpeg(content, color)) is not None:
+        return pixels
+    try:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise Undecodable(f"it claims {image.width}×{image.height} pixels")
+            return _as_array(image, color)
+    except Image.UnidentifiedImageError:
+        raise Undecodable("it is no picture of a format that is read (" + ", ".join(FORMATS) + ")") from None
+    except Undecodable:
+        raise
+    except Exception as error:  # each of Pillow's decoders has its own kinds
+        raise Undecodable(str(error).split("\n")[0] or type(error).__name__) from None
+
+
+def _decode_jpeg(content: bytes, color: bool | None) -> NDArray[np.uint8] | None:
+    """By simplejpeg where it is installed and the file is an ordinary colour or gray JPEG; None leaves it to Pillow."""
+    if simplejpeg is None:
+        return None
+    try:
+        height, width, space, _ = simplejpeg.decode_jpeg_header(content)
+        if space not in ("YCbCr", "Gray") or height * width > MAX_PIXELS:
+            return None
+        gray = space == "Gray" if color is None else not color
+        pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(content, "GRAY" if gray else "RGB")
+        return pixels
+    except ValueError:
+        return None  # damaged: Pillow's message is the better one
+
+
+def _as_array(image: Image.Image, color: bool | None) -> NDArray[np.uint8]:
+    mode = image.mode
+    if mode.startswith("I;16"):
+        return _deep(image, color)
+    if color is None:
+        mode = {"L": "L", "1": "L", "LA": "RGBA", "RGBA": "RGBA"}.get(mode, "RGB")
+    else:
+        mode = "RGB" if color else "L"
+    pixels = np.asarray(image if image.mode == mode else image.convert(mode))
+    return pixels if pixels.ndim == 3 else pixels[..., None]
+
+
+def _deep(image: Image.Image, color: bool | None) -> NDArray[np.uint8]:
+    """16 bits: the high byte, where Pillow's own conversion would clip."""
+    high = (np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)[..., None]
+    return high.repeat(3, axis=2) if color else high

@@ -1,0 +1,36 @@
+"""DummyData: tops made by fillers. Constant ones never change; random ones are a function of the pass's number."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from netc import proto
+from netc.layers.base import Layer, Shape
+from netc.runtime import rand
+from netc.runtime.fillers import fill
+
+
+class DummyFeed:
+    """The feed of a DummyData layer (netc.runtime.data.Feed): endless."""
+
+    size: int | None = None
+
+    def __init__(self, layer: Layer, seed: int) -> None:
+        self.layer, self.seed, self.waited = layer, seed, 0.0
+        self.shapes: list[Shape] = [tuple(shape) for shape in layer.setup([])]
+        self.batch_size = self.shapes[0][0] if self.shapes[0] else 1
+        fillers = list(layer.options.data_filler) or [proto.FillerParameter(type="constant")]
+        self.fillers = fillers if len(fillers) == len(self.shapes) else fillers * len(self.shapes)
+
+    def batch(self, k: int, stop: int | None = None) -> list[Tensor]:
+        tops = []
+        for index, (shape, filler) in enumerate(zip(self.shapes, self.fillers, strict=True)):
+            number = 0 if filler.type == "constant" else k
+            top = torch.empty(shape)
+            fill(top, filler, rand.key(self.seed, self.layer.name, index, number), self.layer)
+            tops.append(top)
+        return tops
+
+    def close(self) -> None:
+        pass

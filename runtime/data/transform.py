@@ -1,0 +1,247 @@
+"""Picture → what goes into the batch: Caffe's transform_param, and the paper's rescaling and colour shift.
+
+Order: rescale to a shorter side S, crop, flip, colour shift, mean, scale. Only the region the crop comes from is
+rescaled: the same pixels as rescaling all of it, up to the filter's reach at the crop's edge.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from netc.errors import NetcError, Place
+from netc.layers.base import Shape
+from netc.paths import resolve
+from netc.runtime import rand
+from netc.runtime.data.datum import Picture
+
+TRAIN = 0
+_DRAWS = 7  # scale, row, column, flip, three for the colours
+
+
+@dataclass(frozen=True, slots=True)
+class Crop:
+    """The sampled region: the whole picture is `height` × `width` after rescaling, the crop `size` at (top, left)."""
+
+    height: int
+    width: int
+    top: int
+    left: int
+    size: tuple[int, int]
+    flip: bool
+
+
+class Transform:
+    """The transform of one data layer. Pixels stay uint8 until `arithmetic`, which works on a whole batch.
+
+    Raises NetcError D505 to D509 for settings that contradict each other, D521 for a picture smaller than the crop.
+    """
+
+    def __init__(self, param: Any, phase: int, path: str = "", place: Place | None = None) -> None:
+        self.param, self.options = param, param.transform_param
+        self.name, self.place, self.path = param.name, place or Place(path or "<net>"), path
+        self.training = phase == TRAIN
+        self.crop = int(self.options.crop_size)
+        self.batch_size = int(_source_options(param).batch_size)
+        self.scales = self._scales()
+        self.mean_file = self._mean_file()
+        self.colors = self._colors() if self.training else None
+
+    def _fail(self, code: str, message: str, hint: str | None = None) -> NetcError:
+        return NetcError(code, f'layer "{self.name}": {message}', self.place, hint)
+
+    # -- settings ------------------------------------------------------------------------------------------------------
+
+    def _scales(self) -> tuple[int, int] | None:
+        """The range S is drawn from; in TEST, and where it is fixed, both ends are equal. None: no rescaling."""
+        if not self.options.HasField("rescale_param"):
+            return None
+        given = self.options.rescale_param
+        low, high = given.min_short_side, given.max_short_side
+        if bool(low) != bool(high) or bool(given.short_side) == bool(low) or low > high:
+            raise self._fail(
+                "D505",
+                "rescale_param takes short_side, or min_short_side and max_short_side",
+                "S fixed: short_side: 256; jittered: min_short_side: 256 max_short_side: 512",
+            )
+        if given.short_side:
+            low = high = given.short_side
+        if low < self.crop:
+            raise self._fail("D506", f"a shorter side of {low} is less than the crop, {self.crop}")
+        middle = (low + high) // 2
+        return (low, high) if self.training else (middle, middle)
+
+    def _mean_file(self) -> NDArray[np.float32] | None:
+        if not self.options.mean_file:
+            return None
+        if self.options.mean_value:
+            raise self._fail("D507", "mean_file and mean_value are both given", "keep one")
+        if self.scales:
+            raise self._fail(
+                "D507",
+                "a mean image has one size, but rescale_param changes the images'",
+                "use mean_value; `netc image-mean` prints the three numbers",
+            )
+        from netc.weights import read_blob
+
+        path = resolve(self.options.mean_file, self.path, "mean file", self.place)
+        mean = np.asarray(read_blob(path), np.float32)
+        return mean.reshape(mean.shape[-3:])
+
+    def _colors(self) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+        """(eigenvalues, eigenvectors as rows) of the pixels' covariance in blue, green, red, or None."""
+        if not self.options.HasField("color_shift_param"):
+            return None
+        given = self.options.color_shift_param
+        values, vectors = list(given.eigenvalue), list(given.eigenvector)
+        if given.file:
+            values, vectors = self._color_file(given.file)
+        if len(values) != 3 or len(vectors) != 9:
+            raise self._fail(
+                "D508",
+                f"color_shift_param has {len(values)} eigenvalues and {len(vectors)} components of "
+                "eigenvectors; it takes 3 and 9",
+                "`netc image-mean` computes them and writes the file",
+            )
+        return np.array(values), np.array(vectors).reshape(3, 3)
+
+    def _color_file(self, name: str) -> tuple[list[float], list[float]]:
+        path = resolve(name, self.path, "file of colour components", self.place)
+        try:
+            content = json.loads(Path(path).read_text("utf-8"))
+            return list(content["eigenvalue"]), list(content["eigenvector"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise self._fail("D508", f"{path} is not what `netc image-mean` writes ({error})") from None
+
+    # -- shapes --------------------------------------------------------------------------------------------------------
+
+    def shapes(self, first: Picture, tops: int) -> list[Shape]:
+        """The top shapes, from the first picture of the source."""
+        if self.batch_size < 1:
+            raise self._fail("D509", "needs a batch_size of at least 1")
+        channels, height, width = first.size
+        if self.crop:
+            height = width = self.crop
+        elif self.scales:
+            height, width = _rescaled(height, width, self.scales[0])
+        return [(self.batch_size, channels, height, width), (self.batch_size,)][:tops]
+
+    # -- one picture ---------------------------------------------------------------------------------------------------
+
+    def draws(self, *key: int | str) -> list[float]:
+        """The random numbers of one picture, a pure function of `key`."""
+        return rand.draws(*key, n=_DRAWS)
+
+    def sample(self, picture: Picture, draws: list[float]) -> Crop:
+        """The region to take. TRAIN: at random; TEST: the centre. The flip is random in both, as in Caffe."""
+        _, height, width = picture.size
+        if self.scales:
+            low, high = self.scales
+            height, width = _rescaled(height, width, low + int(draws[0] * (high - low + 1)))
+        size = (self.crop, self.crop) if self.crop else (height, width)
+        if size[0] > height or size[1] > width:
+            raise NetcError(
+                "D521",
+                f'layer "{self.name}": the picture "{picture.name}" is {height}×{width}, '
+                f"less than the crop, {self.crop}",
+                self.place,
+                "rescale_param enlarges small pictures",
+            )
+        rows, columns = height - size[0], width - size[1]
+        top, left = (
+            (int(draws[1] * (rows + 1)), int(draws[2] * (columns + 1))) if self.training else (rows // 2, columns // 2)
+        )
+        return Crop(height, width, top, left, size, bool(self.options.mirror) and draws[3] < 0.5)
+
+    def cut(self, picture: Picture, crop: Crop) -> NDArray[Any]:
+        """The crop's pixels in the picture's own layout, (h, w, C) or (C, h, w)."""
+        if picture.planar:
+            return self._cut_planes(picture, crop)
+        height, width = picture.pixels.shape[:2]
+        if (crop.height, crop.width) == (height, width):
+            region = picture.pixels[crop.top : crop.top + crop.size[0], crop.left : crop.left + crop.size[1]]
+        else:
+            region = _resized_region(picture.pixels, crop)
+        return region[:, ::-1] if crop.flip else region
+
+    def _cut_planes(self, picture: Picture, crop: Crop) -> NDArray[Any]:
+        planes = picture.pixels
+        if planes.shape[1:] != (crop.height, crop.width):
+            if planes.dtype != np.uint8:
+                raise self._fail(
+                    "D509", f'record "{picture.name}" holds float values, which rescale_param cannot resize'
+                )
+            planes = _resized_region(planes.transpose(1, 2, 0), crop).transpose(2, 0, 1)
+        else:
+            planes = planes[:, crop.top : crop.top + crop.size[0], crop.left : crop.left + crop.size[1]]
+        return planes[:, :, ::-1] if crop.flip else planes
+
+    # -- arithmetic ----------------------------------------------------------------------------------------------------
+
+    def shift(self, draws: list[float]) -> NDArray[np.float64]:
+        """The colour shift of one picture (blue, green, red): Σ pᵢ αᵢ λᵢ with αᵢ ~ N(0, std), on pixels in [0, 1]."""
+        assert self.colors is not None
+        values, vectors = self.colors
+        normal = NormalDist(0.0, self.options.color_shift_param.std or 1e-12)
+        alpha = np.array([normal.inv_cdf(min(max(u, 1e-12), 1 - 1e-12)) for u in draws[4:]])
+        return (alpha * values / 255.0) @ vectors
+
+    def offset(self, channels: int, crops: list[Crop], draws: list[list[float]]) -> NDArray[np.float32] | None:
+        """What is subtracted from each picture before scaling: broadcasts against (N, C, h, w). None: nothing."""
+        if self.mean_file is not None:
+            return np.stack([self._mean_crop(crop, channels) for crop in crops])
+        mean = np.array(self.options.mean_value, np.float32).reshape(-1, 1, 1)
+        if len(mean) not in (0, 1, channels):
+            raise self._fail(
+                "D507",
+                f"{len(mean)} values of mean_value for images of {channels} channels",
+                "give one, or one for each channel (blue, green, red)",
+            )
+        if self.colors is None or channels != 3:
+            return mean[None] if len(mean) else None
+        shifts = np.array([self.shift(d) for d in draws], np.float32)[:, :, None, None]
+        return (mean[None] if len(mean) else np.float32(0)) - shifts
+
+    def _mean_crop(self, crop: Crop, channels: int) -> NDArray[np.float32]:
+        assert self.mean_file is not None
+        if self.mean_file.shape != (channels, crop.height, crop.width):
+            found, wanted = "×".join(map(str, self.mean_file.shape)), f"{channels}×{crop.height}×{crop.width}"
+            raise self._fail(
+                "D507",
+                f"the mean image {self.options.mean_file} is {found}, the images are {wanted}",
+                "compute it from this database: netc image-mean; or use mean_value",
+            )
+        mean = self.mean_file[:, crop.top : crop.top + crop.size[0], crop.left : crop.left + crop.size[1]]
+        return mean[:, :, ::-1] if crop.flip else mean
+
+
+def _source_options(param: Any) -> Any:
+    return param.image_data_param if param.type == "ImageData" else param.data_param
+
+
+def _rescaled(height: int, width: int, short: int) -> tuple[int, int]:
+    """Isotropic: the shorter side becomes `short` pixels."""
+    scale = short / min(height, width)
+    return max(short, round(height * scale)), max(short, round(width * scale))
+
+
+def _resized_region(pixels: NDArray[np.uint8], crop: Crop) -> NDArray[np.uint8]:
+    """Pillow's antialiased bilinear filter, over the part of (H, W, C) `pixels` that the crop shows."""
+    height, width, channels = pixels.shape
+    y, x = height / crop.height, width / crop.width
+    box = (
+        crop.left * x,
+        crop.top * y,
+        min((crop.left + crop.size[1]) * x, width),
+        min((crop.top + crop.size[0]) * y, height),
+    )
+    image = Image.fromarray(pixels[..., 0] if channels == 1 else np.ascontiguousarray(pixels))
+    small = image.resize((crop.size[1], crop.size[0]), Image.Resampling.BILINEAR, box=box)
+    return np.asarray(small).reshape(*crop.size, channels)

@@ -96,7 +96,7 @@ CODES: dict[str, str] = {
     "F102": "a path that is not a regular file",
     "F103": "a name that is neither a file nor a net that comes with netc",
     "F110": "a weight file that is not there",
-    "F110": "a file or database named in a prototxt that is not there",
+    "F120": "a file or database named in a prototxt that is not there",
     "F140": "a list, folder or database given to a tool does not exist",
     "F900": "a file or folder that the system was asked for does not exist",
     # O: output that cannot be written
@@ -107,7 +107,7 @@ CODES: dict[str, str] = {
     # X: I/O errors
     "X101": "a prototxt that cannot be read",
     "X110": "a weight file that cannot be read",
-    "X110": "a database that cannot be read",
+    "X120": "a database that cannot be read",
     "X140": "writing a database or file failed, or the disk is full",
     "X900": "the system reports an I/O error",
     # C: command line

@@ -10,7 +10,7 @@ from netc.errors import NetcError, Place, nearest
 def resolve(name: str, near: str = "", what: str = "file", place: Place | None = None) -> str:
     """The path of an existing `what` (file, database, …) called `name` in the prototxt `near`.
 
-    Raises NetcError F110 naming every path that was tried, and the nearest name that exists.
+    Raises NetcError F120 naming every path that was tried, and the nearest name that exists.
     """
     tried = candidates(name, near)
     for path in tried:
@@ -18,7 +18,7 @@ def resolve(name: str, near: str = "", what: str = "file", place: Place | None =
             return path
     listed = " or ".join(os.path.abspath(path) for path in tried)
     raise NetcError(
-        "F110", f'no {what} "{name}": there is no {listed}', place or (Place(near) if near else None), _hint(tried)
+        "F120", f'no {what} "{name}": there is no {listed}', place or (Place(near) if near else None), _hint(tried)
     )
 
 

@@ -76,8 +76,8 @@ def _list(folder: Path) -> tuple[list[tuple[Path, int]], int]:
 def _open(path: Path, short_side: int) -> Image.Image:
     with Image.open(path) as image:
         scale = short_side / min(image.size)
-        size = tuple(max(short_side, round(side * scale)) for side in image.size)
-        return image.convert("RGB").resize(size, Image.Resampling.BILINEAR)
+        width, height = (max(short_side, round(side * scale)) for side in image.size)
+        return image.convert("RGB").resize((width, height), Image.Resampling.BILINEAR)
 
 
 def _statistics(files: list[tuple[Path, int]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -158,7 +158,7 @@ def _model(options: argparse.Namespace, classes: int) -> nn.Sequential:
     for module in model:
         if isinstance(module, nn.Conv2d | nn.Linear):
             nn.init.xavier_uniform_(module.weight)
-            nn.init.zeros_(module.bias)
+            nn.init.zeros_(module.bias)  # type: ignore[arg-type]
     return model
 
 
@@ -171,17 +171,17 @@ def _transplant(model: nn.Sequential, source: dict[str, Tensor]) -> None:
 def _train(options: argparse.Namespace, model: nn.Sequential, train: _Train, val: tuple[Tensor, Tensor]) -> None:
     optimiser = torch.optim.SGD(model.parameters(), lr=options.lr, momentum=0.9, weight_decay=options.weight_decay)
     loss_of, best, waited, drops, start = nn.CrossEntropyLoss(), -1.0, 0, 0, time.time()
+    loss = torch.tensor(float("nan"))
     for iteration in range(options.iterations + 1):
         if iteration % options.test_interval == 0:
             top1 = _accuracy(model, *val)
             rate = optimiser.param_groups[0]["lr"]
-            loss_now = float(loss.detach()) if iteration else None  # noqa: F821
             print(
                 json.dumps(
                     {
                         "iteration": iteration,
                         "rate": rate,
-                        "loss": loss_now,
+                        "loss": float(loss.detach()),
                         "top1": top1,
                         "seconds": round(time.time() - start, 1),
                     }

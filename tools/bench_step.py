@@ -15,12 +15,14 @@ import json
 import statistics
 import time
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 import netc
 from netc.compile import read_net, read_solver
+from netc.ir import Node
 from netc.runtime.net import Net
 
 Step = Callable[[], float]
@@ -49,7 +51,7 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _netc_run(model: str, batch: int) -> tuple[object, Net]:
+def _netc_run(model: str, batch: int) -> tuple[Any, Net]:
     """The shipped solver and net, its data layers replaced by inputs of the same shape."""
     folder = f"models/{model}"
     solver = read_solver(f"{folder}/solver.prototxt")
@@ -79,9 +81,9 @@ def _netc_run(model: str, batch: int) -> tuple[object, Net]:
     return run, run.net
 
 
-def _netc_step(run: object, data: Tensor, label: Tensor) -> Step:
+def _netc_step(run: Any, data: Tensor, label: Tensor) -> Step:
     def step() -> float:
-        return float(run.step(1, feed=lambda k: {"data": data, "label": label}))  # type: ignore[attr-defined]
+        return float(run.step(1, feed=lambda k: {"data": data, "label": label}))
 
     return step
 
@@ -106,28 +108,27 @@ def _torch_step(net: Net, data: Tensor, label: Tensor) -> Step:
 def _sequential(net: Net) -> nn.Sequential:
     layers: list[nn.Module] = []
     for node in net.graph.nodes:
-        module = _module(net, node.type, node.layer.param, node.bottom_shapes)
-        layers += module
+        layers += _modules(net, node)
     return nn.Sequential(*layers)
 
 
-def _module(net: Net, kind: str, param: object, bottoms: tuple[tuple[int, ...], ...]) -> list[nn.Module]:
-    if kind == "Convolution":
-        weight, bias = net.params[param.name]  # type: ignore[attr-defined]
-        options = param.convolution_param  # type: ignore[attr-defined]
+def _modules(net: Net, node: Node) -> list[nn.Module]:
+    if node.type == "Convolution":
+        weight, bias = net.params[node.name]
+        options = node.layer.options
         pad = options.pad[0] if options.pad else 0
-        conv = nn.Conv2d(weight.shape[1], weight.shape[0], weight.shape[2], padding=pad)
-        return [_load(conv, weight, bias)]
-    if kind == "InnerProduct":
-        weight, bias = net.params[param.name]  # type: ignore[attr-defined]
+        return [_load(nn.Conv2d(weight.shape[1], weight.shape[0], weight.shape[2], padding=pad), weight, bias)]
+    if node.type == "InnerProduct":
+        weight, bias = net.params[node.name]
         linear = _load(nn.Linear(weight.shape[1], weight.shape[0]), weight, bias)
-        return [nn.Flatten(), linear] if len(bottoms[0]) > 2 else [linear]
-    return {
-        "ReLU": lambda: [nn.ReLU(inplace=True)],
-        "Pooling": lambda: [nn.MaxPool2d(2, 2)],
-        "Dropout": lambda: [nn.Dropout(0.5)],
-        "LRN": lambda: [nn.LocalResponseNorm(5, 5e-4, 0.75, 2.0)],
-    }.get(kind, list)()
+        return [nn.Flatten(), linear] if len(node.bottom_shapes[0]) > 2 else [linear]
+    if node.type == "ReLU":
+        return [nn.ReLU(inplace=True)]
+    if node.type == "Pooling":
+        return [nn.MaxPool2d(2, 2)]
+    if node.type == "LRN":
+        return [nn.LocalResponseNorm(5, 5e-4, 0.75, 2.0)]
+    return [nn.Dropout(0.5)] if node.type == "Dropout" else []
 
 
 def _load(module: nn.Module, weight: Tensor, bias: Tensor) -> nn.Module:

@@ -51,7 +51,7 @@ class _Keys:
 class Database:
     """The records of an LMDB by their position in key order. Threads may read at the same time.
 
-    Raises NetcError D510 (no LMDB), D511 (truncated), D512 (empty), D513 (LevelDB), F110 via the caller's path.
+    Raises NetcError D510 (no LMDB), D511 (truncated), D512 (empty), D513 (LevelDB), F120 via the caller's path.
     """
 
     def __init__(self, path: str, place: Place | None = None) -> None:
@@ -148,7 +148,7 @@ class Database:
             with open(file, "rb") as handle:
                 head = handle.read(64)
         except OSError as error:
-            raise self._error("X110", f"cannot be read: {error.strerror}") from None
+            raise self._error("X120", f"cannot be read: {error.strerror}") from None
         if not any(head[at : at + 4] == _MAGIC for at in _HEADERS):
             raise self._error("D510", "is no LMDB (or one of a machine with another byte order)")
         if os.path.getsize(file) < 2 * 4096:

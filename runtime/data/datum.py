@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from netc import proto
 
@@ -77,7 +77,7 @@ def decode(content: bytes, color: bool | None) -> NDArray[np.uint8]:
             if image.width * image.height > MAX_PIXELS:
                 raise Undecodable(f"it claims {image.width}×{image.height} pixels")
             return _as_array(image, color)
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         raise Undecodable("it is no picture of a format that is read (" + ", ".join(FORMATS) + ")") from None
     except Undecodable:
         raise

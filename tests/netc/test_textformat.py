@@ -1,0 +1,50 @@
+"""Protobuf's C++ text format, case by case: what Caffe's parser accepts, what it refuses, and what it understood.
+
+The cases are Caffe's own answers: `NAME.in.prototxt` is the input; `NAME.out.prototxt`, Caffe's canonical print of what
+it read, exists for the inputs it accepts.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from google.protobuf import text_format
+
+from netc import NetcError, proto
+from netc.bind import bind
+from netc.compile import draft_net
+from netc.prototxt import Source, parse
+
+FOLDER = Path(__file__).parents[1] / "goldens" / "textformat"
+CASES = sorted(path.name.removesuffix(".in.prototxt") for path in FOLDER.glob("*.in.prototxt"))
+UPGRADED = {"dup_in_repeated_ok"}
+"""The prints of these were made after Caffe's upgrade of old fields."""
+
+
+def read(name: str):
+    source = Source.read(FOLDER / f"{name}.in.prototxt")
+    return draft_net(source).param if name in UPGRADED else bind(parse(source), proto.NetParameter, source)
+
+
+def test_every_case_is_here():
+    assert len(CASES) == 86
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_as_caffe_reads_it(name: str):
+    printed = FOLDER / f"{name}.out.prototxt"
+    if not printed.exists():
+        with pytest.raises(NetcError):
+            read(name)
+        return
+    expected = text_format.Parse(printed.read_text(), proto.NetParameter())
+    assert read(name).SerializeToString(deterministic=True) == expected.SerializeToString(deterministic=True)
+
+
+def test_nan_and_infinity_keep_their_sign():
+    """Equal bytes above show this too where the print keeps the sign; `-nan` is printed as `nan`."""
+    source = Source("layer { relu_param { negative_slope: -inf } } layer { relu_param { negative_slope: -nan } }")
+    first, second = bind(parse(source), proto.NetParameter, source).layer
+    assert first.relu_param.negative_slope == float("-inf")
+    assert second.relu_param.negative_slope != second.relu_param.negative_slope

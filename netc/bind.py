@@ -11,9 +11,10 @@ from typing import Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
-from netc.errors import NetcError, did_you_mean, raise_all
+from netc.errors import Findings, NetcError, did_you_mean, raise_all
 from netc.prototxt.ast import Field, Message, Scalar
 from netc.prototxt.source import Source
+from netc.unknown import explain, other_file
 
 F = FieldDescriptor
 _INT_RANGE = {
@@ -32,13 +33,23 @@ def bind(tree: Message, message_class: Callable[[], Any], source: Source) -> Any
     """A new message filled from `tree`.
 
     Raises NetcError S201 (unknown field), S202 (wrong kind of value), S203 (out of range), S204 (unknown enum value),
-    S205 (field given twice), S206 (list on a singular field), S207 (bad string escape), S208 (required field missing).
+    S205 (field given twice), S206 (list on a singular field), S207 (bad string escape), S208 (required field missing),
+    S209 (a solver where a net is expected, or the reverse).
     """
     message = message_class()
+    if (field := other_file(tree, message.DESCRIPTOR)) is not None:
+        raise _other_file(field, message.DESCRIPTOR, source)
     binder = _Binder(source)
     binder.fill(message, message.DESCRIPTOR, tree)
     raise_all(binder.errors)
     return message
+
+
+def _other_file(field: Field, descriptor: Descriptor, source: Source) -> NetcError:
+    found, expected = ("solver", "net") if descriptor.name == "NetParameter" else ("net", "solver")
+    hint = "the file that a solver's `net:` names is the net" if found == "solver" else "a solver has a line `net: …`"
+    place = source.place(field.offset, len(field.name))
+    return NetcError("S209", f'this is a {found}, not a {expected}: "{field.name}" is a field of {found}s', place, hint)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +76,10 @@ def _required(descriptor: Descriptor) -> tuple[str, ...]:
 class _Binder:
     def __init__(self, source: Source) -> None:
         self.source = source
-        self.errors: list[NetcError] = []
+        self.errors = Findings()
 
     def fail(self, code: str, message: str, offset: int, length: int, hint: str | None = None) -> None:
-        self.errors.append(NetcError(code, message, self.source.place(offset, length), hint))
+        self.errors.add(NetcError(code, message, self.source.place(offset, length), hint))
 
     def fill(self, message: Any, descriptor: Descriptor, tree: Message) -> None:
         known = _fields(descriptor)
@@ -76,7 +87,7 @@ class _Binder:
         for field in tree.fields:
             info = known.get(field.name)
             if info is None:
-                self._unknown(field, descriptor, known)
+                self._unknown(field, descriptor, tree)
             elif info.repeated:
                 self._repeated(message, info, field)
             elif field.name in seen:
@@ -88,13 +99,10 @@ class _Binder:
             if name not in seen:
                 self.fail("S208", f'{descriptor.name} needs "{name}"', tree.offset, 1, f"add `{name}: …` to this block")
 
-    def _unknown(self, field: Field, descriptor: Descriptor, known: dict[str, _Info]) -> None:
-        self.fail(
-            "S201",
-            f'{descriptor.name} has no field "{field.name}"{did_you_mean(field.name, known)}',
-            field.offset,
-            len(field.name),
-        )
+    def _unknown(self, field: Field, descriptor: Descriptor, tree: Message) -> None:
+        end, hint = explain(field.name, descriptor, tree)
+        message = f'{descriptor.name} has no field "{field.name}"{end}'
+        self.fail("S201", message, field.offset, len(field.name), hint)
 
     def _twice(self, field: Field, first: Field, descriptor: Descriptor) -> None:
         place = self.source.place(field.offset, len(field.name))
@@ -105,7 +113,7 @@ class _Binder:
             "keep one of the two",
             [(self.source.place(first.offset, len(first.name)), "first given here")],
         )
-        self.errors.append(error)
+        self.errors.add(error)
 
     def _repeated(self, message: Any, info: _Info, field: Field) -> None:
         target = getattr(message, info.name)
@@ -119,7 +127,8 @@ class _Binder:
     def _singular(self, message: Any, info: _Info, field: Field, descriptor: Descriptor) -> None:
         value = field.value
         if isinstance(value, list):
-            self.fail("S206", f'"{info.name}" takes one value, not a list', field.offset, len(field.name))
+            hint = f"write one `{info.name}: …`" if len(value) != 1 else "take away the brackets"
+            self.fail("S206", f'"{info.name}" takes one value, not a list', field.offset, len(field.name), hint)
         elif info.message is not None:
             if (tree := self._message(info, value)) is not None:
                 child = getattr(message, info.name)

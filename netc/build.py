@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from netc.draft import Draft
-from netc.errors import NetcError, Place, did_you_mean, raise_all
+from netc.errors import Findings, NetcError, Place, did_you_mean, raise_all
 from netc.ir import Graph, Node, ParamRef
 from netc.layers import registry
 from netc.layers.base import MAX_AXES, MAX_COUNT, Blob, Layer, Origin, Probe, Shape, count, format_shape
@@ -24,7 +24,7 @@ def build(draft: Draft, probe: Probe | None = None) -> Graph:
         try:
             builder.add(param, origin)
         except NetcError as error:
-            builder.errors.append(error)
+            builder.errors.add(error)
             builder.give_up(param)
     raise_all(builder.errors)
     graph = builder.graph()
@@ -36,7 +36,7 @@ class _Builder:
     def __init__(self, draft: Draft, probe: Probe | None) -> None:
         self.draft, self.probe = draft, probe
         self.phase = draft.param.state.phase
-        self.errors: list[NetcError] = []
+        self.errors = Findings()
         self.nodes: list[Node] = []
         self.shapes: dict[str, Shape | None] = {}
         self.producers: dict[str, tuple[str, Place]] = {}

@@ -11,6 +11,7 @@ CODES: dict[str, str] = {
     "P103": "a file larger than any net",
     "P104": "more fields than any net has",
     "P105": "not a prototxt: a web page or a binary file",
+    "P106": "marks of an unresolved merge conflict",
     # S: schema
     "S201": "a field that the message does not have",
     "S202": "a value of another kind than the field's",
@@ -20,6 +21,7 @@ CODES: dict[str, str] = {
     "S206": "a list for a field that takes one value",
     "S207": "a string that cannot be read",
     "S208": "a required field that is missing",
+    "S209": "a solver where a net is expected, or the reverse",
     # U: upgrade
     "U101": "two formats in one file",
     "U102": "an old format that is not read",

@@ -24,6 +24,10 @@ EXIT_STATUS = {"F": 66, "O": 73, "X": 74, "C": 2}
 """Exit status by the code's letter; every other letter is bad input data, 65."""
 
 
+MAX_ERRORS = 50
+"""Most errors shown for one file; a stage that has found more stops looking."""
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """A span of one line in a source file. `line` and `column` count from 1; `text` is the whole source line."""
@@ -41,22 +45,32 @@ class Place:
         """The source line with a caret under the span, or "" where the line is not known."""
         if not self.line or not self.text:
             return ""
-        start, text = _window(printable(self.text), self.column)
-        width = max(1, min(self.length, len(text) - start))
+        before = printable(self.text[: self.column - 1])
+        span = printable(self.text[self.column - 1 : self.column - 1 + self.length])
+        start, text = _window(printable(self.text), len(before))
+        width = max(1, min(len(span), len(text) - start))
         gutter = f"{self.line:5d} | "
         return f"{gutter}{text}\n{' ' * (len(gutter) - 2)}| {' ' * start}{'^' * width}"
 
 
-def _window(text: str, column: int, width: int = 110) -> tuple[int, str]:
-    """The part of a very long line around `column`, and where the column lies in it."""
-    start = min(max(column - 1, 0), len(text))
+def _window(text: str, start: int, width: int = 110) -> tuple[int, str]:
+    """The part of a very long line around `start`, and where that lies in it."""
+    start = min(start, len(text))
     left = 0 if len(text) <= width or start < width * 2 // 3 else start - width // 2
     return start - left, text[left : left + width].rstrip()
 
 
 def printable(text: str) -> str:
     """`text` with control characters shown as escapes (a name in a file must not drive the terminal)."""
-    return "".join(c if c.isprintable() else " " if c == "\t" else f"\\x{ord(c):02x}" for c in text)
+    return text if text.isprintable() else "".join(c if c.isprintable() else _visible(c) for c in text)
+
+
+def _visible(char: str) -> str:
+    """An escape for a character that cannot be shown; a byte that was no UTF-8 arrives as a lone surrogate."""
+    code = ord(char)
+    if char == "\t":
+        return " "
+    return f"\\x{code & 0xFF:02x}" if code < 0x100 or 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"
 
 
 class NetcError(Exception):
@@ -126,10 +140,21 @@ class NetcErrors(NetcError):
         return self._errors
 
     def __str__(self) -> str:
-        return "\n".join(str(error) for error in self._errors)
+        lines = [str(error) for error in self._errors[:MAX_ERRORS]]
+        return "\n".join(lines if len(self._errors) <= MAX_ERRORS else [*lines, "… and more"])
 
     def __reduce__(self) -> tuple[object, ...]:
         return type(self), (self._errors,)
+
+
+class Findings(list[NetcError]):
+    """The errors a stage has found so far."""
+
+    def add(self, error: NetcError) -> None:
+        """Note an error; raise all of them where nobody would read more."""
+        self.append(error)
+        if len(self) > MAX_ERRORS:
+            raise_all(self)
 
 
 def raise_all(errors: Sequence[NetcError]) -> None:
@@ -145,12 +170,16 @@ def printable_lines(text: str) -> str:
     return "\n".join(printable(line) for line in text.split("\n"))
 
 
-def nearest(word: str, known: Iterable[str], count: int = 1) -> list[str]:
+MAX_COMPARED = 1000
+"""Most known words a misspelt one is compared with: the last ones, which stand nearest to it in a file."""
+
+
+def nearest(word: str, known: Iterable[str], count: int = 1, cutoff: float = 0.6) -> list[str]:
     """The known words closest to `word` (case ignored), best first; none where nothing is close."""
-    table = {name.lower(): name for name in known}
     if len(word) > 80:  # difflib is quadratic, and no name of ours is that long
         return []
-    return [table[hit] for hit in difflib.get_close_matches(word.lower(), list(table), n=count, cutoff=0.6)]
+    table = {name.lower(): name for name in list(known)[-MAX_COMPARED:]}
+    return [table[hit] for hit in difflib.get_close_matches(word.lower(), list(table), n=count, cutoff=cutoff)]
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

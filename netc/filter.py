@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from netc.draft import Draft
-from netc.errors import NetcError, raise_all
+from netc.errors import Findings, NetcError, raise_all
 
 NAMES = ("TRAIN", "TEST")
 """Phase names by number."""
@@ -25,11 +25,11 @@ def filter_net(draft: Draft) -> Draft:
 
     Raises NetcError G401 where a layer has both include and exclude rules (all such layers at once).
     """
-    errors: list[NetcError] = []
+    errors = Findings()
     keep = []
     for layer, origin in zip(draft.param.layer, draft.origins, strict=True):
         if layer.include and layer.exclude:
-            errors.append(
+            errors.add(
                 NetcError(
                     "G401",
                     f'layer "{layer.name}" has both include and exclude rules',

@@ -10,7 +10,7 @@ from collections import Counter
 from typing import Any
 
 from netc.draft import Draft
-from netc.errors import NetcError, did_you_mean, raise_all
+from netc.errors import Findings, NetcError, did_you_mean, raise_all
 from netc.layers.base import Origin
 
 Top = tuple[int, int]
@@ -53,14 +53,14 @@ def _count_uses(draft: Draft) -> tuple[dict[Top, Top], Counter[Top], dict[Top, f
     source_of: dict[Top, Top] = {}
     uses: Counter[Top] = Counter()
     loss: dict[Top, float] = {}
-    errors: list[NetcError] = []
+    errors = Findings()
     for index, (layer, origin) in enumerate(zip(draft.param.layer, draft.origins, strict=True)):
         for position, blob in enumerate(layer.bottom):
             if blob in writer:
                 source_of[index, position] = writer[blob]
                 uses[writer[blob]] += 1
             else:
-                errors.append(_unknown_bottom(draft, index, position, blob, writer, origin))
+                errors.add(_unknown_bottom(draft, index, position, blob, writer, origin))
         for position, blob in enumerate(layer.top):
             writer[blob] = (index, position)
         for blob, weight in zip(layer.top, layer.loss_weight, strict=False):

@@ -1,0 +1,91 @@
+"""What a field that its block does not have may have meant: a misspelling, another block, another file, a fork."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from google.protobuf.descriptor import Descriptor
+
+from netc.errors import nearest
+from netc.prototxt.ast import Field, Message, Scalar
+
+
+def explain(name: str, descriptor: Descriptor, block: Message) -> tuple[str, str | None]:
+    """(end of the message, hint) for the field `name` in `block`, which is a `descriptor` and has no such field."""
+    if (fork := FORK_OF_FIELD.get(name)) is not None:
+        return "", f"{fork} has it, a fork of Caffe; Caffe itself does not, nor does netc"
+    if (children := _children_with(name, descriptor, block)) != []:
+        return "", f"it belongs in {_join(children)}"
+    if name in _OBSOLETE:
+        return "", _OBSOLETE[name]
+    if (near := _near(name, descriptor)) is not None:
+        return f'; did you mean "{near}"?', None
+    if any(name in parent.fields_by_name for parent in _parents(descriptor)):
+        return "", 'it belongs to the block around this one: is a "}" missing above, or out of place?'
+    return "", None
+
+
+def other_file(tree: Message, descriptor: Descriptor) -> Field | None:
+    """The first field that shows a net where a solver is expected, or the reverse; None where the file fits."""
+    other = {"NetParameter": "SolverParameter", "SolverParameter": "NetParameter"}.get(descriptor.name)
+    if other is None:
+        return None
+    mine, theirs = descriptor.fields_by_name, descriptor.file.message_types_by_name[other].fields_by_name
+    if any(field.name in mine and field.name not in theirs for field in tree.fields):
+        return None
+    return next((field for field in tree.fields if field.name in theirs and field.name not in mine), None)
+
+
+def _children_with(name: str, descriptor: Descriptor, block: Message) -> list[str]:
+    """The blocks inside this one that have the field: those that are written, or that of the layer's type, or all."""
+    blocks = {field.name: field.message_type for field in descriptor.fields if field.message_type}
+    has = {child: kind.name for child, kind in blocks.items() if name in kind.fields_by_name}
+    types = {field.value.text.strip("\"'") for field in block.named("type") if isinstance(field.value, Scalar)}
+    own = [child for child, kind in has.items() if kind.removesuffix("Parameter") in types]
+    written = [child for child in has if next(block.named(child), None) is not None]
+    return (written or own or list(has))[:4]
+
+
+def _near(name: str, descriptor: Descriptor) -> str | None:
+    """The nearest field; the common ending `_param` says nothing about nearness."""
+    bare = {field.name.removesuffix("_param"): field.name for field in descriptor.fields}
+    hits = nearest(name.removesuffix("_param"), bare, cutoff=0.7)
+    return bare[hits[0]] if hits else None
+
+
+@cache
+def _parents(descriptor: Descriptor) -> list[Descriptor]:
+    messages = descriptor.file.message_types_by_name.values()
+    return [m for m in messages if any(f.message_type is descriptor for f in m.fields)]
+
+
+def _join(names: list[str]) -> str:
+    return " or ".join(f"`{name} {{ … }}`" for name in names)
+
+
+_OBSOLETE = {
+    "ceil_mode": "Caffe's pooling rounds up already; `round_mode: FLOOR` makes it round down",
+    "version": "files of 2013 had it; it says nothing: delete it",
+}
+
+_FORKS = {
+    "SSD (weiliu89/caffe)": """annotated_data_param detection_evaluate_param detection_output_param multibox_loss_param
+        norm_param permute_param prior_box_param video_data_param ap_version eval_type distort_param emit_constraint
+        expand_param resize_param show_per_class_result""",
+    "MobileNet-YOLO (eric612)": """region_loss_param yolo_detection_output_param yolov3_param yolo_seg_param
+        yolov3_detection_output_param""",
+    "Faster R-CNN or R-FCN (rbgirshick, daijifeng001)": """roi_pooling_param psroi_pooling_param smooth_l1_loss_param
+        box_annotator_ohem_param proposal_param""",
+    "SegNet (alexgkendall/caffe-segnet)": """bn_param upsample_param dense_image_data_param sample_weights_test
+        class_weighting weight_by_label_freqs""",
+    "PSPNet (hszhao/PSPNet)": "interp_param seg_accuracy_param label_type scale_factors",
+    "NVIDIA's Caffe": """cache default_backward_type default_forward_type default_backward_math default_forward_math
+        global_grad_scale larc larc_eta larc_policy min_lr rampup_interval rampup_lr scale_bias solver_data_type
+        detectnet_augmentation_param detectnet_groundtruth_param img_rand_resize_lower img_rand_resize_upper""",
+    "Intel's Caffe": """bn_stats_batch_size local_gw_ratio local_lr_auto quantization_param random_resize_param
+        random_aspect_ratio_param reorg_param warmup_iter warmup_start_lr pre_fixed_normalizer""",
+    "The fork for action recognition (yjxiong/caffe)": "fix_crop max_distort multi_scale scale_ratios",
+}
+
+FORK_OF_FIELD = {field: fork for fork, fields in _FORKS.items() for field in fields.split()}
+"""Field name → the fork of Caffe that has it (the best known of several)."""

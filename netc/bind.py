@@ -25,6 +25,8 @@ _INT_RANGE = {
 }
 _BOOLS = {"true": True, "True": True, "t": True, "false": False, "False": False, "f": False}
 _WORD_FLOATS = {"inf": math.inf, "infinity": math.inf, "nan": math.nan}
+_MEANT = {"true": "true", "yes": "true", "on": "true", "false": "false", "no": "false", "off": "false"}
+_WHOLE = re.compile(r"-?[0-9]{1,12}(?:\.0*)?(?:[eE]\+?[0-9])?")
 _INTEGER = re.compile(r"0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*")
 _DECIMAL = re.compile(r"(?:[1-9][0-9]*|0)[fF]?|(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))(?:[eE][+-]?[0-9]+)?[fF]?")
 
@@ -159,14 +161,23 @@ class _Binder:
             return None
         try:
             return _CONVERT[info.kind](info, value)
+        except _BadEscape as bad:
+            start = next((m.start() for m in _PAIR.finditer(value.text) if m.group() == bad.escape[:2]), 0)
+            self.fail("S207", f"unknown escape {bad.escape} in a string", value.offset + start, len(bad.escape), _SLASHES)
         except _Bad as bad:
             code, text, hint = bad.args
             self.fail(code, text, value.offset, len(value.text), hint)
-            return None
+        return None
 
 
 class _Bad(Exception):
     """(code, message, hint) of a scalar that does not fit its field."""
+
+
+class _BadEscape(Exception):
+    def __init__(self, escape: str) -> None:
+        super().__init__(escape)
+        self.escape = escape
 
 
 def _wanted(info: _Info) -> str:
@@ -183,6 +194,10 @@ def _mismatch(info: _Info, value: Scalar) -> _Bad:
     hint = None
     if value.kind == "string" and info.kind not in (F.TYPE_STRING, F.TYPE_BYTES):
         hint = f"write `{info.name}: {value.text[1:-1]}` without quotes"
+    elif info.kind in _INT_RANGE and _WHOLE.fullmatch(value.text) and float(value.text).is_integer():
+        hint = f"write `{info.name}: {float(value.text):.0f}`"
+    elif info.kind == F.TYPE_BOOL and value.text.lower() in _MEANT:
+        hint = f"write `{info.name}: {_MEANT[value.text.lower()]}`"
     elif value.kind != "string" and info.kind in (F.TYPE_STRING, F.TYPE_BYTES):
         hint = f'write `{info.name}: "{value.text}"`'
     return _Bad("S202", f'"{info.name}" is {_wanted(info)}, not {value.text[:60]}', hint)
@@ -228,6 +243,8 @@ def _bool(info: _Info, value: Scalar) -> bool:
 
 def _enum(info: _Info, value: Scalar) -> int:
     by_name = info.enum.values_by_name
+    if value.kind == "string" and value.text[1:-1] in by_name:
+        raise _mismatch(info, value)
     if value.kind == "name" and value.text in by_name:
         return int(by_name[value.text].number)
     if value.kind == "number":
@@ -244,6 +261,8 @@ def _enum(info: _Info, value: Scalar) -> int:
 _ESCAPE = re.compile(
     rb"\\(?:([abfnrtv\\?'\"])|([0-7]{1,3})|[xX]([0-9a-fA-F]{1,2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|(.|$))", re.DOTALL
 )
+_PAIR = re.compile(r"\\.", re.DOTALL)
+_SLASHES = 'write "\\\\" for a backslash, or "/" between folders'
 _SIMPLE = {b"a": b"\a", b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
 _LITERAL = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'", re.DOTALL)
 
@@ -279,11 +298,7 @@ def _escape(match: re.Match[bytes]) -> bytes:
         return bytes([int(hexa, 16)])
     code = int(short or long or b"ffffffff", 16)
     if bad is not None or code > 0x10FFFF:
-        raise _Bad(
-            "S207",
-            f"unknown escape {match.group().decode('utf-8', 'replace')} in a string",
-            'write "\\\\" for a backslash',
-        )
+        raise _BadEscape(match.group().decode("utf-8", "replace"))
     return chr(code).encode("utf-8", "surrogatepass")
 
 

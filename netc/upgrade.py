@@ -50,7 +50,10 @@ def _inputs(draft: Draft) -> None:
     if not shapes and dims:
         if len(dims) != 4 * len(names):
             raise draft.fail(
-                "U103", f"{len(names)} inputs need {4 * len(names)} values of input_dim, found {len(dims)}", "input_dim"
+                "U103",
+                f"input_dim takes 4 values for each input: {4 * len(names)} for {len(names)}, found {len(dims)}",
+                "input_dim",
+                "or give the shape as `input_shape { dim: … }`, with any number of dims",
             )
         shapes = [dims[i : i + 4] for i in range(0, len(dims), 4)]
     elif shapes:

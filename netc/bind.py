@@ -163,7 +163,9 @@ class _Binder:
             return _CONVERT[info.kind](info, value)
         except _BadEscape as bad:
             start = next((m.start() for m in _PAIR.finditer(value.text) if m.group() == bad.escape[:2]), 0)
-            self.fail("S207", f"unknown escape {bad.escape} in a string", value.offset + start, len(bad.escape), _SLASHES)
+            self.fail(
+                "S207", f"unknown escape {bad.escape} in a string", value.offset + start, len(bad.escape), _SLASHES
+            )
         except _Bad as bad:
             code, text, hint = bad.args
             self.fail(code, text, value.offset, len(value.text), hint)

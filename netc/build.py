@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from netc.draft import Draft
-from netc.errors import Findings, NetcError, Place, did_you_mean, raise_all
+from netc.errors import Findings, NetcError, Place, counted, did_you_mean, raise_all
 from netc.ir import Graph, Node, ParamRef
 from netc.layers import registry
 from netc.layers.base import MAX_AXES, MAX_COUNT, Blob, Layer, Origin, Probe, Shape, count, format_shape
@@ -127,7 +127,9 @@ class _Builder:
 
     def _check_shapes(self, layer: Layer, shapes: Sequence[Shape], tops: Sequence[str]) -> None:
         if len(shapes) != len(tops):
-            layer.fail(f"makes {len(shapes)} tops with these settings, but {len(tops)} are named", "top", code="G405")
+            layer.fail(
+                f"makes {counted(len(shapes), 'top')} with these settings, found {len(tops)}", "top", code="G405"
+            )
         for shape, blob in zip(shapes, tops, strict=True):
             _check_shape(layer, shape, f'top "{blob}"')
         for param in layer.blobs:
@@ -137,7 +139,10 @@ class _Builder:
         weights = tuple(layer.param.loss_weight)
         if weights and len(weights) != tops:
             layer.fail(
-                f"{len(weights)} loss_weight for {tops} tops: give none, or one for each", "loss_weight", code="G406"
+                f"{counted(len(weights), 'loss_weight')} for {counted(tops, 'top')}",
+                "loss_weight",
+                "give one for each top, or none",
+                code="G406",
             )
         if not weights and layer.is_loss:
             weights = (1.0,) + (0.0,) * (tops - 1)
@@ -158,8 +163,10 @@ class _Builder:
         layer, specs = node.layer, node.layer.param.param
         if len(specs) > len(layer.blobs):
             layer.fail(
-                f"{len(specs)} param blocks, but the layer has {len(layer.blobs)} parameters",
+                f"{counted(len(specs), 'param block')} for {counted(len(layer.blobs), 'parameter')} "
+                f"({', '.join(blob.name for blob in layer.blobs) or 'this type has none'})",
                 f"param[{len(layer.blobs)}]",
+                "take this block away",
                 code="G407",
             )
         refs = []
@@ -194,7 +201,7 @@ class _Builder:
                 f'layer "{layer.name}" cannot share "{spec.name}": its own shape is {format_shape(mine)}, '
                 f"the owner's {format_shape(theirs)}",
                 layer.origin.place(f"param[{position}].name"),
-                None if permissive else "share_mode: PERMISSIVE asks for equal counts only",
+                None if permissive or count(mine) != count(theirs) else "`share_mode: PERMISSIVE` allows another shape",
                 [(owner_node.layer.origin.place(f"param[{ref.owner[1]}].name"), f'owned by layer "{owner_node.name}"')],
             )
         for name in ("lr_mult", "decay_mult"):
@@ -228,18 +235,21 @@ def _check_arity(layer: Layer) -> None:
         automatic = kind == "top" and layer.is_loss and found < arity.low
         if not arity.accepts(found) and not automatic:
             layer.fail(
-                f"takes {arity} {kind}{'' if arity.low == arity.high == 1 else 's'}, found {found}", kind, code="G411"
+                f"takes {arity} {kind}{'' if arity.high == 1 else 's'}, found {found}",
+                f"{kind}[{max(found - 1, 0)}]",
+                code="G411",
             )
     if layer.same_count and len(layer.param.bottom) != len(layer.param.top):
         layer.fail(
-            f"makes one top for each bottom: {len(layer.param.bottom)} bottoms, {len(layer.param.top)} tops",
+            f"makes one top for each bottom: found {counted(len(layer.param.bottom), 'bottom')}, "
+            f"{counted(len(layer.param.top), 'top')}",
             "top",
             code="G411",
         )
     down = len(layer.param.propagate_down)
     if down not in (0, len(layer.param.bottom)):
         layer.fail(
-            f"propagate_down is given {down} times for {len(layer.param.bottom)} bottoms",
+            f"{down} propagate_down for {counted(len(layer.param.bottom), 'bottom')}",
             "propagate_down",
             "give it for every bottom, or not at all",
             code="G412",

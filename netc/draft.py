@@ -19,6 +19,8 @@ class Draft:
     origins: list[Origin] = field(default_factory=list)
     source: Source | None = None
     tree: Message | None = None
+    dropped: dict[str, tuple[str, Place]] = field(default_factory=dict)
+    """Top of a layer that the phase, level or stages leave out → the layer's name and place."""
 
     @property
     def path(self) -> str:

@@ -57,7 +57,8 @@ def _window(text: str, start: int, width: int = 110) -> tuple[int, str]:
     """The part of a very long line around `start`, and where that lies in it."""
     start = min(start, len(text))
     left = 0 if len(text) <= width or start < width * 2 // 3 else start - width // 2
-    return start - left, text[left : left + width].rstrip()
+    shown = text[left : left + width].rstrip()
+    return start - left, ("…" + shown[1:] if left else shown) + ("…" if left + width < len(text) else "")
 
 
 def printable(text: str) -> str:
@@ -180,6 +181,11 @@ def nearest(word: str, known: Iterable[str], count: int = 1, cutoff: float = 0.6
         return []
     table = {name.lower(): name for name in list(known)[-MAX_COMPARED:]}
     return [table[hit] for hit in difflib.get_close_matches(word.lower(), list(table), n=count, cutoff=cutoff)]
+
+
+def counted(count: int, noun: str) -> str:
+    """ "1 bottom", "2 bottoms"."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -38,6 +38,8 @@ def filter_net(draft: Draft) -> Draft:
                 )
             )
         keep.append(_belongs(layer, draft.param.state))
+        if not keep[-1]:
+            draft.dropped.update((top, (layer.name, origin.start)) for top in layer.top)
     raise_all(errors)
     if not all(keep):
         kept = [layer for layer, stays in zip(draft.param.layer, keep, strict=True) if stays]

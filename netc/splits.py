@@ -60,7 +60,7 @@ def _count_uses(draft: Draft) -> tuple[dict[Top, Top], Counter[Top], dict[Top, f
                 source_of[index, position] = writer[blob]
                 uses[writer[blob]] += 1
             else:
-                errors.add(_unknown_bottom(draft, index, position, blob, writer, origin))
+                errors.add(_unknown_bottom(draft, index, position, writer, origin))
         for position, blob in enumerate(layer.top):
             writer[blob] = (index, position)
         for blob, weight in zip(layer.top, layer.loss_weight, strict=False):
@@ -70,24 +70,28 @@ def _count_uses(draft: Draft) -> tuple[dict[Top, Top], Counter[Top], dict[Top, f
     return source_of, uses, loss
 
 
-def _unknown_bottom(
-    draft: Draft, index: int, position: int, blob: str, writer: dict[str, Top], origin: Origin
-) -> NetcError:
+def _unknown_bottom(draft: Draft, index: int, position: int, writer: dict[str, Top], origin: Origin) -> NetcError:
     layer = draft.param.layer[index]
-    later = next((other for other in draft.param.layer[index:] if blob in other.top), None)
-    hint = None
-    if later is layer:
-        hint = f'the layer reads its own top "{blob}"'
+    blob = layer.bottom[position]
+    near, hint, related = did_you_mean(blob, writer), None, []
+    later = next((i for i in range(index, len(draft.param.layer)) if blob in draft.param.layer[i].top), None)
+    if later == index:
+        near, hint = "", f'"{blob}" is its own top; to work in place it needs a layer above that makes the blob'
     elif later is not None:
-        hint = f'layer "{later.name}", further down, produces it: move that layer up'
-    elif not did_you_mean(blob, writer):
+        name = draft.param.layer[later].name
+        near, hint = "", f'move layer "{name}" up'
+        related = [(draft.origins[later].start, f'layer "{name}" produces it, but further down')]
+    elif blob in draft.dropped:
+        name, place = draft.dropped[blob]
+        near, hint = (
+            "",
+            "change the include or exclude rules of one of the two, or the phase, level or stages asked for",
+        )
+        related = [(place, f'layer "{name}" produces it, but its rules leave it out of this net')]
+    elif not near:
         hint = "blobs before this layer: " + (", ".join(list(writer)[-8:]) or "none")
-    return NetcError(
-        "G402",
-        f'layer "{layer.name}": no layer above produces the bottom "{blob}"{did_you_mean(blob, writer)}',
-        origin.place(f"bottom[{position}]"),
-        hint,
-    )
+    message = f'layer "{layer.name}": no layer above produces the bottom "{blob}"{near}'
+    return NetcError("G402", message, origin.place(f"bottom[{position}]"), hint, related)
 
 
 def split_blob(draft: Draft, top: Top, blob: str, copy: int) -> str:

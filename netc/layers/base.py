@@ -180,11 +180,19 @@ class Layer:
 
     def _check_filler(self, filler: Any, shape: Shape, field: str) -> None:
         if filler.type not in FILLERS:
-            self.fail(f'unknown filler "{filler.type}"{did_you_mean(filler.type, FILLERS)}', f"{field}.type",
-                      "known fillers: " + ", ".join(FILLERS), "L320")
+            self.fail(
+                f'unknown filler "{filler.type}"{did_you_mean(filler.type, FILLERS)}',
+                f"{field}.type",
+                "known fillers: " + ", ".join(FILLERS),
+                "L320",
+            )
         if filler.type == "bilinear" and (len(shape) != 4 or shape[2] != shape[3]):
-            self.fail(f"the bilinear filler needs a square kernel on two axes; the blob is {format_shape(shape)}",
-                      f"{field}.type", "give kernel_h and kernel_w the same size, or take another filler", "L321")
+            self.fail(
+                f"the bilinear filler needs a square kernel on two axes; the blob is {format_shape(shape)}",
+                f"{field}.type",
+                "give kernel_h and kernel_w the same size, or take another filler",
+                "L321",
+            )
 
     def fail(self, message: str, field: str = "", hint: str | None = None, code: str = "L301") -> NoReturn:
         """Raise a NetcError at `field` (a dotted path inside the layer, "convolution_param.kernel_size")."""
@@ -213,7 +221,9 @@ class Origin:
 def canonical_axis(layer: Layer, axis: int, shape: Shape, field: str = "") -> int:
     """`axis` counted from the end where negative, checked against `shape` (Blob::CanonicalAxisIndex)."""
     if not -len(shape) <= axis < len(shape):
-        layer.fail(f"axis {axis} does not exist: the bottom has {len(shape)} axes {format_shape(shape)}", field)
+        layer.fail(
+            f"axis {axis} does not exist: the bottom is {format_shape(shape)}, axes 0 to {len(shape) - 1}", field
+        )
     return axis % len(shape)
 
 

@@ -205,7 +205,9 @@ def _stray(source: Source, offset: int) -> NetcError:
     if char in "\"'":
         return _open_string(source, offset, char)
     if text[offset : offset + 2] in ("//", "/*"):
-        return NetcError("P101", f'a comment starts with "#", not "{text[offset : offset + 2]}"', source.place(offset, 2))
+        return NetcError(
+            "P101", f'a comment starts with "#", not "{text[offset : offset + 2]}"', source.place(offset, 2)
+        )
     if char == "." and offset and (text[offset - 1].isalnum() or text[offset - 1] == "_"):
         return _dotted(source, offset)
     if char.isdecimal() or char == ".":
@@ -259,7 +261,9 @@ def _bracket_hint(source: Source, offset: int, token: str) -> str | None:
     opening = stack[-1]
     if (source.text[opening] == "{") != (token == "}"):
         closing = ">" if source.text[opening] == "<" else "}"
-        return f'the block opened on line {source.place(opening).line} with "{source.text[opening]}" ends with "{closing}"'
+        return (
+            f'the block opened on line {source.place(opening).line} with "{source.text[opening]}" ends with "{closing}"'
+        )
     return None
 
 

@@ -76,7 +76,7 @@ _FOREIGN = {
     "web page": "it was saved from a browser's view of the file; download the raw file instead",
     "UTF-16 text": "save it as UTF-8",
     "binary file": "a prototxt is text; weights (.caffemodel) are given with --weights",
-    "file that holds only the name of another file": "it is a symbolic link that was saved as text; use that other file",
+    "file that holds only the name of another file": "a symbolic link was saved as text; use the file it names",
 }
 
 

@@ -26,7 +26,7 @@ def message(case: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_message(case: Path, monkeypatch: pytest.MonkeyPatch):
+def test_message(case: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = (HERE / case).with_suffix(".txt")
     found = message(case, monkeypatch)
     if os.environ.get("NETC_UPDATE"):
@@ -34,6 +34,6 @@ def test_message(case: Path, monkeypatch: pytest.MonkeyPatch):
     assert found == expected.read_text()
 
 
-def test_every_message_has_its_input():
+def test_every_message_has_its_input() -> None:
     texts = {path.relative_to(HERE).with_suffix(".prototxt") for path in HERE.glob("*/*.txt")}
     assert texts <= set(CASES)

@@ -7,6 +7,7 @@ it read, exists for the inputs it accepts.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from google.protobuf import text_format
@@ -22,17 +23,17 @@ UPGRADED = {"dup_in_repeated_ok"}
 """The prints of these were made after Caffe's upgrade of old fields."""
 
 
-def read(name: str):
+def read(name: str) -> Any:
     source = Source.read(FOLDER / f"{name}.in.prototxt")
     return draft_net(source).param if name in UPGRADED else bind(parse(source), proto.NetParameter, source)
 
 
-def test_every_case_is_here():
+def test_every_case_is_here() -> None:
     assert len(CASES) == 86
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_as_caffe_reads_it(name: str):
+def test_as_caffe_reads_it(name: str) -> None:
     printed = FOLDER / f"{name}.out.prototxt"
     if not printed.exists():
         with pytest.raises(NetcError):
@@ -42,7 +43,7 @@ def test_as_caffe_reads_it(name: str):
     assert read(name).SerializeToString(deterministic=True) == expected.SerializeToString(deterministic=True)
 
 
-def test_nan_and_infinity_keep_their_sign():
+def test_nan_and_infinity_keep_their_sign() -> None:
     """Equal bytes above show this too where the print keeps the sign; `-nan` is printed as `nan`."""
     source = Source("layer { relu_param { negative_slope: -inf } } layer { relu_param { negative_slope: -nan } }")
     first, second = bind(parse(source), proto.NetParameter, source).layer

@@ -1,0 +1,93 @@
+"""The manifest of a snapshot: JSON that vouches for two files, and for itself."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from netc import __version__
+from netc.errors import NetcError, Place
+from netc.runtime.solver.durable import Digest
+
+VERSION = 1
+MAX_BYTES = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """names: the weights' file name and the state's. files: size and SHA-256 by file name."""
+
+    iteration: int
+    names: list[str]
+    files: dict[str, Digest]
+    extras: dict[str, Any] = field(default_factory=dict)
+
+    def text(self) -> str:
+        """The manifest's own SHA-256 is over everything else in it. Raises TypeError if extras are no JSON."""
+        body = {
+            "netc_snapshot": VERSION,
+            "iteration": self.iteration,
+            "weights": self.names[0],
+            "state": self.names[1],
+            "files": {name: digest._asdict() for name, digest in self.files.items()},
+            "extras": self.extras,
+            "versions": _versions(),
+        }
+        return _render(body)
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Raises NetcError F110, X110 (missing, unreadable), W730 (damaged, or of a later netc)."""
+    text = _read(path)
+    try:
+        body = json.loads(text)
+        del body["sha256"]
+        if _render(body) != text:
+            raise ValueError("its own SHA-256 disagrees")
+        if body["netc_snapshot"] != VERSION:
+            raise ValueError(f"it has version {body['netc_snapshot']}, this netc reads {VERSION}")
+        files = {name: Digest(**digest) for name, digest in body["files"].items()}
+        names = [_plain(body["weights"]), _plain(body["state"])]
+        return Manifest(body["iteration"], names, {name: files[name] for name in names}, body["extras"])
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        reason = str(error) if isinstance(error, ValueError) else f"{type(error).__name__} {error}"
+        raise NetcError(
+            "W730", f"the manifest is damaged: {reason}", Place(str(path)), "use an earlier snapshot (`--resume auto`)"
+        ) from None
+
+
+def _read(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_BYTES).decode("utf-8", "replace")
+    except FileNotFoundError:
+        raise NetcError("F110", "there is no such snapshot", Place(str(path))) from None
+    except OSError as error:
+        raise NetcError("X110", f"cannot be read: {error.strerror or error}", Place(str(path))) from None
+
+
+def _render(body: dict[str, Any]) -> str:
+    """The one way to write a manifest: what differs from it in a single bit is no manifest."""
+    sha = hashlib.sha256(_dump(body).encode()).hexdigest()
+    return _dump({**body, "sha256": sha})
+
+
+def _dump(body: dict[str, Any]) -> str:
+    return json.dumps(body, indent=1) + "\n"
+
+
+def _plain(name: str) -> str:
+    if Path(name).name != name:
+        raise ValueError(f"{name!r} is no file name")
+    return name
+
+
+def _versions() -> dict[str, str]:
+    torch = sys.modules.get("torch")
+    versions = {"netc": __version__, "python": platform.python_version()}
+    return versions | ({"torch": str(torch.__version__)} if torch else {})

@@ -1,0 +1,242 @@
+"""Snapshots that are whole or not there: Caffe's two files, and a manifest that says they are complete.
+
+    PREFIX_iter_N.caffemodel[.h5]      the weights, as Caffe writes them
+    PREFIX_iter_N.solverstate[.h5]     iterations done and the update rule's history, as Caffe writes them
+    PREFIX_iter_N.manifest.json        sizes and SHA-256 of both, and what Caffe has no field for
+
+Each is written to a temporary file beside it, flushed to the disk and renamed, the manifest last. A snapshot exists
+if, and only if, its manifest agrees with both files. A failed or interrupted save leaves earlier snapshots alone.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from netc import weights
+from netc.errors import NetcError, Place
+from netc.runtime.solver.durable import Digest, Staged, digest, free_bytes, remove_stale, sync_folder, write_error
+from netc.runtime.solver.manifest import Manifest, read_manifest
+from netc.weights import Array, SolverState
+from netc.weights.write import Chunk, caffemodel_chunks, solverstate_chunks, trained_net
+
+FORMATS = {"BINARYPROTO": "", "HDF5": ".h5"}
+_NAME = r"_iter_(\d+)\.manifest\.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A snapshot that was read.
+
+    Attributes:
+        iteration: iterations done. current_step: Caffe's count of rate drops.
+        history: the update rule's arrays in Caffe's order; those of 2014's files have four axes.
+        learned_net: the weights' path as the state names it; weights: the file there is.
+        extras: what `save` was given. verified: a manifest vouches for the files (False for Caffe's own).
+        path: the solver state.
+    """
+
+    iteration: int
+    history: list[Array]
+    current_step: int
+    learned_net: str
+    weights: Path
+    extras: dict[str, Any]
+    verified: bool
+    path: Path
+
+
+def save(
+    prefix: str | os.PathLike[str],
+    iteration: int,
+    net: Any,
+    arrays: Mapping[str, Sequence[Array]],
+    history: Sequence[Array],
+    current_step: int = 0,
+    extras: Mapping[str, Any] | None = None,
+    format: str = "BINARYPROTO",
+    diffs: Mapping[str, Sequence[Array]] | None = None,
+) -> Path:
+    """Save a snapshot and return the path of its solver state.
+
+    Args:
+        prefix: what the file names begin with (a solver's snapshot_prefix).
+        net: NetParameter of the training net as compiled (splits in it, phases and loss weights filled in).
+        arrays: layer name → its arrays in Caffe's blob order. history: see SolverState.
+        extras: anything JSON can hold; comes back from `load`.
+        format: "BINARYPROTO" or "HDF5" (needs h5py). diffs: like arrays, for a solver with snapshot_diff.
+    Raises NetcError O701 (no place to write), X701 (disk full), X702 (I/O error), W707 (h5py missing). Nothing of the
+    failed snapshot stays then, and earlier ones are as they were.
+    """
+    base, suffix = f"{os.fspath(prefix)}_iter_{iteration}", FORMATS[format]
+    model, state = Path(f"{base}.caffemodel{suffix}"), Path(f"{base}.solverstate{suffix}")
+    solver_state = SolverState(iteration, str(model), list(history), current_step)
+    parts = {
+        model: list(_model_chunks(net, arrays, diffs, format)),
+        state: list(_state_chunks(solver_state, format)),
+    }
+    with _saving(model.parent, sum(len(chunk) for chunks in parts.values() for chunk in chunks)):
+        remove_stale(Path(prefix))
+        _commit(Path(f"{base}.manifest.json"), parts, iteration, dict(extras or {}))
+    return state
+
+
+def load(path: str | os.PathLike[str]) -> Snapshot:
+    """Read a snapshot by its solver state or its manifest.
+
+    One of Caffe's own, without a manifest, is taken as it is (`verified` False); its weights are looked for where the
+    state says, relative to the working directory as in Caffe, then beside the state.
+    Raises NetcError F110 (missing), F111 (its weights are missing), W730-W732 (it is not what was saved) and those of
+    `weights.read_solverstate`.
+    """
+    given = Path(path)
+    manifest = _manifest_of(given)
+    if manifest == given or manifest.exists():
+        return _verified(manifest)
+    state = weights.read_solverstate(given)
+    return Snapshot(
+        state.iteration,
+        state.history,
+        state.current_step,
+        state.learned_net,
+        _weights_of(given, state.learned_net),
+        {},
+        False,
+        given,
+    )
+
+
+def latest(prefix: str | os.PathLike[str], damaged: Callable[[NetcError], None] | None = None) -> Snapshot | None:
+    """The newest whole snapshot with this prefix, or None. `damaged` is told of each newer one that is not whole.
+    Files without a manifest are none: Caffe's own, or what a save leaves that was killed before its end."""
+    for manifest in reversed(manifests(prefix)):
+        try:
+            return _verified(manifest)
+        except NetcError as error:
+            if damaged is not None:
+                damaged(error)
+    return None
+
+
+def manifests(prefix: str | os.PathLike[str]) -> list[Path]:
+    """The manifests with this prefix, whole or not, by their iteration."""
+    folder, name = Path(prefix).parent, Path(prefix).name
+    with suppress(FileNotFoundError, NotADirectoryError):
+        found = [(re.fullmatch(re.escape(name) + _NAME, entry), entry) for entry in os.listdir(folder)]
+        return [folder / entry for _, entry in sorted((int(match[1]), entry) for match, entry in found if match)]
+    return []
+
+
+# -- saving ------------------------------------------------------------------------------------------------------------
+
+
+def _model_chunks(net: Any, arrays: Any, diffs: Any, format: str) -> Iterator[Chunk]:
+    if format != "HDF5":
+        return caffemodel_chunks(trained_net(net), arrays, diffs)
+    from netc.weights.hdf5 import hdf5_image
+
+    every = {layer.name: arrays.get(layer.name, ()) for layer in net.layer}
+    return iter([hdf5_image(every, diffs and {name: diffs.get(name, ()) for name in every})])
+
+
+def _state_chunks(state: SolverState, format: str) -> Iterator[Chunk]:
+    if format != "HDF5":
+        return solverstate_chunks(state)
+    from netc.weights.hdf5 import hdf5_state_image
+
+    return iter([hdf5_state_image(state)])
+
+
+@contextmanager
+def _saving(folder: Path, need: int) -> Iterator[None]:
+    """Turns what the system refuses into an error that says what was needed."""
+    try:
+        require_room(folder, need)
+        yield
+    except OSError as error:
+        raise write_error(error, folder, need) from None
+
+
+def require_room(folder: Path, need: int) -> None:
+    """Raises NetcError X701 unless `need` bytes are free where `folder` lies (or OSError if there is none)."""
+    free = free_bytes(folder)
+    if free < need:
+        raise NetcError(
+            "X701",
+            f"a snapshot takes {need:,} bytes, but only {free:,} are free; it is not saved",
+            Place(str(folder)),
+            "free some space, or set snapshot_prefix to another disk; earlier snapshots are untouched",
+        )
+
+
+def _commit(manifest: Path, parts: Mapping[Path, list[Chunk]], iteration: int, extras: dict[str, Any]) -> None:
+    """Write all, then rename all: until the manifest has its name, the snapshot does not exist."""
+    with Staged() as staged:
+        digests = {path.name: staged.write(path, chunks) for path, chunks in parts.items()}
+        text = Manifest(iteration, list(digests), digests, extras).text()
+        staged.write(manifest, [text.encode()])
+        staged.publish(*parts)
+        sync_folder(manifest.parent)
+        staged.publish(manifest)
+        sync_folder(manifest.parent)
+
+
+# -- loading -----------------------------------------------------------------------------------------------------------
+
+
+def _manifest_of(path: Path) -> Path:
+    if path.name.endswith(".manifest.json"):
+        return path
+    return path.with_name(re.sub(r"\.solverstate(\.h5)?$", "", path.name) + ".manifest.json")
+
+
+def _verified(path: Path) -> Snapshot:
+    manifest = read_manifest(path)
+    model, state = (path.with_name(name) for name in manifest.names)
+    for file in (model, state):
+        _check(file, manifest.files[file.name], path)
+    found = weights.read_solverstate(state)
+    return Snapshot(
+        found.iteration,
+        found.history,
+        found.current_step,
+        found.learned_net,
+        model,
+        manifest.extras,
+        True,
+        state,
+    )
+
+
+def _check(file: Path, expected: Digest, manifest: Path) -> None:
+    hint = "use an earlier snapshot (`--resume auto` finds it); if the file was changed on purpose, remove the manifest"
+    try:
+        found = digest(file, expected.size)
+    except FileNotFoundError:
+        raise NetcError("W731", f"the snapshot lacks its file {file.name}", Place(str(manifest)), hint) from None
+    except OSError as error:
+        raise NetcError("X110", f"cannot be read: {error.strerror or error}", Place(str(file))) from None
+    if found != expected:
+        what = (
+            f"{found.size:,} bytes instead of {expected.size:,}" if found.size != expected.size else "another SHA-256"
+        )
+        raise NetcError("W732", f"the file is not what was saved: it has {what}", Place(str(file)), hint)
+
+
+def _weights_of(state: Path, learned_net: str) -> Path:
+    tried = [Path(learned_net), state.with_name(Path(learned_net).name)]
+    for path in tried:
+        if learned_net and path.is_file():
+            return path
+    places = " nor ".join(dict.fromkeys(str(path.absolute()) for path in tried)) if learned_net else "(it names none)"
+    raise NetcError(
+        "F111",
+        f"the weights that belong to this solver state are not there: neither {places}",
+        Place(str(state)),
+        "put the .caffemodel beside the .solverstate",
+    )

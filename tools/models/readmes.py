@@ -165,7 +165,8 @@ def _start_rows(config: Config) -> Iterable[Row]:
             "`weight_filler`",
             "gaussian, std 0.01",
             "“normal distribution with the zero mean and 10⁻² variance” (3.1). Taken by the word that is std 0.1: net "
-            "A then starts at a loss of 4·10⁸ and cannot train. std 0.01 starts at 6.908, which is ln 1000",
+            "A then starts with scores of 10⁸ (a loss of 87.3, the most Caffe can show) and cannot train. With std 0.01 "
+            "it starts at 6.908, ln 1000",
         )
     yield "`bias_filler`", "0", "“The biases were initialised with zero” (3.1)"
     if config.from_a:

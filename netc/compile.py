@@ -61,8 +61,11 @@ def compile_net(
     `source`: a path, prototxt text or NetParameter (not changed). `probe(layer_param, phase)` gives the top shapes of
     data layers; without it they are taken from crop_size. Raises NetcError; NetcErrors where there are several.
     """
-    draft = draft_net(source)
-    set_state(draft, phase_number(phase), level, stages)
+    return compile_draft(set_state(draft_net(source), phase_number(phase), level, stages), probe)
+
+
+def compile_draft(draft: Draft, probe: Probe | None = None) -> Graph:
+    """The last stages, for a draft whose state (phase, level, stages) is set: filter, splits, build, verify."""
     return verify(build(insert_splits(filter_net(draft)), probe))
 
 

@@ -26,6 +26,12 @@ class Draft:
     def path(self) -> str:
         return self.source.path if self.source else "<NetParameter>"
 
+    def copy(self) -> Draft:
+        """A draft that the later stages may change while this one stays: one file, parsed once, for several phases."""
+        param = type(self.param)()
+        param.CopyFrom(self.param)
+        return Draft(param, list(self.origins), self.source, self.tree)
+
     def place(self, path: str) -> Place:
         """The place of a dotted field path of the net itself, or the file's name where it has none."""
         found = locate(self.source, self.tree, path) if self.source and self.tree else None

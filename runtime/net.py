@@ -329,6 +329,28 @@ class Net(nn.Module):
             raise NetcError("R604", "the net has no loss among these outputs", None, "compile it with phase TRAIN")
         return torch.stack(terms).sum() if len(terms) > 1 else terms[0]
 
+    def share_from(self, trained: Net) -> None:
+        """Take `trained`'s own tensors, not copies, for every layer it has by the same name (ShareTrainedLayersWith).
+
+        Raises NetcError R606 where such a layer has other parameter shapes here.
+        """
+        theirs = trained.params
+        for step in self._steps:
+            tensors = theirs.get(step.node.name)
+            if tensors is None or not step.params:
+                continue
+            shapes, own = [tuple(t.shape) for t in tensors], [ref.blob.shape for ref in step.node.params]
+            if shapes != own:
+                raise NetcError(
+                    "R606",
+                    f'layer "{step.node.name}" has the parameter shapes {", ".join(map(format_shape, own)) or "none"} in '
+                    f"this net and {', '.join(map(format_shape, shapes))} in the net it shares them with",
+                    step.node.place,
+                )
+            for (holder, name), tensor in zip(step.params, tensors, strict=True):
+                delattr(holder, name)
+                self._register(holder, name, tensor, tuple(tensor.shape))
+
     def copy_from(self, source: Any) -> Any:
         """Load weights by layer name from a file (or {layer: [arrays]}), as Net::CopyTrainedLayersFrom.
 

@@ -1,0 +1,88 @@
+"""Where the first weights come from: files copied by layer name, and transplants of chosen layers (paper, Sect. 3.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from netc.errors import NetcError
+from netc.layers.base import Origin
+from netc.paths import resolve
+
+if TYPE_CHECKING:
+    from netc.runtime.net import Net
+    from netc.runtime.solver.report import Report
+
+
+@dataclass(slots=True)
+class Transplant:
+    """Layers to be copied: (name here, name in the file) from `arrays`, what `path` holds."""
+
+    path: str
+    arrays: Any
+    pairs: list[tuple[str, str]]
+
+
+@dataclass(slots=True)
+class Sources:
+    """Weight files, read but not copied yet. `restored`: a snapshot will overwrite every layer anyway."""
+
+    files: list[tuple[str, Any]] = field(default_factory=list)
+    transplants: list[Transplant] = field(default_factory=list)
+    restored: frozenset[str] = frozenset()
+
+    @property
+    def overwritten(self) -> frozenset[str]:
+        """Layers whose fillers need not run."""
+        whole = (name for _, arrays in self.files for name, blobs in arrays.items() if blobs)
+        named = (layer for transplant in self.transplants for layer, _ in transplant.pairs)
+        return frozenset((*whole, *named)) | self.restored
+
+    def copy_into(self, net: Net, report: Report) -> None:
+        """Copy in order, files first. A transplant must fit exactly; its plan is reported layer by layer."""
+        from netc import weights
+
+        for path, arrays in self.files:
+            report.finetuning(path, net.copy_from(arrays))
+        for transplant in self.transplants:
+            plan = weights.transplant(transplant.pairs, transplant.arrays, weights.target_of(net.params))
+            plan.copy_into(net.params)
+            report.transplanted(plan)
+
+
+def sources(param: Any, origin: Origin, given: str | Sequence[str] | None, snapshot: str | None) -> Sources:
+    """Read the files to start from: the snapshot's weights, else the files given, else what the solver names.
+
+    Raises NetcError (F110 and the other codes of netc.weights; R625 for a transplant that copies nothing).
+    """
+    from netc import weights
+    from netc.runtime.solver.state import weights_beside
+
+    if snapshot is not None:
+        return Sources(restored=frozenset(weights.read(weights_beside(snapshot))))
+    if given is not None:
+        return Sources([(path, weights.read(path)) for path in names(given)])
+    near = origin.start.path
+    files = [(path, weights.read(resolve(path, near))) for path in names(list(param.weights))]
+    return Sources(files, list(_transplants(param, origin, near)))
+
+
+def names(given: str | Sequence[str]) -> list[str]:
+    """Paths, each possibly several with commas between them (as in Caffe)."""
+    entries = [given] if isinstance(given, str) else given
+    return [part.strip() for entry in entries for part in str(entry).split(",") if part.strip()]
+
+
+def _transplants(param: Any, origin: Origin, near: str) -> Iterator[Transplant]:
+    from netc import weights
+
+    for number, entry in enumerate(param.transplant_param):
+        place = origin.place(f"transplant_param[{number}]")
+        if not entry.weights or not entry.copy:
+            missing = "weights" if not entry.weights else "copy"
+            raise NetcError("R625", f"transplant_param has no {missing}", place,
+                            'write weights: "file" and a copy { layer: "name" } for each layer')
+        pairs = [(copy.layer, copy.source or copy.layer) for copy in entry.copy]
+        path = resolve(entry.weights, near)
+        yield Transplant(path, weights.read(path), pairs)

@@ -1,0 +1,124 @@
+"""What a net's data layers deliver for forward pass number k: a pure function of k, with labels checked on the way."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from torch import Tensor
+
+from netc.errors import NetcError
+from netc.ir import Graph, Node
+
+LABELLED = frozenset({"SoftmaxWithLoss", "Accuracy", "MultinomialLogisticLoss", "HingeLoss", "InfogainLoss"})
+"""Layers whose second bottom holds class numbers."""
+
+
+class Inputs(dict[str, Any]):
+    """{layer name: feed} of a graph's data layers, opened when first used. `waited` is the time spent in `pull`."""
+
+    def __init__(self, graph: Graph, seed: int, workers: int | None, device: str) -> None:
+        super().__init__()
+        self._sources = [node for node in graph.nodes if node.layer.is_source and node.type != "Input"]
+        self._given = graph.inputs
+        self._open_args = (graph.phase, seed, workers)
+        self._device = device
+        self._labels = list(_label_checks(graph))
+        self.waited = 0.0
+
+    def __missing__(self, name: str) -> Any:
+        from netc.runtime.data import open_feed
+
+        node = next(node for node in self._sources if node.name == name)
+        feed = self[name] = open_feed(node.layer, *self._open_args)
+        return feed
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return self[name] if any(node.name == name for node in self._sources) else default
+
+    @property
+    def complete(self) -> bool:
+        """Every source is a data layer: nothing has to be given by the caller."""
+        return not self._given
+
+    @property
+    def given(self) -> tuple[str, ...]:
+        """The tops of Input layers."""
+        return self._given
+
+    @property
+    def size(self) -> int | None:
+        """Records in one pass over the data; None where no source knows it."""
+        sizes = {self[node.name].size for node in self._sources} - {None}
+        if len(sizes) > 1:
+            raise NetcError("R620", f"the data layers have {' and '.join(map(str, sorted(sizes)))} records",
+                            self._sources[-1].place, "set test_iter")
+        return sizes.pop() if sizes else None
+
+    @property
+    def batch_size(self) -> int:
+        """Records in a batch; 0 for a net without data layers."""
+        return max((self[node.name].batch_size for node in self._sources), default=0)
+
+    def pull(self, k: int, stop: int | None = None) -> dict[str, Tensor]:
+        """The tops of all data layers for pass k, on the net's device. With `stop`, records end at that position."""
+        start = time.perf_counter()
+        tops: dict[str, Tensor] = {}
+        for node in self._sources:
+            tops.update(zip(node.tops, self[node.name].batch(k, stop)))
+        self.waited += time.perf_counter() - start
+        self.check(tops)
+        return {name: tensor.to(self._device, non_blocking=True) for name, tensor in tops.items()}
+
+    def check(self, tops: dict[str, Tensor]) -> None:
+        """Raise R621 for a label that is no class of the layer that reads it."""
+        for check in self._labels:
+            check(tops)
+
+    def close(self) -> None:
+        for feed in self.values():
+            feed.close()
+        self.clear()
+
+
+class _LabelCheck:
+    """Labels of one blob lie in [0, classes) or are the layer's ignore_label."""
+
+    def __init__(self, node: Node, blob: str, classes: int) -> None:
+        self.node, self.blob, self.classes = node, blob, classes
+        options = node.layer.options if node.type == "Accuracy" else node.layer.param.loss_param
+        self.ignored = options.ignore_label if options.HasField("ignore_label") else None
+
+    def __call__(self, tops: dict[str, Tensor]) -> None:
+        labels = tops.get(self.blob)
+        if labels is None or labels.numel() == 0:
+            return
+        low, high = (float(x) for x in labels.aminmax())
+        if low > -1 and high < self.classes:
+            return
+        bad = [x for x in labels.flatten().tolist() if not -1 < x < self.classes and int(x) != self.ignored]
+        if bad:
+            raise NetcError("R621", f'label {bad[0]:g} does not exist: layer "{self.node.name}" ({self.node.type}) has '
+                            f"{self.classes} classes, labels 0 to {self.classes - 1}", self.node.place,
+                            "raise num_output of the layer below, or mend the labels (they count from 0)")
+
+
+def _label_checks(graph: Graph) -> Iterator[_LabelCheck]:
+    origin = {top: node.bottoms[0] for node in graph.nodes if node.type == "Split" for top in node.tops}
+    sources = {top for node in graph.nodes if node.layer.is_source for top in node.tops}
+    seen: set[tuple[str, int]] = set()
+    for node in graph.nodes:
+        if node.type not in LABELLED or len(node.bottoms) < 2:
+            continue
+        blob, shape = origin.get(node.bottoms[1], node.bottoms[1]), node.bottom_shapes[0]
+        axis = _class_axis(node)
+        if blob in sources and -len(shape) <= axis < len(shape) and (blob, shape[axis]) not in seen:
+            seen.add((blob, shape[axis]))
+            yield _LabelCheck(node, blob, shape[axis])
+
+
+def _class_axis(node: Node) -> int:
+    if node.type == "Accuracy":
+        return int(node.layer.param.accuracy_param.axis)
+    return int(node.layer.param.softmax_param.axis) if node.type in {"SoftmaxWithLoss", "InfogainLoss"} else 1

@@ -1,0 +1,84 @@
+"""Before the first iteration: can snapshots be written, is there room for one, and is nobody else writing them?
+
+Found out now, in milliseconds, and not after the first hour.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+
+from netc.errors import NetcError, Place
+
+
+def check_folder(prefix: Path, need: int) -> None:
+    """Create the folder that snapshots go to and write to it; `need` is the size of one snapshot in bytes.
+
+    Raises NetcError O610 (cannot be created or written), X610 (too little room for one snapshot).
+    """
+    folder = prefix.parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise NetcError("O610", f'snapshots cannot be written to the folder "{folder}": {error.strerror}', None,
+                        "set snapshot_prefix to a place you can write to") from None
+    free = shutil.disk_usage(folder).free
+    if free < need:
+        raise NetcError("X610", f'a snapshot takes {_mib(need)}, but "{folder}" has only {_mib(free)} free', None,
+                        "free some space, or set snapshot_prefix to another disk")
+
+
+def _mib(count: int) -> str:
+    return f"{count / 2**20:,.0f} MiB"
+
+
+class PrefixLock:
+    """While entered, no other training run on this machine can use the same snapshot prefix.
+
+    An flock on PREFIX.lock, so that it goes with the process however that ends. Raises NetcError O611.
+    """
+
+    def __init__(self, prefix: Path) -> None:
+        self.path = prefix.with_name(prefix.name + ".lock")
+        self._file: int | None = None
+
+    def __enter__(self) -> PrefixLock:
+        while self._file is None:
+            handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            self._lock(handle)
+            if self._is_current(handle):
+                self._file = handle
+            else:  # its owner removed it between our open and our lock
+                os.close(handle)
+        os.ftruncate(self._file, 0)
+        os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
+        return self
+
+    def _lock(self, handle: int) -> None:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            owner = os.pread(handle, 32, 0).decode(errors="replace").strip() or "unknown"
+            os.close(handle)
+            raise NetcError("O611", f"another training run (process {owner}) writes snapshots with this prefix",
+                            Place(str(self.path)), "wait for it, end it, or set another snapshot_prefix") from None
+        except OSError:  # a file system without locks: better to train unguarded than not at all
+            pass
+
+    def _is_current(self, handle: int) -> bool:
+        with suppress(FileNotFoundError):
+            return os.path.samestat(os.fstat(handle), os.stat(self.path))
+        return False
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._file is not None:
+            self.path.unlink(missing_ok=True)
+            os.close(self._file)
+            self._file = None

@@ -1,0 +1,142 @@
+"""What a training run tells: Caffe's log lines, a record in metrics.jsonl, the progress line."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from netc.runtime.solver.log import Log, loss_weights, values_of
+from netc.runtime.solver.metrics import Metrics
+from netc.runtime.solver.progress import Progress
+
+
+class Report:
+    """Writes to `log`; to `metrics` and `progress` once they are set (they need to know where training starts)."""
+
+    def __init__(self, param: Any, log: Log | None = None) -> None:
+        self.param, self.log = param, log or Log(None)
+        self.metrics: Metrics | None = None
+        self.progress: Progress | None = None
+        self._clock = _Clock()
+
+    # -- before training -----------------------------------------------------------------------------------------------
+
+    def creating_train(self, label: str) -> None:
+        self.log.info("solver.cpp:102", f"Creating training net from {label}")
+
+    def creating_test(self, number: int, label: str) -> None:
+        self.log.info("solver.cpp:190", f"Creating test net (#{number}) specified by {label}")
+
+    def finetuning(self, path: str, plan: Any) -> None:
+        self.log.info("solver.cpp:72", f"Finetuning from {path}")
+        self.log.info("net.cpp:757", str(plan))
+
+    def transplanted(self, plan: Any) -> None:
+        self.log.info("net.cpp:757", str(plan))
+
+    def resuming(self, path: str) -> None:
+        self.log.info("caffe.cpp:235", f"Resuming from {path}")
+
+    def warn(self, message: str) -> None:
+        self.log.warn("solver.cpp:57", message)
+
+    def starting(self, name: str) -> None:
+        self.log.info("caffe.cpp:239", "Starting Optimization")
+        self.log.info("solver.cpp:289", f"Solving {name}")
+        self.log.info("solver.cpp:290", f"Learning Rate Policy: {self.param.lr_policy}")
+        self._clock.restart()
+
+    # -- while training ------------------------------------------------------------------------------------------------
+
+    def training(self, iteration: int, loss: float, outputs: Mapping[str, Tensor], lr: float, fed: Any) -> None:
+        """The three kinds of lines of a displayed iteration; its update has still to be made, as in Caffe."""
+        seconds, iterations, waited = self._clock.lap(iteration, fed.inputs.waited)
+        self.log.training(iteration, (seconds, iterations), loss)
+        self.log.outputs("Train", "solver.cpp:258", outputs, loss_weights(fed.net.graph))
+        self.log.lr(iteration, lr)
+        if self.metrics is not None:
+            images = iterations * self.param.iter_size * fed.inputs.batch_size
+            self.metrics.write({
+                "kind": "train", "iter": iteration, "loss": loss, "lr": lr, "outputs": plain(outputs),
+                "seconds": round(seconds, 6), "images_per_second": round(images / seconds, 3) if seconds else None,
+                "data_wait_share": round(waited / seconds, 4) if seconds else None,
+            })
+
+    def iterated(self, iteration: int, loss: float) -> None:
+        if self.progress is not None:
+            self.progress.update(iteration, loss)
+
+    def clipped(self, factor: float) -> None:
+        """Caffe says so at every iteration that it clips."""
+        if factor != 1.0 and factor > 0:
+            limit = self.param.clip_gradients
+            self.log.info("sgd_solver.cpp:99", f"Gradient clipping: scaling down gradients (L2 norm {limit / factor:g} > "
+                                               f"{limit:g}) by scale factor {factor:g}")
+
+    def dropped(self, iteration: int, plateau: Any) -> None:
+        self.log.info("sgd_solver.cpp:50", f"Plateau Status: Iteration {iteration}, step = {plateau.drops}")
+
+    # -- tests and snapshots -------------------------------------------------------------------------------------------
+
+    def testing(self, iteration: int, number: int) -> None:
+        self.log.info("solver.cpp:347", f"Iteration {iteration}, Testing net (#{number})")
+        self._started = time.perf_counter()
+
+    def tested(self, iteration: int, number: int, result: Any, with_loss: bool) -> None:
+        if with_loss and result.loss is not None:
+            self.log.info("solver.cpp:401", f"Test loss: {result.loss:g}")
+        self.log.outputs("Test", "solver.cpp:414", result.outputs, result.weights)
+        if self.metrics is not None:
+            self.metrics.write({
+                "kind": "test", "iter": iteration, "net": number, "loss": result.loss, "outputs": plain(result.outputs),
+                "batches": result.batches, "samples": result.samples or None,
+                "seconds": round(time.perf_counter() - self._started, 6),
+            })
+
+    def saved(self, path: Path) -> None:
+        weights = str(path).replace(".solverstate", ".caffemodel")
+        self.log.info("solver.cpp:464", f"Snapshotting to binary proto file {weights}")
+        self.log.info("sgd_solver.cpp:284", f"Snapshotting solver state to binary proto file {path}")
+
+    # -- the end -------------------------------------------------------------------------------------------------------
+
+    def last_loss(self, iteration: int, loss: float) -> None:
+        self.log.info("solver.cpp:327", f"Iteration {iteration}, loss = {loss:g}")
+
+    def ended(self, stopped: str | None) -> None:
+        if stopped == "signal":
+            self.log.info("solver.cpp:320", "Optimization stopped early.")
+        else:
+            if stopped == "plateau":
+                self.log.info("solver.cpp:332", "The watched output has stopped improving at the lowest rate.")
+            self.log.info("solver.cpp:332", "Optimization Done.")
+            self.log.info("caffe.cpp:250", "Optimization Done.")
+
+
+class _Clock:
+    """Time, iterations and waiting since the last displayed iteration."""
+
+    def __init__(self) -> None:
+        self._since, self._iteration, self._waited = time.perf_counter(), -1, 0.0
+
+    def restart(self) -> None:
+        self._since, self._iteration = time.perf_counter(), -1
+
+    def lap(self, iteration: int, waited: float) -> tuple[float, int, float]:
+        """(seconds, iterations, seconds of waiting for data). The first lap is one iteration long: where a run starts
+        Caffe prints a rate from an uninitialised variable."""
+        now = time.perf_counter()
+        iterations = iteration - self._iteration if 0 <= self._iteration < iteration else 1
+        lap = now - self._since, iterations, waited - self._waited
+        self._since, self._iteration, self._waited = now, iteration, waited
+        return lap
+
+
+def plain(outputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Outputs as JSON: a number, or a list where an output has several values."""
+    values = {name: list(values_of(value)) for name, value in outputs.items()}
+    return {name: found[0] if len(found) == 1 else found for name, found in values.items()}

@@ -1,0 +1,287 @@
+"""A training run: the state, one iteration, and when to test and to save. Caffe's Solver, in the same order."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from netc.compile import locate_solver
+from netc.errors import NetcError
+from netc.layers.base import Origin
+from netc.runtime.net import Net
+from netc.runtime.solver import initial, state
+from netc.runtime.solver.diverged import explain
+from netc.runtime.solver.nets import Builder, FedNet, test_plans, train_plan
+from netc.runtime.solver.plateau import Plateau
+from netc.runtime.solver.policies import POLICIES
+from netc.runtime.solver.report import Report
+from netc.runtime.solver.rules import HISTORIES, Slot, Updater
+from netc.runtime.solver.settings import check
+from netc.runtime.solver.signals import Signals
+from netc.runtime.solver.tester import Feed, Result, test
+
+
+class Solver:
+    """What `netc train` drives, and `netc.load_solver` returns.
+
+    iter: iterations done. lr: the rate of the coming one. loss: mean over iter_size and over the last average_loss
+    iterations. net, test_nets: the nets; the test nets use the training net's own parameters, layer by layer name.
+    test_feed: what test nets with Input layers are fed by, {input blob: tensor} of forward pass k.
+    stopped: why training ended before its time ("signal", "plateau"), else None.
+    """
+
+    def __init__(
+        self,
+        param: Any,
+        origin: Origin,
+        weights: str | Sequence[str] | None = None,
+        snapshot: str | None = None,
+        device: str = "cpu",
+        seed: int | None = None,
+        workers: int | None = None,
+        level: int = 0,
+        stages: Iterable[str] = (),
+        report: Report | None = None,
+    ) -> None:
+        check(param, origin)
+        self.param, self.origin = param, origin
+        self.seed = max(0, param.random_seed) if seed is None else seed
+        self.iter = 0
+        self.stopped: str | None = None
+        self.signals = Signals()
+        self.test_feed: Feed | None = None
+        self.report = report or Report(param)
+        self._losses: deque[float] = deque(maxlen=param.average_loss)
+        self._plateau = Plateau(param) if param.lr_policy == "plateau" else None
+        self._saved_at = -1
+        self._build(initial.sources(param, origin, weights, snapshot), device, workers, (level, stages))
+        if snapshot is not None:
+            self.restore(snapshot)
+
+    def _build(
+        self, first: initial.Sources, device: str, workers: int | None, extra: tuple[int, Iterable[str]]
+    ) -> None:
+        builder = Builder(self.seed, device, workers)
+        near = self.origin.start.path
+        plan = train_plan(self.param, near, *extra)
+        self.report.creating_train(plan.label)
+        self._train = builder.build(builder.graph(plan), unfilled=first.overwritten)
+        self.net: Net = self._train.net
+        first.copy_into(self.net, self.report)
+        self._tests = []
+        for number, plan in enumerate(test_plans(self.param, near)):
+            self.report.creating_test(number, plan.label)
+            self._tests.append(builder.build(builder.graph(plan), share=self.net))
+        self._check_watched()
+        self._slots = [self._slot(ref, tensor) for ref, tensor in self.net.own_params()]
+        self._updater = Updater(self.param, self._slots)
+
+    def _slot(self, ref: Any, tensor: Tensor) -> Slot:
+        history = [torch.zeros_like(tensor, requires_grad=False) for _ in range(HISTORIES.get(self.param.type, 1))]
+        return Slot(tensor, history, 0.0 if ref.blob.frozen else ref.lr_mult, ref.decay_mult)
+
+    def _check_watched(self) -> None:
+        if self._plateau is None:
+            return
+        watched = self.param.plateau_param
+        outputs = self._tests[watched.test_net].net.outputs
+        if watched.output not in outputs:
+            raise NetcError("R613", f'test net #{watched.test_net} has no output "{watched.output}"',
+                            self.origin.place("plateau_param.output"), f"its outputs: {', '.join(outputs)}")
+
+    @property
+    def test_nets(self) -> list[Net]:
+        return [fed.net for fed in self._tests]
+
+    @property
+    def lr(self) -> float:
+        """The learning rate of iteration `iter`, the next to be done."""
+        return self._plateau.rate if self._plateau else POLICIES[self.param.lr_policy](self.param, self.iter)
+
+    @property
+    def loss(self) -> float:
+        """The loss Caffe prints; NaN before the first iteration."""
+        return sum(self._losses) / len(self._losses) if self._losses else math.nan
+
+    # -- training ------------------------------------------------------------------------------------------------------
+
+    def step(self, n: int, feed: Feed | None = None) -> float:
+        """Do `n` iterations, with the tests and snapshots that fall due, and return the loss (averaged over those of
+        this call). A net with Input layers takes its batches from feed(k), k counting forward passes from 0.
+
+        Raises NetcError R601 (an input is missing), R621 (label out of range), R630 (the loss is not finite; the
+        parameters are those of the last iteration then).
+        """
+        self._losses.clear()
+        self.advance(self.iter + n, feed)
+        return self.loss
+
+    def advance(self, stop: int, feed: Feed | None = None) -> None:
+        """Train until `iter` is `stop`, a signal asks for the end, or the plateau policy has ended training."""
+        self.stopped = None
+        while self.iter < stop:
+            if self.test_due() and not self._scheduled_tests():
+                return
+            self._iterate(feed)
+            if self._obey():
+                return
+
+    def _iterate(self, feed: Feed | None) -> None:
+        displayed = bool(self.param.display) and self.iter % self.param.display == 0
+        loss, outputs = self.forward_backward(feed)
+        self._losses.append(loss)
+        if displayed:
+            self.report.training(self.iter, self.loss, outputs, self.lr, self._train)
+        self.apply_update()
+        self.report.iterated(self.iter, loss)
+
+    def forward_backward(self, feed: Feed | None = None) -> tuple[float, dict[str, Tensor]]:
+        """Run iter_size batches forward and backward; gradients add up in `.grad`. Returns the mean loss and the
+        outputs of the last batch."""
+        for slot in self._slots:
+            slot.value.grad = None
+        total, size = 0.0, self.param.iter_size
+        outputs: dict[str, Tensor] = {}
+        for k in range(self.iter * size, (self.iter + 1) * size):
+            outputs = self._forward(k, feed)
+            loss = self.net.losses(outputs)
+            if loss.requires_grad:
+                loss.backward()  # type: ignore[no-untyped-call]
+            value = float(loss.detach())
+            if not math.isfinite(value):
+                raise explain(self.net, self.iter, k, self._batch(k, feed), value, self._last_snapshot())
+            total += value
+        return total / size, {name: outputs[name].detach() for name in self.net.outputs}
+
+    def _forward(self, k: int, feed: Feed | None) -> dict[str, Tensor]:
+        batch = self._batch(k, feed)
+        self.net.clock.iteration = k
+        return self.net(batch)  # type: ignore[no-any-return]
+
+    def _batch(self, k: int, feed: Feed | None) -> dict[str, Tensor]:
+        batch = self._train.inputs.pull(k)
+        if feed is not None:
+            given = feed(k)
+            self._train.inputs.check(given)
+            batch.update(given)
+        return batch
+
+    def apply_update(self) -> None:
+        """Clip, divide by iter_size, decay and update with the rate of this iteration; then `iter` counts it."""
+        self.report.clipped(self._updater.apply(self.lr, self.iter))
+        self.iter += 1
+
+    def _obey(self) -> bool:
+        """Save where a snapshot is due or asked for; True where the end is asked for."""
+        asked = self.signals.take()
+        due = bool(self.param.snapshot) and self.iter % self.param.snapshot == 0
+        if due or ("snapshot" in asked and self._saved_at != self.iter):
+            self.snapshot()
+        if "stop" in asked:
+            self.stopped = "signal"
+        return self.stopped is not None
+
+    # -- testing -------------------------------------------------------------------------------------------------------
+
+    def test(self, feed: Feed | None = None) -> list[dict[str, float]]:
+        """Test every test net now and return {output: mean} of each. Nothing else changes: a plateau policy does not
+        look at it, and the data are those of the next scheduled test."""
+        results = [self._test(number, feed) for number in range(len(self._tests))]
+        return [{name: result.value(name) for name in result.outputs} for result in results]
+
+    def test_due(self) -> bool:
+        """Is there a scheduled test before iteration `iter`?"""
+        interval = self.param.test_interval
+        if not self._tests or not interval or self.iter % interval:
+            return False
+        return self.iter > 0 or bool(self.param.test_initialization)
+
+    def tests_before(self) -> int:
+        """How many tests were scheduled before iteration `iter`: the turn that the next one has in the data."""
+        interval = self.param.test_interval
+        if not interval:
+            return 0
+        scheduled = -(-self.iter // interval)
+        return scheduled - (self.iter > 0 and not self.param.test_initialization)
+
+    def _scheduled_tests(self) -> bool:
+        """Run the tests due now; False where training ends here."""
+        for number in range(len(self._tests)):
+            result = self._test(number, self.test_feed)
+            if self.signals.stopping:
+                break
+            if self._plateau and number == self.param.plateau_param.test_net:
+                self._watch(result)
+        if self.signals.stopping:
+            return not self._obey()
+        return self.stopped is None
+
+    def _watch(self, result: Result) -> None:
+        assert self._plateau is not None
+        if self._plateau.observe(result.value(self.param.plateau_param.output), self.iter):
+            self.report.dropped(self.iter, self._plateau)
+        if self._plateau.finished:
+            self.stopped = "plateau"
+
+    def _test(self, number: int, feed: Feed | None) -> Result:
+        fed = self._tests[number]
+        if not fed.inputs.complete and feed is None:
+            raise NetcError("R623", f"test net #{number} has the inputs {', '.join(fed.inputs.given)}, and nothing feeds "
+                            "them", None, "set run.test_feed, or use a Data layer")
+        test_iter = self.param.test_iter[number] if self.param.test_iter else None
+        self.report.testing(self.iter, number)
+        result = test(fed, test_iter, self.tests_before(), feed, lambda k, outputs: not self.signals.stopping)
+        if not self.signals.stopping:
+            self.report.tested(self.iter, number, result, self.param.test_compute_loss)
+        return result
+
+    # -- snapshots -----------------------------------------------------------------------------------------------------
+
+    @property
+    def prefix(self) -> Path:
+        """What the names of snapshots begin with."""
+        return state.prefix(self.param, self.origin.start.path)
+
+    def snapshot(self) -> Path:
+        """Save weights and state as PREFIX_iter_N.caffemodel and .solverstate; returns the state's path."""
+        path = state.save(self)
+        self._saved_at = self.iter
+        self.report.saved(path)
+        return path
+
+    def restore(self, path: str | Path) -> None:
+        """Continue from a snapshot (Caffe's own, or netc's). With netc's, what follows is bit for bit what an
+        undisturbed run does. Raises NetcError R640-R643, or the weight reader's."""
+        self.report.resuming(str(path))
+        for warning in state.restore(self, Path(path)):
+            self.report.warn(warning)
+
+    def _last_snapshot(self) -> Path | None:
+        return state.latest(self)
+
+    def close(self) -> None:
+        """End the decoding workers and close the databases."""
+        for fed in (self._train, *self._tests):
+            fed.inputs.close()
+
+
+def load_solver(
+    source: Any,
+    weights: str | Sequence[str] | None = None,
+    snapshot: str | None = None,
+    device: str = "cpu",
+    **options: Any,
+) -> Solver:
+    """Read a solver (path, prototxt text or SolverParameter) and build its nets, ready to train.
+
+    weights: files to start from, instead of the solver's own `weights` and `transplant_param`. snapshot: a .solverstate
+    to continue from, instead of either. options: seed, workers, level, stages, report of `Solver`.
+    """
+    param, origin = locate_solver(source)
+    return Solver(param, origin, weights, snapshot, device, **options)

@@ -1,0 +1,125 @@
+"""Testing a net: which batches a test takes, and the mean of each output over them (Solver::Test)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from netc.errors import NetcError, Place
+from netc.runtime.solver.inputs import Inputs
+from netc.runtime.solver.log import loss_weights
+from netc.runtime.solver.nets import FedNet
+
+Feed = Callable[[int], dict[str, Tensor]]
+"""Number of the forward pass → {input blob: tensor}, for nets with Input layers."""
+
+
+@dataclass(slots=True)
+class Result:
+    """Means over a test: `outputs` by blob name (double precision, CPU), the total `loss` (None: the net has none),
+    and how many batches and samples they are over (samples 0: unknown)."""
+
+    outputs: dict[str, Tensor] = field(default_factory=dict)
+    loss: float | None = None
+    batches: int = 0
+    samples: int = 0
+    weights: dict[str, float] = field(default_factory=dict)
+
+    def value(self, name: str) -> float:
+        """The mean of an output blob over all its values."""
+        return float(self.outputs[name].mean())
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Forward pass `number`, its records ending at position `stop` (None: a full batch), weighing `weight`."""
+
+    number: int
+    stop: int | None
+    weight: float
+
+
+def batches(inputs: Inputs, test_iter: int | None, turn: int, place: Place | None = None) -> Iterator[Batch]:
+    """The batches of test number `turn` (counted from 0).
+
+    With test_iter they go on where the previous test stopped, as Caffe's data cursor does, and weigh the same; the
+    position is computed from `turn`, so a resumed run tests on the same records. Without it they are the whole set,
+    each record once, weighted by their number of records, the last batch short where need be.
+    Raises NetcError R622 where the number of records is not known.
+    """
+    if test_iter is not None:
+        yield from (Batch(turn * test_iter + k, None, 1.0) for k in range(test_iter))
+        return
+    size, batch = inputs.size if inputs.complete else None, inputs.batch_size
+    if size is None:
+        raise NetcError("R622", "test_iter is not set, and the test net's source does not know how many records it has",
+                        place, "add test_iter: the number of batches of a test")
+    for k in range(-(-size // batch)):
+        yield Batch(k, size, float(min(batch, size - k * batch)))
+
+
+@torch.no_grad()
+def test(
+    fed: FedNet,
+    test_iter: int | None,
+    turn: int = 0,
+    feed: Feed | None = None,
+    on_batch: Callable[[int, dict[str, Tensor]], bool] | None = None,
+) -> Result:
+    """Run one test. `on_batch(k, outputs)` sees every batch and may end the test early by returning False.
+
+    An output whose first axis is the batch has another shape in a short last batch: its mean is over the full ones.
+    """
+    mean = _Mean(loss_weights(fed.net.graph))
+    for position, batch in enumerate(batches(fed.inputs, test_iter, turn)):
+        values = _forward(fed, batch, feed)
+        mean.add(values, batch.weight)
+        if on_batch is not None and not on_batch(position, _named(fed, values)):
+            break
+    return mean.result(fed.net.outputs, samples=test_iter is None)
+
+
+def _forward(fed: FedNet, batch: Batch, feed: Feed | None) -> dict[str, Tensor]:
+    fed.net.clock.iteration = batch.number
+    if fed.inputs.complete or feed is None:
+        given = fed.inputs.pull(batch.number, batch.stop)
+    else:
+        given = feed(batch.number)
+        fed.inputs.check(given)
+    return fed.net(given)  # type: ignore[no-any-return]
+
+
+def _named(fed: FedNet, values: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: values[name] for name in fed.net.outputs}
+
+
+class _Mean:
+    """Weighted means of every blob the net returns, and of the loss."""
+
+    def __init__(self, weights: dict[str, float]) -> None:
+        self._weights = weights
+        self._sums: dict[str, Tensor] = {}
+        self._totals: dict[str, float] = {}
+        self._batches, self._samples, self._loss = 0, 0.0, 0.0
+
+    def add(self, values: dict[str, Tensor], weight: float) -> None:
+        self._batches += 1
+        self._samples += weight
+        for name, value in values.items():
+            part = value.detach().double().cpu()
+            self._loss += self._weights.get(name, 0.0) * weight * float(part.sum())
+            if name not in self._sums:
+                self._sums[name], self._totals[name] = part * weight, weight
+            elif self._sums[name].shape == part.shape:
+                self._sums[name] += part * weight
+                self._totals[name] += weight
+
+    def result(self, outputs: tuple[str, ...], samples: bool) -> Result:
+        if not self._batches:
+            return Result()
+        means = {name: self._sums[name] / self._totals[name] for name in outputs}
+        loss = self._loss / self._samples if self._weights else None
+        return Result(means, loss, self._batches, int(self._samples) if samples else 0, self._weights)

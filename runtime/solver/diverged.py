@@ -18,8 +18,12 @@ def explain(
     the first layer in the order of execution whose parameters or tops are not finite."""
     where, place = _first(net, k, batch)
     lost = f"the last snapshot is {snapshot}; go on from it with --snapshot" if snapshot else "there is no snapshot yet"
-    return NetcError("R630", f"the loss is {loss:g} at iteration {iteration}: {where}", place,
-                     f"lower base_lr or set clip_gradients; {lost}")
+    return NetcError(
+        "R630",
+        f"the loss is {loss:g} at iteration {iteration}: {where}",
+        place,
+        f"lower base_lr or set clip_gradients; {lost}",
+    )
 
 
 @torch.no_grad()
@@ -34,7 +38,7 @@ def _first(net: Net, k: int, batch: dict[str, Tensor]) -> tuple[str, Place | Non
                 return f'parameter {position} of layer "{node.name}" ({node.type}) is not finite', node.place
         for top in node.tops:
             if top in values and not _finite(values[top]):
-                return f'the first blob that is not finite is "{top}", made by layer "{node.name}" ({node.type})', node.place
+                return f'the first blob not to be finite is "{top}" of layer "{node.name}" ({node.type})', node.place
     return "every blob is finite, only their sum is not", None
 
 

@@ -1,4 +1,4 @@
-"""Where the first weights come from: files copied by layer name, and transplants of chosen layers (paper, Sect. 3.1)."""
+"""Where the first weights come from: files copied by layer name, transplants of chosen layers (paper, Sect. 3.1)."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from netc.paths import resolve
 if TYPE_CHECKING:
     from netc.runtime.net import Net
     from netc.runtime.solver.report import Report
+    from netc.runtime.solver.snapshot import Snapshot
 
 
 @dataclass(slots=True)
@@ -51,16 +52,15 @@ class Sources:
             report.transplanted(plan)
 
 
-def sources(param: Any, origin: Origin, given: str | Sequence[str] | None, snapshot: str | None) -> Sources:
-    """Read the files to start from: the snapshot's weights, else the files given, else what the solver names.
+def sources(param: Any, origin: Origin, given: str | Sequence[str] | None, snapshot: Snapshot | None = None) -> Sources:
+    """Read the files to start from: the ones given, else what the solver names; none where a snapshot follows.
 
     Raises NetcError (F110 and the other codes of netc.weights; R625 for a transplant that copies nothing).
     """
     from netc import weights
-    from netc.runtime.solver.state import weights_beside
 
     if snapshot is not None:
-        return Sources(restored=frozenset(weights.read(weights_beside(snapshot))))
+        return Sources(restored=frozenset(weights.read(snapshot.weights)))
     if given is not None:
         return Sources([(path, weights.read(path)) for path in names(given)])
     near = origin.start.path
@@ -81,8 +81,12 @@ def _transplants(param: Any, origin: Origin, near: str) -> Iterator[Transplant]:
         place = origin.place(f"transplant_param[{number}]")
         if not entry.weights or not entry.copy:
             missing = "weights" if not entry.weights else "copy"
-            raise NetcError("R625", f"transplant_param has no {missing}", place,
-                            'write weights: "file" and a copy { layer: "name" } for each layer')
+            raise NetcError(
+                "R625",
+                f"transplant_param has no {missing}",
+                place,
+                'write weights: "file" and a copy { layer: "name" } for each layer',
+            )
         pairs = [(copy.layer, copy.source or copy.layer) for copy in entry.copy]
         path = resolve(entry.weights, near)
         yield Transplant(path, weights.read(path), pairs)

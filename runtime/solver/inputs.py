@@ -52,8 +52,12 @@ class Inputs(dict[str, Any]):
         """Records in one pass over the data; None where no source knows it."""
         sizes = {self[node.name].size for node in self._sources} - {None}
         if len(sizes) > 1:
-            raise NetcError("R620", f"the data layers have {' and '.join(map(str, sorted(sizes)))} records",
-                            self._sources[-1].place, "set test_iter")
+            raise NetcError(
+                "R620",
+                f"the data layers have {' and '.join(map(str, sorted(sizes)))} records",
+                self._sources[-1].place,
+                "set test_iter",
+            )
         return sizes.pop() if sizes else None
 
     @property
@@ -99,9 +103,13 @@ class _LabelCheck:
             return
         bad = [x for x in labels.flatten().tolist() if not -1 < x < self.classes and int(x) != self.ignored]
         if bad:
-            raise NetcError("R621", f'label {bad[0]:g} does not exist: layer "{self.node.name}" ({self.node.type}) has '
-                            f"{self.classes} classes, labels 0 to {self.classes - 1}", self.node.place,
-                            "raise num_output of the layer below, or mend the labels (they count from 0)")
+            raise NetcError(
+                "R621",
+                f'label {bad[0]:g} does not exist: layer "{self.node.name}" ({self.node.type}) has '
+                f"{self.classes} classes, labels 0 to {self.classes - 1}",
+                self.node.place,
+                "raise num_output of the layer below, or mend the labels (they count from 0)",
+            )
 
 
 def _label_checks(graph: Graph) -> Iterator[_LabelCheck]:

@@ -23,7 +23,7 @@ SHOWN = 256
 
 
 class Log:
-    """Writes log lines to `stream` (None: nowhere). `source` names the file and line of Caffe that prints such a line."""
+    """Writes log lines to `stream` (None: nowhere). `source` is the file and line of Caffe that prints such a line."""
 
     def __init__(self, stream: IO[str] | None) -> None:
         self.stream = stream
@@ -49,8 +49,10 @@ class Log:
     def training(self, iteration: int, speed: tuple[float, int], loss: float) -> None:
         seconds, iterations = speed
         rate = iterations / seconds if seconds > 0 else 0.0
-        self.info("solver.cpp:239", f"Iteration {iteration} ({rate:g} iter/s, {seconds:g}s/{iterations} iters), "
-                                    f"loss = {loss:g}")
+        self.info(
+            "solver.cpp:239",
+            f"Iteration {iteration} ({rate:g} iter/s, {seconds:g}s/{iterations} iters), loss = {loss:g}",
+        )
 
     def outputs(self, kind: str, source: str, outputs: Mapping[str, Any], weights: Mapping[str, float]) -> None:
         """One line a value, numbered through all outputs: `kind` is "Train" or "Test"."""

@@ -111,6 +111,7 @@ class Builder:
 
 def probe_near(path: str) -> Probe:
     """Finds a data layer's shapes by its first record; paths are tried near the net's file too."""
+
     def probe(layer: Any, phase: int) -> Any:
         from netc.runtime.data import probe as look
 

@@ -46,11 +46,17 @@ class Plateau:
         if self.best is None:
             return value == value
         gain = self.best - value if self.param.goal == MINIMIZE else value - self.best
-        return gain > self.param.min_delta
+        return bool(gain > self.param.min_delta)
 
     def state(self) -> dict[str, Any]:
         """What a snapshot keeps, as JSON."""
-        return {"drops": self.drops, "waited": self.waited, "best": self.best, "finished": self.finished, "seen": self._seen}
+        return {
+            "drops": self.drops,
+            "waited": self.waited,
+            "best": self.best,
+            "finished": self.finished,
+            "seen": self._seen,
+        }
 
     def restore(self, state: Mapping[str, Any], drops: int) -> None:
         """Take up a snapshot's state; one that has only the number of drops (a bare .solverstate) waits anew."""

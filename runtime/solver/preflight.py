@@ -11,7 +11,6 @@ import shutil
 import tempfile
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 
 from netc.errors import NetcError, Place
 
@@ -27,12 +26,20 @@ def check_folder(prefix: Path, need: int) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise NetcError("O610", f'snapshots cannot be written to the folder "{folder}": {error.strerror}', None,
-                        "set snapshot_prefix to a place you can write to") from None
+        raise NetcError(
+            "O610",
+            f'snapshots cannot be written to the folder "{folder}": {error.strerror}',
+            None,
+            "set snapshot_prefix to a place you can write to",
+        ) from None
     free = shutil.disk_usage(folder).free
     if free < need:
-        raise NetcError("X610", f'a snapshot takes {_mib(need)}, but "{folder}" has only {_mib(free)} free', None,
-                        "free some space, or set snapshot_prefix to another disk")
+        raise NetcError(
+            "X610",
+            f'a snapshot takes {_mib(need)}, but "{folder}" has only {_mib(free)} free',
+            None,
+            "free some space, or set snapshot_prefix to another disk",
+        )
 
 
 def _mib(count: int) -> str:
@@ -67,8 +74,12 @@ class PrefixLock:
         except BlockingIOError:
             owner = os.pread(handle, 32, 0).decode(errors="replace").strip() or "unknown"
             os.close(handle)
-            raise NetcError("O611", f"another training run (process {owner}) writes snapshots with this prefix",
-                            Place(str(self.path)), "wait for it, end it, or set another snapshot_prefix") from None
+            raise NetcError(
+                "O611",
+                f"another training run (process {owner}) writes snapshots with this prefix",
+                Place(str(self.path)),
+                "wait for it, end it, or set another snapshot_prefix",
+            ) from None
         except OSError:  # a file system without locks: better to train unguarded than not at all
             pass
 
@@ -77,7 +88,7 @@ class PrefixLock:
             return os.path.samestat(os.fstat(handle), os.stat(self.path))
         return False
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *error: object) -> None:
         if self._file is not None:
             self.path.unlink(missing_ok=True)
             os.close(self._file)

@@ -60,11 +60,18 @@ class Report:
         self.log.lr(iteration, lr)
         if self.metrics is not None:
             images = iterations * self.param.iter_size * fed.inputs.batch_size
-            self.metrics.write({
-                "kind": "train", "iter": iteration, "loss": loss, "lr": lr, "outputs": plain(outputs),
-                "seconds": round(seconds, 6), "images_per_second": round(images / seconds, 3) if seconds else None,
-                "data_wait_share": round(waited / seconds, 4) if seconds else None,
-            })
+            self.metrics.write(
+                {
+                    "kind": "train",
+                    "iter": iteration,
+                    "loss": loss,
+                    "lr": lr,
+                    "outputs": plain(outputs),
+                    "seconds": round(seconds, 6),
+                    "images_per_second": round(images / seconds, 3) if seconds else None,
+                    "data_wait_share": round(waited / seconds, 4) if seconds else None,
+                }
+            )
 
     def iterated(self, iteration: int, loss: float) -> None:
         if self.progress is not None:
@@ -74,8 +81,11 @@ class Report:
         """Caffe says so at every iteration that it clips."""
         if factor != 1.0 and factor > 0:
             limit = self.param.clip_gradients
-            self.log.info("sgd_solver.cpp:99", f"Gradient clipping: scaling down gradients (L2 norm {limit / factor:g} > "
-                                               f"{limit:g}) by scale factor {factor:g}")
+            self.log.info(
+                "sgd_solver.cpp:99",
+                f"Gradient clipping: scaling down gradients (L2 norm {limit / factor:g} > {limit:g}) "
+                f"by scale factor {factor:g}",
+            )
 
     def dropped(self, iteration: int, plateau: Any) -> None:
         self.log.info("sgd_solver.cpp:50", f"Plateau Status: Iteration {iteration}, step = {plateau.drops}")
@@ -91,11 +101,18 @@ class Report:
             self.log.info("solver.cpp:401", f"Test loss: {result.loss:g}")
         self.log.outputs("Test", "solver.cpp:414", result.outputs, result.weights)
         if self.metrics is not None:
-            self.metrics.write({
-                "kind": "test", "iter": iteration, "net": number, "loss": result.loss, "outputs": plain(result.outputs),
-                "batches": result.batches, "samples": result.samples or None,
-                "seconds": round(time.perf_counter() - self._started, 6),
-            })
+            self.metrics.write(
+                {
+                    "kind": "test",
+                    "iter": iteration,
+                    "net": number,
+                    "loss": result.loss,
+                    "outputs": plain(result.outputs),
+                    "batches": result.batches,
+                    "samples": result.samples or None,
+                    "seconds": round(time.perf_counter() - self._started, 6),
+                }
+            )
 
     def saved(self, path: Path) -> None:
         weights = str(path).replace(".solverstate", ".caffemodel")

@@ -120,7 +120,7 @@ class Updater:
             self._apply_each(gradients, rate, iteration)
         return clipped
 
-    def _clipping(self, gradients: Sequence[Tensor]) -> float:
+    def _clipping(self, gradients: list[Tensor]) -> float:
         """clip / norm where the norm over all parameters exceeds clip_gradients, else 1 (ClipGradients)."""
         if self._clip < 0 or not gradients:
             return 1.0

@@ -39,27 +39,40 @@ def warnings(param: Any) -> Iterator[str]:
 def _nets(param: Any) -> Found:
     given = [name for name in TRAIN_NETS if param.HasField(name)]
     if not given:
-        yield "R610", f"the solver names no net to train: none of {', '.join(TRAIN_NETS)} is set", "", 'add net: "….prototxt"'
+        yield "R610", f"there is no net to train: none of {', '.join(TRAIN_NETS)} is set", "", 'add net: "….prototxt"'
     elif len(given) > 1:
         yield "R610", f"the solver names {len(given)} nets to train: {', '.join(given)}", given[1], "keep one of them"
     own = len(param.test_net) + len(param.test_net_param)
     shared = param.HasField("net") or param.HasField("net_param")
     wanted = len(param.test_iter)
     if wanted and (wanted < own or (wanted > own and not shared)):
-        yield "R611", f"test_iter is given {wanted} times for {own} test nets", "test_iter", "give one number a test net, or none"
+        yield (
+            "R611",
+            f"test_iter is given {wanted} times for {own} test nets",
+            "test_iter",
+            "give one a test net, or none",
+        )
     count = test_net_count(param)
     if len(param.test_state) not in (0, count):
-        yield "R611", f"test_state is given {len(param.test_state)} times for {count} test net(s)", "test_state", \
-            "leave it out, or give one for each"
+        yield (
+            "R611",
+            f"test_state is given {len(param.test_state)} times for {count} test net(s)",
+            "test_state",
+            "leave it out, or give one for each",
+        )
     if (wanted or own) and param.test_interval <= 0:
-        yield "R611", "there are test nets, but test_interval is not set", "test_iter" if wanted else "test_net", \
-            "add test_interval: how many iterations lie between two tests"
+        yield (
+            "R611",
+            "there are test nets, but test_interval is not set",
+            "test_iter" if wanted else "test_net",
+            "add test_interval: how many iterations lie between two tests",
+        )
     if any(number <= 0 for number in param.test_iter):
         yield "R611", "test_iter must be at least 1", "test_iter", "leave test_iter out to test on the whole set"
 
 
 def test_net_count(param: Any) -> int:
-    """Test nets of their own plus instances of the shared net: as many as test_iter asks for, one where it is absent."""
+    """Test nets of their own plus instances of the shared net: as many as test_iter asks for, one if it is absent."""
     own = len(param.test_net) + len(param.test_net_param)
     if param.test_iter:
         return len(param.test_iter)
@@ -73,7 +86,8 @@ def _policy(param: Any) -> Found:
         yield "R612", "lr_policy is not set", "", f"one of {', '.join(known)}"
         return
     if policy not in known:
-        yield "R612", f'unknown lr_policy "{policy}"{did_you_mean(policy, known)}', "lr_policy", f"one of {', '.join(known)}"
+        hint = f"one of {', '.join(known)}"
+        yield "R612", f'unknown lr_policy "{policy}"{did_you_mean(policy, known)}', "lr_policy", hint
     if policy in USES_GAMMA and param.gamma < 0:
         yield "R613", f'lr_policy "{policy}" needs gamma >= 0, not {param.gamma:g}', "gamma", None
     if policy in USES_STEPSIZE and param.stepsize <= 0:
@@ -86,17 +100,23 @@ def _plateau(param: Any) -> Found:
     if param.lr_policy != "plateau":
         return
     if not 0 < param.gamma < 1:
-        yield "R613", f'lr_policy "plateau" needs 0 < gamma < 1, not {param.gamma:g}', "gamma", "the paper divides by 10: gamma: 0.1"
+        message = f'lr_policy "plateau" needs 0 < gamma < 1, not {param.gamma:g}'
+        yield "R613", message, "gamma", "the paper divides by 10: gamma: 0.1"
     if param.test_interval <= 0:
         yield "R613", 'lr_policy "plateau" watches a test output: test_interval must be set', "lr_policy", None
     elif param.plateau_param.test_net >= test_net_count(param):
-        yield "R613", f"there is no test net #{param.plateau_param.test_net}", "plateau_param.test_net", \
-            f"the solver has {test_net_count(param)}, counted from 0"
+        yield (
+            "R613",
+            f"there is no test net #{param.plateau_param.test_net}",
+            "plateau_param.test_net",
+            f"the solver has {test_net_count(param)}, counted from 0",
+        )
 
 
 def _rule(param: Any) -> Found:
     if param.type not in RULES:
-        yield "R614", f'unknown solver type "{param.type}"{did_you_mean(param.type, RULES)}', "type", f"one of {', '.join(RULES)}"
+        hint = f"one of {', '.join(RULES)}"
+        yield "R614", f'unknown solver type "{param.type}"{did_you_mean(param.type, RULES)}', "type", hint
     if param.type in {"AdaGrad", "RMSProp"} and param.momentum != 0:
         yield "R614", f"{param.type} has no momentum, but momentum is {param.momentum:g}", "momentum", "remove momentum"
     if param.type == "RMSProp" and not 0 <= param.rms_decay < 1:
@@ -105,7 +125,8 @@ def _rule(param: Any) -> Found:
         field = "momentum" if not 0 <= param.momentum < 1 else "momentum2"
         yield "R614", "Adam needs momentum and momentum2 in [0, 1)", field, None
     if param.regularization_type not in {"L1", "L2"}:
-        yield "R614", f'unknown regularization_type "{param.regularization_type}"', "regularization_type", 'it is "L2" or "L1"'
+        message = f'unknown regularization_type "{param.regularization_type}"'
+        yield "R614", message, "regularization_type", 'it is "L2" or "L1"'
 
 
 def _counts(param: Any) -> Found:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any
 
 EFFECTS = ("snapshot", "stop", "snapshot_stop", "none")
@@ -33,7 +33,7 @@ class Signals:
                     self._before[number] = signal.signal(number, self._catch)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *error: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before.clear()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,15 @@ from netc.layers.base import Origin
 from netc.runtime.net import Net
 from netc.runtime.solver import initial, state
 from netc.runtime.solver.diverged import explain
-from netc.runtime.solver.nets import Builder, FedNet, test_plans, train_plan
+from netc.runtime.solver.nets import Builder, test_plans, train_plan
 from netc.runtime.solver.plateau import Plateau
 from netc.runtime.solver.policies import POLICIES
 from netc.runtime.solver.report import Report
 from netc.runtime.solver.rules import HISTORIES, Slot, Updater
 from netc.runtime.solver.settings import check
 from netc.runtime.solver.signals import Signals
-from netc.runtime.solver.tester import Feed, Result, test
+from netc.runtime.solver.snapshot import Snapshot
+from netc.runtime.solver.tester import Feed, Result, run_test
 
 
 class Solver:
@@ -57,12 +58,13 @@ class Solver:
         self.signals = Signals()
         self.test_feed: Feed | None = None
         self.report = report or Report(param)
-        self._losses: deque[float] = deque(maxlen=param.average_loss)
-        self._plateau = Plateau(param) if param.lr_policy == "plateau" else None
+        self.losses: deque[float] = deque(maxlen=param.average_loss)
+        self.plateau = Plateau(param) if param.lr_policy == "plateau" else None
         self._saved_at = -1
-        self._build(initial.sources(param, origin, weights, snapshot), device, workers, (level, stages))
-        if snapshot is not None:
-            self.restore(snapshot)
+        found = state.read(snapshot) if snapshot is not None else None
+        self._build(initial.sources(param, origin, weights, found), device, workers, (level, stages))
+        if found is not None:
+            self._restore(found)
 
     def _build(
         self, first: initial.Sources, device: str, workers: int | None, extra: tuple[int, Iterable[str]]
@@ -79,21 +81,26 @@ class Solver:
             self.report.creating_test(number, plan.label)
             self._tests.append(builder.build(builder.graph(plan), share=self.net))
         self._check_watched()
-        self._slots = [self._slot(ref, tensor) for ref, tensor in self.net.own_params()]
-        self._updater = Updater(self.param, self._slots)
+        self.slots = [self._slot(ref, tensor) for ref, tensor in self.net.own_params()]
+        self._updater = Updater(self.param, self.slots)
+        self.last_update = [torch.zeros_like(slot.value) for slot in self.slots] if self.param.snapshot_diff else []
 
     def _slot(self, ref: Any, tensor: Tensor) -> Slot:
         history = [torch.zeros_like(tensor, requires_grad=False) for _ in range(HISTORIES.get(self.param.type, 1))]
         return Slot(tensor, history, 0.0 if ref.blob.frozen else ref.lr_mult, ref.decay_mult)
 
     def _check_watched(self) -> None:
-        if self._plateau is None:
+        if self.plateau is None:
             return
         watched = self.param.plateau_param
         outputs = self._tests[watched.test_net].net.outputs
         if watched.output not in outputs:
-            raise NetcError("R613", f'test net #{watched.test_net} has no output "{watched.output}"',
-                            self.origin.place("plateau_param.output"), f"its outputs: {', '.join(outputs)}")
+            raise NetcError(
+                "R613",
+                f'test net #{watched.test_net} has no output "{watched.output}"',
+                self.origin.place("plateau_param.output"),
+                f"its outputs: {', '.join(outputs)}",
+            )
 
     @property
     def test_nets(self) -> list[Net]:
@@ -102,12 +109,12 @@ class Solver:
     @property
     def lr(self) -> float:
         """The learning rate of iteration `iter`, the next to be done."""
-        return self._plateau.rate if self._plateau else POLICIES[self.param.lr_policy](self.param, self.iter)
+        return self.plateau.rate if self.plateau else POLICIES[self.param.lr_policy](self.param, self.iter)
 
     @property
     def loss(self) -> float:
         """The loss Caffe prints; NaN before the first iteration."""
-        return sum(self._losses) / len(self._losses) if self._losses else math.nan
+        return sum(self.losses) / len(self.losses) if self.losses else math.nan
 
     # -- training ------------------------------------------------------------------------------------------------------
 
@@ -118,7 +125,7 @@ class Solver:
         Raises NetcError R601 (an input is missing), R621 (label out of range), R630 (the loss is not finite; the
         parameters are those of the last iteration then).
         """
-        self._losses.clear()
+        self.losses.clear()
         self.advance(self.iter + n, feed)
         return self.loss
 
@@ -135,7 +142,7 @@ class Solver:
     def _iterate(self, feed: Feed | None) -> None:
         displayed = bool(self.param.display) and self.iter % self.param.display == 0
         loss, outputs = self.forward_backward(feed)
-        self._losses.append(loss)
+        self.losses.append(loss)
         if displayed:
             self.report.training(self.iter, self.loss, outputs, self.lr, self._train)
         self.apply_update()
@@ -144,7 +151,7 @@ class Solver:
     def forward_backward(self, feed: Feed | None = None) -> tuple[float, dict[str, Tensor]]:
         """Run iter_size batches forward and backward; gradients add up in `.grad`. Returns the mean loss and the
         outputs of the last batch."""
-        for slot in self._slots:
+        for slot in self.slots:
             slot.value.grad = None
         total, size = 0.0, self.param.iter_size
         outputs: dict[str, Tensor] = {}
@@ -152,7 +159,7 @@ class Solver:
             outputs = self._forward(k, feed)
             loss = self.net.losses(outputs)
             if loss.requires_grad:
-                loss.backward()  # type: ignore[no-untyped-call]
+                loss.backward()
             value = float(loss.detach())
             if not math.isfinite(value):
                 raise explain(self.net, self.iter, k, self._batch(k, feed), value, self._last_snapshot())
@@ -174,7 +181,9 @@ class Solver:
 
     def apply_update(self) -> None:
         """Clip, divide by iter_size, decay and update with the rate of this iteration; then `iter` counts it."""
+        before = [slot.value.detach().clone() for slot in self.slots] if self.param.snapshot_diff else []
         self.report.clipped(self._updater.apply(self.lr, self.iter))
+        self.last_update = [old - slot.value.detach() for old, slot in zip(before, self.slots)]
         self.iter += 1
 
     def _obey(self) -> bool:
@@ -208,7 +217,7 @@ class Solver:
         if not interval:
             return 0
         scheduled = -(-self.iter // interval)
-        return scheduled - (self.iter > 0 and not self.param.test_initialization)
+        return int(scheduled - (self.iter > 0 and not self.param.test_initialization))
 
     def _scheduled_tests(self) -> bool:
         """Run the tests due now; False where training ends here."""
@@ -216,27 +225,31 @@ class Solver:
             result = self._test(number, self.test_feed)
             if self.signals.stopping:
                 break
-            if self._plateau and number == self.param.plateau_param.test_net:
+            if self.plateau and number == self.param.plateau_param.test_net:
                 self._watch(result)
         if self.signals.stopping:
             return not self._obey()
         return self.stopped is None
 
     def _watch(self, result: Result) -> None:
-        assert self._plateau is not None
-        if self._plateau.observe(result.value(self.param.plateau_param.output), self.iter):
-            self.report.dropped(self.iter, self._plateau)
-        if self._plateau.finished:
+        assert self.plateau is not None
+        if self.plateau.observe(result.value(self.param.plateau_param.output), self.iter):
+            self.report.dropped(self.iter, self.plateau)
+        if self.plateau.finished:
             self.stopped = "plateau"
 
     def _test(self, number: int, feed: Feed | None) -> Result:
         fed = self._tests[number]
         if not fed.inputs.complete and feed is None:
-            raise NetcError("R623", f"test net #{number} has the inputs {', '.join(fed.inputs.given)}, and nothing feeds "
-                            "them", None, "set run.test_feed, or use a Data layer")
+            raise NetcError(
+                "R623",
+                f"test net #{number} has the inputs {', '.join(fed.inputs.given)}, and nothing feeds them",
+                None,
+                "set run.test_feed, or use a Data layer",
+            )
         test_iter = self.param.test_iter[number] if self.param.test_iter else None
         self.report.testing(self.iter, number)
-        result = test(fed, test_iter, self.tests_before(), feed, lambda k, outputs: not self.signals.stopping)
+        result = run_test(fed, test_iter, self.tests_before(), feed, lambda k, outputs: not self.signals.stopping)
         if not self.signals.stopping:
             self.report.tested(self.iter, number, result, self.param.test_compute_loss)
         return result
@@ -257,9 +270,13 @@ class Solver:
 
     def restore(self, path: str | Path) -> None:
         """Continue from a snapshot (Caffe's own, or netc's). With netc's, what follows is bit for bit what an
-        undisturbed run does. Raises NetcError R640-R643, or the weight reader's."""
-        self.report.resuming(str(path))
-        for warning in state.restore(self, Path(path)):
+        undisturbed run does. Raises NetcError R640 (no state), R641 (another net's), R642 (another solver's), or the
+        reader's own; the run is as it was then."""
+        self._restore(state.read(path))
+
+    def _restore(self, found: Snapshot) -> None:
+        self.report.resuming(str(found.path))
+        for warning in state.restore(self, found):
             self.report.warn(warning)
 
     def _last_snapshot(self) -> Path | None:

@@ -55,14 +55,18 @@ def batches(inputs: Inputs, test_iter: int | None, turn: int, place: Place | Non
         return
     size, batch = inputs.size if inputs.complete else None, inputs.batch_size
     if size is None:
-        raise NetcError("R622", "test_iter is not set, and the test net's source does not know how many records it has",
-                        place, "add test_iter: the number of batches of a test")
+        raise NetcError(
+            "R622",
+            "test_iter is not set, and the test net's source does not know how many records it has",
+            place,
+            "add test_iter: the number of batches of a test",
+        )
     for k in range(-(-size // batch)):
         yield Batch(k, size, float(min(batch, size - k * batch)))
 
 
 @torch.no_grad()
-def test(
+def run_test(
     fed: FedNet,
     test_iter: int | None,
     turn: int = 0,

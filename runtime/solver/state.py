@@ -1,0 +1,194 @@
+"""A run's state ⇄ a snapshot: weights, history and iteration in Caffe's files, the rest in the manifest's extras.
+
+Data and randomness need no state: both are functions of the iteration. What the extras hold is the plateau policy's
+memory, the window of the averaged loss, and under what conditions the numbers were computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from netc import weights
+from netc.errors import NetcError, Place
+from netc.layers.base import format_shape
+from netc.runtime.solver import snapshot as files
+from netc.runtime.solver.policies import drops
+
+if TYPE_CHECKING:
+    from netc.runtime.solver.solver import Solver
+
+
+def prefix(param: Any, solver_path: str) -> Path:
+    """What the names of snapshots begin with: snapshot_prefix, the solver's name inside it where that is a folder, and
+    the solver's path without its ending where it is not set."""
+    own = Path(solver_path if not solver_path.startswith("<") else "solver")
+    if not param.snapshot_prefix:
+        return own.with_suffix("")
+    given = Path(param.snapshot_prefix)
+    return given / own.stem if given.is_dir() or param.snapshot_prefix.endswith("/") else given
+
+
+def save(run: Solver) -> Path:
+    """Write the snapshot of `run` and return the path of its .solverstate."""
+    return files.save(
+        run.prefix,
+        run.iter,
+        weights.trained_net(run.net.graph.param),
+        {layer: [_array(tensor) for tensor in tensors] for layer, tensors in run.net.params.items()},
+        [_array(array) for array in _histories(run)],
+        _drops(run),
+        _extras(run),
+        run.param.DESCRIPTOR.fields_by_name["snapshot_format"]
+        .enum_type.values_by_number[run.param.snapshot_format]
+        .name,
+        _updates(run) if run.param.snapshot_diff else None,
+    )
+
+
+def _updates(run: Solver) -> dict[str, list[Any]]:
+    """The last update of every parameter (snapshot_diff); shared ones under each layer that has them."""
+    updates = {id(slot.value): _array(update) for slot, update in zip(run.slots, run.last_update)}
+    return {layer: [updates[id(tensor)] for tensor in tensors] for layer, tensors in run.net.params.items()}
+
+
+def size(run: Solver) -> int:
+    """Bytes of a snapshot, about."""
+    tensors = [tensor for blobs in run.net.params.values() for tensor in blobs] + _histories(run)
+    return sum(4 * tensor.numel() for tensor in tensors) + 2**16
+
+
+def latest(run: Solver) -> Path | None:
+    """The newest valid snapshot with the run's prefix."""
+    found = files.latest(run.prefix)
+    return found.path if found is not None else None
+
+
+def _histories(run: Solver) -> list[torch.Tensor]:
+    """In Caffe's order: the first array of every parameter, then the second of every parameter."""
+    kinds = len(run.slots[0].history) if run.slots else 0
+    return [slot.history[kind] for kind in range(kinds) for slot in run.slots]
+
+
+def _array(tensor: torch.Tensor) -> Any:
+    return tensor.detach().cpu().numpy()
+
+
+def _drops(run: Solver) -> int:
+    return run.plateau.drops if run.plateau else drops(run.param, run.iter)
+
+
+def _extras(run: Solver) -> dict[str, Any]:
+    return {
+        "solver_type": run.param.type,
+        "losses": list(run.losses),
+        "plateau": run.plateau.state() if run.plateau else None,
+        "conditions": conditions(run),
+    }
+
+
+def conditions(run: Solver) -> dict[str, Any]:
+    """What bit-exactness depends on besides the files."""
+    return {
+        "seed": run.seed,
+        "iter_size": run.param.iter_size,
+        "threads": torch.get_num_threads(),
+        "torch": str(torch.__version__),
+        "device": next((slot.value.device.type for slot in run.slots), "cpu"),
+    }
+
+
+# -- reading -----------------------------------------------------------------------------------------------------------
+
+
+def read(path: str | Path) -> files.Snapshot:
+    """The snapshot at `path`. Raises NetcError R640 where it holds weights only, and the reader's own."""
+    given = Path(path)
+    if ".caffemodel" in given.name or given.suffix == ".safetensors":
+        raise NetcError(
+            "R640",
+            "these are weights, not the state of a training run",
+            Place(str(path)),
+            "give the .solverstate to go on training, or start from these with --weights",
+        )
+    return files.load(given)
+
+
+def restore(run: Solver, found: files.Snapshot) -> list[str]:
+    """Put `run` into the state that a snapshot holds. Returns warnings; changes nothing where it raises.
+
+    Raises NetcError R641 (another net's), R642 (another solver's).
+    """
+    _check_solver(run, found)
+    history = _fitted(run, found.history, found.path)
+    _copy_weights(run, found)
+    with torch.no_grad():
+        for tensor, array in zip(_histories(run), history):
+            tensor.copy_(torch.from_numpy(array))
+    run.iter = found.iteration
+    run.losses.clear()
+    run.losses.extend(found.extras.get("losses") or ())
+    if run.plateau:
+        run.plateau.restore(found.extras.get("plateau") or {}, found.current_step)
+    return _changed(conditions(run), found.extras.get("conditions") or {})
+
+
+def _check_solver(run: Solver, found: files.Snapshot) -> None:
+    kind = found.extras.get("solver_type", run.param.type)
+    if kind != run.param.type:
+        raise NetcError(
+            "R642",
+            f"this is the state of a solver of type {kind}, and this one is {run.param.type}",
+            Place(str(found.path)),
+            "start from its weights alone, with --weights",
+        )
+
+
+def _fitted(run: Solver, history: Sequence[Any], path: Path) -> list[Any]:
+    """The history in the shapes of the run's parameters; old states have four axes, with 1s in front."""
+    mine = _histories(run)
+    if len(history) != len(mine):
+        raise _others(
+            path,
+            f"this state has {len(history)} history blobs, the solver (type {run.param.type}) needs {len(mine)}",
+        )
+    fitted = []
+    for number, (tensor, array) in enumerate(zip(mine, history)):
+        if _bare(array.shape) != _bare(tuple(tensor.shape)):
+            shapes = format_shape(tuple(array.shape)), format_shape(tuple(tensor.shape))
+            raise _others(path, f"history blob {number} of this state is {shapes[0]}, this net needs {shapes[1]}")
+        fitted.append(np.array(array, np.float32).reshape(tuple(tensor.shape)))
+    return fitted
+
+
+def _others(path: Path, message: str) -> NetcError:
+    hint = "it is a snapshot of another net or solver: give its own, or start from its weights with --weights"
+    return NetcError("R641", message, Place(str(path)), hint)
+
+
+def _bare(shape: tuple[int, ...]) -> tuple[int, ...]:
+    while shape[:1] == (1,):
+        shape = shape[1:]
+    return shape
+
+
+def _copy_weights(run: Solver, found: files.Snapshot) -> None:
+    arrays = weights.read(found.weights)
+    missing = [layer for layer in run.net.params if not arrays.get(layer)]
+    if missing and not arrays.partial:
+        raise _others(found.path, f'its weights, {found.weights}, lack the layer "{missing[0]}" of this net')
+    run.net.copy_from(arrays)
+
+
+def _changed(now: Mapping[str, Any], then: Mapping[str, Any]) -> list[str]:
+    if not then:
+        return []
+    return [
+        f"{name} is {now[name]}, in the run that wrote the snapshot it was {then[name]}: continuing, not bit-exact"
+        for name in now
+        if name in then and now[name] != then[name]
+    ]

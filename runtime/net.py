@@ -343,8 +343,8 @@ class Net(nn.Module):
             if shapes != own:
                 raise NetcError(
                     "R606",
-                    f'layer "{step.node.name}" has the parameter shapes {", ".join(map(format_shape, own)) or "none"} in '
-                    f"this net and {', '.join(map(format_shape, shapes))} in the net it shares them with",
+                    f'layer "{step.node.name}" has the parameter shapes {", ".join(map(format_shape, own)) or "none"}, '
+                    f"but {', '.join(map(format_shape, shapes))} in the net it shares them with",
                     step.node.place,
                 )
             for (holder, name), tensor in zip(step.params, tensors, strict=True):

@@ -1,0 +1,86 @@
+"""How long until netc answers: --help, `netc check` on each full net, and the start of training vgg_E. Medians.
+
+    python tools/bench_start.py --runs 7
+
+Whole processes, from start to end; for training, from the start of the process to the log line that precedes the first
+iteration (nets compiled, 143,667,240 parameters filled, database opened and the first batches being decoded).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parent.parent
+NETC = [sys.executable, "-m", "netc"]
+FULL = ("vgg_A", "vgg_A_LRN", "vgg_B", "vgg_C", "vgg_D", "vgg_E", "vgg_B_5x5")
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=7)
+    runs = parser.parse_args().runs
+    report = {"--help": _median(lambda: _whole(["--help"]), runs)}
+    for name in FULL:
+        report[f"check {name}"] = _median(
+            lambda name=name: _whole(["check", f"models/{name}/train_val.prototxt"]), runs
+        )  # type: ignore[misc]
+    with tempfile.TemporaryDirectory() as folder:
+        _prepare(Path(folder))
+        report["train vgg_E, to the first iteration"] = _median(lambda: _until_solving(Path(folder)), min(runs, 3))
+    print(json.dumps(report, indent=1))
+
+
+def _median(run: Callable[[], float], runs: int) -> float:
+    return round(statistics.median(run() for _ in range(runs)), 3)
+
+
+def _whole(arguments: list[str]) -> float:
+    start = time.perf_counter()
+    subprocess.run([*NETC, *arguments], cwd=ROOT, env=ENVIRONMENT, check=True, capture_output=True)
+    return time.perf_counter() - start
+
+
+def _prepare(folder: Path) -> None:
+    """A few gray pictures as both databases, and vgg_E's files with a batch a small machine can hold."""
+    pictures = folder / "pictures" / "class0"
+    pictures.mkdir(parents=True)
+    for number in range(4):
+        Image.new("RGB", (300, 260), (number * 40,) * 3).save(pictures / f"{number}.jpg")
+    for name in ("ilsvrc12_train_lmdb", "ilsvrc12_val_lmdb"):
+        subprocess.run([*NETC, "convert-imageset", "pictures", name], cwd=folder, env=ENVIRONMENT, check=True,
+                       capture_output=True)  # fmt: skip
+    net = (ROOT / "models/vgg_E/train_val.prototxt").read_text().replace("batch_size: 256", "batch_size: 2")
+    (folder / "train_val.prototxt").write_text(net)
+    solver = (ROOT / "models/vgg_E/solver.prototxt").read_text()
+    (folder / "solver.prototxt").write_text(solver[: solver.index("transplant_param {")])
+
+
+def _until_solving(folder: Path) -> float:
+    start = time.perf_counter()
+    command = [*NETC, "train", "solver.prototxt"]
+    with subprocess.Popen(command, cwd=folder, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        seen = []
+        for line in process.stderr:
+            seen.append(line)
+            if "Solving" in line:
+                took = time.perf_counter() - start
+                process.kill()
+                return took
+    raise SystemExit("training did not start:\n" + "".join(seen))
+
+
+if __name__ == "__main__":
+    main()

@@ -121,7 +121,7 @@ class _Train:
         if draw.random() < 0.5:
             pixels = pixels[:, ::-1]
         alpha = np.array([draw.gauss(0, self.options.color_std) for _ in range(3)])
-        shift = self.vectors @ (alpha * self.values / 255)
+        shift = self.vectors @ (alpha * np.sqrt(self.values))
         return np.ascontiguousarray((pixels - self.mean + shift).transpose(2, 0, 1), dtype=np.float32)
 
 

@@ -186,12 +186,12 @@ class Transform:
     # -- arithmetic ----------------------------------------------------------------------------------------------------
 
     def shift(self, draws: list[float]) -> NDArray[np.float64]:
-        """The colour shift of one picture (blue, green, red): Σ pᵢ αᵢ λᵢ with αᵢ ~ N(0, std), on pixels in [0, 1]."""
+        """The colour shift of one picture (blue, green, red): Σ pᵢ αᵢ √λᵢ with αᵢ ~ N(0, std) (T12)."""
         assert self.colors is not None
         values, vectors = self.colors
         normal = NormalDist(0.0, self.options.color_shift_param.std or 1e-12)
         alpha = np.array([normal.inv_cdf(min(max(u, 1e-12), 1 - 1e-12)) for u in draws[4:]])
-        return (alpha * values / 255.0) @ vectors
+        return (alpha * np.sqrt(np.maximum(values, 0))) @ vectors
 
     def offset(self, channels: int, crops: list[Crop], draws: list[list[float]]) -> NDArray[np.float32] | None:
         """What is subtracted from each picture before scaling: broadcasts against (N, C, h, w). None: nothing."""

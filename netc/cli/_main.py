@@ -27,6 +27,7 @@ COMMANDS: dict[str, dict[str, str]] = {
         "image-mean": "Compute the means and principal colours of an LMDB.",
     },
     "Look": {
+        "check": "Check nets and solvers; show shapes, sizes and costs.",
         "device_query": "List the processors and GPUs that netc can use.",
     },
 }

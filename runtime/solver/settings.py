@@ -8,7 +8,7 @@ from typing import Any
 from netc.errors import NetcError, did_you_mean, raise_all
 from netc.layers.base import Origin
 from netc.runtime.solver.policies import POLICIES
-from netc.runtime.solver.rules import RULES
+from netc.upgrade import SOLVER_TYPES
 
 TRAIN_NETS = ("net", "net_param", "train_net", "train_net_param")
 USES_GAMMA = frozenset({"step", "exp", "inv", "multistep", "sigmoid"})
@@ -114,9 +114,9 @@ def _plateau(param: Any) -> Found:
 
 
 def _rule(param: Any) -> Found:
-    if param.type not in RULES:
-        hint = f"one of {', '.join(RULES)}"
-        yield "R614", f'unknown solver type "{param.type}"{did_you_mean(param.type, RULES)}', "type", hint
+    if param.type not in SOLVER_TYPES:
+        hint = f"one of {', '.join(SOLVER_TYPES)}"
+        yield "R614", f'unknown solver type "{param.type}"{did_you_mean(param.type, SOLVER_TYPES)}', "type", hint
     if param.type in {"AdaGrad", "RMSProp"} and param.momentum != 0:
         yield "R614", f"{param.type} has no momentum, but momentum is {param.momentum:g}", "momentum", "remove momentum"
     if param.type == "RMSProp" and not 0 <= param.rms_decay < 1:

@@ -17,7 +17,8 @@ from netc.layers.base import Origin
 from netc.runtime.net import Net
 from netc.runtime.solver import initial, state
 from netc.runtime.solver.diverged import explain
-from netc.runtime.solver.nets import Builder, test_plans, train_plan
+from netc.runtime.solver.nets import Builder
+from netc.runtime.solver.plans import test_plans, train_plan
 from netc.runtime.solver.plateau import Plateau
 from netc.runtime.solver.policies import POLICIES
 from netc.runtime.solver.report import Report

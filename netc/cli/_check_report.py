@@ -1,0 +1,184 @@
+"""What `netc check` found, as text and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from netc.analyse import FLOAT, Analysis, Row, memory
+from netc.cli._examine import Net, Report
+from netc.cli._human import in_bytes, scaled, table
+from netc.errors import NetcError, printable, printable_lines
+from netc.layers.base import format_shape
+
+HEAD = ("layer", "type", "output", "parameters", "multiply-adds", "sees", "every", "memory")
+FLUSH_RIGHT = range(3, 8)
+HISTORIES = {"AdaDelta": 2, "Adam": 2}
+"""Values that an update rule keeps a parameter, where it is not one."""
+
+
+# -- text --------------------------------------------------------------------------------------------------------------
+
+
+def lines(report: Report, batch: int | None) -> Iterator[str]:
+    """The page about one file: its verdict, the solver's line, and its nets."""
+    yield f"{printable(report.path)}: {_verdict(report)}"
+    if report.solver is not None:
+        yield _solver_line(report)
+    for number, net in enumerate(report.nets):
+        yield ""
+        yield from _net_lines(report, net, report.nets[0] if number else None, batch)
+
+
+def _verdict(report: Report) -> str:
+    parts = [_count(len(report.errors), "error")] if report.errors else [f"a {report.kind}, no errors"]
+    if report.advice:
+        parts.append(_count(len(report.advice), "warning"))
+    return ", ".join(parts)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def _solver_line(report: Report) -> str:
+    p = report.solver
+    images = report.nets[0].analysis.images * p.iter_size if report.nets else 0
+    batches = f" of {_count(images, 'image')}, {scaled(images * p.max_iter)} in all" if images else ""
+    text = f'{p.type}, rate {p.base_lr:g} by "{p.lr_policy}", {_count(p.max_iter, "iteration")}{batches}'
+    for transplant in p.transplant_param:
+        text += f"\nstarts from {transplant.weights}: {', '.join(copy.layer for copy in transplant.copy)}"
+    return printable_lines(text)
+
+
+def _net_lines(report: Report, net: Net, first: Net | None, batch: int | None) -> Iterator[str]:
+    a = net.analysis
+    images = batch or a.images
+    rows = merged(a.rows)
+    fresh = rows if first is None else [rs for rs in rows if not _is_in(first.analysis, rs)]
+    name = printable(a.graph.name or "unnamed")
+    same = "" if first is None else f"; as {first.label} but for these layers" if fresh else f"; as {first.label}"
+    yield f"{name} ({net.label}), {_count(images, 'image')}{same}"
+    yield from (f"  note: {note}" for note in net.notes)
+    cells = [_cells(rs, a, images) for rs in fresh]
+    yield from (f"  {line}" for line in table(HEAD, cells, FLUSH_RIGHT)) if cells else ()
+    yield from _sums(report, net, images) if first is None else ()
+
+
+def merged(rows: Sequence[Row]) -> list[list[Row]]:
+    """Layers with those that work in place on their tops: a convolution and its ReLU are one line."""
+    found: list[list[Row]] = []
+    for row in rows:
+        in_place = row.node.tops and row.node.tops == row.node.bottoms and not row.node.params
+        if in_place and found and set(row.node.tops) <= set(found[-1][0].node.tops):
+            found[-1].append(row)
+        else:
+            found.append([row])
+    return found
+
+
+def _is_in(first: Analysis, rows: Sequence[Row]) -> bool:
+    """Whether the other net has the same layer, the batch aside."""
+    try:
+        other = first.row(rows[0].node.name).node
+    except KeyError:
+        return False
+    mine = rows[0].node
+    shapes = [[shape[1:] for shape in node.top_shapes] for node in (mine, other)]
+    return mine.type == other.type and shapes[0] == shapes[1]
+
+
+def _cells(rows: Sequence[Row], a: Analysis, images: int) -> tuple[str, ...]:
+    row = rows[0]
+    names = " ".join(printable(row.node.name) for row in rows)
+    shapes = " + ".join(format_shape(shape) for shape in row.node.top_shapes)
+    macs = row.macs // a.images
+    field = row.field if any(row.node.top_shapes) and not row.node.layer.is_source else None
+    return (
+        names,
+        row.node.type,
+        shapes,
+        f"{row.params:,}" if row.params else "",
+        scaled(macs) if macs else "",
+        _square(field.size) if field else "",
+        _square(field.stride) if field else "",
+        in_bytes(FLOAT * row.values * images // a.images) if row.values > a.images else "",
+    )
+
+
+def _square(pair: tuple[int, int]) -> str:
+    return str(pair[0]) if pair[0] == pair[1] else f"{pair[0]}×{pair[1]}"
+
+
+def _sums(report: Report, net: Net, images: int) -> Iterator[str]:
+    a = net.analysis
+    yield ""
+    yield f"  parameters     {a.params:,} ({in_bytes(FLOAT * a.params)}), {a.weights:,} without biases"
+    yield f"  multiply-adds  {scaled(a.macs)} an image, forward"
+    yield f"  activations    {in_bytes(FLOAT * a.activations)} an image"
+    if any(any(node.loss_weights) for node in a.graph.nodes):
+        m = memory(a, images, _histories(report))
+        yield (
+            f"  training       about {in_bytes(m.total)}: parameters with gradients and history "
+            f"{in_bytes(m.weights + m.gradients + m.history)}, {_count(images, 'image')} "
+            f"{in_bytes(m.activations + m.in_flight)}"
+        )
+
+
+def _histories(report: Report) -> int:
+    return HISTORIES.get(report.solver.type, 1) if report.solver is not None else 1
+
+
+# -- JSON --------------------------------------------------------------------------------------------------------------
+
+
+def as_dict(report: Report, batch: int | None) -> dict[str, Any]:
+    return {
+        "path": report.path,
+        "kind": report.kind,
+        "errors": [_error(error) for error in report.errors],
+        "warnings": [
+            {"message": r.message, "path": r.place.path, "line": r.place.line, "column": r.place.column, "hint": r.hint}
+            for r in report.advice
+        ],
+        "nets": [_net(report, net, batch) for net in report.nets],
+    }
+
+
+def _error(error: NetcError) -> dict[str, Any]:
+    where = {"path": error.path, "line": error.line, "column": error.column}
+    return {"code": error.code, "message": error.message, **where, "hint": error.hint}
+
+
+def _net(report: Report, net: Net, batch: int | None) -> dict[str, Any]:
+    a = net.analysis
+    images = batch or a.images
+    used = memory(a, images, _histories(report))
+    return {
+        "name": a.graph.name,
+        "phase": net.label,
+        "notes": net.notes,
+        "images": images,
+        "inputs": list(a.graph.inputs),
+        "outputs": {blob: list(a.graph.shapes[blob]) for blob in a.graph.outputs},
+        "parameters": a.params,
+        "weights": a.weights,
+        "multiply_adds_per_image": a.macs,
+        "activation_bytes_per_image": FLOAT * a.activations,
+        "training_bytes": {**asdict(used), "total": used.total},
+        "layers": [_layer(row, a) for row in a.rows],
+    }
+
+
+def _layer(row: Row, a: Analysis) -> dict[str, Any]:
+    field = row.field
+    return {
+        "name": row.node.name,
+        "type": row.node.type,
+        "bottoms": list(row.node.bottoms),
+        "tops": {blob: list(shape) for blob, shape in zip(row.node.tops, row.node.top_shapes)},
+        "parameters": row.params,
+        "multiply_adds_per_image": row.macs // a.images,
+        "receptive_field": {"size": field.size, "stride": field.stride, "start": field.start} if field else None,
+    }

@@ -1,0 +1,221 @@
+"""Every check that netc can make of nets and solvers without running them, collected rather than raised.
+
+examine(path, request) -> Report     a net: its phases; a solver: its settings and all of its nets
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from netc import proto
+from netc.advise import TRAIN, Advice, advise
+from netc.analyse import Analysis, analyse
+from netc.bind import bind
+from netc.cli._status import NO_INPUT
+from netc.compile import compile_draft, draft_net, upgrade_solver
+from netc.draft import Draft, locate
+from netc.errors import NetcError, Place
+from netc.filter import NAMES, filter_net, set_state
+from netc.layers import registry
+from netc.layers.base import Origin, Shape, format_shape
+from netc.prototxt import Message, Source, parse
+
+TEST = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the user asked for: phases (none: those that make sense for the file), level, stages."""
+
+    phases: tuple[int, ...] = ()
+    level: int = 0
+    stages: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Net:
+    """One net for one phase. `notes`: what had to be assumed."""
+
+    label: str
+    analysis: Analysis
+    notes: list[str]
+
+
+@dataclass(slots=True)
+class Report:
+    """All that was found about one file."""
+
+    path: str
+    kind: str
+    solver: Any = None
+    nets: list[Net] = field(default_factory=list)
+    errors: list[NetcError] = field(default_factory=list)
+    advice: list[Advice] = field(default_factory=list)
+
+    def collect(self, step: Callable[[], object]) -> None:
+        """Run a step; what it raises is noted, each error once."""
+        try:
+            step()
+        except NetcError as error:
+            known = {str(one) for one in self.errors}
+            self.errors += [one for one in error.errors if str(one) not in known]
+
+
+def examine(path: str, request: Request) -> Report:
+    """Check the net or solver in a file."""
+    report = Report(path, "net")
+    report.collect(lambda: _examine(report, request))
+    return report
+
+
+def _examine(report: Report, request: Request) -> None:
+    text = Source.read(report.path)
+    tree = parse(text)
+    if is_solver(tree):
+        report.kind = "solver"
+        _solver(report, text, tree, request)
+    else:
+        _net(report, draft_net(text), request)
+
+
+def is_solver(tree: Message) -> bool:
+    """Whether the file's fields are a solver's rather than a net's."""
+    names = [item.name for item in tree.fields]
+    solver, net = (
+        sum(name in message.DESCRIPTOR.fields_by_name for name in names)
+        for message in (proto.SolverParameter, proto.NetParameter)
+    )
+    return solver > net
+
+
+# -- nets --------------------------------------------------------------------------------------------------------------
+
+
+def _net(report: Report, draft: Draft, request: Request) -> None:
+    for phase in request.phases or _phases(draft):
+        one = set_state(draft.copy(), phase, request.level, request.stages)
+        report.collect(lambda one=one, label=NAMES[phase]: _build(report, one, label))  # type: ignore[misc]
+
+
+def _phases(draft: Draft) -> tuple[int, ...]:
+    """Both, or TEST alone where nothing in the file speaks of training."""
+    types = registry()
+    trains = any(
+        layer.include or layer.exclude or (layer.type in types and types[layer.type].is_loss)
+        for layer in draft.param.layer
+    )
+    return (TRAIN, TEST) if trains else (TEST,)
+
+
+def _build(report: Report, draft: Draft, label: str, initialised: bool = False) -> None:
+    probe = Probe(draft.path)
+    try:
+        graph = compile_draft(draft.copy(), probe)
+    except NetcError as error:
+        if {one.code for one in error.errors} == {"G402"}:
+            report.collect(lambda: compile_draft(connected_part(draft), probe))
+        raise
+    report.nets.append(Net(label, analyse(graph), probe.notes))
+    known = {str(remark) for remark in report.advice}
+    report.advice += [remark for remark in advise(graph, initialised) if str(remark) not in known]
+
+
+def connected_part(draft: Draft) -> Draft:
+    """The net without the layers that hang on a bottom nobody produces: a fault there hides no others."""
+    part = filter_net(draft.copy())
+    known: set[str] = set()
+    keep = []
+    for layer in part.param.layer:
+        keep.append(known.issuperset(layer.bottom))
+        known.update(layer.top if keep[-1] else ())
+    part.origins = [origin for origin, stays in zip(part.origins, keep) if stays]
+    layers = [layer for layer, stays in zip(part.param.layer, keep) if stays]
+    param = type(part.param)()
+    param.CopyFrom(part.param)
+    param.ClearField("layer")
+    param.layer.extend(layers)
+    part.param = param
+    return part
+
+
+class Probe:
+    """Shapes of a data layer from its first record or, where its data are not here, from its settings."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.notes: list[str] = []
+
+    def __call__(self, layer: Any, phase: int) -> Sequence[Shape]:
+        from netc.runtime.data import can_probe, probe
+
+        if not can_probe(layer):
+            return registry()[layer.type](layer, phase).setup([])
+        try:
+            return probe(layer, phase, self.path)
+        except NetcError as error:
+            if error.exit_status != NO_INPUT:
+                raise
+            return self._assumed(layer, phase, error)
+
+    def _assumed(self, layer: Any, phase: int, missing: NetcError) -> Sequence[Shape]:
+        try:
+            shapes = registry()[layer.type](layer, phase).setup([])
+        except NetcError:
+            raise missing from None
+        image = format_shape(tuple(shapes[0][1:]))
+        self.notes.append(f'the data of layer "{layer.name}" are not here: its images are taken to be {image}')
+        return shapes
+
+
+# -- solvers -----------------------------------------------------------------------------------------------------------
+
+
+def _solver(report: Report, text: Source, tree: Message, request: Request) -> None:
+    from netc.runtime.solver.plans import test_plans, train_plan
+    from netc.runtime.solver.settings import check, warnings
+
+    origin = Origin(Place(text.path), lambda path: locate(text, tree, path))
+    param = report.solver = upgrade_solver(bind(tree, proto.SolverParameter, text), origin.place)
+    report.advice += [Advice(message, Place(text.path)) for message in warnings(param)]
+    report.collect(lambda: check(param, origin))
+    if any(error.code == "R610" for error in report.errors):  # which net is meant is not known
+        return
+    wanted = request.phases or (TRAIN, TEST)
+    if TRAIN in wanted:
+        report.collect(lambda: _plan(report, train_plan(param, text.path, request.level, request.stages), "TRAIN"))
+    if TEST in wanted:
+        report.collect(lambda: _tests(report, test_plans(param, text.path)))
+    report.advice += transplant_advice(report, param, origin)
+
+
+def _tests(report: Report, plans: Sequence[Any]) -> None:
+    for number, plan in enumerate(plans):
+        label = f"TEST #{number}" if len(plans) > 1 else "TEST"
+        report.collect(lambda plan=plan, label=label: _plan(report, plan, label))  # type: ignore[misc]
+
+
+def _plan(report: Report, plan: Any, label: str) -> None:
+    from netc.runtime.solver.plans import in_state
+
+    draft = in_state(draft_net(plan.source), plan)
+    initialised = bool(report.solver.weights or report.solver.transplant_param)
+    _build(report, draft, label, initialised)
+
+
+def transplant_advice(report: Report, param: Any, origin: Origin) -> Iterator[Advice]:
+    """Weights that are not here yet, and layers that the net does not have."""
+    from netc.paths import resolve
+
+    layers = {row.node.name for net in report.nets[:1] for row in net.analysis.rows}
+    for number, transplant in enumerate(param.transplant_param):
+        at = f"transplant_param[{number}]"
+        try:
+            resolve(transplant.weights, report.path)
+        except NetcError as error:
+            yield Advice(f"these weights are not here: {error.message}", origin.place(f"{at}.weights"), error.hint)
+        for position, copy in enumerate(transplant.copy):
+            if layers and copy.layer not in layers:
+                place = origin.place(f"{at}.copy[{position}].layer")
+                yield Advice(f'the net has no layer "{copy.layer}"', place)

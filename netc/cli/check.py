@@ -1,0 +1,71 @@
+"""`netc check`: everything that can be said of nets and solvers without running them, and without torch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from netc.cli._options import json_option
+from netc.cli._status import DONE
+
+if TYPE_CHECKING:
+    from netc.cli._examine import Report
+
+PHASES = {"TRAIN": (0,), "TEST": (1,), "BOTH": (0, 1)}
+
+
+@click.command("check", short_help="Check nets and solvers; show shapes, sizes and costs.")
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option(
+    "--phase",
+    type=click.Choice(list(PHASES), case_sensitive=False),
+    help="The phase to build for (default: those that make sense for the file).",
+)
+@click.option("--level", default=0, metavar="N", help="The level to build for.")
+@click.option("--stage", "stages", multiple=True, metavar="NAME", help="A stage to build for; may be repeated.")
+@click.option("--batch", type=click.IntRange(min=1), metavar="N", help="Images for which to reckon the memory.")
+@json_option
+def command(
+    files: tuple[str, ...], phase: str | None, level: int, stages: tuple[str, ...], batch: int | None, as_json: bool
+) -> int:
+    """Check nets and solvers, and show what each layer gives, costs and sees.
+
+    FILE is a net, a solver (checked with all of its nets), or the name of a net that comes with netc, such as vgg_E.
+    All errors are listed, not the first alone. Nothing is run: the first record of a data layer's source is read if
+    it is there, and where it is not, the images' size is taken from crop_size.
+    """
+    from netc.cli._examine import Request, examine
+    from netc.shipped import locate
+
+    split = tuple(name for given in stages for name in given.split(",") if name)
+    request = Request(PHASES[phase.upper()] if phase else (), level, split)
+    reports = [examine(locate(file, "solver.prototxt"), request) for file in files]
+    if as_json:
+        _print_json(reports, batch)
+    else:
+        _print_text(reports, batch)
+    return max((error.exit_status for report in reports for error in report.errors), default=DONE)
+
+
+def _print_json(reports: list[Report], batch: int | None) -> None:
+    import json
+
+    from netc.cli._check_report import as_dict
+
+    found: dict[str, Any] = {
+        "ok": not any(report.errors for report in reports),
+        "files": [as_dict(report, batch) for report in reports],
+    }
+    click.echo(json.dumps(found, indent=2))
+
+
+def _print_text(reports: list[Report], batch: int | None) -> None:
+    from netc.cli._check_report import lines
+
+    for number, report in enumerate(reports):
+        if number:
+            click.echo()
+        click.echo("\n".join(lines(report, batch)))
+        for remark in (*report.errors, *report.advice):
+            click.echo(str(remark), err=True)

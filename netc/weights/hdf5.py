@@ -110,7 +110,9 @@ def _open(path: str) -> Iterator[Any]:
     try:
         with h5py.File(path, "r") as file:
             yield file
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:  # what h5py raises on damaged files
+    except NetcError:
+        raise
+    except Exception as error:  # on damaged files h5py raises nearly anything
         raise _damaged(path, str(error).splitlines()[0] if str(error) else type(error).__name__) from None
 
 
@@ -139,7 +141,7 @@ def _own(parent: Any, name: str, path: str) -> Any:
 
 def _blobs(group: Any, label: str, path: str) -> tuple[list[Array], list[int]]:
     """The sets "0", "1", … of a group, and which numbers below the highest are missing."""
-    if not all(key.isdecimal() and len(key) <= 6 for key in group):
+    if not all(key.isdecimal() and len(key) <= 6 and key == str(int(key)) for key in group):
         raise _damaged(path, f'"{label}" holds something besides numbered arrays')
     found = {int(key): key for key in group}
     if found and max(found) > 4 * len(found) + 64:

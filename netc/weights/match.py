@@ -63,11 +63,8 @@ class Plan:
 
     def copy_into(self, params: Mapping[str, Sequence[Any]]) -> None:
         """Copy into tensors, in place: `params` is {layer: [torch.Tensor, …]}, the shapes those of the plan."""
-        import torch
-
-        with torch.no_grad():
-            for copy in self.copies:
-                params[copy.layer][copy.index].copy_(torch.from_numpy(np.array(copy.array, "<f4", order="C")))
+        for copy in self.copies:
+            _fill(params[copy.layer][copy.index], copy.array)
 
     def __str__(self) -> str:
         lines = [self._summary(), *map(self._copied_line, self._by_layer().items())]
@@ -139,6 +136,17 @@ def target_of(params: Mapping[str, Sequence[Any]]) -> dict[str, list[tuple[str, 
         layer: [(usual[i] if len(blobs) <= 2 else f"blob {i}", tuple(blob.shape)) for i, blob in enumerate(blobs)]
         for layer, blobs in params.items()
     }
+
+
+def _fill(tensor: Any, array: Array) -> None:
+    """On the CPU straight from the mapped file into the tensor, elsewhere by way of one copy."""
+    import torch
+
+    if tensor.device.type == "cpu" and tensor.dtype == torch.float32:
+        np.copyto(tensor.detach().numpy(), array, casting="same_kind")
+        return
+    with torch.no_grad():
+        tensor.copy_(torch.from_numpy(np.array(array, "f4", order="C")))
 
 
 def _shared(params: Mapping[str, Sequence[Any]]) -> set[tuple[str, int]]:

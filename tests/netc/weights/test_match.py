@@ -97,6 +97,10 @@ def test_tensors_are_filled_or_left_untouched():
     weights.copy_weights(params, {"a": source["a"]})
     assert params["a"][0].tolist() == [[1, 2, 3], [4, 5, 6]]
     assert params["a"][1].tolist() == [7, 8]
+    half = {"a": [torch.zeros(3, 2, dtype=torch.float16).T, torch.nn.Parameter(torch.zeros(2, dtype=torch.float64))]}
+    weights.copy_weights(half, {"a": [source["a"][0].astype("f8"), source["a"][1]]})
+    assert half["a"][0].tolist() == [[1, 2, 3], [4, 5, 6]]
+    assert half["a"][1].tolist() == [7, 8]
 
 
 def test_hdf5_may_lack_a_blob_that_another_layer_owns(tmp_path):

@@ -1,0 +1,110 @@
+"""HDF5 files made to hurt: links out of the file, sizes that nothing backs, damaged bytes."""
+
+from __future__ import annotations
+
+import random
+import sys
+
+import numpy as np
+import pytest
+
+from netc import weights
+from netc.errors import NetcError
+from netc.weights.hdf5 import hdf5_image, hdf5_state_image
+
+h5py = pytest.importorskip("h5py")
+
+
+def refused(path, code, read=weights.read):
+    with pytest.raises(NetcError) as caught:
+        read(path)
+    assert caught.value.code == code
+    return caught.value.message
+
+
+def layer(path):
+    file = h5py.File(path, "w")
+    return file, file.create_group("data").create_group("fc")
+
+
+def test_links_are_not_followed(tmp_path):
+    (tmp_path / "other.h5").write_bytes(hdf5_image({"fc": [np.ones(3, "f4")]}))
+    for number, link in enumerate((h5py.ExternalLink("other.h5", "/data/fc/0"), h5py.SoftLink("/data/fc"))):
+        path = tmp_path / f"{number}.h5"
+        file, group = layer(path)
+        group["0"] = link
+        file.close()
+        assert '"0" is a link' in refused(path, "W702")
+
+
+def test_sizes_must_be_backed_by_the_file(tmp_path):
+    file, group = layer(tmp_path / "bomb.h5")
+    group.create_dataset("0", shape=(2**20, 2**12), dtype="f4")  # 16 GiB, none of it written
+    file.close()
+    assert "17,179,869,184 bytes" in refused(tmp_path / "bomb.h5", "W704")
+    (tmp_path / "raw").write_bytes(bytes(400))
+    file, group = layer(tmp_path / "external.h5")
+    group.create_dataset("0", shape=(100,), dtype="f4", external=[(str(tmp_path / "raw"), 0, 400)])
+    file.close()
+    refused(tmp_path / "external.h5", "W704")
+
+
+def test_compressed_arrays_are_read(tmp_path):
+    file, group = layer(tmp_path / "gz.h5")
+    group.create_dataset("0", data=np.arange(5000, dtype="f4") % 3, compression="gzip")
+    file.close()
+    (array,) = weights.read(tmp_path / "gz.h5")["fc"]
+    assert np.array_equal(array, np.arange(5000) % 3)
+
+
+@pytest.mark.parametrize("names", [["0", "x"], ["0", "99999"], ["0", "00"]], ids=str)
+def test_names_of_arrays(tmp_path, names):
+    file, group = layer(tmp_path / "w.h5")
+    for name in names:
+        group.create_dataset(name, data=np.ones(2, "f4"))
+    file.close()
+    refused(tmp_path / "w.h5", "W702")
+
+
+def test_what_is_not_caffes(tmp_path):
+    with h5py.File(tmp_path / "train.h5", "w") as file:
+        file["images"] = np.ones((4, 3), "f4")
+    assert 'it has no "data"' in refused(tmp_path / "train.h5", "W702")
+    with h5py.File(tmp_path / "input.h5", "w") as file:
+        file["data"] = np.ones((4, 3), "f4")
+    assert '"data" is no group' in refused(tmp_path / "input.h5", "W702")
+    file, group = layer(tmp_path / "ints.h5")
+    group["0"] = np.arange(3)
+    file.close()
+    refused(tmp_path / "ints.h5", "W702")
+    refused(tmp_path / "ints.h5", "W702", weights.read_solverstate)
+
+
+def test_damaged_bytes_never_escape(tmp_path):
+    state = weights.SolverState(3, "x.caffemodel.h5", [np.ones((2, 3), "f4")], 1)
+    images = {
+        weights.read: hdf5_image({"fc": [np.ones((2, 3), "f4"), np.ones(2, "f4")], "relu": []}),
+        weights.read_solverstate: hdf5_state_image(state),
+    }
+    rng = random.Random(5)
+    path = tmp_path / "damaged.h5"
+    refused_count = 0
+    for read, image in images.items():
+        for _ in range(200):
+            data = bytearray(image)
+            for _ in range(rng.choice((1, 4, 16))):
+                data[rng.randrange(len(data) // 2)] = rng.randrange(256)
+            path.write_bytes(data)
+            try:
+                read(path)
+            except NetcError as error:
+                refused_count += error.code.startswith("W7")
+    assert refused_count > 50
+
+
+def test_without_h5py_the_remedy_is_named(tmp_path, monkeypatch):
+    (path := tmp_path / "w.h5").write_bytes(hdf5_image({"fc": [np.ones(2, "f4")]}))
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    with pytest.raises(NetcError) as caught:
+        weights.read(path)
+    assert (caught.value.code, caught.value.hint) == ("W707", "pip install 'netc[hdf5]'")

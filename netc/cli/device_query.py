@@ -13,17 +13,20 @@ from netc.cli._options import gpus_of, json_option
 
 
 @click.command("device_query", short_help="List the processors and GPUs that netc can use.")
-@click.option("--gpu", metavar="LIST", default="all", show_default=True, help='Which GPUs: "0", "0,1" or "all".')
+@click.option(
+    "--gpu", "wanted", metavar="LIST", default="all", show_default=True, help='Which GPUs: "0", "0,1" or "all".'
+)
 @json_option
-def command(gpu: str, as_json: bool) -> None:
+def command(wanted: str, as_json: bool) -> None:
     """List the processors and GPUs that netc can use.
 
     A GPU's number is what `--gpu` of the other commands takes.
     """
     import torch
 
-    wanted = gpus_of(gpu, torch.cuda.device_count())
-    found = {"cpu": cpu(torch.get_num_threads()), "torch": torch.__version__, "gpus": [_gpu(torch, n) for n in wanted]}
+    numbers = gpus_of(wanted, torch.cuda.device_count())
+    gpus = [gpu(number, torch.cuda.get_device_properties(number)) for number in numbers]
+    found = {"cpu": cpu(torch.get_num_threads()), "torch": torch.__version__, "gpus": gpus}
     click.echo(as_json_text(found) if as_json else "\n".join(lines(found)))
 
 
@@ -55,14 +58,14 @@ def _cpu_info() -> list[dict[str, str]]:
     return [{key.strip(): value.strip() for key, _, value in row} for row in rows]
 
 
-def _gpu(torch: Any, number: int) -> dict[str, Any]:
-    p = torch.cuda.get_device_properties(number)
+def gpu(number: int, found: Any) -> dict[str, Any]:
+    """The same of one GPU, from torch's properties of it."""
     return {
         "number": number,
-        "name": p.name,
-        "compute_capability": f"{p.major}.{p.minor}",
-        "memory_bytes": p.total_memory,
-        "multiprocessors": p.multi_processor_count,
+        "name": found.name,
+        "compute_capability": f"{found.major}.{found.minor}",
+        "memory_bytes": found.total_memory,
+        "multiprocessors": found.multi_processor_count,
     }
 
 

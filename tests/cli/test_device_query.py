@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from netc.cli._main import run
-from netc.cli.device_query import lines
+from netc.cli.device_query import gpu, lines
 
 GPU = {"number": 0, "name": "A100", "compute_capability": "8.0", "memory_bytes": 80 * 2**30, "multiprocessors": 108}
 CPU = {"name": "", "cores": 3, "hardware_threads": 6, "torch_threads": 2, "memory_bytes": 2**34}
@@ -35,3 +36,8 @@ def test_lines_for_a_reader() -> None:
         "GPU 0  A100: compute capability 8.0, 108 multiprocessors, 80.0 GiB of memory",
     ]
     assert lines({"cpu": CPU, "torch": "2.13", "gpus": []})[1] == "GPU    none that torch 2.13 can use"
+
+
+def test_a_gpu_is_described_by_what_torch_says() -> None:
+    found = SimpleNamespace(name="A100", major=8, minor=0, total_memory=80 * 2**30, multi_processor_count=108)
+    assert gpu(0, found) == GPU

@@ -70,7 +70,6 @@ CODES: dict[str, str] = {
     "D541": "an image list or folder without pictures",
     "D542": "none of the pictures could be used",
     "D543": "pictures of different sizes under --check-size",
-    "D544": "a database for the mean that is empty or no LMDB",
     "D545": "names of classes that do not fit",
     "D546": "a record that is no image that can be read",
     "D547": "images that have no common mean image",

@@ -126,7 +126,8 @@ def _stripes(r: Draws, height: int, width: int) -> Layer:
     angle, wave, phase = r.number(0, math.pi), r.number(5, 16), r.number(0, 2 * math.pi)
     y, x = np.ogrid[:height, :width]
     across = (x * math.cos(angle) + y * math.sin(angle)).astype(np.float32)
-    return (strength * np.sin(across * np.float32(2 * math.pi / wave) + phase)).astype(np.float32)[..., None]
+    stripes: Layer = (strength * np.sin(across * np.float32(2 * math.pi / wave) + phase)).astype(np.float32)
+    return stripes[..., None]
 
 
 def _cluttered(r: Draws, scene: Layer) -> Layer:

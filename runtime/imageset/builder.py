@@ -62,7 +62,7 @@ def build(
     """
     summary = Summary(path, warnings=check_labels(listing))
     with Database(path) as database:
-        for number, entry, outcome in _converted(listing, recipe, workers or _cores()):
+        for number, entry, outcome in _converted(listing, recipe, workers or usable_cores()):
             if isinstance(outcome, Unusable):
                 summary.skipped.append(Skipped(entry, str(outcome)))
             else:
@@ -88,7 +88,7 @@ def labels_path(database: Path) -> Path:
     return database.with_name(database.name + ".labels.txt")
 
 
-def _cores() -> int:
+def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import io
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from netc import proto
 from netc.errors import NetcError, Place
+from netc.runtime.data.database import Database
+from netc.runtime.data.datum import Undecodable, from_datum
+from netc.runtime.imageset.builder import usable_cores
 from netc.runtime.imageset.sources import missing
 
 Array = NDArray[np.float64]
@@ -77,62 +77,38 @@ class _Sums:
 def statistics(
     path: Path, workers: int | None = None, progress: Callable[[int, int], None] | None = None
 ) -> Statistics:
-    """Read the LMDB `path` once. Gray images among colour ones count as three equal channels.
+    """Read the LMDB `path` once. Gray images among colour ones count as three equal channels, an alpha channel not.
 
     Sums are taken in float64, exact for 8-bit pixels, so that the result does not depend on `workers`. Raises F140 if
-    there is no database, D544 if it is empty, D546 naming the key of a record that is no image, D547 if the numbers of
-    channels do not go together.
+    there is no database, what opening it raises (D510-D513), D546 naming the key of a record that is no image, D547 if
+    the numbers of channels do not go together.
     """
+    if not path.exists():
+        raise missing(path, "database")
     groups: dict[int, _Sums] = {}
-    with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
-        for done, total, chunk in _chunks(path):
-            for planes in pool.map(lambda record: _planes(path, *record), chunk):
+    with Database(str(path)) as database, ThreadPoolExecutor(workers or usable_cores()) as pool:
+        for start in range(0, len(database), _CHUNK):
+            chunk = range(start, min(start + _CHUNK, len(database)))
+            for planes in pool.map(lambda index: _planes(path, *database.record(index)), chunk):
                 groups.setdefault(len(planes), _Sums()).add(planes)
             if progress:
-                progress(done, total)
+                progress(chunk.stop, len(database))
     return _result(_merged(path, groups))
 
 
-def _chunks(path: Path) -> Iterator[tuple[int, int, list[tuple[bytes, bytes]]]]:
-    """(records read with this chunk, records in all, [(key, value)])."""
-    import lmdb
-
-    if not path.is_dir():
-        raise missing(path, "database")
-    try:
-        with lmdb.open(str(path), readonly=True, lock=False, readahead=True) as env, env.begin() as transaction:
-            total, done = env.stat()["entries"], 0
-            records = iter(transaction.cursor())
-            while chunk := [(bytes(key), bytes(value)) for key, value in islice(records, _CHUNK)]:
-                done += len(chunk)
-                yield done, total, chunk
-    except lmdb.Error as error:
-        raise NetcError("D544", f"this is no LMDB that can be read ({error})", Place(str(path))) from error
-
-
 def _planes(path: Path, key: bytes, value: bytes) -> NDArray[Any]:
-    """A record's channels: uint8 (or float32 for float_data), shape (C, H, W)."""
+    """A record's channels: uint8 (or float32 for float_data), shape (C, H, W); blue, green, red if there are three."""
     try:
-        datum = proto.Datum.FromString(value)
-        if datum.encoded:
-            return _decode(datum.data)
-        values = np.frombuffer(datum.data, np.uint8) if datum.data else np.array(datum.float_data, np.float32)
-        return values.reshape(datum.channels, datum.height, datum.width)
-    except Exception as error:
-        message = f'the record "{os.fsdecode(key)}" is no image that can be read ({error})'
-        raise NetcError("D546", message, Place(str(path))) from error
-
-
-def _decode(content: bytes) -> NDArray[np.uint8]:
-    with Image.open(io.BytesIO(content)) as image:
-        if image.mode == "L":
-            return np.asarray(image)[None]
-        return np.asarray(image.convert("RGB"))[..., ::-1].transpose(2, 0, 1)
+        picture = from_datum(key, value, color=None)
+    except Undecodable as error:
+        message = f'the record "{os.fsdecode(key)}" is no image that can be read: {error}'
+        raise NetcError("D546", message, Place(str(path))) from None
+    if picture.planar:
+        return picture.pixels
+    return picture.pixels[..., :3][..., ::-1].transpose(2, 0, 1)
 
 
 def _merged(path: Path, groups: dict[int, _Sums]) -> _Sums:
-    if not groups:
-        raise NetcError("D544", "the database has no record", Place(str(path)))
     if len(groups) == 1:
         return next(iter(groups.values()))
     if set(groups) != {1, 3}:

@@ -74,7 +74,7 @@ def test_float_records(tmp_path):
 @pytest.mark.parametrize(
     "datums, code",
     [
-        ([], "D544"),
+        ([], "D512"),
         ([b"\xff\xff"], "D546"),
         ([proto.Datum(data=b"no picture", encoded=True).SerializeToString()], "D546"),
         ([proto.Datum(channels=c, height=1, width=1, data=bytes(c)).SerializeToString() for c in (2, 3)], "D547"),

@@ -46,6 +46,7 @@ CODES: dict[str, str] = {
     "L302": "a layer cannot work on bottoms of these shapes",
     "L304": "the shapes of a data layer's tops cannot be known without its data",
     "L305": "a label outside the classes",
+    "L306": "a file that a layer reads its constants from, and that is not one",
     "L320": "a filler that is not known",
     "L321": "a filler that cannot fill this shape",
     # D: data

@@ -42,3 +42,26 @@ def elementwise(x: Tensor, y: Tensor, dy: Tensor) -> Tensor:
 def through(x: Tensor, y: Tensor) -> Tensor:
     """`y` as a function of `x` whose derivative is 1."""
     return Through.apply(x, y.detach())  # type: ignore[no-any-return, no-untyped-call]
+
+
+class Normalised(torch.autograd.Function):
+    """(x - mean) / (sqrt(variance) + eps) of each row, with the gradient that takes eps for nothing (mvn_layer.cpp)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, eps: float) -> Tensor:
+        centred = x - x.mean(1, keepdim=True)
+        spread = centred.square().mean(1, keepdim=True).sqrt() + eps
+        y = centred / spread
+        ctx.save_for_backward(y, spread)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        y, spread = ctx.saved_tensors
+        inner = grad - grad.mean(1, keepdim=True) - y * (grad * y).mean(1, keepdim=True)
+        return inner / spread, None
+
+
+def normalised(x: Tensor, eps: float) -> Tensor:
+    """Rows of `x` with mean 0 and variance 1."""
+    return Normalised.apply(x, eps)  # type: ignore[no-any-return, no-untyped-call]

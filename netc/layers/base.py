@@ -169,14 +169,17 @@ class Layer:
         """True where an output sees the whole input plane (InnerProduct, global pooling)."""
         return False
 
-    def learn(self, name: str, shape: Shape, filler: str = "") -> None:
-        """Add a parameter blob; `filler` is the dotted path of its FillerParameter, checked against the shape."""
-        message: Any = self.param
-        for part in filler.split(".") if filler else ():
-            message = getattr(message, part)
-        if filler:
+    def learn(self, name: str, shape: Shape, filler: str, otherwise: float = 0.0) -> None:
+        """Add a parameter blob. `filler` is the dotted path of its FillerParameter, checked against the shape; where
+        the file does not give it, the blob is filled with `otherwise`."""
+        holder, _, last = filler.rpartition(".")
+        options = getattr(self.param, holder)
+        message = getattr(options, last)
+        if options.HasField(last):
             self._check_filler(message, shape, filler)
-        self.blobs.append(Blob(name, shape, message if filler else None))
+        elif otherwise:
+            message = type(message)(type="constant", value=otherwise)
+        self.blobs.append(Blob(name, shape, message))
 
     def _check_filler(self, filler: Any, shape: Shape, field: str) -> None:
         if filler.type not in FILLERS:

@@ -10,6 +10,7 @@ from netc.layers.base import Layer, Shape, count, exactly, format_shape
 if TYPE_CHECKING:
     from torch import Tensor
 
+_REMEDY = "correct the labels, num_output of the last layer, or ignore_label"
 FULL, VALID, BATCH_SIZE, NONE = 0, 1, 2, 3
 
 
@@ -55,8 +56,7 @@ def class_indices(
     counted = None if ignore is None else index != ignore
     if counted is not None:
         index = index * counted
-    if _may_look(index):
-        _check_range(layer, index, like.shape[axis])
+    check_range(layer, index, like.shape[axis])
     return index, counted
 
 
@@ -73,15 +73,21 @@ def _may_look(index: Tensor) -> bool:
     return index.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
-def _check_range(layer: Layer, index: Tensor, classes: int) -> None:
-    if index.numel() and not 0 <= (low := int(index.min())) <= (high := int(index.max())) < classes:
-        wrong = low if low < 0 else high
-        layer.fail(
-            f"label {wrong}, but the scores have {classes} classes (0 to {classes - 1})",
-            "bottom[1]",
-            "correct the labels, num_output of the last layer, or ignore_label",
-            "L305",
-        )
+def check_range(
+    layer: Layer,
+    index: Tensor,
+    size: int,
+    field: str = "bottom[1]",
+    what: str = "label",
+    limit: str = "the scores have {} classes",
+) -> None:
+    """Fail where an index is outside 0 … size - 1; on a GPU and in a compiled graph nobody looks."""
+    if not _may_look(index) or not index.numel():
+        return
+    low, high = int(index.min()), int(index.max())
+    if low < 0 or high >= size:
+        found = f"{what} {low if low < 0 else high}, but {limit.format(size)} (0 to {size - 1})"
+        layer.fail(found, field, _REMEDY if what == "label" else None, "L305")
 
 
 def normalizer(layer: Layer, default: int, positions: int, batch: int, counted: Tensor | None) -> Tensor | float:

@@ -1,16 +1,15 @@
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from netc.layers.base import Layer, Run, Shape, Window, between, format_shape, layer
+from netc.layers.pools import Pair, Pool
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 MAX, AVE, STOCHASTIC = 0, 1, 2
-Pair = tuple[int, int]
 
 
 @layer("Pooling")
@@ -102,7 +101,7 @@ class Pooling(Layer):
         return "pooling_param." + (field if self.options.HasField(field) else f"{stem}_{'hw'[axis]}")
 
     def _checked_outputs(self, shape: Shape) -> Pair:
-        outputs, kernel = self.outputs(shape[2], shape[3]), self.kernel or (1, 1)
+        outputs, kernel = self.pool(shape[2], shape[3]).outputs(shape[2], shape[3]), self.kernel or shape[2:]
         for axis in (0, 1):
             if outputs[axis] < 1:
                 self.fail(
@@ -113,131 +112,20 @@ class Pooling(Layer):
                 )
         return outputs
 
-    def outputs(self, height: int, width: int) -> Pair:
-        """Output height and width. The clip looks at both axes as soon as one of them is padded."""
-        if self.kernel is None:
-            return (1, 1)
-        clip = any(self.pad)
-        return self._output(height, 0, clip), self._output(width, 1, clip)
-
-    def _output(self, size: int, axis: int, clip: bool) -> int:
-        assert self.kernel is not None
-        kernel, stride, pad = self.kernel[axis], self.stride[axis], self.pad[axis]
-        span = size + 2 * pad - kernel
-        steps = span // stride if self.options.round_mode else -(-span // stride)
-        return steps if clip and steps * stride >= size + pad else steps + 1
-
-    # -- running -------------------------------------------------------------------------------------------------------
+    def pool(self, height: int, width: int) -> Pool:
+        """The windows for a plane of this size."""
+        ceil = not self.options.round_mode
+        return Pool((height, width)) if self.kernel is None else Pool(self.kernel, self.stride, self.pad, ceil)
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
         x = bottoms[0]
+        pool = self.pool(x.shape[2], x.shape[3])
         if self.options.pool == AVE:
-            return [self._average(x)]
-        return self._maximum(x) if len(self.param.top) > 1 else [self._maximum_only(x)]
-
-    def _maximum_only(self, x: Tensor) -> Tensor:
-        import torch
-        import torch.nn.functional as F
-
-        if self.kernel is None or not self._is_torchs(x):
-            return self._maximum(x)[0]
-        if torch.compiler.is_compiling() or x.device.type != "cpu":
-            return F.max_pool2d(_without_nan(x), self.kernel, self.stride, self.pad, 1, self._ceil)
-        y = F.max_pool2d(x, self.kernel, self.stride, self.pad, 1, self._ceil)
-        # torch lets NaN win, Caffe never; on a CPU it is cheaper to look at the output than to clean the input
-        return y if not math.isnan(y.detach().sum()) else self._maximum(x)[0]
-
-    def _maximum(self, x: Tensor) -> list[Tensor]:
-        """Values and positions, by explicit padding: any pad, any geometry."""
-        import torch
-        import torch.nn.functional as F
-
-        height, width = x.shape[2:]
-        kernel, (high, wide) = self.kernel or (height, width), self.outputs(height, width)
-        rows, columns = self._filled(height, 0), self._filled(width, 1)
-        top, left = self.pad
-        bottom = (rows - 1) * self.stride[0] + kernel[0] - height - top
-        right = (columns - 1) * self.stride[1] + kernel[1] - width - left
-        lowest = torch.finfo(x.dtype).min
-        padded = F.pad(_without_nan(x), (left, right, top, bottom), value=lowest)
-        y, index = F.max_pool2d(padded, kernel, self.stride, return_indices=True)
-        across = width + left + right
-        position = (index // across - top) * width + index % across - left
-        position = torch.where(y > lowest, position, -1).to(x.dtype)
-        if (rows, columns) == (high, wide):
-            return [y, position]
-        empty = (0, wide - columns, 0, high - rows)
-        return [F.pad(y, empty), F.pad(position, empty, value=-1.0)]
-
-    def _average(self, x: Tensor) -> Tensor:
-        import torch.nn.functional as F
-
-        if self.kernel is None:
-            return x.mean((2, 3), keepdim=True)
-        if self._is_torchs(x):
-            return F.avg_pool2d(x, self.kernel, self.stride, self.pad, self._ceil)
-        return self._average_by_padding(x)
-
-    def _average_by_padding(self, x: Tensor) -> Tensor:
-        import torch.nn.functional as F
-
-        assert self.kernel is not None
-        height, width = x.shape[2:]
-        high, wide = self.outputs(height, width)
-        rows, columns = self._filled(height, 0), self._filled(width, 1)
-        top, left = self.pad
-        bottom = (rows - 1) * self.stride[0] + self.kernel[0] - height - top
-        right = (columns - 1) * self.stride[1] + self.kernel[1] - width - left
-        sums = F.avg_pool2d(F.pad(x, (left, right, top, bottom)), self.kernel, self.stride, divisor_override=1)
-        areas = self._lengths(height, rows, 0, x)[:, None] * self._lengths(width, columns, 1, x)
-        return F.pad(sums / areas, (0, wide - columns, 0, high - rows))
-
-    def _lengths(self, size: int, windows: int, axis: int, like: Tensor) -> Tensor:
-        """Length of each window along an axis, cut at size + pad: the divisor's factor."""
-        import torch
-
-        assert self.kernel is not None
-        start = torch.arange(windows, device=like.device) * self.stride[axis] - self.pad[axis]
-        end = (start + self.kernel[axis]).clamp(max=size + self.pad[axis])
-        return (end - start).to(like.dtype)
-
-    def _filled(self, size: int, axis: int) -> int:
-        """The number of windows along an axis that start within the image: all but, without padding, the last."""
-        if self.kernel is None:
-            return 1
-        windows = self._output(size, axis, any(self.pad))
-        return min(windows, -(-(size + self.pad[axis]) // self.stride[axis]))
-
-    def _is_torchs(self, x: Tensor) -> bool:
-        """Whether torch's own padding and ceil_mode give Caffe's windows: pad ≤ kernel / 2 and no clip that differs."""
-        assert self.kernel is not None
-        height, width = x.shape[2:]
-        return all(2 * p <= k for p, k in zip(self.pad, self.kernel, strict=True)) and (
-            self.outputs(height, width) == (self._torch_output(height, 0), self._torch_output(width, 1))
-        )
-
-    def _torch_output(self, size: int, axis: int) -> int:
-        return self._output(size, axis, clip=self._ceil)
-
-    @property
-    def _ceil(self) -> bool:
-        return not self.options.round_mode
-
-    # -- geometry for the analysis -------------------------------------------------------------------------------------
+            return [x.mean((2, 3), keepdim=True) if self.kernel is None else pool.mean(x)]
+        return pool.maximum_and_position(x) if len(self.param.top) > 1 else [pool.maximum(x)]
 
     def window(self) -> Window | None:
         return None if self.kernel is None else Window(self.kernel, self.stride, self.pad)
 
     def whole(self) -> bool:
         return self.kernel is None
-
-
-def _without_nan(x: Tensor) -> Any:
-    """NaN and infinities as the extreme finite numbers, as Caffe's comparisons treat them."""
-    return x.nan_to_num(nan=_lowest(x), neginf=_lowest(x), posinf=math.inf)
-
-
-def _lowest(x: Tensor) -> float:
-    import torch
-
-    return torch.finfo(x.dtype).min

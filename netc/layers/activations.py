@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from netc.layers.base import Layer, Run, Shape, layer
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Pointwise(Layer):
+    """A function of each value by itself: the top has the bottom's shape."""
+
+    def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
+        self.check()
+        return [bottoms[0]]
+
+    def check(self) -> None:
+        """Check the settings."""
+
+    def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
+        return [self.value(bottoms[0])]
+
+    def value(self, x: Tensor) -> Tensor:
+        raise NotImplementedError
+
+
+@layer("AbsVal")
+class AbsVal(Pointwise):
+    """y = |x|, with the gradient 0 at 0. Cannot work in place. Shapes: any → the same. Source: absval_layer.cpp."""
+
+    in_place = False
+
+    def value(self, x: Tensor) -> Tensor:
+        return x.abs()
+
+
+@layer("BNLL")
+class BNLL(Pointwise):
+    """y = log(1 + exp(x)), binomial normal log likelihood. Shapes: any → the same. Source: bnll_layer.cpp."""
+
+    def value(self, x: Tensor) -> Tensor:
+        import torch.nn.functional as F
+
+        return F.softplus(x, threshold=50)
+
+
+@layer("Clip")
+class Clip(Pointwise):
+    """y = min(max(x, min), max); the gradient passes at both bounds.
+
+    Fields: `min`, `max`, both required. Shapes: any → the same. Errors: min above max. Source: clip_layer.cpp.
+    """
+
+    param_field = "clip_param"
+
+    def check(self) -> None:
+        if not (self.options.HasField("min") and self.options.HasField("max")):
+            self.fail("needs min and max", "clip_param", "add `clip_param { min: 0 max: 6 }`")
+        if self.options.min > self.options.max:
+            self.fail(f"min {self.options.min:g} is above max {self.options.max:g}", "clip_param.min")
+
+    def value(self, x: Tensor) -> Tensor:
+        return x.clamp(self.options.min, self.options.max)
+
+
+@layer("ELU")
+class ELU(Pointwise):
+    """y = x for x > 0, else alpha · (exp(x) - 1).
+
+    Fields: `alpha` (1). Shapes: any → the same. Source: elu_layer.cpp.
+    """
+
+    param_field = "elu_param"
+
+    def value(self, x: Tensor) -> Tensor:
+        import torch.nn.functional as F
+
+        return F.elu(x, self.options.alpha)
+
+
+@layer("Sigmoid")
+class Sigmoid(Pointwise):
+    """y = 1 / (1 + exp(-x)). Shapes: any → the same. Source: sigmoid_layer.cpp."""
+
+    param_field = "sigmoid_param"
+
+    def value(self, x: Tensor) -> Tensor:
+        return x.sigmoid()
+
+
+@layer("Swish")
+class Swish(Pointwise):
+    """y = x / (1 + exp(-beta · x)). Fields: `beta` (1). Shapes: any → the same. Source: swish_layer.cpp."""
+
+    param_field = "swish_param"
+
+    def value(self, x: Tensor) -> Tensor:
+        import torch.nn.functional as F
+
+        beta = self.options.beta
+        return F.silu(x) if beta == 1 else x * (x * beta).sigmoid()
+
+
+@layer("TanH")
+class TanH(Pointwise):
+    """y = tanh(x). Shapes: any → the same. Source: tanh_layer.cpp."""
+
+    param_field = "tanh_param"
+
+    def value(self, x: Tensor) -> Tensor:
+        return x.tanh()
+
+
+@layer("Threshold")
+class Threshold(Pointwise):
+    """y = 1 where x > threshold, else 0; no gradient.
+
+    Fields: `threshold` (0). Shapes: any → the same. Source: threshold_layer.cpp.
+    """
+
+    param_field = "threshold_param"
+    no_gradient = None
+
+    def value(self, x: Tensor) -> Tensor:
+        above: Tensor = x > self.options.threshold
+        return above.to(x.dtype)

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from netc.layers.base import Layer, Run, Shape, canonical_axis, count, format_shape, layer
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@layer("ArgMax")
+class ArgMax(Layer):
+    """The positions (or values) of the top_k largest scores, the largest first; of equal scores the later comes first.
+
+    Fields: `top_k` (1), `axis`, `out_max_val`.
+    Without `axis` all axes but the first are one: (N, …) → (N, 1, top_k, 1 …), and with out_max_val (N, 2, top_k, 1 …),
+    positions then values; the top has at least three axes.
+    With `axis`: that axis gets the size top_k and holds positions, or with out_max_val values only.
+    Errors: top_k 0 or more than there are. No gradient. Source: argmax_layer.cpp.
+    """
+
+    in_place = False
+    no_gradient = None
+    param_field = "argmax_param"
+
+    def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
+        shape, top_k = bottoms[0], self.options.top_k
+        axis = self._axis(shape)
+        size = count(shape, 1) if axis is None else shape[axis]
+        if not 1 <= top_k <= size:
+            self.fail(
+                f"top_k {top_k} of {size} values (bottom {format_shape(shape)})", "argmax_param.top_k", code="L302"
+            )
+        if axis is not None:
+            return [(*shape[:axis], top_k, *shape[axis + 1 :])]
+        return [self._flat_top(shape)]
+
+    def _axis(self, shape: Shape) -> int | None:
+        if not self.options.HasField("axis"):
+            return None
+        return canonical_axis(self, self.options.axis, shape, "argmax_param.axis")
+
+    def _flat_top(self, shape: Shape) -> Shape:
+        planes = 2 if self.options.out_max_val else 1
+        return (shape[0], planes, self.options.top_k, *[1] * (len(shape) - 3))
+
+    def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
+        import torch
+
+        x, top_k = bottoms[0], self.options.top_k
+        shape = tuple(x.shape)
+        axis = self._axis(shape)
+        values, positions = _largest(x if axis is not None else x.flatten(1), 1 if axis is None else axis, top_k)
+        if axis is not None:
+            return [values if self.options.out_max_val else positions]
+        planes = [positions, values] if self.options.out_max_val else [positions]
+        return [torch.stack(planes, 1).view(self._flat_top(shape))]
+
+
+def _largest(x: Tensor, axis: int, top_k: int) -> tuple[Tensor, Tensor]:
+    """Values and positions along an axis. A stable sort of the reversed scores puts the later of equals first."""
+    values, order = x.flip(axis).sort(dim=axis, descending=True, stable=True)
+    positions = x.shape[axis] - 1 - order.narrow(axis, 0, top_k)
+    return values.narrow(axis, 0, top_k), positions.to(x.dtype)

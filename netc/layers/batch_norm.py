@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from netc.layers.base import Blob, Layer, Run, Shape, layer
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+TEST = 1
+
+
+@layer("BatchNorm")
+class BatchNorm(Layer):
+    """y = (x - mean) / sqrt(variance + eps) for each channel, without scale and shift (that is a Scale layer's work).
+
+    The parameters are running sums: of means, of variances (unbiased) and of their weights, so the statistics are
+    mean / factor and variance / factor (0 where the factor is 0). With batch statistics, y uses the batch's own mean
+    and biased variance, and the sums become moving_average_fraction · sum + new; this happens in every forward pass.
+    Fields: `use_global_stats` (default: in TEST), `moving_average_fraction` (0.999), `eps` (1e-5).
+    Shapes: (N, C, …) → the same; mean (C), variance (C), factor (1), none of them trained.
+    Errors: an lr_mult other than 0. Source: batch_norm_layer.cpp.
+    """
+
+    param_field = "batch_norm_param"
+
+    def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
+        for index, spec in enumerate(self.param.param):
+            if spec.lr_mult != 0:
+                self.fail(
+                    f"its statistics are not trained, but param {index} has lr_mult {spec.lr_mult:g}",
+                    f"param[{index}].lr_mult",
+                    "set lr_mult: 0, or leave the param blocks out",
+                )
+        channels = bottoms[0][1] if len(bottoms[0]) > 1 else 1
+        for name, size in (("mean", channels), ("variance", channels), ("factor", 1)):
+            self.blobs.append(Blob(name, (size,), frozen=True))
+        return [bottoms[0]]
+
+    def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
+        x = bottoms[0] if bottoms[0].dim() > 1 else bottoms[0][:, None]
+        y = self._with_sums(x, params) if self._uses_sums() else self._with_batch(x, params)
+        return [y.view_as(bottoms[0])]
+
+    def _uses_sums(self) -> bool:
+        given = self.options.HasField("use_global_stats")
+        return bool(self.options.use_global_stats) if given else self.phase == TEST
+
+    def _with_sums(self, x: Tensor, params: Sequence[Tensor]) -> Tensor:
+        import torch
+        import torch.nn.functional as F
+
+        mean, variance, factor = params
+        scale = torch.where(factor == 0, 0, 1 / factor)
+        return F.batch_norm(x, mean * scale, variance * scale, eps=self.options.eps)
+
+    def _with_batch(self, x: Tensor, params: Sequence[Tensor]) -> Tensor:
+        import torch
+
+        if x.numel() == x.shape[1]:  # one value a channel: torch refuses, Caffe takes a variance of 0
+            self._add(params, (x.detach().flatten(), torch.zeros_like(params[1])))
+            return x - x
+        # with momentum 1, torch's running statistics become the batch's mean and unbiased variance
+        mean, variance = torch.zeros_like(params[0]), torch.zeros_like(params[1])
+        eps, cudnn = self.options.eps, torch.backends.cudnn.enabled
+        y: Tensor = torch.batch_norm(x, None, None, mean, variance, True, 1.0, eps, cudnn)
+        self._add(params, (mean, variance))
+        return y
+
+    def _add(self, params: Sequence[Tensor], new: tuple[Tensor, Tensor]) -> None:
+        """Add a batch's mean and variance, and 1 for the factor, to the faded sums."""
+        import torch
+
+        fraction = self.options.moving_average_fraction
+        with torch.no_grad():
+            for total, value in zip(params, (*new, torch.ones_like(params[2])), strict=True):
+                total.mul_(fraction).add_(value)

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from netc.layers.base import Layer, Run, Shape, canonical_axis, exactly, format_shape, layer
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@layer("Crop")
+class Crop(Layer):
+    """Bottom 0 cut to the size of bottom 1 on every axis from `axis` on.
+
+    Fields: `axis` (2), `offset`: none (0), one for all cut axes, or one for each. Shapes: the axes before `axis` are
+    bottom 0's, the others bottom 1's. Errors: a cut beyond the end of bottom 0, number of offsets.
+    Source: crop_layer.cpp.
+    """
+
+    bottoms = exactly(2)
+    in_place = False
+    param_field = "crop_param"
+    axis: int
+
+    def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
+        shape, reference = bottoms
+        self.axis = canonical_axis(self, self.options.axis, shape, "crop_param.axis")
+        cut = len(shape) - self.axis
+        if len(reference) != len(shape):
+            listed = f"{format_shape(shape)} and {format_shape(reference)}"
+            self.fail(f"its bottoms have different numbers of axes: {listed}", "bottom", code="L302")
+        if len(self.options.offset) not in (0, 1, cut):
+            self.fail(
+                f"{len(self.options.offset)} offsets for {cut} axes from axis {self.axis} on",
+                "crop_param.offset",
+                "give none, one for all, or one for each",
+            )
+        for axis, offset in enumerate(self._offsets(cut), self.axis):
+            if offset + reference[axis] > shape[axis]:
+                self.fail(
+                    f"{reference[axis]} from {offset} on do not fit the {shape[axis]} of bottom 0 on axis {axis}",
+                    "crop_param",
+                    code="L302",
+                )
+        return [(*shape[: self.axis], *reference[self.axis :])]
+
+    def _offsets(self, cut: int) -> list[int]:
+        offsets = list(self.options.offset) or [0]
+        return offsets if len(offsets) == cut else offsets * cut
+
+    def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
+        x, reference = bottoms
+        for axis, offset in enumerate(self._offsets(x.dim() - self.axis), self.axis):
+            x = x.narrow(axis, offset, reference.shape[axis])
+        return [x]

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from netc.layers.base import Layer, Run, Shape, at_least, format_shape, layer
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+PROD, SUM, MAX = 0, 1, 2
+
+
+@layer("Eltwise")
+class Eltwise(Layer):
+    """Product, weighted sum or maximum of bottoms of one shape, value by value.
+
+    Fields: `operation` SUM | PROD | MAX, `coeff` (SUM only; one for each bottom, 1 by default). Where bottoms 0 and 1
+    are equal, MAX and its gradient take bottom 1; a later bottom has to be greater. `stable_prod_grad` changes nothing:
+    the gradient of PROD is the product of the other bottoms. Shapes: equal → the same.
+    Errors: shapes that differ, coeff with PROD or in another number than the bottoms. Source: eltwise_layer.cpp.
+    """
+
+    bottoms = at_least(2)
+    param_field = "eltwise_param"
+
+    def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
+        coefficients = len(self.options.coeff)
+        if coefficients not in (0, len(bottoms)):
+            self.fail(
+                f"{coefficients} coeff for {len(bottoms)} bottoms", "eltwise_param.coeff", "give one for each, or none"
+            )
+        if coefficients and self.options.operation == PROD:
+            self.fail("coeff belongs to SUM; the operation is PROD", "eltwise_param.coeff", "drop coeff")
+        for index, shape in enumerate(bottoms):
+            if shape != bottoms[0]:
+                found = f"bottom {index} is {format_shape(shape)}, bottom 0 {format_shape(bottoms[0])}"
+                self.fail(f"its bottoms differ: {found}", f"bottom[{index}]", code="L302")
+        return [bottoms[0]]
+
+    def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
+        first, *others = bottoms
+        if self.options.operation == SUM:
+            return [self._sum(first, others)]
+        for index, other in enumerate(others):
+            first = first * other if self.options.operation == PROD else _larger(first, other, index == 0)
+        return [first]
+
+    def _sum(self, first: Tensor, others: list[Tensor]) -> Tensor:
+        import torch
+
+        weights = list(self.options.coeff) or [1.0] * (len(others) + 1)
+        total = first if weights[0] == 1 else first * weights[0]
+        for other, weight in zip(others, weights[1:], strict=True):
+            total = torch.add(total, other, alpha=weight)
+        return total
+
+
+def _larger(a: Tensor, b: Tensor, tie_to_b: bool) -> Tensor:
+    return a.where(a > b, b) if tie_to_b else b.where(b > a, a)

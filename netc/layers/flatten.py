@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from netc.layers.base import Layer, Run, Shape, canonical_axis, count, layer
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@layer("Flatten")
+class Flatten(Layer):
+    """The axes `axis` … `end_axis` as one. Cannot work in place.
+
+    Fields: `axis` (1), `end_axis` (-1). Shapes: (a, b, c, d) → (a, b·c·d). Errors: axes out of range or order.
+    Source: flatten_layer.cpp.
+    """
+
+    in_place = False
+    param_field = "flatten_param"
+
+    def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
+        return [self._flat(bottoms[0])]
+
+    def _flat(self, shape: Shape) -> Shape:
+        start = canonical_axis(self, self.options.axis, shape, "flatten_param.axis")
+        end = canonical_axis(self, self.options.end_axis, shape, "flatten_param.end_axis")
+        if start > end + 1:
+            self.fail(f"axis {start} comes after end_axis {end}", "flatten_param.end_axis")
+        return (*shape[:start], count(shape, start, end + 1), *shape[end + 1 :])
+
+    def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
+        return [bottoms[0].reshape(self._flat(tuple(bottoms[0].shape)))]

@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from netc.layers.base import Blob, Layer, Run, Shape, exactly, layer
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@layer("Parameter")
+class Parameter(Layer):
+    """A top that is a learned parameter. It starts at 0, or as the weights loaded say.
+
+    Fields: `parameter_param { shape }`. Shapes: none → shape. Source: parameter_layer.hpp.
+    """
+
+    bottoms = exactly(0)
+    param_field = "parameter_param"
+
+    def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
+        shape = tuple(self.options.shape.dim)
+        self.blobs.append(Blob("weight", shape))
+        return [shape]
+
+    def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
+        return [params[0]]

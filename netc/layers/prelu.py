@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from netc.layers.base import Layer, Run, Shape, format_shape, layer
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@layer("PReLU")
+class PReLU(Layer):
+    """y = max(x, 0) + a · min(x, 0) with a learned slope a for each channel; at 0 the slope's side counts.
+
+    Fields: `filler` (constant 0.25), `channel_shared` (one slope for all). Shapes: (N, C, …) → the same; slope (C), or
+    scalar when shared. Errors: a bottom with fewer than 2 axes. Source: prelu_layer.cpp.
+    """
+
+    param_field = "prelu_param"
+
+    def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
+        shape = bottoms[0]
+        if len(shape) < 2:
+            self.fail(f"needs a bottom of at least 2 axes, found {format_shape(shape)}", "bottom", code="L302")
+        self.learn("weight", () if self.options.channel_shared else (shape[1],), "prelu_param.filler", 0.25)
+        return [shape]
+
+    def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
+        import torch.nn.functional as F
+
+        return [F.prelu(bottoms[0], params[0].reshape(-1))]

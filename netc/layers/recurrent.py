@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+from netc.layers.base import Layer, Run, Shape, at_least, count, exactly, format_shape, layer
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Recurrent(Layer):
+    """What RNN and LSTM share: x (T, N, …), continuation marks (T, N), perhaps a static input (N, …), hidden states.
+
+    A mark of 0 starts a new sequence: the hidden state before it counts as 0. Without `expose_hidden`, the state after
+    the last step is kept and is where the next forward pass starts; with it, the states are bottoms and tops.
+    """
+
+    bottoms = at_least(2)
+    tops = at_least(1)
+    no_gradient = (1,)
+    force_backward_skips = (1,)
+    in_place = False
+    param_field = "recurrent_param"
+    states: ClassVar[int]
+    """How many hidden states there are."""
+    gates: ClassVar[int]
+    """How many values the input makes for each hidden unit."""
+
+    @property
+    def _exposed(self) -> int:
+        return self.states if self.options.expose_hidden else 0
+
+    def top_count(self) -> int | None:
+        return 1 + self._exposed
+
+    def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
+        hidden = self.options.num_output
+        if hidden < 1:
+            self.fail("needs a num_output of at least 1", "recurrent_param.num_output", "add `num_output: 256`")
+        self._check_bottoms(bottoms)
+        steps, batch = bottoms[0][:2]
+        static = bottoms[2] if self._has_static(len(bottoms)) else None
+        self._learn(count(bottoms[0], 2), None if static is None else count(static, 1), hidden)
+        return [(steps, batch, hidden), *[(1, batch, hidden)] * self._exposed]
+
+    def _has_static(self, bottoms: int) -> bool:
+        return bottoms == 3 + self._exposed
+
+    def _check_bottoms(self, bottoms: Sequence[Shape]) -> None:
+        least = 2 + self._exposed
+        if not least <= len(bottoms) <= least + 1:
+            self.fail(f"takes {least} or {least + 1} bottoms with these settings, found {len(bottoms)}", "bottom")
+        if len(bottoms[0]) < 2:
+            self.fail(f"needs a bottom 0 of (T, N, …), found {format_shape(bottoms[0])}", "bottom[0]", code="L302")
+        steps, batch = bottoms[0][:2]
+        if bottoms[1] != (steps, batch):
+            found = f"needs a bottom 1 of {steps}×{batch}, found {format_shape(bottoms[1])}"
+            self.fail(found, "bottom[1]", "one mark for each step and sample: 0 begins a sequence, 1 goes on", "L302")
+        if self._has_static(len(bottoms)) and bottoms[2][:1] != (batch,):
+            found = f"needs a static bottom of {batch} samples, found {format_shape(bottoms[2])}"
+            self.fail(found, "bottom[2]", code="L302")
+        for index in range(len(bottoms) - self._exposed, len(bottoms)):
+            if bottoms[index] != (1, batch, self.options.num_output):
+                found = f"needs a state of 1×{batch}×{self.options.num_output}, found {format_shape(bottoms[index])}"
+                self.fail(found, f"bottom[{index}]", code="L302")
+
+    def _learn(self, inputs: int, static: int | None, hidden: int) -> None:
+        width = self.gates * hidden
+        self.learn("input_weight", (width, inputs), "recurrent_param.weight_filler")
+        self.learn("input_bias", (width,), "recurrent_param.bias_filler")
+        if static is not None:
+            self.learn("static_weight", (width, static), "recurrent_param.weight_filler")
+        self.learn("hidden_weight", (width, hidden), "recurrent_param.weight_filler")
+
+    def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
+        import torch
+        import torch.nn.functional as F
+
+        x, marks = bottoms[0].flatten(2), bottoms[1].detach().unsqueeze(-1)
+        weight, bias, *rest = params
+        inputs = F.linear(x, weight, bias)
+        if self._has_static(len(bottoms)):
+            static, *rest = rest
+            inputs = inputs + F.linear(bottoms[2].flatten(1), static)
+        state = self._start(run, bottoms, inputs)
+        outputs = []
+        for row, mark in zip(inputs.unbind(), marks.unbind(), strict=True):
+            y, state = self.step(row, mark, state, rest)
+            outputs.append(y)
+        if self._exposed:
+            return [torch.stack(outputs), *[part.unsqueeze(0) for part in state]]
+        run.state(self)["hidden"] = [part.detach() for part in state]
+        return [torch.stack(outputs)]
+
+    def _start(self, run: Run, bottoms: Sequence[Tensor], inputs: Tensor) -> list[Tensor]:
+        if self._exposed:
+            return [state.squeeze(0) for state in bottoms[-self._exposed :]]
+        shape = (inputs.shape[1], self.options.num_output)
+        kept: list[Tensor] = run.state(self).get("hidden", [])
+        if kept and kept[0].shape == shape:
+            return kept
+        return [inputs.new_zeros(shape)] * self.states
+
+    def step(
+        self, inputs: Tensor, mark: Tensor, state: list[Tensor], params: list[Tensor]
+    ) -> tuple[Tensor, list[Tensor]]:
+        """(output, new state) from one step's inputs (N, gates · hidden), marks (N, 1) and the state before."""
+        raise NotImplementedError
+
+    def macs(self, bottoms: Sequence[Shape], tops: Sequence[Shape]) -> int:
+        steps, batch = bottoms[0][:2]
+        total = 0
+        for blob in self.blobs:
+            if len(blob.shape) == 2:
+                total += count(blob.shape) * batch * (1 if blob.name == "static_weight" else steps)
+        return total
+
+
+@layer("RNN")
+class RNN(Recurrent):
+    """h_t = tanh(W_x x_t + W_s s + W_h (mark_t · h_{t-1}) + b), y_t = tanh(W_o h_t + b_o).
+
+    Fields: `recurrent_param { num_output, weight_filler, bias_filler, expose_hidden }`.
+    Bottoms: x (T, N, …), marks (T, N) (0 begins a sequence), optionally a static s (N, …), and with expose_hidden
+    h (1, N, H). Tops: y (T, N, H), and with expose_hidden the last h (1, N, H).
+    Parameters: W_x, b, [W_s,] W_h, W_o, b_o. Source: rnn_layer.cpp, recurrent_layer.cpp.
+    """
+
+    states = 1
+    gates = 1
+
+    def _learn(self, inputs: int, static: int | None, hidden: int) -> None:
+        super()._learn(inputs, static, hidden)
+        self.learn("output_weight", (hidden, hidden), "recurrent_param.weight_filler")
+        self.learn("output_bias", (hidden,), "recurrent_param.bias_filler")
+
+    def step(
+        self, inputs: Tensor, mark: Tensor, state: list[Tensor], params: list[Tensor]
+    ) -> tuple[Tensor, list[Tensor]]:
+        import torch.nn.functional as F
+
+        hidden_weight, output_weight, output_bias = params
+        hidden = (inputs + F.linear(mark * state[0], hidden_weight)).tanh()
+        return F.linear(hidden, output_weight, output_bias).tanh(), [hidden]
+
+
+@layer("LSTM")
+class LSTM(Recurrent):
+    """Long short-term memory: gates i, f, o, g = W_x x_t + W_s s + W_h (mark_t · h_{t-1}) + b, then an LSTMUnit.
+
+    Fields: `recurrent_param { num_output, weight_filler, bias_filler, expose_hidden }`.
+    Bottoms: x (T, N, …), marks (T, N) (0 begins a sequence), optionally a static s (N, …), and with expose_hidden
+    h and c, each (1, N, H). Tops: h (T, N, H), and with expose_hidden the last h and c.
+    Parameters: W_x (4H, D), b (4H), [W_s (4H, S),] W_h (4H, H). Source: lstm_layer.cpp, recurrent_layer.cpp.
+    """
+
+    states = 2
+    gates = 4
+
+    def step(
+        self, inputs: Tensor, mark: Tensor, state: list[Tensor], params: list[Tensor]
+    ) -> tuple[Tensor, list[Tensor]]:
+        import torch.nn.functional as F
+
+        gates = inputs + F.linear(mark * state[0], params[0])
+        cell, hidden = lstm_unit(state[1], gates, mark)
+        return hidden, [hidden, cell]
+
+
+@layer("LSTMUnit")
+class LSTMUnit(Layer):
+    """c_t = mark · σ(f) · c_{t-1} + σ(i) · tanh(g), h_t = σ(o) · tanh(c_t), from gates in the order i, f, o, g.
+
+    Shapes: c (1, N, H), gates (1, N, 4H), marks (1, N) → c_t, h_t (1, N, H). Errors: shapes that do not match.
+    Source: lstm_unit_layer.cpp.
+    """
+
+    bottoms = exactly(3)
+    tops = exactly(2)
+    no_gradient = (2,)
+    in_place = False
+
+    def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
+        cell, gates, marks = bottoms
+        fits = len(cell) == 3 and cell[0] == 1 and gates == (1, cell[1], 4 * cell[2]) and marks == (1, cell[1])
+        if not fits:
+            listed = ", ".join(map(format_shape, bottoms))
+            self.fail(f"needs (1, N, H), (1, N, 4H) and (1, N), found {listed}", "bottom", code="L302")
+        return [cell, cell]
+
+    def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
+        return list(lstm_unit(bottoms[0], bottoms[1], bottoms[2].detach().unsqueeze(-1)))
+
+
+def lstm_unit(cell: Tensor, gates: Tensor, mark: Tensor) -> tuple[Tensor, Tensor]:
+    """(new cell, hidden) from the cell before, the gates' inputs and the mark."""
+    enter, forget, leave, new = gates.chunk(4, -1)
+    # where, not a product: a state of infinity or NaN ends with its sequence
+    kept = (mark * forget.sigmoid() * cell).where(mark != 0, 0.0)
+    cell = kept + enter.sigmoid() * new.tanh()
+    return cell, leave.sigmoid() * cell.tanh()

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from netc.layers.base import Layer, Run, Shape, between, canonical_axis, format_shape, layer
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Broadcast(Layer):
+    """A factor or summand that spans some axes of bottom 0: a parameter, or bottom 1 where there is one."""
+
+    bottoms = between(1, 2)
+    axis: int
+
+    def spanned(self, bottoms: Sequence[Shape]) -> Shape:
+        """The shape of the factor; sets `axis`, where it starts."""
+        return self._of_bottom(*bottoms) if len(bottoms) > 1 else self._of_settings(bottoms[0])
+
+    def _of_settings(self, shape: Shape) -> Shape:
+        field, axes = f"{self.param_field}.num_axes", self.options.num_axes
+        self.axis = canonical_axis(self, self.options.axis, shape, f"{self.param_field}.axis")
+        if axes < -1:
+            self.fail(f"num_axes {axes}", field, "-1 means all axes from `axis` on")
+        if axes >= 0 and self.axis + axes > len(shape):
+            place = field if self.options.HasField("num_axes") else f"{self.param_field}.axis"
+            self.fail(
+                f"{axes} axes from axis {self.axis} on, but the bottom is {format_shape(shape)}", place, code="L302"
+            )
+        return shape[self.axis :] if axes == -1 else shape[self.axis : self.axis + axes]
+
+    def _of_bottom(self, shape: Shape, other: Shape) -> Shape:
+        self.axis = canonical_axis(self, self.options.axis, shape, f"{self.param_field}.axis") if other else 0
+        if shape[self.axis : self.axis + len(other)] != other:
+            found = f"bottom 1, {format_shape(other)}, does not match bottom 0, {format_shape(shape)}"
+            self.fail(
+                f"{found}, from axis {self.axis} on",
+                "bottom[1]",
+                f"set {self.param_field}.axis to where bottom 1 belongs",
+                "L302",
+            )
+        return other
+
+    def spread(self, factor: Tensor, x: Tensor) -> Tensor:
+        """`factor` with axes of size 1 behind it, so that it broadcasts over `x` from `axis` on."""
+        return factor.view(*factor.shape, *[1] * (x.dim() - self.axis - factor.dim()))
+
+
+@layer("Scale")
+class Scale(Broadcast):
+    """y = a · x (+ b), a and b spanning the axes `axis` … `axis + num_axes - 1` of x.
+
+    Fields: `axis` (1), `num_axes` (1; -1 all that follow; 0 one factor for everything), `filler` (constant 1),
+    `bias_term`, `bias_filler`. With a second bottom, a is that bottom and its shape counts.
+    Shapes: any → the same; weight and bias (d_axis, …). Errors: axes beyond the bottom's. Source: scale_layer.cpp.
+    """
+
+    param_field = "scale_param"
+
+    def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
+        shape = self.spanned(bottoms)
+        if len(bottoms) == 1:
+            self.learn("weight", shape, "scale_param.filler", 1.0)
+        if self.options.bias_term:
+            self.learn("bias", shape, "scale_param.bias_filler")
+        return [bottoms[0]]
+
+    def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
+        import torch
+
+        x, factor, *bias = (*bottoms, *params)
+        factor = self.spread(factor, x)
+        return [torch.addcmul(self.spread(bias[0], x), x, factor) if bias else x * factor]
+
+
+@layer("Bias")
+class Bias(Broadcast):
+    """y = x + b, b spanning the axes `axis` … `axis + num_axes - 1` of x.
+
+    Fields: `axis` (1), `num_axes` (1; -1 all that follow; 0 one summand for everything), `filler` (constant 0). With a
+    second bottom, b is that bottom. Shapes: any → the same; bias (d_axis, …). Source: bias_layer.cpp.
+    """
+
+    param_field = "bias_param"
+
+    def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
+        shape = self.spanned(bottoms)
+        if len(bottoms) == 1:
+            self.learn("bias", shape, "bias_param.filler")
+        return [bottoms[0]]
+
+    def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
+        x, summand = (*bottoms, *params)
+        return [x + self.spread(summand, x)]

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from netc.layers.base import Layer, Run, Shape, count, format_shape, layer
+from netc.layers.pools import Pool
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+MAX, AVE = 0, 1
+
+
+@layer("SPP")
+class SPP(Layer):
+    """Spatial pyramid pooling: level i pools each channel over a grid of 2^i × 2^i, and the levels are concatenated.
+
+    Fields: `pyramid_height`, `pool` MAX | AVE.
+    A level's kernel and stride are ceil(size / 2^i), its pad is (rest + 1) / 2.
+    Shapes: (N, C, H, W) → (N, C · (4^height - 1) / 3) where Caffe's pooling fills every grid; with one level
+    (N, C, 1, 1). Errors: pyramid_height 0, a grid finer than the image, STOCHASTIC. Source: spp_layer.cpp.
+    """
+
+    in_place = False
+    param_field = "spp_param"
+
+    def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
+        shape, height = bottoms[0], self.options.pyramid_height
+        if height < 1:
+            self.fail("needs a pyramid_height of at least 1", "spp_param.pyramid_height", "add `pyramid_height: 3`")
+        if self.options.pool not in (MAX, AVE):
+            self.fail("stochastic pooling is not available", "spp_param.pool", "take MAX or AVE")
+        if len(shape) != 4:
+            self.fail(f"needs a bottom of 4 axes (N, C, H, W), found {format_shape(shape)}", "bottom", code="L302")
+        grids = [self._grid(level, shape) for level in range(height)]
+        return [(*shape[:2], *grids[0]) if height == 1 else (shape[0], shape[1] * sum(map(count, grids)))]
+
+    def _grid(self, level: int, shape: Shape) -> Shape:
+        pool = _pool(level, shape[2], shape[3])
+        if any(pad >= kernel for pad, kernel in zip(pool.pad, pool.kernel, strict=True)):
+            found = f"level {level} asks for {2**level} × {2**level} cells of {format_shape(shape)}"
+            self.fail(found, "spp_param.pyramid_height", "lower it, or take larger images", "L302")
+        return pool.outputs(shape[2], shape[3])
+
+    def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
+        import torch
+
+        x = bottoms[0]
+        pools = [_pool(level, x.shape[2], x.shape[3]) for level in range(self.options.pyramid_height)]
+        pooled = [pool.maximum(x) if self.options.pool == MAX else pool.mean(x) for pool in pools]
+        return [pooled[0] if len(pooled) == 1 else torch.cat([y.flatten(1) for y in pooled], 1)]
+
+
+def _pool(level: int, height: int, width: int) -> Pool:
+    cells = 2**level
+    kernel = (-(-height // cells), -(-width // cells))
+    pad = ((kernel[0] * cells - height + 1) // 2, (kernel[1] * cells - width + 1) // 2)
+    return Pool(kernel, kernel, pad)

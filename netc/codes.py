@@ -92,6 +92,7 @@ CODES: dict[str, str] = {
     "R621": "a label that is no class of the layer that reads it",
     "R622": "a test of unknown length",
     "R623": "a test net with inputs that nothing feeds",
+    "R624": "an Input layer that nothing feeds",
     "R625": "a transplant that copies nothing",
     "R630": "a loss that is not finite",
     "R640": "weights where the state of a training run is expected",
@@ -142,5 +143,6 @@ CODES: dict[str, str] = {
     "C101": "a phase that is neither TRAIN nor TEST",
     "C201": "a GPU that this machine does not have",
     "C202": "a list of GPUs that cannot be read",
+    "C203": "several GPUs where one is used",
     "C140": "options of a tool that contradict one another or do not exist",
 }

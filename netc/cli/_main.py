@@ -22,6 +22,10 @@ from netc.cli._status import DONE, TERMINATED
 from netc.errors import did_you_mean
 
 COMMANDS: dict[str, dict[str, str]] = {
+    "Run": {
+        "train": "Train a net by its solver.",
+        "test": "Score a net on its test data.",
+    },
     "Data": {
         "convert-imageset": "Make an LMDB of pictures.",
         "image-mean": "Compute the means and principal colours of an LMDB.",

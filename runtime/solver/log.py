@@ -38,13 +38,16 @@ class Log:
     def _write(self, level: str, source: str, message: str) -> None:
         if self.stream is None:
             return
-        now = datetime.now()
-        head = f"{level}{now:%m%d %H:%M:%S.%f} {self._thread} {source}] "
         try:
-            self.stream.write("".join(f"{head}{printable(line)}\n" for line in message.split("\n")))
+            self.stream.write(self.lines(level, source, message))
             self.stream.flush()
         except OSError:  # nobody reads the log any more: training goes on
             self.stream = None
+
+    def lines(self, level: str, source: str, message: str) -> str:
+        """The log lines of a message, the prefix on each."""
+        head = f"{level}{datetime.now():%m%d %H:%M:%S.%f} {self._thread} {source}] "
+        return "".join(f"{head}{printable(line)}\n" for line in message.split("\n"))
 
     def training(self, iteration: int, speed: tuple[float, int], loss: float) -> None:
         seconds, iterations = speed

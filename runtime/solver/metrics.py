@@ -1,4 +1,9 @@
-"""metrics.jsonl: one JSON object a displayed iteration or test, next to the snapshots."""
+"""metrics.jsonl: one JSON object a displayed iteration or test, in the folder of the snapshots.
+
+{"run": "vgg_A", "kind": "train", "iter": 20, "loss": 6.9, "lr": 0.01, "outputs": {"loss": 6.8}, "seconds": 4.1,
+ "images_per_second": 625.0, "data_wait_share": 0.01}
+{"run": "vgg_A", "kind": "test", "iter": 20, "net": 0, "loss": 6.9, "outputs": {"accuracy": 0.1}, "batches": 5, …}
+"""
 
 from __future__ import annotations
 
@@ -6,29 +11,37 @@ import json
 import math
 import os
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 
 class Metrics:
-    """Appends to `path`. A resumed run first drops what lies at or beyond the iteration it starts from, so that the
-    file is what an undisturbed run would have written, times apart."""
+    """The records of the run with snapshot prefix `prefix`, in a file that several runs of a folder share.
 
-    def __init__(self, path: Path, start: int) -> None:
-        self.path = path
-        self._file: IO[str] | None = None
-        _cut(path, start)
+    A run that starts at iteration `start` first drops its own records from there on, so that the file is what an
+    undisturbed run would have written, times apart. The file is opened for each record: another run may replace it.
+    """
+
+    def __init__(self, prefix: Path, start: int) -> None:
+        self.path, self.run = prefix.with_name("metrics.jsonl"), prefix.name
+        self._cut(start)
 
     def write(self, record: dict[str, Any]) -> None:
-        """Append one record; NaN and infinity become null, which JSON lacks."""
-        if self._file is None:
-            self._file = self.path.open("a", encoding="utf-8")
-        self._file.write(json.dumps(_plain(record)) + "\n")
-        self._file.flush()
+        """Append one record; NaN and infinity become null, which JSON lacks. Raises OSError."""
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(_plain({"run": self.run, **record})) + "\n")
 
-    def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+    def _cut(self, start: int) -> None:
+        """Keep the other runs' records and those before iteration `start`, replacing the file in one step."""
+        records = read(self.path)
+        kept = [record for record in records if record.get("run") != self.run or record.get("iter", start) < start]
+        if not self.path.exists():
+            return
+        fresh = self.path.with_name(f"{self.path.name}.tmp-{os.getpid()}")
+        with fresh.open("w", encoding="utf-8") as file:
+            file.writelines(json.dumps(record) + "\n" for record in kept)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(self.path)
 
 
 def _plain(value: Any) -> Any:
@@ -39,25 +52,14 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def read(path: Path) -> list[dict[str, Any]]:
-    """The records of a metrics file; a last line that a crash left unfinished is passed over."""
+def read(path: Path, run: str | None = None) -> list[dict[str, Any]]:
+    """The records of a metrics file, of all runs or of one; a line that a crash left unfinished is passed over."""
     found = []
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
         try:
-            found.append(json.loads(line))
+            record = json.loads(line)
         except ValueError:
             continue
+        if isinstance(record, dict) and run in (None, record.get("run")):
+            found.append(record)
     return found
-
-
-def _cut(path: Path, start: int) -> None:
-    """Keep the records before iteration `start`, replacing the file in one step."""
-    if not path.exists():
-        return
-    kept = [record for record in read(path) if record.get("iter", start) < start]
-    fresh = path.with_name(path.name + ".tmp")
-    with fresh.open("w", encoding="utf-8") as file:
-        file.writelines(json.dumps(record) + "\n" for record in kept)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)

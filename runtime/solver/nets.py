@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from netc.compile import compile_draft, draft_net
 from netc.draft import Draft
-from netc.filter import NAMES
+from netc.errors import Place
 from netc.ir import Graph
+from netc.layers import registry
+from netc.layers.base import Origin
 from netc.runtime.net import Net
 from netc.runtime.solver.inputs import Inputs
 from netc.runtime.solver.plans import Plan, in_state
@@ -58,13 +60,12 @@ class Builder:
 def probe_near(path: str) -> Probe:
     """Finds a data layer's shapes by its first record; paths are tried near the net's file too."""
 
-    def probe(layer: Any, phase: int) -> Any:
+    def probe(param: Any, phase: int) -> Any:
+        from netc.runtime.data import can_probe, open_feed
         from netc.runtime.data import probe as look
 
-        return look(layer, phase, path)
+        if can_probe(param):
+            return look(param, phase, path)
+        return open_feed(registry()[param.type](param, phase, Origin(Place(path))), phase, 0).shapes
 
     return probe
-
-
-def describe(graph: Graph) -> str:
-    return f'net "{graph.name}" ({NAMES[graph.phase]})' if graph.name else f"the {NAMES[graph.phase]} net"

@@ -18,7 +18,7 @@ from netc.errors import NetcError, Place
 def check_folder(prefix: Path, need: int) -> None:
     """Create the folder that snapshots go to and write to it; `need` is the size of one snapshot in bytes.
 
-    Raises NetcError O610 (cannot be created or written), X610 (too little room for one snapshot).
+    Raises NetcError O610 (cannot be created or written), X610 (too little room for a snapshot).
     """
     folder = prefix.parent
     try:

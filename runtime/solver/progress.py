@@ -12,14 +12,14 @@ from typing import Any
 
 
 class Progress:
-    """The progress line of iterations `start` to `stop`. Does nothing unless stderr is a terminal."""
+    """The progress line of a run until iteration `stop`. Does nothing unless stderr is a terminal."""
 
-    def __init__(self, start: int, stop: int) -> None:
+    def __init__(self, stop: int) -> None:
         self._bar: Any = None
-        self._start, self._since = start, time.perf_counter()
+        self._start, self._since = -1, 0.0
         if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
             self._bar = _bar()
-            self._task = self._bar.add_task("training", total=stop, completed=start, note="")
+            self._task = self._bar.add_task("training", total=stop, completed=0, note="")
 
     def __enter__(self) -> Progress:
         if self._bar is not None:
@@ -31,6 +31,8 @@ class Progress:
             self._bar.stop()
 
     def update(self, iteration: int, loss: float) -> None:
+        if self._start < 0:
+            self._start, self._since = iteration, time.perf_counter()
         if self._bar is not None:
             rate = (iteration - self._start) / max(time.perf_counter() - self._since, 1e-9)
             self._bar.update(self._task, completed=iteration, note=f"loss {loss:.4g}  {rate:.3g} iter/s")

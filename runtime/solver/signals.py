@@ -1,28 +1,35 @@
 """What a signal asks of a training run: Caffe's SolverAction (caffe.cpp: GetRequestedAction, --sigint_effect).
 
 The first Ctrl-C asks for the effect chosen, by default a snapshot and then the end; a second one interrupts at once.
+A signal only leaves a note here; the loop looks between two iterations, or between two batches of a test.
 """
 
 from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-EFFECTS = ("snapshot", "stop", "snapshot_stop", "none")
-"""snapshot: save one and go on. stop: end without saving. snapshot_stop: save one and end. none: ignore."""
+EFFECTS = ("snapshot", "stop", "none")
+"""snapshot: save one and go on. stop: save one and end. none: ignore the signal."""
 
-DEFAULTS = {"SIGINT": "snapshot_stop", "SIGTERM": "snapshot_stop", "SIGHUP": "snapshot"}
+DEFAULTS = {"SIGINT": "stop", "SIGTERM": "stop", "SIGHUP": "snapshot"}
 
 
 class Signals:
-    """Catches the signals of `effects` while it is entered (in the main thread; elsewhere it catches nothing)."""
+    """Catches the signals of `effects` while it is entered (in the main thread; elsewhere it catches nothing).
 
-    def __init__(self, effects: dict[str, str] | None = None) -> None:
+    caught: the signal that asked for the end, or None. notice: called with the first such signal's name; it runs in
+    the signal handler, so it may do no more than os.write.
+    """
+
+    def __init__(self, effects: dict[str, str] | None = None, notice: Callable[[str], None] | None = None) -> None:
         self.effects = {**DEFAULTS, **(effects or {})}
         self.caught: str | None = None
-        self._pending: list[str] = []
+        self._notice = notice or (lambda name: None)
+        self._pending: set[str] = set()
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Signals:
@@ -40,17 +47,19 @@ class Signals:
 
     def _catch(self, number: int, frame: FrameType | None) -> None:
         name = signal.Signals(number).name
-        if name == "SIGINT" and self.caught == "SIGINT":
+        effect = self.effects[name]
+        if effect == "stop" and self.caught and name == "SIGINT":
             raise KeyboardInterrupt
-        if self.effects[name] != "none":
-            self._pending.append(self.effects[name])
-            if self.effects[name] != "snapshot":
-                self.caught = name
+        if effect == "stop" and not self.caught:
+            self.caught = name
+            self._notice(name)
+        if effect != "none":
+            self._pending.add(effect)
 
     def take(self) -> frozenset[str]:
         """What has been asked for since the last call: a subset of {"snapshot", "stop"}."""
-        asked = frozenset(word for effect in self._pending for word in effect.split("_") if word != "none")
-        self._pending.clear()
+        asked = frozenset(self._pending)
+        self._pending -= asked
         return asked
 
     @property

@@ -134,7 +134,7 @@ class Solver:
         """Train until `iter` is `stop`, a signal asks for the end, or the plateau policy has ended training."""
         self.stopped = None
         while self.iter < stop:
-            if self.test_due() and not self._scheduled_tests():
+            if self.test_due() and not self.scheduled_tests():
                 return
             self._iterate(feed)
             if self._obey():
@@ -191,7 +191,7 @@ class Solver:
         """Save where a snapshot is due or asked for; True where the end is asked for."""
         asked = self.signals.take()
         due = bool(self.param.snapshot) and self.iter % self.param.snapshot == 0
-        if due or ("snapshot" in asked and self._saved_at != self.iter):
+        if due or (asked and self._saved_at != self.iter):
             self.snapshot()
         if "stop" in asked:
             self.stopped = "signal"
@@ -220,7 +220,7 @@ class Solver:
         scheduled = -(-self.iter // interval)
         return int(scheduled - (self.iter > 0 and not self.param.test_initialization))
 
-    def _scheduled_tests(self) -> bool:
+    def scheduled_tests(self) -> bool:
         """Run the tests due now; False where training ends here."""
         for number in range(len(self._tests)):
             result = self._test(number, self.test_feed)
@@ -279,6 +279,19 @@ class Solver:
         self.report.resuming(str(found.path))
         for warning in state.restore(self, found):
             self.report.warn(warning)
+
+    def finish(self) -> None:
+        """What ends a training run: the last snapshot, and where they are due the loss and tests of the trained net."""
+        if self.param.snapshot_after_train and self._saved_at != self.iter:
+            self.snapshot()
+        if self.stopped is not None:
+            return
+        if self.param.display and self.iter % self.param.display == 0:
+            with torch.no_grad():
+                self.losses.append(float(self.net.losses(self._forward(self.iter * self.param.iter_size, None))))
+            self.report.last_loss(self.iter, self.loss)
+        if self.test_due():
+            self.scheduled_tests()
 
     def _last_snapshot(self) -> Path | None:
         return state.latest(self)

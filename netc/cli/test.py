@@ -1,0 +1,97 @@
+"""`netc test`: score a net on its test data (Caffe's `caffe test`)."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from netc.cli._options import json_option
+from netc.cli._run import device_options, one_device, set_threads, split
+from netc.errors import NetcError, Place
+
+if TYPE_CHECKING:
+    from netc.runtime.solver.nets import FedNet
+    from netc.runtime.solver.tester import Result
+
+
+@click.command("test", short_help="Score a net on its test data.")
+@click.argument("model_path", metavar="[MODEL]", required=False)
+@click.option("--model", metavar="FILE", help="The net; the same as the argument MODEL.")
+@click.option("--weights", metavar="FILES", help="Its weights (several: commas between them).")
+@click.option("--iterations", metavar="N", type=click.IntRange(1), help="Batches to test on (default: the whole set).")
+@device_options
+@json_option
+def command(model_path: str | None, model: str | None, weights: str | None, as_json: bool, **options: Any) -> None:
+    """Score a net on its test data: a file, a folder with a train_val.prototxt, or a net that comes with netc.
+
+    Without --iterations every record counts exactly once (Caffe tests on 50 batches then). The log goes to stderr in
+    Caffe's form, the means to stdout.
+    """
+    if (model_path is None) == (model is None):
+        raise click.UsageError("give the net once: netc test MODEL, or --model=MODEL")
+    if weights is None:
+        raise click.UsageError("give the weights: --weights=FILE.caffemodel")
+    set_threads(options["threads"])
+    fed = _build(str(model_path or model), weights, options)
+    try:
+        result = _test(fed, options["iterations"])
+    finally:
+        fed.inputs.close()
+    click.echo("\n".join(_report(result, as_json)))
+
+
+def _build(source: str, weights: str, options: dict[str, Any]) -> FedNet:
+    from netc import proto
+    from netc.runtime.solver import initial, nets
+    from netc.runtime.solver.log import stderr
+    from netc.runtime.solver.report import Report
+    from netc.shipped import locate
+    from netc.weights import read
+
+    log = stderr()
+    device = one_device(options["gpu"], None, log)
+    state = proto.NetState(level=options["level"], stage=split(options["stage"]))
+    builder = nets.Builder(0, device, options["workers"])
+    path = locate(source, "train_val.prototxt")
+    graph = builder.graph(nets.Plan(path, path, nets.TEST, state))
+    if graph.inputs:
+        raise NetcError(
+            "R624", f"nothing feeds the inputs {', '.join(graph.inputs)}", Place(path), "test a net with a Data layer"
+        )
+    start = initial.Sources([(name, read(name)) for name in initial.names(weights)])
+    fed = builder.build(graph, unfilled=start.overwritten)
+    start.copy_into(fed.net, Report(proto.SolverParameter(), log))
+    return fed
+
+
+def _test(fed: FedNet, iterations: int | None) -> Result:
+    from netc.runtime.solver.log import output_lines, stderr
+    from netc.runtime.solver.tester import batches, run_test
+
+    log = stderr()
+    count = sum(1 for _ in batches(fed.inputs, iterations, 0, Place(fed.net.graph.path)))
+    log.info("caffe.cpp:281", f"Running for {count} iterations.")
+
+    def show(k: int, outputs: dict[str, Any]) -> bool:
+        for line in output_lines(outputs, {}):
+            log.info("caffe.cpp:304", f"Batch {k}, {line}")
+        return True
+
+    result = run_test(fed, iterations, on_batch=show)
+    if result.loss is not None:
+        log.info("caffe.cpp:309", f"Loss: {result.loss:g}")
+    for line in output_lines(result.outputs, result.weights):
+        log.info("caffe.cpp:321", line)
+    return result
+
+
+def _report(result: Result, as_json: bool) -> list[str]:
+    from netc.runtime.solver.log import output_lines
+    from netc.runtime.solver.report import plain
+
+    if not as_json:
+        return list(output_lines(result.outputs, result.weights))
+    found = {"outputs": plain(result.outputs), "loss": result.loss, "batches": result.batches}
+    return [json.dumps({**found, "samples": result.samples or None}, indent=2)]

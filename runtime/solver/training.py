@@ -1,0 +1,73 @@
+"""A whole training run, as `netc train` does it: checks, lock, signals, records, and Caffe's Solve around the loop."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+
+from netc.errors import NetcError
+from netc.runtime.solver import preflight, settings, state
+from netc.runtime.solver.log import Log
+from netc.runtime.solver.metrics import Metrics
+from netc.runtime.solver.progress import Progress
+from netc.runtime.solver.signals import Signals
+from netc.runtime.solver.solver import Solver
+
+
+def train(run: Solver, effects: Mapping[str, str] | None = None, progress: Progress | None = None) -> str | None:
+    """Train until max_iter; returns why training ended before it ("signal", "plateau") or None.
+
+    effects: {signal name: "snapshot", "stop" or "none"}. Raises NetcError O610, O611, X610 before the first iteration,
+    and what the iterations raise.
+    """
+    if run.net.inputs:
+        raise _unfed(run)
+    for warning in settings.warnings(run.param):
+        run.report.warn(warning)
+    preflight.check_folder(run.prefix, state.size(run))
+    with preflight.PrefixLock(run.prefix), _signals(run, dict(effects or {})), progress or nullcontext():
+        run.report.metrics, run.report.progress = Metrics(run.prefix, run.iter), progress
+        run.report.starting(run.net.graph.name)
+        run.advance(run.param.max_iter)
+        run.finish()
+    run.report.ended(run.stopped)
+    return run.stopped
+
+
+def _unfed(run: Solver) -> NetcError:
+    node = next(node for node in run.net.graph.nodes if node.type == "Input")
+    return NetcError(
+        "R624",
+        f'nothing feeds the Input layer "{node.name}" ({", ".join(node.tops)})',
+        node.place,
+        "train from a Data layer, or call run.step(n, feed=…) from Python",
+    )
+
+
+@contextmanager
+def _signals(run: Solver, effects: dict[str, str]) -> Iterator[None]:
+    def notice(name: str) -> None:
+        text = f"{name}: ending after this iteration with a snapshot; Ctrl-C (again) ends at once"
+        if run.report.log.stream is not None:
+            os.write(2, Log(None).lines("I", "solver.cpp:275", text).encode())
+
+    before = run.signals
+    run.signals = Signals(effects, notice)
+    try:
+        with run.signals:
+            yield
+    finally:
+        if run.signals.caught is None:
+            run.signals = before
+
+
+def newest(run_prefix: Path, log: Log) -> str | None:
+    """The state to continue from with `--resume auto`: the newest whole snapshot, or None for a fresh start."""
+    from netc.runtime.solver.snapshot import latest
+
+    found = latest(run_prefix, lambda error: log.warn("solver.cpp:57", f"passing over a damaged snapshot: {error}"))
+    if found is None:
+        log.info("solver.cpp:57", f"No snapshot {run_prefix}_iter_* to resume from: starting at iteration 0")
+    return str(found.path) if found is not None else None

@@ -62,9 +62,6 @@ class Log:
         for number, text in enumerate(output_lines(outputs, weights)):
             self.info(source, f"    {kind} net output #{number}: {text}")
 
-    def lr(self, iteration: int, rate: float) -> None:
-        self.info("sgd_solver.cpp:112", f"Iteration {iteration}, lr = {rate:g}")
-
 
 def output_lines(outputs: Mapping[str, Any], weights: Mapping[str, float]) -> Iterator[str]:
     """'loss = 0.69 (* 1 = 0.69 loss)' for each value of each output, in the order given."""

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from netc.runtime.solver.log import Log, loss_weights, values_of
 from netc.runtime.solver.metrics import Metrics
+from netc.runtime.solver.policies import steps_taken
 from netc.runtime.solver.progress import Progress
 
 
@@ -53,11 +54,10 @@ class Report:
     # -- while training ------------------------------------------------------------------------------------------------
 
     def training(self, iteration: int, loss: float, outputs: Mapping[str, Tensor], lr: float, fed: Any) -> None:
-        """The three kinds of lines of a displayed iteration; its update has still to be made, as in Caffe."""
+        """The loss and outputs of a displayed iteration; its update has still to be made, as in Caffe."""
         seconds, iterations, waited = self._clock.lap(iteration, fed.inputs.waited)
         self.log.training(iteration, (seconds, iterations), loss)
         self.log.outputs("Train", "solver.cpp:258", outputs, loss_weights(fed.net.graph))
-        self.log.lr(iteration, lr)
         if self.metrics is not None:
             images = iterations * self.param.iter_size * fed.inputs.batch_size
             self.metrics.write(
@@ -72,6 +72,15 @@ class Report:
                     "data_wait_share": round(waited / seconds, 4) if seconds else None,
                 }
             )
+
+    def rate(self, iteration: int, lr: float, displayed: bool) -> None:
+        """The rate of the update that follows; "multistep" tells its steps at every iteration."""
+        if self.param.lr_policy == "multistep":
+            taken = steps_taken(self.param, iteration)
+            if taken != steps_taken(self.param, iteration - 1):
+                self.log.info("sgd_solver.cpp:50", f"MultiStep Status: Iteration {iteration}, step = {taken}")
+        if displayed:
+            self.log.info("sgd_solver.cpp:112", f"Iteration {iteration}, lr = {lr:g}")
 
     def iterated(self, iteration: int, loss: float) -> None:
         if self.progress is not None:

@@ -141,13 +141,15 @@ class Solver:
                 return
 
     def _iterate(self, feed: Feed | None) -> None:
-        displayed = bool(self.param.display) and self.iter % self.param.display == 0
         loss, outputs = self.forward_backward(feed)
         self.losses.append(loss)
-        if displayed:
+        if self._displayed():
             self.report.training(self.iter, self.loss, outputs, self.lr, self._train)
         self.apply_update()
         self.report.iterated(self.iter, loss)
+
+    def _displayed(self) -> bool:
+        return bool(self.param.display) and self.iter % self.param.display == 0
 
     def forward_backward(self, feed: Feed | None = None) -> tuple[float, dict[str, Tensor]]:
         """Run iter_size batches forward and backward; gradients add up in `.grad`. Returns the mean loss and the
@@ -183,6 +185,7 @@ class Solver:
     def apply_update(self) -> None:
         """Clip, divide by iter_size, decay and update with the rate of this iteration; then `iter` counts it."""
         before = [slot.value.detach().clone() for slot in self.slots] if self.param.snapshot_diff else []
+        self.report.rate(self.iter, self.lr, self._displayed())
         self.report.clipped(self._updater.apply(self.lr, self.iter))
         self.last_update = [old - slot.value.detach() for old, slot in zip(before, self.slots)]
         self.iter += 1
@@ -286,7 +289,7 @@ class Solver:
             self.snapshot()
         if self.stopped is not None:
             return
-        if self.param.display and self.iter % self.param.display == 0:
+        if self._displayed():
             with torch.no_grad():
                 self.losses.append(float(self.net.losses(self._forward(self.iter * self.param.iter_size, None))))
             self.report.last_loss(self.iter, self.loss)

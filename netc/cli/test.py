@@ -44,7 +44,7 @@ def command(model_path: str | None, model: str | None, weights: str | None, as_j
 
 def _build(source: str, weights: str, options: dict[str, Any]) -> FedNet:
     from netc import proto
-    from netc.runtime.solver import initial, nets
+    from netc.runtime.solver import initial, nets, plans
     from netc.runtime.solver.log import stderr
     from netc.runtime.solver.report import Report
     from netc.shipped import locate
@@ -55,7 +55,7 @@ def _build(source: str, weights: str, options: dict[str, Any]) -> FedNet:
     state = proto.NetState(level=options["level"], stage=split(options["stage"]))
     builder = nets.Builder(0, device, options["workers"])
     path = locate(source, "train_val.prototxt")
-    graph = builder.graph(nets.Plan(path, path, nets.TEST, state))
+    graph = builder.graph(plans.Plan(path, path, plans.TEST, state))
     if graph.inputs:
         raise NetcError(
             "R624", f"nothing feeds the inputs {', '.join(graph.inputs)}", Place(path), "test a net with a Data layer"

@@ -20,6 +20,7 @@ from netc.runtime.solver.plans import Plan, in_state
 if TYPE_CHECKING:
     from netc.layers.base import Probe
 
+
 @dataclass(slots=True)
 class FedNet:
     """A net together with what feeds its data layers."""

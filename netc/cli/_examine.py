@@ -14,13 +14,14 @@ from netc.advise import TRAIN, Advice, advise
 from netc.analyse import Analysis, analyse
 from netc.bind import bind
 from netc.cli._status import NO_INPUT
-from netc.compile import compile_draft, draft_net, upgrade_solver
+from netc.compile import compile_draft, draft_net
 from netc.draft import Draft, locate
 from netc.errors import NetcError, Place
 from netc.filter import NAMES, filter_net, set_state
 from netc.layers import registry
 from netc.layers.base import Origin, Shape, format_shape
 from netc.prototxt import Message, Source, parse
+from netc.upgrade import upgrade_solver
 
 TEST = 1
 

@@ -40,6 +40,10 @@ def probe(param: Any, phase: int, path: str = "") -> Sequence[Shape]:
 
     `path`: the prototxt, for relative names. Raises NetcError as opening the feed would.
     """
+    if param.type == "HDF5Data":
+        from netc.runtime.data import hdf5_feed
+
+        return hdf5_feed.shapes(param, path)
     from netc.runtime.data.records import open_records
     from netc.runtime.data.transform import Transform
 
@@ -49,7 +53,7 @@ def probe(param: Any, phase: int, path: str = "") -> Sequence[Shape]:
 
 def can_probe(param: Any) -> bool:
     """Whether `probe` knows this type of layer."""
-    return param.type in ("Data", "ImageData")
+    return param.type in ("Data", "ImageData", "HDF5Data")
 
 
 def open_feed(layer: Layer, phase: int, seed: int, workers: int | None = None) -> Feed:

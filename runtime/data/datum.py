@@ -11,16 +11,18 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from netc import proto
+from netc.runtime.imageset import opencv
 
 try:
     import simplejpeg
-except ImportError:  # Pillow decodes to the same pixels, a third slower
+except ImportError:  # Pillow decodes to the same pixels, a quarter slower
     simplejpeg = None
 
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 """What is decoded. Pillow knows more, some of which start other programs."""
 
-MAX_PIXELS = 1 << 28
+MAX_PIXELS = 178_956_970
+"""A picture that claims more is refused, as Pillow refuses it: decoded, it would fill half a gigabyte."""
 
 
 class Undecodable(Exception):
@@ -31,11 +33,12 @@ class Undecodable(Exception):
 class Picture:
     """A decoded image and its label.
 
-    `pixels` is (H, W, C) uint8, channels in the order red, green, blue (, alpha), or one; or, where `planar`, (C, H, W)
-    as stored in a raw Datum: uint8 or float32, by Caffe's convention blue, green, red. `name`: its key or file.
+    `pixels`: a Pillow image or an array (H, W, C) uint8, channels in the order red, green, blue (, alpha), or one;
+    where `planar`, an array (C, H, W) as stored in a raw Datum: uint8 or float32, by Caffe's convention blue, green,
+    red. `name`: its key or file.
     """
 
-    pixels: NDArray[Any]
+    pixels: Any
     label: float
     name: str
     planar: bool = False
@@ -43,8 +46,16 @@ class Picture:
     @property
     def size(self) -> tuple[int, int, int]:
         """(channels, height, width)."""
+        if isinstance(self.pixels, Image.Image):
+            return len(self.pixels.getbands()), self.pixels.height, self.pixels.width
         a, b, c = self.pixels.shape
         return (a, b, c) if self.planar else (c, a, b)
+
+
+def as_array(pixels: Any) -> NDArray[np.uint8]:
+    """(H, W, C) of a Pillow image or an array."""
+    array = np.asarray(pixels)
+    return array if array.ndim == 3 else array[..., None]
 
 
 def from_datum(key: bytes, value: bytes, color: bool | None) -> Picture:
@@ -52,7 +63,7 @@ def from_datum(key: bytes, value: bytes, color: bool | None) -> Picture:
     name = key.decode("utf-8", "replace")
     try:
         datum = proto.Datum.FromString(value)
-    except Exception as error:
+    except Exception as error:  # protobuf's own kinds of error differ between its versions
         raise Undecodable(f"it is no Datum ({error})") from None
     if datum.encoded:
         return Picture(decode(datum.data, color), float(datum.label), name)
@@ -62,25 +73,21 @@ def from_datum(key: bytes, value: bytes, color: bool | None) -> Picture:
 def _planes(datum: Any) -> NDArray[Any]:
     shape = (datum.channels, datum.height, datum.width)
     values = np.frombuffer(datum.data, np.uint8) if datum.data else np.array(datum.float_data, np.float32)
-    expected = int(np.prod(shape, dtype=object))
+    expected = datum.channels * datum.height * datum.width
     if min(shape) < 1 or values.size != expected:
         raise Undecodable(f"it has {values.size} values where {'×'.join(map(str, shape))} asks for {expected}")
     return values.reshape(shape)
 
 
-def decode(content: bytes, color: bool | None) -> NDArray[np.uint8]:
-    """A compressed file's pixels, (H, W, C). EXIF orientation is ignored, as cv::imdecode does for unchanged images."""
+def decode(content: bytes, color: bool | None) -> Any:
+    """A compressed file's pixels, as in `Picture`. EXIF orientation is ignored. Raises Undecodable."""
     if content[:2] == b"\xff\xd8" and (pixels := _decode_jpeg(content, color)) is not None:
         return pixels
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise Undecodable(f"it claims {image.width}×{image.height} pixels")
-            return _as_array(image, color)
+            return _converted(image, color)
     except UnidentifiedImageError:
         raise Undecodable("it is no picture of a format that is read (" + ", ".join(FORMATS) + ")") from None
-    except Undecodable:
-        raise
     except Exception as error:  # each of Pillow's decoders has its own kinds
         raise Undecodable(str(error).split("\n")[0] or type(error).__name__) from None
 
@@ -97,19 +104,32 @@ def _decode_jpeg(content: bytes, color: bool | None) -> NDArray[np.uint8] | None
         pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(content, "GRAY" if gray else "RGB")
         return pixels
     except ValueError:
-        return None  # damaged: Pillow's message is the better one
+        return None  # damaged: Pillow forgives some of it, and words the rest better
 
 
-def _as_array(image: Image.Image, color: bool | None) -> NDArray[np.uint8]:
-    mode = image.mode
-    if mode.startswith("I;16"):
+_NATIVE = {"L": "L", "1": "L", "LA": "RGBA", "RGBA": "RGBA"}
+"""Pillow's modes whose number of channels Caffe keeps; all others become three."""
+
+
+def _converted(image: Image.Image, color: bool | None) -> Any:
+    """Loaded, in one of the modes L, RGB and RGBA; 16-bit gray and forced gray as arrays."""
+    if image.mode.startswith("I;16"):
         return _deep(image, color)
-    if color is None:
-        mode = {"L": "L", "1": "L", "LA": "RGBA", "RGBA": "RGBA"}.get(mode, "RGB")
-    else:
-        mode = "RGB" if color else "L"
-    pixels = np.asarray(image if image.mode == mode else image.convert(mode))
-    return pixels if pixels.ndim == 3 else pixels[..., None]
+    if color is False and image.mode != "L":
+        return _gray(image)
+    mode = "RGB" if color else _NATIVE.get(image.mode, "RGB")
+    if image.mode != mode:
+        return image.convert(mode)
+    image.load()
+    return image
+
+
+def _gray(image: Image.Image) -> NDArray[np.uint8]:
+    """As cv::imdecode: the luma of a JPEG as it is in the file; libpng's weights for anything else."""
+    if image.format == "JPEG":
+        image.draft("L", image.size)
+        return as_array(image if image.mode == "L" else image.convert("L"))
+    return opencv.gray(np.asarray(image.convert("RGB")))
 
 
 def _deep(image: Image.Image, color: bool | None) -> NDArray[np.uint8]:

@@ -2,78 +2,98 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from netc.errors import NetcError, Place
-from netc.layers.base import Layer, Shape
+from netc.layers.base import Layer, Shape, format_shape
 from netc.paths import resolve
 from netc.runtime import rand
-from netc.runtime.data.records import shuffled
+from netc.runtime.data.order import Order, Permutation
+
+Rows = list[NDArray[np.float32]]
+"""Of one file: each top's rows."""
 
 
 class HDF5Feed:
-    """The feed of an HDF5Data layer (netc.runtime.data.Feed). Rows run on from file to file and wrap round.
+    """The feed of an HDF5Data layer (netc.runtime.data.Feed). Rows run on from file to file and wrap round; with
+    `shuffle`, files come in a new order each epoch, and so do the rows of each. All files are held in memory.
 
-    Raises NetcError D504 (empty list), D530 (no HDF5 file, a dataset that is missing, datasets of different lengths).
+    Raises NetcError D504 (empty list), D530 (no HDF5 file, a dataset that is missing, datasets that do not fit).
     """
 
     def __init__(self, layer: Layer, seed: int) -> None:
         self.layer, self.seed, self.waited = layer, seed, 0.0
-        self.list = resolve(layer.options.source, layer.origin.start.path, "list of HDF5 files", layer.origin.start)
-        names = Path(self.list).read_text("utf-8").split()
-        if not names:
-            raise NetcError("D504", f"the list {self.list} names no file", Place(self.list))
-        self.files = [resolve(name, self.list, "HDF5 file", Place(self.list)) for name in names]
-        self.rows = [self._load(path) for path in self.files]
-        self.data = [np.concatenate(parts) for parts in zip(*self.rows, strict=True)]
+        place = layer.origin.start
+        files = [(path, _load(layer.param, path)) for path in _files(layer.param, place.path, place)]
+        _check_axes(files)
+        self.starts = np.cumsum([0, *(len(rows[0]) for _, rows in files)])
+        self.data = [np.concatenate(parts) for parts in zip(*(rows for _, rows in files), strict=True)]
         self.size: int | None = len(self.data[0])
         self.batch_size = int(layer.options.batch_size)
         self.shapes: list[Shape] = [(self.batch_size, *rows.shape[1:]) for rows in self.data]
+        self.order = Order(self.size, self._shuffled if layer.options.shuffle else None)
 
-    def _load(self, path: str) -> list[Any]:
-        try:
-            import h5py
-        except ImportError:
-            raise NetcError(
-                "D530", "HDF5Data needs h5py", self.layer.origin.start, 'pip install "netc[hdf5]"'
-            ) from None
-        try:
-            with h5py.File(path, "r") as file:
-                arrays = [np.asarray(file[top], np.float32) for top in self.layer.param.top]
-        except (OSError, KeyError) as error:
-            raise NetcError("D530", f"{path}: {error}", Place(path), "each top needs a dataset of its name") from None
-        if len({len(array) for array in arrays}) != 1:
-            raise NetcError("D530", f"{path}: its datasets have {[len(a) for a in arrays]} rows", Place(path))
-        return arrays
+    def _shuffled(self, epoch: int) -> Permutation:
+        key = (self.seed, self.layer.name, "shuffle", epoch)
+        files = rand.permutation(len(self.starts) - 1, *key)
+        lengths = np.diff(self.starts)
+        return np.concatenate([self.starts[f] + rand.permutation(int(lengths[f]), *key, int(f)) for f in files])
 
-    def batch(self, k: int, stop: int | None = None) -> list[Tensor]:
-        assert self.size is not None
+    def batch(self, k: int, stop: int | None = None) -> list[Any]:
+        import torch
+
         first = k * self.batch_size
         last = first + self.batch_size if stop is None else min(first + self.batch_size, stop)
-        rows = [self._row(position) for position in range(first, last)]
-        return [torch.from_numpy(array[rows]) for array in self.data]
-
-    def _row(self, position: int) -> int:
-        assert self.size is not None
-        if not self.layer.options.shuffle:
-            return position % self.size
-        epoch, offset = divmod(position, self.size)
-        order = self._file_order(epoch)
-        for file in order:
-            length = len(self.rows[file][0])
-            if offset < length:
-                start = sum(len(self.rows[f][0]) for f in range(file))
-                return start + shuffled(length, epoch * length + offset, self.seed, self.layer.name, file)
-            offset -= length
-        raise AssertionError("the files' rows add up to the size")
-
-    def _file_order(self, epoch: int) -> list[int]:
-        return [int(i) for i in rand.permutation(len(self.files), self.seed, self.layer.name, "files", epoch)]
+        rows = [self.order[position] for position in range(first, last)]
+        return [torch.from_numpy(top[rows]) for top in self.data]
 
     def close(self) -> None:
         pass
+
+
+def shapes(param: Any, path: str) -> list[Shape]:
+    """The top shapes of an HDF5Data layer, from its first file."""
+    first = _load(param, _files(param, path, Place(path) if path else None)[0])
+    return [(int(param.hdf5_data_param.batch_size), *rows.shape[1:]) for rows in first]
+
+
+def _files(param: Any, path: str, place: Place | None) -> list[str]:
+    listed = resolve(param.hdf5_data_param.source, path, "list of HDF5 files", place)
+    try:
+        names = os.fsdecode(Path(listed).read_bytes()).split()
+    except OSError as error:
+        raise NetcError("X120", f"the list {listed} cannot be read: {error.strerror}", Place(listed)) from None
+    if not names:
+        raise NetcError("D504", f"the list {listed} names no file", Place(listed))
+    return [resolve(name, listed, "HDF5 file", Place(listed)) for name in names]
+
+
+def _load(param: Any, path: str) -> Rows:
+    try:
+        import h5py
+    except ImportError:
+        raise NetcError("D530", "HDF5Data needs h5py", Place(path), 'pip install "netc[hdf5]"') from None
+    try:
+        with h5py.File(path, "r") as file:
+            rows = [np.asarray(file[top], np.float32) for top in param.top]
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise NetcError("D530", f"{path}: {error}", Place(path), "each top needs a dataset of its name") from None
+    found = [format_shape(array.shape) for array in rows]
+    if any(array.ndim == 0 for array in rows) or len({len(array) for array in rows}) != 1:
+        raise NetcError("D530", f"{path}: datasets of {', '.join(found)} have no common number of rows", Place(path))
+    return rows
+
+
+def _check_axes(files: list[tuple[str, Rows]]) -> None:
+    """All axes but the first agree between files."""
+    first, wanted = files[0]
+    for path, rows in files[1:]:
+        for one, other in zip(wanted, rows, strict=True):
+            if one.shape[1:] != other.shape[1:]:
+                mine, others = format_shape(other.shape[1:]), format_shape(one.shape[1:])
+                raise NetcError("D530", f"{path} has rows of {mine}, {first} of {others}", Place(path))

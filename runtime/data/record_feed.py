@@ -1,7 +1,8 @@
 """Pictures and labels → batches, decoded ahead of the training step by a pool of threads.
 
-Pillow and simplejpeg let go of Python's lock while they decode and resize, so threads scale. A batch is a pure function
-of its number: which thread does what when cannot change it.
+Pillow, simplejpeg and numpy let go of Python's lock while they work, so threads scale and processes would only add
+copies. A batch is a pure function of its number: which thread does what, and when, cannot change it, nor which of
+several broken records is named.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import os
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,40 +19,51 @@ from torch import Tensor
 
 from netc.errors import NetcError
 from netc.layers.base import Layer, Shape
-from netc.runtime.data.datum import Picture
-from netc.runtime.data.records import open_records, shuffled
-from netc.runtime.data.transform import Crop, Transform
+from netc.runtime.data.order import Order, shuffled
+from netc.runtime.data.records import open_records
+from netc.runtime.data.transform import Transform
 
 AHEAD = 2
 """Batches prepared beyond the one asked for."""
 
 CHUNK = 8
-"""Pictures a task: large enough that handing out tasks costs nothing."""
+"""Pictures a task: enough that handing out tasks costs nothing, few enough to share a small batch."""
 
 
 class RecordFeed:
-    """The feed of a Data or ImageData layer (netc.runtime.data.Feed)."""
+    """The feed of a Data or ImageData layer (netc.runtime.data.Feed).
+
+    Raises NetcError, from `batch` too: D520 (a record that is no picture), D521 (smaller than the crop), D522 (does not
+    fit the first of its batch).
+    """
 
     def __init__(self, layer: Layer, phase: int, seed: int, workers: int | None = None) -> None:
         path, place = layer.origin.start.path, layer.origin.start
         self.layer, self.seed = layer, seed
         self.transform = Transform(layer.param, phase, path, place)
         self.records = open_records(layer.param, path, place)
-        self.size: int | None = len(self.records)
+        count = len(self.records)
+        self.size: int | None = count
+        self.order = Order(count, shuffled(count, seed, layer.name) if _shuffles(layer) else None)
         self.tops = len(layer.param.top)
-        self.shapes: list[Shape] = self.transform.shapes(self.records.picture(0), self.tops)
+        try:
+            self.shapes: list[Shape] = self.transform.shapes(self.records.picture(0), self.tops)
+        except NetcError:
+            self.records.close()
+            raise
         self.batch_size = self.shapes[0][0]
-        self.shuffle = self._shuffles()
         self.waited = 0.0
-        self._pool = ThreadPoolExecutor(workers or os.cpu_count() or 1, f"decode {layer.name}")
+        self._workers = workers or os.cpu_count() or 1
+        self._start_threads()
+
+    def _start_threads(self) -> None:
+        self._process = os.getpid()
+        self._pool = ThreadPoolExecutor(self._workers, f"decode {self.layer.name}")
         self._pending: dict[tuple[int, int | None], Future[list[Tensor]]] = {}
 
-    def _shuffles(self) -> bool:
-        if self.layer.type == "ImageData":
-            return bool(self.layer.options.shuffle)
-        return bool(self.layer.options.sampling_param.shuffle)
-
     def batch(self, k: int, stop: int | None = None) -> list[Tensor]:
+        if self._process != os.getpid():  # threads do not survive a fork
+            self._start_threads()
         for number in range(k, k + 1 + AHEAD):
             if (number, stop) not in self._pending and (stop is None or number * self.batch_size < stop):
                 self._pending[number, stop] = self._start(number, stop)
@@ -71,10 +82,12 @@ class RecordFeed:
             self._pending.pop(name).cancel()
 
     def close(self) -> None:
+        """Stop decoding and give the source back. Nothing is left running."""
+        for future in self._pending.values():
+            future.cancel()
+        self._pending.clear()
         self._pool.shutdown(wait=True, cancel_futures=True)
         self.records.close()
-
-    # -- one batch -----------------------------------------------------------------------------------------------------
 
     def _start(self, k: int, stop: int | None) -> Future[list[Tensor]]:
         first = k * self.batch_size
@@ -84,109 +97,84 @@ class RecordFeed:
             self._pool.submit(job.run, range(start, min(start + CHUNK, last)))
         return job.future
 
-    def prepare(self, position: int) -> tuple[Picture, Crop, list[float], NDArray[Any]]:
-        """The picture at a position of the endless sequence, its region, its random numbers and the region's pixels."""
-        assert self.size is not None
-        name = self.layer.name
-        index = shuffled(self.size, position, self.seed, name, "shuffle") if self.shuffle else position % self.size
-        picture = self.records.picture(index)
-        draws = self.transform.draws(self.seed, name, "augment", position)
-        crop = self.transform.sample(picture, draws)
-        return picture, crop, draws, self.transform.cut(picture, crop)
+
+def _shuffles(layer: Layer) -> bool:
+    options = layer.options if layer.type == "ImageData" else layer.options.sampling_param
+    return bool(options.shuffle)
 
 
 class _Job:
-    """A batch in the making: tasks put pixels into one array, the last to finish turns it into tensors."""
+    """A batch in the making: each task puts its pictures into their places, the last one to finish hands it over."""
 
     def __init__(self, feed: RecordFeed, positions: range) -> None:
         self.feed, self.positions = feed, positions
         self.future: Future[list[Tensor]] = Future()
         self._lock = threading.Lock()
         self._left = len(positions)
-        self._pixels: NDArray[Any] | None = None
-        self._first: Picture | None = None
-        count = len(positions)
-        self._labels = np.zeros(count, np.float32)
-        self._crops: list[Any] = [None] * count
-        self._draws: list[Any] = [None] * count
+        self._data: NDArray[np.float32] | None = None
+        self._labels = np.zeros(len(positions), np.float32)
+        self._errors: dict[int, BaseException] = {}
+        self._sizes: dict[int, tuple[str, Shape]] = {}
 
     def run(self, positions: range) -> None:
         try:
             for position in positions:
-                if self.future.done():  # cancelled, or another task failed
+                if self.future.cancelled():
                     return
                 self._put(position)
-            with self._lock:
-                self._left -= len(positions)
-                finished = self._left == 0
-            if finished:
-                self._finish(self._tensors())
         except BaseException as error:
-            self._fail(error)
-
-    def _finish(self, tensors: list[Tensor]) -> None:
-        if self.future.set_running_or_notify_cancel():
-            self.future.set_result(tensors)
-
-    def _fail(self, error: BaseException) -> None:
+            self._errors[position] = error
         with self._lock:
-            if not self.future.done() and self.future.set_running_or_notify_cancel():
-                self.future.set_exception(error)
+            self._left -= len(positions)
+            if self._left:
+                return
+        self._finish()
 
     def _put(self, position: int) -> None:
-        at = position - self.positions.start
-        picture, crop, draws, pixels = self.feed.prepare(position)
+        """Decode, cut and convert the picture at a position of the endless sequence."""
+        feed, at = self.feed, position - self.positions.start
+        picture = feed.records.picture(feed.order[position])
+        draws = feed.transform.draws(feed.seed, feed.layer.name, "augment", position)
+        crop = feed.transform.sample(picture, draws)
+        planes = feed.transform.cut(picture, crop)
         with self._lock:
-            if self._pixels is None:
-                self._pixels = np.empty((len(self.positions), *pixels.shape), pixels.dtype)
-                self._first = picture
-        self._check(picture, pixels)
-        self._pixels[at] = pixels
-        self._labels[at], self._crops[at], self._draws[at] = picture.label, crop, draws
+            if self._data is None:
+                self._data = np.empty((len(self.positions), *planes.shape), np.float32)
+        self._sizes[position], self._labels[at] = (picture.name, planes.shape), picture.label
+        if planes.shape == self._data.shape[1:]:
+            feed.transform.arithmetic(planes, crop, draws, self._data[at])
 
-    def _check(self, picture: Picture, pixels: NDArray[Any]) -> None:
-        assert self._pixels is not None
-        assert self._first is not None
-        if (
-            pixels.shape != self._pixels.shape[1:]
-            or pixels.dtype != self._pixels.dtype
-            or picture.planar != self._first.planar
-        ):
-            mine, other = (_text(p) for p in (picture, self._first))
-            layer = self.feed.layer
-            raise NetcError(
-                "D522",
-                f'layer "{layer.name}": the pictures "{picture.name}" ({mine}) and "{self._first.name}" '
-                f"({other}) do not fit in one batch",
-                layer.origin.start,
-                _size_hint(picture, self._first),
-            )
+    def _finish(self) -> None:
+        if not self.future.set_running_or_notify_cancel():
+            return
+        if self._errors:
+            self.future.set_exception(self._errors[min(self._errors)])
+        elif len({size for _, size in self._sizes.values()}) > 1:
+            self.future.set_exception(self._misfit())
+        else:
+            tensors = [torch.from_numpy(self._data), torch.from_numpy(self._labels)]
+            self.future.set_result(tensors[: self.feed.tops])
 
-    def _tensors(self) -> list[Tensor]:
-        assert self._pixels is not None
-        assert self._first is not None
-        planes = torch.from_numpy(self._pixels)
-        if not self._first.planar:  # (N, h, w, RGB) → (N, BGR, h, w)
-            planes = planes.permute(0, 3, 1, 2)
-            if planes.shape[1] >= 3:
-                planes = planes[:, [2, 1, 0, 3][: planes.shape[1]]]
-        data = planes.to(torch.float32, memory_format=torch.contiguous_format)
-        if data.data_ptr() == planes.data_ptr():
-            data = data.clone()
-        offset = self.feed.transform.offset(data.shape[1], self._crops, self._draws)
-        if offset is not None:
-            data -= torch.from_numpy(np.ascontiguousarray(offset))
-        if self.feed.transform.options.scale != 1:
-            data *= self.feed.transform.options.scale
-        return [data, torch.from_numpy(self._labels)][: self.feed.tops]
+    def _misfit(self) -> NetcError:
+        sizes = [self._sizes[position] for position in self.positions]
+        first, size = sizes[0]
+        name, other = next(pair for pair in sizes if pair[1] != size)
+        layer = self.feed.layer
+        return NetcError(
+            "D522",
+            f'layer "{layer.name}": the pictures "{first}" ({_text(size)}) and "{name}" ({_text(other)}) do not fit '
+            "in one batch",
+            layer.origin.start,
+            _hint(size, other),
+        )
 
 
-def _text(picture: Picture) -> str:
-    channels, height, width = picture.size
-    return f"{channels} channels, {height}×{width}, {picture.pixels.dtype}"
+def _text(size: Shape) -> str:
+    channels, height, width = size
+    return f"{height}×{width}, {channels} channel{'s' if channels > 1 else ''}"
 
 
-def _size_hint(one: Picture, other: Picture) -> str:
-    if one.size[0] != other.size[0]:
+def _hint(one: Shape, other: Shape) -> str:
+    if one[0] != other[0]:
         return "gray and colour pictures are mixed: set transform_param { force_color: true }"
     return "set transform_param { crop_size: … }, with rescale_param if some pictures are smaller; or batch_size 1"

@@ -8,12 +8,9 @@ from typing import Any, Protocol
 
 from netc.errors import NetcError, Place
 from netc.paths import resolve
-from netc.runtime import rand
 from netc.runtime.data.database import Database
-from netc.runtime.data.datum import Picture, Undecodable, decode, from_datum
+from netc.runtime.data.datum import Picture, Undecodable, as_array, decode, from_datum
 from netc.runtime.imageset import opencv
-
-LEVELDB = 0
 
 
 class Records(Protocol):
@@ -79,7 +76,7 @@ class _DatumRecords:
             name = key.decode("utf-8", "replace")
             raise NetcError(
                 "D520",
-                f'database {self.database.path}: the record "{name}" cannot be decoded: {reason}',
+                f'the record "{name}" of {self.database.path} cannot be decoded: {reason}',
                 Place(self.database.path),
                 "build the database anew; convert-imageset checks every picture",
             ) from None
@@ -89,22 +86,13 @@ class _FileList:
     """`path label` lines, the label after the last blank; with root_folder, is_color, new_height and new_width."""
 
     def __init__(self, param: Any, path: str, place: Place | None) -> None:
-        self.options = param.image_data_param
+        self.name, self.options = param.name, param.image_data_param
         self.list = resolve(self.options.source, path, "image list", place)
-        self.root = self._root(path)
+        self.folders = ["", *(os.path.join(folder, "") for folder in map(os.path.dirname, (path, self.list)) if folder)]
         self.color = bool(self.options.is_color)
-        self.lines = [line for line in Path(self.list).read_text("utf-8").splitlines() if line.strip()]
+        self.lines = [(n, line) for n, line in enumerate(_lines(self.list), 1) if line.strip()]
         if not self.lines:
             raise NetcError("D504", f"the image list {self.list} is empty", Place(self.list))
-
-    def _root(self, path: str) -> str:
-        root = self.options.root_folder
-        folder = os.path.dirname(path)
-        return (
-            os.path.join(folder, root)
-            if root and not os.path.isdir(root) and os.path.isdir(os.path.join(folder, root))
-            else root
-        )
 
     def __enter__(self) -> _FileList:
         return self
@@ -119,42 +107,27 @@ class _FileList:
         return len(self.lines)
 
     def picture(self, index: int) -> Picture:
-        name, _, label = self.lines[index].rpartition(" ")
-        path = self._find(name)
+        line, text = self.lines[index]
+        name, _, label = text.rpartition(" ")
         try:
-            pixels = decode(Path(path).read_bytes(), self.color)
+            pixels = decode(self._read(name), self.color)
             number = float(int(label))
         except (OSError, ValueError, Undecodable) as reason:
-            raise NetcError(
-                "D520",
-                f'the image "{name}" cannot be used: {reason}',
-                Place(self.list, index + 1, 1, 1, self.lines[index]),
-            ) from None
+            message = f'the picture "{name}" cannot be used: {reason}'
+            raise NetcError("D520", message, Place(self.list, line, 1, max(1, len(name)), text)) from None
         height, width = self.options.new_height, self.options.new_width
         if height and width:
-            pixels = opencv.resize(pixels, height, width)
+            pixels = opencv.resize(as_array(pixels), height, width)
         return Picture(pixels, number, name)
 
-    def _find(self, name: str) -> str:
-        path = self.root + name  # Caffe joins them as they are
-        beside = os.path.join(os.path.dirname(self.list), path)
-        return beside if not os.path.exists(path) and os.path.exists(beside) else path
+    def _read(self, name: str) -> bytes:
+        """Root folder and name are joined as they are (Caffe's way), seen from here, the prototxt and the list."""
+        paths = [folder + self.options.root_folder + name for folder in self.folders]
+        return Path(next((path for path in paths if os.path.exists(path)), paths[0])).read_bytes()
 
 
-def shuffled(records: int, position: int, *key: int | str) -> int:
-    """The record at `position` of an endless sequence that takes every record once an epoch, in a new order each."""
-    epoch, offset = divmod(position, records)
-    return int(_order(records, epoch, *key)[offset])
-
-
-_orders: dict[tuple[int | str, ...], Any] = {}
-
-
-def _order(records: int, epoch: int, *key: int | str) -> Any:
-    """The order of an epoch; the last few stay in memory (two threads may both compute one: it is the same)."""
-    name = (records, epoch, *key)
-    if name not in _orders:
-        while len(_orders) > 8:
-            _orders.pop(next(iter(_orders)), None)
-        _orders[name] = rand.permutation(records, *key, epoch)
-    return _orders[name]
+def _lines(path: str) -> list[str]:
+    try:
+        return os.fsdecode(Path(path).read_bytes()).splitlines()
+    except OSError as error:
+        raise NetcError("X120", f"the list {path} cannot be read: {error.strerror}", Place(path)) from None

@@ -1,45 +1,32 @@
 """Picture → what goes into the batch: Caffe's transform_param, and the paper's rescaling and colour shift.
 
-Order: rescale to a shorter side S, crop, flip, colour shift, mean, scale. Only the region the crop comes from is
-rescaled: the same pixels as rescaling all of it, up to the filter's reach at the crop's edge.
+Order: rescale to a shorter side S, crop, flip, colour shift, mean, scale.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from netc.errors import NetcError, Place
 from netc.layers.base import Shape
 from netc.paths import resolve
 from netc.runtime import rand
-from netc.runtime.data.datum import Picture
+from netc.runtime.data.datum import Picture, as_array
+from netc.runtime.data.rescale import Crop, rescaled, resized_region
 
 TRAIN = 0
 _DRAWS = 7  # scale, row, column, flip, three for the colours
-
-
-@dataclass(frozen=True, slots=True)
-class Crop:
-    """The sampled region: the whole picture is `height` × `width` after rescaling, the crop `size` at (top, left)."""
-
-    height: int
-    width: int
-    top: int
-    left: int
-    size: tuple[int, int]
-    flip: bool
+_NORMAL = NormalDist()
 
 
 class Transform:
-    """The transform of one data layer. Pixels stay uint8 until `arithmetic`, which works on a whole batch.
+    """The transform of one data layer. Pixels stay uint8 until `arithmetic`, the last step.
 
     Raises NetcError D505 to D509 for settings that contradict each other, D521 for a picture smaller than the crop.
     """
@@ -93,6 +80,9 @@ class Transform:
 
         path = resolve(self.options.mean_file, self.path, "mean file", self.place)
         mean = np.asarray(read_blob(path), np.float32)
+        if mean.ndim < 3 or mean.size != np.prod(mean.shape[-3:]):
+            found = "×".join(map(str, mean.shape))
+            raise self._fail("D507", f"{path} is {found}; a mean image is channels×height×width")
         return mean.reshape(mean.shape[-3:])
 
     def _colors(self) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
@@ -110,13 +100,15 @@ class Transform:
                 "eigenvectors; it takes 3 and 9",
                 "`netc image-mean` computes them and writes the file",
             )
+        if not min(values) >= 0:
+            raise self._fail("D508", f"an eigenvalue of {min(values):g}: those of a covariance are never negative")
         return np.array(values), np.array(vectors).reshape(3, 3)
 
     def _color_file(self, name: str) -> tuple[list[float], list[float]]:
         path = resolve(name, self.path, "file of colour components", self.place)
         try:
             content = json.loads(Path(path).read_text("utf-8"))
-            return list(content["eigenvalue"]), list(content["eigenvector"])
+            return [float(x) for x in content["eigenvalue"]], [float(x) for x in content["eigenvector"]]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise self._fail("D508", f"{path} is not what `netc image-mean` writes ({error})") from None
 
@@ -130,7 +122,7 @@ class Transform:
         if self.crop:
             height = width = self.crop
         elif self.scales:
-            height, width = _rescaled(height, width, self.scales[0])
+            height, width = rescaled(height, width, self.scales[0])
         return [(self.batch_size, channels, height, width), (self.batch_size,)][:tops]
 
     # -- one picture ---------------------------------------------------------------------------------------------------
@@ -144,7 +136,7 @@ class Transform:
         _, height, width = picture.size
         if self.scales:
             low, high = self.scales
-            height, width = _rescaled(height, width, low + int(draws[0] * (high - low + 1)))
+            height, width = rescaled(height, width, low + int(draws[0] * (high - low + 1)))
         size = (self.crop, self.crop) if self.crop else (height, width)
         if size[0] > height or size[1] > width:
             raise NetcError(
@@ -161,55 +153,73 @@ class Transform:
         return Crop(height, width, top, left, size, bool(self.options.mirror) and draws[3] < 0.5)
 
     def cut(self, picture: Picture, crop: Crop) -> NDArray[Any]:
-        """The crop's pixels in the picture's own layout, (h, w, C) or (C, h, w)."""
+        """The crop's pixels, rescaled but not flipped, as (C, h, w): a view, in the order blue, green, red."""
         if picture.planar:
             return self._cut_planes(picture, crop)
-        height, width = picture.pixels.shape[:2]
-        if (crop.height, crop.width) == (height, width):
-            region = picture.pixels[crop.top : crop.top + crop.size[0], crop.left : crop.left + crop.size[1]]
+        if picture.size[1:] == (crop.height, crop.width):
+            region = as_array(picture.pixels)[crop.rows, crop.columns]
         else:
-            region = _resized_region(picture.pixels, crop)
-        return region[:, ::-1] if crop.flip else region
+            region = resized_region(picture.pixels, crop)
+        planes = region.transpose(2, 0, 1)
+        return planes if len(planes) < 3 else planes[[2, 1, 0, 3][: len(planes)]] if len(planes) > 3 else planes[::-1]
 
     def _cut_planes(self, picture: Picture, crop: Crop) -> NDArray[Any]:
-        planes = picture.pixels
-        if planes.shape[1:] != (crop.height, crop.width):
-            if planes.dtype != np.uint8:
-                raise self._fail(
-                    "D509", f'record "{picture.name}" holds float values, which rescale_param cannot resize'
-                )
-            planes = _resized_region(planes.transpose(1, 2, 0), crop).transpose(2, 0, 1)
-        else:
-            planes = planes[:, crop.top : crop.top + crop.size[0], crop.left : crop.left + crop.size[1]]
-        return planes[:, :, ::-1] if crop.flip else planes
+        planes: NDArray[Any] = picture.pixels
+        if picture.size[1:] == (crop.height, crop.width):
+            return planes[:, crop.rows, crop.columns]
+        if planes.dtype != np.uint8:
+            message = f'record "{picture.name}" holds float values, which rescale_param cannot resize'
+            raise self._fail("D509", message)
+        if len(planes) not in (1, 3, 4):
+            message = f'record "{picture.name}" has {len(planes)} channels; rescale_param resizes 1, 3 or 4'
+            raise self._fail("D509", message)
+        return resized_region(planes.transpose(1, 2, 0), crop).transpose(2, 0, 1)
 
     # -- arithmetic ----------------------------------------------------------------------------------------------------
 
+    def arithmetic(self, planes: NDArray[Any], crop: Crop, draws: list[float], out: NDArray[np.float32]) -> None:
+        """Flip, subtract mean and colour shift, scale: (C, h, w) of any type into `out`, float32.
+
+        A picture at a time, into its place in the batch, while its pixels are in the processor's cache: four times as
+        fast as first collecting the batch in uint8 and converting it as a whole.
+        """
+        offset = self._offset(len(planes), crop, draws)
+        for index, plane in enumerate(planes):
+            row = out[index, :, ::-1] if crop.flip else out[index]
+            if offset is None:
+                row[...] = plane
+            else:
+                np.subtract(plane, offset[index], out=row)
+        if self.options.scale != 1:
+            out *= np.float32(self.options.scale)
+
     def shift(self, draws: list[float]) -> NDArray[np.float64]:
-        """The colour shift of one picture (blue, green, red): Σ pᵢ αᵢ √λᵢ with αᵢ ~ N(0, std) (T12)."""
+        """The colour shift of one picture (blue, green, red): Σ pᵢ αᵢ √λᵢ, αᵢ ~ N(0, std²) (numerics.md, T12)."""
         assert self.colors is not None
         values, vectors = self.colors
-        normal = NormalDist(0.0, self.options.color_shift_param.std or 1e-12)
-        alpha = np.array([normal.inv_cdf(min(max(u, 1e-12), 1 - 1e-12)) for u in draws[4:]])
-        return (alpha * np.sqrt(np.maximum(values, 0))) @ vectors
+        normal = np.array([_NORMAL.inv_cdf(min(max(u, 1e-12), 1 - 1e-12)) for u in draws[4:]])
+        shift: NDArray[np.float64] = (self.options.color_shift_param.std * normal * np.sqrt(values)) @ vectors
+        return shift
 
-    def offset(self, channels: int, crops: list[Crop], draws: list[list[float]]) -> NDArray[np.float32] | None:
-        """What is subtracted from each picture before scaling: broadcasts against (N, C, h, w). None: nothing."""
+    def _offset(self, channels: int, crop: Crop, draws: list[float]) -> NDArray[np.float32] | None:
+        """What is subtracted from each channel before scaling: (C, h, w) or (C, 1, 1). None: nothing."""
         if self.mean_file is not None:
-            return np.stack([self._mean_crop(crop, channels) for crop in crops])
-        mean = np.array(self.options.mean_value, np.float32).reshape(-1, 1, 1)
+            return self._mean_crop(crop, channels)
+        mean: NDArray[Any] = np.array(self.options.mean_value, np.float32)
         if len(mean) not in (0, 1, channels):
             raise self._fail(
                 "D507",
                 f"{len(mean)} values of mean_value for images of {channels} channels",
                 "give one, or one for each channel (blue, green, red)",
             )
-        if self.colors is None or channels != 3:
-            return mean[None] if len(mean) else None
-        shifts = np.array([self.shift(d) for d in draws], np.float32)[:, :, None, None]
-        return (mean[None] if len(mean) else np.float32(0)) - shifts
+        if self.colors is not None and channels == 3:
+            mean = (mean if len(mean) else np.zeros(3)) - self.shift(draws)
+        if not len(mean):
+            return None
+        return np.broadcast_to(mean.astype(np.float32), channels).reshape(-1, 1, 1)
 
     def _mean_crop(self, crop: Crop, channels: int) -> NDArray[np.float32]:
+        """Caffe's indexing: the mean image is cropped where the picture is, before the flip."""
         assert self.mean_file is not None
         if self.mean_file.shape != (channels, crop.height, crop.width):
             found, wanted = "×".join(map(str, self.mean_file.shape)), f"{channels}×{crop.height}×{crop.width}"
@@ -218,30 +228,8 @@ class Transform:
                 f"the mean image {self.options.mean_file} is {found}, the images are {wanted}",
                 "compute it from this database: netc image-mean; or use mean_value",
             )
-        mean = self.mean_file[:, crop.top : crop.top + crop.size[0], crop.left : crop.left + crop.size[1]]
-        return mean[:, :, ::-1] if crop.flip else mean
+        return self.mean_file[:, crop.rows, crop.columns]
 
 
 def _source_options(param: Any) -> Any:
     return param.image_data_param if param.type == "ImageData" else param.data_param
-
-
-def _rescaled(height: int, width: int, short: int) -> tuple[int, int]:
-    """Isotropic: the shorter side becomes `short` pixels."""
-    scale = short / min(height, width)
-    return max(short, round(height * scale)), max(short, round(width * scale))
-
-
-def _resized_region(pixels: NDArray[np.uint8], crop: Crop) -> NDArray[np.uint8]:
-    """Pillow's antialiased bilinear filter, over the part of (H, W, C) `pixels` that the crop shows."""
-    height, width, channels = pixels.shape
-    y, x = height / crop.height, width / crop.width
-    box = (
-        crop.left * x,
-        crop.top * y,
-        min((crop.left + crop.size[1]) * x, width),
-        min((crop.top + crop.size[0]) * y, height),
-    )
-    image = Image.fromarray(pixels[..., 0] if channels == 1 else np.ascontiguousarray(pixels))
-    small = image.resize((crop.size[1], crop.size[0]), Image.Resampling.BILINEAR, box=box)
-    return np.asarray(small).reshape(*crop.size, channels)

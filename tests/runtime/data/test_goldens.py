@@ -24,7 +24,7 @@ def folder(shared, monkeypatch):
 
 def batches(folder, name):
     """(expected, found) of each top of each batch of a case; the cases run in Caffe's TEST phase unless stochastic."""
-    graph = netc.compile_net(str(folder / f"{name}.prototxt"), "TEST", probe=probe_any)
+    graph = netc.compile_net(str(folder / f"{name}.prototxt"), "TEST", probe=probe)
     golden = np.load(folder / f"{name}.npz")
     layer = graph.nodes[0].layer
     feed = open_feed(layer, 1, seed=0)
@@ -35,16 +35,6 @@ def batches(folder, name):
                 yield golden[f"{top}@{k}"], tensor.numpy()
     finally:
         feed.close()
-
-
-def probe_any(param, phase):
-    feed_shapes = {"Data": probe, "ImageData": probe}.get(param.type)
-    if feed_shapes:
-        return feed_shapes(param, phase)
-    import h5py
-
-    with h5py.File(open(param.hdf5_data_param.source).read().split()[0]) as file:
-        return [(param.hdf5_data_param.batch_size, *file[top].shape[1:]) for top in param.top]
 
 
 @pytest.mark.parametrize("name", EXACT)

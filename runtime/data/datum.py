@@ -51,11 +51,25 @@ class Picture:
         a, b, c = self.pixels.shape
         return (a, b, c) if self.planar else (c, a, b)
 
+    @property
+    def planes(self) -> NDArray[Any]:
+        """(C, H, W); colours in the order blue, green, red."""
+        planes: NDArray[Any] = self.pixels if self.planar else planes_of(as_array(self.pixels))
+        return planes
+
 
 def as_array(pixels: Any) -> NDArray[np.uint8]:
     """(H, W, C) of a Pillow image or an array."""
     array = np.asarray(pixels)
     return array if array.ndim == 3 else array[..., None]
+
+
+def planes_of(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(H, W, RGB) → (BGR, H, W), a view; a fourth channel stays the last."""
+    planes = pixels.transpose(2, 0, 1)
+    if len(planes) < 3:
+        return planes
+    return planes[::-1] if len(planes) == 3 else planes[[2, 1, 0, *range(3, len(planes))]]
 
 
 def from_datum(key: bytes, value: bytes, color: bool | None) -> Picture:

@@ -17,7 +17,7 @@ from netc.errors import NetcError, Place
 from netc.layers.base import Shape
 from netc.paths import resolve
 from netc.runtime import rand
-from netc.runtime.data.datum import Picture, as_array
+from netc.runtime.data.datum import Picture, as_array, planes_of
 from netc.runtime.data.rescale import Crop, rescaled, resized_region
 
 TRAIN = 0
@@ -157,11 +157,8 @@ class Transform:
         if picture.planar:
             return self._cut_planes(picture, crop)
         if picture.size[1:] == (crop.height, crop.width):
-            region = as_array(picture.pixels)[crop.rows, crop.columns]
-        else:
-            region = resized_region(picture.pixels, crop)
-        planes = region.transpose(2, 0, 1)
-        return planes if len(planes) < 3 else planes[[2, 1, 0, 3][: len(planes)]] if len(planes) > 3 else planes[::-1]
+            return planes_of(as_array(picture.pixels)[crop.rows, crop.columns])
+        return planes_of(resized_region(picture.pixels, crop))
 
     def _cut_planes(self, picture: Picture, crop: Crop) -> NDArray[Any]:
         planes: NDArray[Any] = picture.pixels

@@ -103,9 +103,7 @@ def _planes(path: Path, key: bytes, value: bytes) -> NDArray[Any]:
     except Undecodable as error:
         message = f'the record "{os.fsdecode(key)}" is no image that can be read: {error}'
         raise NetcError("D546", message, Place(str(path))) from None
-    if picture.planar:
-        return picture.pixels
-    return picture.pixels[..., :3][..., ::-1].transpose(2, 0, 1)
+    return picture.planes if picture.planar else picture.planes[:3]
 
 
 def _merged(path: Path, groups: dict[int, _Sums]) -> _Sums:

@@ -1,8 +1,13 @@
-"""Paths in a prototxt: relative to the working directory, as Caffe takes them, or to the file that names them."""
+"""Paths in a prototxt: relative to the working directory, as Caffe takes them, or to the file that names them.
+
+A `*` in a file's name stands for anything; of several files the one with the highest number is meant, which is the
+newest of a run's snapshots ("vgg_A_iter_*.caffemodel").
+"""
 
 from __future__ import annotations
 
 import os
+import re
 
 from netc.errors import NetcError, Place, nearest
 
@@ -16,6 +21,8 @@ def resolve(name: str, near: str = "", what: str = "file", place: Place | None =
     for path in tried:
         if os.path.exists(path):
             return path
+        if newest := _newest(path):
+            return newest
     listed = " or ".join(os.path.abspath(path) for path in tried)
     raise NetcError(
         "F120", f'no {what} "{name}": there is no {listed}', place or (Place(near) if near else None), _hint(tried)
@@ -28,6 +35,20 @@ def candidates(name: str, near: str = "") -> list[str]:
     if os.path.isabs(name) or not folder or os.path.abspath(folder) == os.getcwd():
         return [name]
     return [name, os.path.join(folder, name)]
+
+
+def _newest(pattern: str) -> str | None:
+    """The file that fits a name with `*` and has the highest number; None where there is no `*` or nothing fits."""
+    folder, base = os.path.split(pattern)
+    if "*" not in base or not os.path.isdir(folder or "."):
+        return None
+    fits = re.compile(".*".join(re.escape(part) for part in base.split("*"))).fullmatch
+    found = [name for name in os.listdir(folder or ".") if fits(name)]
+    return os.path.join(folder, max(found, key=_numbers)) if found else None
+
+
+def _numbers(name: str) -> tuple[list[int], str]:
+    return [int(digits) for digits in re.findall(r"\d+", name)], name
 
 
 def _hint(tried: list[str]) -> str | None:

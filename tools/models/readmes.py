@@ -144,7 +144,7 @@ def _solver_rows(config: Config) -> Iterable[Row]:
         "plateau, gamma 0.1, 3 drops",
         "“decreased by a factor of 10 when the validation set accuracy stopped improving … decreased 3 times” (3.1)",
     )
-    yield "`patience`", "5 tests", "not given"
+    yield "`patience`", f"{10 if config.mini else 5} tests", "not given"
     if config.mini:
         yield "`max_iter`", "3000", "370,000 iterations, 74 epochs (3.1)"
     else:
@@ -165,8 +165,8 @@ def _start_rows(config: Config) -> Iterable[Row]:
             "`weight_filler`",
             "gaussian, std 0.01",
             "“normal distribution with the zero mean and 10⁻² variance” (3.1). Taken by the word that is std 0.1: net "
-            "A then starts with scores of 10⁸ (a loss of 87.3, the most Caffe can show) and cannot train. With std 0.01 "
-            "it starts at 6.908, ln 1000",
+            "A then starts with scores of 10⁸ (a loss of 87.3, the most Caffe can show) and cannot train. With std "
+            "0.01 it starts at 6.908, ln 1000",
         )
     yield "`bias_filler`", "0", "“The biases were initialised with zero” (3.1)"
     if config.from_a:
@@ -189,9 +189,8 @@ def _train_lines(config: Config) -> str:
     first = ""
     if config.from_a:
         first = (
-            f"Train {config.base} first, in the same working folder: the solver takes its weights from there. If its "
-            f"last snapshot has another number (training ends early when the accuracy has stopped improving), put its "
-            f"name into a copy of solver.prototxt.\n\n"
+            f"Train {config.base} first, in the same working folder: the solver takes the weights of its newest "
+            f"snapshot.\n\n"
         )
     return (
         f"{first}The databases `{train}` and `{val}` are looked for in the working folder, then beside the net.\n\n"

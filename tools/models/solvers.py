@@ -36,7 +36,7 @@ weight_decay: 0.0005
 # The paper's rule: a tenth of the rate when the validation accuracy stops improving, three times in all.
 lr_policy: "plateau"
 gamma: 0.1
-plateau_param { output: "accuracy" patience: 5 max_drops: 3 }
+plateau_param { output: "accuracy" patience: 10 max_drops: 3 }
 max_iter: 3000
 
 # Each test takes the whole of val_lmdb.
@@ -61,12 +61,11 @@ def _transplant(config: Config) -> str:
     if not config.from_a:
         return ""
     copies = "\n".join(f'  copy {{ layer: "{layer}" }}' for layer in TRANSPLANTED)
-    last = 3000 if config.mini else 370000
     return f"""
 # "The first four convolutional layers and the last three fully-connected layers" come from a trained net A, the rest
-# from the fillers. Name A's last snapshot here; without this block the net starts from its fillers alone.
+# from the fillers. Without this block the net starts from its fillers alone.
 transplant_param {{
-  weights: "{config.base}_iter_{last}.caffemodel"
+  weights: "{config.base}_iter_*.caffemodel"  # the newest in the working folder
 {copies}
 }}
 """

@@ -159,7 +159,7 @@ def _no_value(source: Source, start: int, value: re.Match[str]) -> NetcError:
 _TOKENS = {
     "NAME": "a field name",
     "RBRACE": '"}"',
-    "MORETHAN": '">"',
+    "RANGLE": '">"',
     "COLON": '":"',
     "LBRACE": '"{"',
     "RSQB": '"]"',
@@ -175,6 +175,8 @@ def _expected(accepted: set[str]) -> str:
         return "expected a value"
     if "STRING" in accepted and len(accepted & _TOKENS.keys()) > 1:  # a string may go on, but nobody means that
         accepted = accepted - {"STRING"}
+    if accepted & {"RBRACE", "RANGLE", "$END"}:  # wherever a block may end, a field may start
+        accepted = accepted | {"NAME"}
     words = sorted({_TOKENS[name] for name in accepted & _TOKENS.keys()})
     return f"expected {' or '.join(words)}" if words else "unexpected text"
 

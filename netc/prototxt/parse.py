@@ -50,23 +50,23 @@ class _Build(Transformer[Token, Message]):
         return Message(list(fields))
 
     def PAIR(self, token: Token) -> Field:
-        text = str(token)
+        text, start = str(token), token.start_pos or 0
         name, _, rest = text.partition(":")
         value = rest.lstrip(" \t")
-        start = token.start_pos or 0
-        return Field(name.rstrip(" \t"), Scalar(_kind(value), value, start + len(text) - len(value)), start)
+        offset = start + len(text) - len(value)
+        value = value.rstrip(_BLANKS)
+        return Field(name.rstrip(" \t"), Scalar(_kind(value), value, offset), start)
 
     def braced(self, opening: Token, *rest: Any) -> Field:
-        text, start = str(opening), opening.start_pos or 0
+        text, start = opening.rstrip(_BLANKS), opening.start_pos or 0
         bare = text[:-1].rstrip(" \t")
-        name = bare.rstrip(": \t")
-        inner = Message(list(rest), start + len(text) - 1)
-        return Field(name, inner, start, colon=bare.endswith(":"))
+        inner = Message([*rest[:-1]], start + len(text) - 1)
+        return Field(bare.rstrip(": \t"), inner, start, colon=bare.endswith(":"))
 
     angled = braced
 
-    def message(self, opening: Token, *fields: Field) -> Message:
-        return Message(list(fields), opening.start_pos or 0)
+    def message(self, opening: Token, *rest: Any) -> Message:
+        return Message([*rest[:-1]], opening.start_pos or 0)
 
     def list_value(self, *values: Scalar | Message) -> list[Scalar | Message]:
         return [*values]
@@ -88,6 +88,9 @@ class _Build(Transformer[Token, Message]):
 
     def string(self, *tokens: Token) -> Scalar:
         return Scalar("string", " ".join(tokens), tokens[0].start_pos or 0)
+
+
+_BLANKS = " \t\n\r\v\f"
 
 
 def _kind(value: str) -> str:

@@ -210,7 +210,7 @@ def _integer(info: _Info, value: Scalar) -> int:
     low, high = _INT_RANGE.get(info.kind, (-(2**31), 2**31 - 1))
     if value.kind != "number" or not _INTEGER.fullmatch(digits):
         raise _mismatch(info, value)
-    if len(digits) > 40:
+    if len(digits.lstrip("0")) > 40:
         raise _Bad("S203", f'"{info.name}" is out of range: {digits[:20]}…', f"the range is {low} to {high}")
     base = 16 if digits[:2] in ("0x", "0X") else 8 if len(digits) > 1 and digits[0] == "0" else 10
     number = -int(digits, base) if negative else int(digits, base)

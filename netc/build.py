@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from netc.draft import Draft
-from netc.errors import Findings, NetcError, Place, counted, did_you_mean, raise_all
+from netc.errors import Findings, NetcError, counted, did_you_mean, raise_all
 from netc.ir import Graph, Node, ParamRef
 from netc.layers import registry
 from netc.layers.base import MAX_AXES, MAX_COUNT, Blob, Layer, Origin, Probe, Shape, count, format_shape
@@ -39,7 +39,7 @@ class _Builder:
         self.errors = Findings()
         self.nodes: list[Node] = []
         self.shapes: dict[str, Shape | None] = {}
-        self.producers: dict[str, tuple[str, Place]] = {}
+        self.producers: dict[str, tuple[Layer, int]] = {}
         self.available: dict[str, None] = {}
         self.owners: dict[str, tuple[int, int]] = {}
 
@@ -103,17 +103,20 @@ class _Builder:
         return tops + ("(automatic)",) * missing if layer.is_loss and missing > 0 else tops
 
     def _check_tops(self, layer: Layer, tops: Sequence[str]) -> None:
+        mine: set[str] = set()
         for position, blob in enumerate(tops):
             if blob == "(automatic)":
                 continue
             in_place = position < len(layer.param.bottom) and layer.param.bottom[position] == blob
             if in_place and not layer.in_place:
                 layer.fail("cannot work in place", f"top[{position}]", "give the top a name of its own", code="G404")
-            if not in_place and (blob in self.producers or blob in tops[:position]):
+            if not in_place and (blob in self.producers or blob in mine):
                 self._two_producers(layer, position, blob)
+            mine.add(blob)
 
     def _two_producers(self, layer: Layer, position: int, blob: str) -> None:
-        name, place = self.producers.get(blob, (layer.name, layer.origin.place("top[0]")))
+        first, at = self.producers.get(blob, (layer, 0))
+        name, place = first.name, first.origin.place(f"top[{at}]")
         hint = "give one of the two another name"
         if any(blob == bottom.partition(f"_{name}_")[0] for bottom in layer.param.bottom):
             hint = f'"{blob}" is read by another layer before this one overwrites it; name this top differently'
@@ -155,7 +158,7 @@ class _Builder:
                 continue
             self.shapes[blob] = shape
             self.available[blob] = None
-            self.producers[blob] = (layer.name, layer.origin.place(f"top[{position}]"))
+            self.producers[blob] = (layer, position)
 
     # -- parameters ----------------------------------------------------------------------------------------------------
 

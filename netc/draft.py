@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from netc.errors import NetcError, Place
@@ -60,11 +61,11 @@ def locate(source: Source, message: Message, path: str) -> Place | None:
     """The place of a dotted path such as "convolution_param.kernel_size" or "bottom[1]"; None if it is not written."""
     for step in path.split("."):
         name, _, index = step.rstrip("]").partition("[")
-        spots = [(item, value) for item in message.named(name) for value in item.values()]
-        position = int(index) if index else 0
-        if position >= len(spots):
+        spots = ((item, value) for item in message.named(name) for value in item.values())
+        spot = next(islice(spots, int(index) if index else 0, None), None)
+        if spot is None:
             return None
-        item, value = spots[position]
+        item, value = spot
         if isinstance(value, Message):
             message, place = value, source.place(item.offset, len(item.name))
         else:

@@ -45,9 +45,9 @@ class Place:
         """The source line with a caret under the span, or "" where the line is not known."""
         if not self.line or not self.text:
             return ""
-        before = printable(self.text[: self.column - 1])
-        span = printable(self.text[self.column - 1 : self.column - 1 + self.length])
-        start, text = _window(printable(self.text), len(before))
+        start, text = _window(self.text, self.column - 1)
+        span = printable(text[start : start + self.length])
+        start, text = len(printable(text[:start])), printable(text)
         width = max(1, min(len(span), len(text) - start))
         gutter = f"{self.line:5d} | "
         return f"{gutter}{text}\n{' ' * (len(gutter) - 2)}| {' ' * start}{'^' * width}"

@@ -12,7 +12,7 @@ from typing import Any
 
 from lark import Lark, Token, Transformer, UnexpectedInput, v_args
 
-from netc.errors import NetcError, raise_all
+from netc.errors import NetcError, Place, raise_all
 from netc.prototxt.ast import Field, Message, Scalar
 from netc.prototxt.diagnose import BRACKETS, foreign, syntax_errors, unresolved
 from netc.prototxt.source import MAX_BYTES, Source
@@ -20,8 +20,8 @@ from netc.prototxt.source import MAX_BYTES, Source
 MAX_DEPTH = 100
 """Deepest nesting; protobuf's own limit for binary messages."""
 
-MAX_FIELDS = 400_000
-"""Most fields in one file; the largest net in the wild has 20,000."""
+MAX_FIELDS = 100_000
+"""Most fields, blocks, list items or strings in one file; the largest net in the wild has 20,000 fields."""
 
 
 def parse(source: Source) -> Message:
@@ -111,12 +111,17 @@ def _lark() -> Lark:
 
 def _check_limits(source: Source) -> None:
     if len(source.text) > MAX_BYTES:
-        raise NetcError("P103", f"the text is {len(source.text):,} characters; {MAX_BYTES:,} are read", source.place(0))
+        raise NetcError(
+            "P103", f"the text is {len(source.text):,} characters; {MAX_BYTES:,} are read", Place(source.path)
+        )
     text = source.text
     if text.count("{") + text.count("<") > MAX_DEPTH:  # the scan below costs a tenth of the parse
         _check_depth(source)
-    if text.count(":") + text.count("{") > MAX_FIELDS:
-        raise NetcError("P104", f"more than {MAX_FIELDS:,} fields", source.place(0))
+    halves = sum(map(text.count, ":<,{{")) + (text.count('"') + text.count("'")) // 2
+    if halves > 2 * MAX_FIELDS:  # a colon and its string are one field, and a block costs as much as two numbers
+        raise NetcError(
+            "P104", f"more than {MAX_FIELDS:,} fields", Place(source.path), "weights belong in a .caffemodel"
+        )
 
 
 def _check_depth(source: Source) -> None:

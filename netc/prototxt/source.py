@@ -8,7 +8,7 @@ from functools import cached_property
 
 from netc.errors import NetcError, Place
 
-MAX_BYTES = 8 << 20
+MAX_BYTES = 4 << 20
 """Longest prototxt that is read. The largest net in the wild is 0.3 MB; hostile files come in gigabytes."""
 
 
@@ -17,6 +17,7 @@ class Source:
 
     def __init__(self, text: str, path: str = "<text>") -> None:
         self.text, self.path = text, path
+        self._line: tuple[int, str] = (-1, "")
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> Source:
@@ -38,10 +39,15 @@ class Source:
     def place(self, offset: int, length: int = 1) -> Place:
         """The place of `length` characters at `offset`."""
         row = bisect_right(self._starts, offset) - 1
-        start = self._starts[row]
-        end = self.text.find("\n", start)
-        line = self.text[start : end if end >= 0 else len(self.text)].rstrip("\r")
-        return Place(self.path, row + 1, offset - start + 1, max(1, length), line)
+        return Place(self.path, row + 1, offset - self._starts[row] + 1, max(1, length), self._row(row))
+
+    def _row(self, row: int) -> str:
+        """The text of a line; places in one line share it (it may be the whole file)."""
+        if self._line[0] != row:
+            start = self._starts[row]
+            end = self.text.find("\n", start)
+            self._line = (row, self.text[start : end if end >= 0 else len(self.text)].rstrip("\r"))
+        return self._line[1]
 
 
 def _read_bytes(name: str) -> bytes:

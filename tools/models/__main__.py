@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
+from netc.analyse import analyse
+from netc.compile import compile_net
 from tools.models.nets import deploy, train_val
 from tools.models.readmes import readme
 from tools.models.solvers import solver
@@ -12,6 +15,7 @@ from tools.models.table import CONFIGS
 FOLDER = Path(__file__).resolve().parents[2] / "models"
 
 
+@cache
 def files() -> dict[str, str]:
     """Path inside models/ → text, for every net."""
     found = {}
@@ -19,7 +23,7 @@ def files() -> dict[str, str]:
         found[f"{config.name}/train_val.prototxt"] = train_val(config)
         found[f"{config.name}/deploy.prototxt"] = deploy(config)
         found[f"{config.name}/solver.prototxt"] = solver(config)
-        found[f"{config.name}/README.md"] = readme(config)
+        found[f"{config.name}/README.md"] = readme(config, analyse(compile_net(deploy(config), phase="TEST")))
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import chain
 
+from netc.analyse import Analysis
 from tools.models.table import TRANSPLANTED, Config
 
 Row = tuple[str, str, str]
@@ -23,10 +24,9 @@ STORY = {
 }
 
 
-def readme(config: Config, facts: Sequence[Row] = ()) -> str:
-    """The page of one net; `facts` are rows of numbers that netc works out from the net itself."""
-    parts = [_title(config), _layers(config), _facts(facts), _numbers(config), _use(config)]
-    return "\n".join(part for part in parts if part)
+def readme(config: Config, found: Analysis) -> str:
+    """The page of one net; `found` is what netc works out from the net itself."""
+    return "\n".join([_title(config), _layers(config), _size(config, found), _numbers(config), _use(config)])
 
 
 def _title(config: Config) -> str:
@@ -34,7 +34,7 @@ def _title(config: Config) -> str:
     if config.mini:
         scaled = (
             f"\n\nThis is the same topology at a quarter of the width, for {config.crop}-pixel crops, {config.classes} "
-            "classes and a CPU. The numbers in the last column are scaled where the size of the task asks for it."
+            "classes and a CPU. Where the paper's numbers do not fit so small a task, the table below shows both."
         )
     return f"# {config.name}\n\n{STORY[config.letter]}{scaled}\n"
 
@@ -53,8 +53,13 @@ def _layers(config: Config) -> str:
     return _table(("layers", "kernels", "width"), rows)
 
 
-def _facts(facts: Sequence[Row]) -> str:
-    return _table(("", "value", ""), facts) if facts else ""
+def _size(config: Config, found: Analysis) -> str:
+    pool5, fc6 = (row.field.size[0] if row.field else 0 for row in (found.row("pool5"), found.row("fc6")))
+    return (
+        f"{found.params:,} parameters, {found.params_of('Convolution'):,} of them in convolutions; {found.macs:,} "
+        f"multiply-adds for an image of {config.crop}×{config.crop}. A value of pool5 sees {pool5}×{pool5} pixels, one "
+        f"of fc6 {fc6}×{fc6}. `netc check {config.name}` shows the same layer by layer.\n"
+    )
 
 
 def _numbers(config: Config) -> str:

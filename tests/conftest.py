@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+# The tests' tensors are tiny: a second thread only waits for the first, and for the machine's other work.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 
 @pytest.fixture(scope="session")
 def shared() -> Path:

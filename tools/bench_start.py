@@ -31,11 +31,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=7)
     runs = parser.parse_args().runs
-    report = {"--help": _median(lambda: _whole(["--help"]), runs)}
+    report = {"--help": _median(partial(_whole, ["--help"]), runs)}
     for name in FULL:
-        report[f"check {name}"] = _median(
-            lambda name=name: _whole(["check", f"models/{name}/train_val.prototxt"]), runs
-        )  # type: ignore[misc]
+        report[f"check {name}"] = _median(partial(_whole, ["check", f"models/{name}/train_val.prototxt"]), runs)
     with tempfile.TemporaryDirectory() as folder:
         _prepare(Path(folder))
         report["train vgg_E, to the first iteration"] = _median(lambda: _until_solving(Path(folder)), min(runs, 3))

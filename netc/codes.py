@@ -126,6 +126,7 @@ CODES: dict[str, str] = {
     "O140": "the database exists already",
     "O141": "another process is building the database",
     "O142": "the database's folder cannot be made",
+    "O143": "the demonstration's folder holds other things",
     "O610": "the folder of the snapshots cannot be written to",
     "O611": "another training run with the same snapshot prefix",
     "O701": "the place for a snapshot cannot be written to",

@@ -22,6 +22,9 @@ from netc.cli._status import DONE, TERMINATED
 from netc.errors import did_you_mean
 
 COMMANDS: dict[str, dict[str, str]] = {
+    "Begin": {
+        "demo": "Draw pictures, train a small net on them, and test it.",
+    },
     "Run": {
         "train": "Train a net by its solver.",
         "test": "Score a net on its test data.",

@@ -67,15 +67,15 @@ def draw(seed: int, index: int) -> Picture:
     scene = _cluttered(r, _surface(r, ground, height, width))
     scene *= 1 - r.number(0.1, 0.5) * _shadow(mask, r.integer(1, 3))[..., None]
     scene += mask[..., None] * (_surface(r, body, height, width) - scene)
-    scene = scene * _light(r, height, width) + r.array(height, width, 3, low=-1, high=1) * r.number(0.02, 0.07)
+    scene = scene * _light(r, height, width) + r.array(height, width, 3, low=-1, high=1) * r.number(0.02, 0.09)
     return Picture((scene.clip(0, 1) * 255).astype(np.uint8), label, box)
 
 
 def _placed(r: Draws, outlines: list[Outline], height: int, width: int) -> list[Outline]:
     """The outlines in pixels: turned, stretched, scaled, and put near the middle."""
     side, turn = min(height, width), math.radians(r.number(-25, 25))
-    radius = side * r.number(0.26, 0.38)
-    x0, y0 = (size / 2 + side * r.number(-0.07, 0.07) for size in (width, height))
+    radius = side * r.number(0.24, 0.38)
+    x0, y0 = (size / 2 + side * r.number(-0.09, 0.09) for size in (width, height))
     xs, ys = radius * r.number(0.85, 1.1), radius * r.number(0.85, 1.1)
     cos, sin = math.cos(turn), math.sin(turn)
     return [[(x0 + xs * (cos * x - sin * y), y0 + ys * (sin * x + cos * y)) for x, y in line] for line in outlines]
@@ -101,14 +101,14 @@ def _colors(r: Draws) -> tuple[Layer, Layer]:
     ground = r.array(3, low=0.05, high=0.5)
     while True:
         body = r.array(3, low=0.35, high=1.0)
-        if float((body - ground).sum()) > 0.9:
+        if float((body - ground).sum()) > 0.75:
             return ground, body
 
 
 def _surface(r: Draws, color: Layer, height: int, width: int) -> Layer:
     """A coloured surface (H, W, 3) with coarse and fine unevenness, sometimes with stripes."""
     coarse = _noise(r, r.integer(2, 4), height, width, 3) * r.number(0.1, 0.3)
-    fine = _noise(r, r.integer(9, 24), height, width, 1) * r.number(0.05, 0.2)
+    fine = _noise(r, r.integer(9, 24), height, width, 1) * r.number(0.05, 0.25)
     surface: Layer = color + coarse + fine + _stripes(r, height, width)
     return surface
 
@@ -133,7 +133,7 @@ def _stripes(r: Draws, height: int, width: int) -> Layer:
 def _cluttered(r: Draws, scene: Layer) -> Layer:
     """A few strokes and blots over the background, so that not every edge is the object's."""
     height, width = scene.shape[:2]
-    for _ in range(r.integer(1, 4)):
+    for _ in range(r.integer(2, 5)):
         fine = Image.new("L", (width, height))
         x0, x1 = (r.number(-0.1, 1.1) * width for _ in range(2))
         y0, y1 = (r.number(-0.1, 1.1) * height for _ in range(2))

@@ -154,7 +154,7 @@ def _draw_panel(pen: _Pen, panel: Panel, span: Point, top: int, marks: Sequence[
             pen.dots(pixels, color)
         if pixels:
             names.append((pixels[-1][1], f"{curve.name}  {format_value(curve.points[-1][1])}", color))
-    _draw_names(pen, names, x.stop + 10)
+    _draw_names(pen, names, x.stop + 10, y.start)
 
 
 def _draw_grid(pen: _Pen, x: _Axis, y: _Axis) -> None:
@@ -168,12 +168,18 @@ def _draw_grid(pen: _Pen, x: _Axis, y: _Axis) -> None:
     pen.text((x.stop, y.start + 24), "iteration", 12, anchor="rt")
 
 
-def _draw_names(pen: _Pen, names: list[tuple[float, str, str]], left: float, apart: float = 17) -> None:
-    """Each curve's name and last value beside its end, moved down where two would overlap."""
-    lowest = -math.inf
-    for height, text, color in sorted(names):
-        lowest = max(height, lowest + apart)
-        pen.text((left, lowest), text, 12, color, "lm")
+def _draw_names(pen: _Pen, names: list[tuple[float, str, str]], left: float, bottom: float) -> None:
+    """Each curve's name and last value beside its end."""
+    names = sorted(names)
+    for (_, text, color), height in zip(names, apart([height for height, _, _ in names], 17, bottom)):
+        pen.text((left, height), text, 12, color, "lm")
+
+
+def apart(heights: Sequence[float], least: float, bottom: float) -> list[float]:
+    """Ascending heights moved so that they are `least` apart and none is below `bottom` (y points down)."""
+    down = list(itertools.accumulate(heights, lambda above, height: max(height, above + least)))
+    up = itertools.accumulate(reversed(down), lambda below, height: min(height, below - least), initial=bottom + least)
+    return list(up)[:0:-1]
 
 
 def _span(values: Iterable[float]) -> Point:

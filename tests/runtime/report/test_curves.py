@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from netc.runtime.report.curves import Curve, Panel, draw, format_value, nice_step, panels_of, save
+from netc.runtime.report.curves import Curve, Panel, apart, draw, format_value, nice_step, panels_of, save
 
 RECORDS = [
     {"kind": "train", "iter": 0, "loss": 2.5, "lr": 0.1},
@@ -62,3 +62,11 @@ def test_a_valid_file_from_any_run(tmp_path, records):
         image.load()
         assert (image.format, image.size) == ("PNG", (900, 54 + 300 * len(panels)))
     assert [path.name for path in tmp_path.iterdir()] == ["curves.png"]
+
+
+@pytest.mark.parametrize(
+    "heights, moved",
+    [([], []), ([5], [5]), ([90, 95, 99], [70, 85, 100]), ([10, 12, 60], [10, 25, 60]), ([120], [100])],
+)
+def test_names_do_not_overlap_nor_reach_below_the_axis(heights, moved):
+    assert apart(heights, 15, 100) == moved

@@ -1,0 +1,102 @@
+"""Stopped and resumed is the same as never stopped, to the last bit: weights, history, log and records."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from netc.compile import locate_solver
+from netc.errors import NetcError
+from netc.runtime.solver import load_solver
+from netc.runtime.solver.log import Log
+from netc.runtime.solver.report import Report
+from netc.runtime.solver.solver import Solver
+from netc.runtime.solver.training import train
+
+
+def sha(path: str) -> str:
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def messages(stream: io.StringIO) -> list[str]:
+    lines = (line.partition("] ")[2] for line in stream.getvalue().splitlines())
+    return [re.sub(r"\(.* iters\)", "", line) for line in lines]
+
+
+def run(snapshot: str | None = None, **changes: object) -> tuple[Solver, list[str]]:
+    param, origin = locate_solver("solver.prototxt")
+    for name, value in changes.items():
+        setattr(param, name, value)
+    stream = io.StringIO()
+    solver = Solver(param, origin, snapshot=snapshot, report=Report(param, Log(stream)))
+    train(solver)
+    solver.close()
+    return solver, messages(stream)
+
+
+def records() -> list[dict[str, object]]:
+    """metrics.jsonl without what depends on the clock."""
+    clock = {"seconds", "images_per_second", "data_wait_share"}
+    lines = map(json.loads, Path("metrics.jsonl").read_text().splitlines())
+    return [{key: value for key, value in line.items() if key not in clock} for line in lines]
+
+
+@pytest.mark.parametrize("rule", [{"type": "SGD"}, {"type": "Nesterov"}, {"type": "Adam", "base_lr": 0.002}])
+def test_bit_exact(tiny: Path, rule: dict[str, object]) -> None:
+    _, whole = run(**rule)
+    expected = {name: sha(name) for name in ("tiny_iter_12.caffemodel", "tiny_iter_12.solverstate")}
+    recorded = records()
+    for name in expected:
+        Path(name).unlink()
+    for stop in (4, 8):
+        _, resumed = run(f"tiny_iter_{stop}.solverstate", **rule)
+        assert {name: sha(name) for name in expected} == expected
+        assert records() == recorded
+        first = resumed.index(f"Iteration {stop}, Testing net (#0)")
+        assert resumed[first:] == whole[whole.index(f"Iteration {stop}, Testing net (#0)") :]
+
+
+def test_rate_dropped_on_the_way(tiny: Path) -> None:
+    """The plateau policy has something to remember in these runs, or the test above would show nothing of it."""
+    solver, log = run()
+    assert solver.plateau is not None
+    assert 0 < solver.plateau.drops < 9
+    assert sum(line.startswith("Plateau Status") for line in log) == solver.plateau.drops
+
+
+def test_snapshots_anywhere_change_nothing(tiny: Path) -> None:
+    run()
+    expected = sha("tiny_iter_12.caffemodel")
+    solver = load_solver("solver.prototxt")
+    solver.step(7)
+    path = solver.snapshot()
+    solver.close()
+    run(str(path))
+    assert sha("tiny_iter_12.caffemodel") == expected
+
+
+def test_other_conditions_are_said(tiny: Path) -> None:
+    run(max_iter=4)
+    _, log = run("tiny_iter_4.solverstate", random_seed=4)
+    assert "seed is 4, in the run that wrote the snapshot it was 3: continuing, not bit-exact" in log
+
+
+def test_state_of_another_rule_is_refused(tiny: Path) -> None:
+    run(max_iter=4)
+    with pytest.raises(NetcError, match="type SGD, and this one is Nesterov") as caught:
+        run("tiny_iter_4.solverstate", type="Nesterov")
+    assert caught.value.code == "R642"
+
+
+def test_state_of_another_net_is_refused(tiny: Path) -> None:
+    run(max_iter=4)
+    text = Path("net.prototxt").read_text()
+    Path("net.prototxt").write_text(text.replace("num_output: 6", "num_output: 7"))
+    with pytest.raises(NetcError, match="6x3x3x3|6×3×3×3") as caught:
+        run("tiny_iter_4.solverstate")
+    assert caught.value.code == "R641"

@@ -1,0 +1,280 @@
+"""What a run refuses, reports and counts, on a small net."""
+
+from __future__ import annotations
+
+import io
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import netc
+from netc import proto, read_solver
+from netc.errors import NetcError
+from netc.runtime.solver import load_solver
+from netc.runtime.solver.log import Log
+from netc.runtime.solver.nets import Builder
+from netc.runtime.solver.plans import TEST, Plan
+from netc.runtime.solver.report import Report
+from netc.runtime.solver.tester import run_test
+from netc.runtime.solver.training import train
+from tests.runtime.solver.conftest import TEST as RECORDS
+from tests.runtime.solver.conftest import write_run
+
+INPUTS = """
+net_param {
+  layer { name: "in" type: "Input" top: "x" top: "label" input_param { shape { dim: 3 dim: 5 } shape { dim: 3 } } }
+  layer { name: "fc" type: "InnerProduct" bottom: "x" top: "fc" inner_product_param { num_output: 4
+    weight_filler { type: "xavier" } } }
+  layer { name: "loss" type: "SoftmaxWithLoss" bottom: "fc" bottom: "label" top: "loss" }
+}
+base_lr: 0.1 lr_policy: "fixed" momentum: 0.9
+"""
+
+
+def feed(k: int) -> dict[str, torch.Tensor]:
+    rng = np.random.default_rng(k)
+    x, label = rng.standard_normal((3, 5), np.float32), rng.integers(0, 4, 3).astype(np.float32)
+    return {"x": torch.from_numpy(x), "label": torch.from_numpy(label)}
+
+
+# -- settings ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text, code, place, says",
+    [
+        ('lr_policy: "fixed"', "R610", 0, "there is no net to train"),
+        ('net: "a"\ntrain_net: "b"\nlr_policy: "fixed"', "R610", 2, "2 nets to train: net, train_net"),
+        ('net: "a"\nlr_policy: "cosine"', "R612", 2, 'unknown lr_policy "cosine"'),
+        ('net: "a"\nlr_policy: "multi"', "R612", 2, 'did you mean "multistep"?'),
+        ('net: "a"\nbase_lr: 1', "R612", 0, "lr_policy is not set"),
+        ('net: "a"\nlr_policy: "step"\ngamma: -1\nstepsize: 2', "R613", 3, "gamma >= 0"),
+        ('net: "a"\nlr_policy: "step"', "R613", 0, "stepsize > 0"),
+        ('net: "a"\nlr_policy: "sigmoid" stepsize: 1\ngamma: -1', "R613", 3, "gamma >= 0"),
+        ('net: "a"\nlr_policy: "plateau"\ngamma: 0.1', "R613", 2, "test_interval must be set"),
+        ('net: "a"\nlr_policy: "fixed"\ntype: "Adagrad"', "R614", 3, 'did you mean "AdaGrad"?'),
+        ('net: "a"\nlr_policy: "fixed"\ntype: "AdaGrad" momentum: 0.9', "R614", 3, "AdaGrad has no momentum"),
+        ('net: "a"\nlr_policy: "fixed"\ntype: "RMSProp" rms_decay: 1', "R614", 3, "rms_decay"),
+        ('net: "a"\nlr_policy: "fixed"\ntest_iter: 3', "R611", 3, "test_interval is not set"),
+        (
+            'net: "a"\nlr_policy: "fixed"\ntest_iter: 3 test_interval: 1\ntest_state {} test_state {}',
+            "R611",
+            4,
+            "2 times",
+        ),
+        ('net: "a"\nlr_policy: "fixed"\niter_size: 0', "R615", 3, "at least 1"),
+    ],
+)
+def test_settings_that_caffe_aborts_on(text: str, code: str, place: int, says: str) -> None:
+    with pytest.raises(NetcError) as caught:
+        load_solver(text + "\n")
+    assert (caught.value.code, caught.value.line) == (code, place)
+    assert says in str(caught.value)
+
+
+def test_all_faults_at_once() -> None:
+    with pytest.raises(NetcError) as caught:
+        load_solver('lr_policy: "step"\ntype: "SDG"\n')
+    assert sorted(error.code for error in caught.value.errors) == ["R610", "R613", "R614"]
+
+
+# -- the public interface ----------------------------------------------------------------------------------------------
+
+
+def test_step_by_step() -> None:
+    run = netc.load_solver(INPUTS)
+    assert math.isnan(run.loss)
+    first = run.step(1, feed)
+    assert (run.iter, run.loss) == (1, first)
+    assert run.lr == pytest.approx(0.1)
+    assert run.net.params["fc"][0].shape == (4, 5)
+    assert run.test_nets == []
+
+
+def test_feed_counts_forward_passes() -> None:
+    run = load_solver(INPUTS + "iter_size: 3")
+    asked: list[int] = []
+    run.step(2, lambda k: asked.append(k) or feed(k))  # type: ignore[func-returns-value]
+    assert asked == [0, 1, 2, 3, 4, 5]
+
+
+def test_missing_feed_names_the_input() -> None:
+    with pytest.raises(NetcError) as caught:
+        load_solver(INPUTS).step(1)
+    assert caught.value.code == "R601"
+    with pytest.raises(NetcError) as caught:
+        train(load_solver(INPUTS))
+    assert caught.value.code == "R624"
+
+
+def test_rate_zero_keeps_the_weights() -> None:
+    run = load_solver(INPUTS.replace("base_lr: 0.1", "base_lr: 0"))
+    before = run.net.params["fc"][0].detach().clone()
+    run.step(3, feed)
+    assert torch.equal(before, run.net.params["fc"][0])
+
+
+def test_frozen_layer_stays() -> None:
+    run = load_solver(INPUTS.replace('"fc" inner', '"fc" param { lr_mult: 0 } inner') + "weight_decay: 0.1")
+    before = [tensor.detach().clone() for tensor in run.net.params["fc"]]
+    run.step(3, feed)
+    weight, bias = run.net.params["fc"]
+    assert torch.equal(before[0], weight)
+    assert not torch.equal(before[1], bias)
+
+
+def test_divergence_names_the_layer() -> None:
+    run = load_solver(INPUTS.replace("base_lr: 0.1", "base_lr: 1e30 weight_decay: 1"))
+    with pytest.raises(NetcError) as caught:
+        run.step(9, feed)
+    assert caught.value.code == "R630"
+    assert f"at iteration {run.iter}" in str(caught.value)
+    assert 'layer "fc"' in str(caught.value)
+    assert "lower base_lr" in str(caught.value.hint)
+
+
+def test_label_that_is_no_class() -> None:
+    run = load_solver(INPUTS)
+    with pytest.raises(NetcError, match="label 4 does not exist") as caught:
+        run.step(1, lambda k: {**feed(k), "label": torch.tensor([0.0, 4.0, 1.0])})
+    assert caught.value.code == "R621"
+    assert "4 classes, labels 0 to 3" in str(caught.value)
+
+
+def test_label_of_the_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_run(tmp_path, classes=2)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(NetcError, match="label 2 does not exist") as caught:
+        load_solver("solver.prototxt").step(1)
+    assert caught.value.code == "R621"
+
+
+# -- tests -------------------------------------------------------------------------------------------------------------
+
+
+def test_whole_set_counts_each_record_once(tiny: Path) -> None:
+    """11 records in batches of 4: what one batch of 11 gives."""
+    run = load_solver("solver.prototxt")
+    means = run.test()[0]
+    fed = Builder(3, "cpu", 1).build(Builder(3, "cpu", 1).graph(Plan(whole_batch(), "", TEST)), share=run.net)
+    result = run_test(fed, None)
+    assert (result.batches, result.samples) == (1, RECORDS)
+    assert {name: result.value(name) for name in result.outputs} == pytest.approx(means, rel=1e-6)
+    run.close()
+    fed.inputs.close()
+
+
+def whole_batch() -> str:
+    path = Path("whole.prototxt")
+    path.write_text(Path("net.prototxt").read_text().replace("batch_size: 4", f"batch_size: {RECORDS}"))
+    return str(path)
+
+
+def test_test_nets_use_the_training_nets_parameters(tiny: Path) -> None:
+    run = load_solver("solver.prototxt")
+    for layer in ("conv", "fc"):
+        assert all(a is b for a, b in zip(run.net.params[layer], run.test_nets[0].params[layer], strict=True))
+    run.close()
+
+
+def test_turns_of_a_test_with_test_iter(tiny: Path) -> None:
+    solver = read_solver("solver.prototxt")
+    solver.test_iter.append(2)
+    solver.lr_policy = "fixed"
+    run = load_solver(solver)
+    turns = []
+    for _ in range(7):
+        turns.append((run.tests_before(), run.test_due()))
+        run.iter += 1
+    assert turns == [(0, True), (1, False), (1, True), (2, False), (2, True), (3, False), (3, True)]
+    run.param.test_initialization = False
+    run.iter = 0
+    assert not run.test_due()
+    run.iter = 4
+    assert run.tests_before() == 1
+    run.close()
+
+
+def test_source_of_unknown_length_needs_test_iter(tiny: Path) -> None:
+    text = Path("net.prototxt").read_text()
+    start, end = text.index("layer", text.index("phase: TRAIN")), text.index('layer { name: "conv"')
+    dummy = """layer { name: "in" type: "DummyData" top: "data" top: "label" include { phase: TEST }
+      dummy_data_param { shape { dim: 4 dim: 3 dim: 8 dim: 8 } shape { dim: 4 } } }\n"""
+    Path("net.prototxt").write_text(text[:start] + dummy + text[end:])
+    run = load_solver("solver.prototxt")
+    with pytest.raises(NetcError) as caught:
+        run.test()
+    assert caught.value.code == "R622"
+    run.close()
+
+
+# -- log and records ---------------------------------------------------------------------------------------------------
+
+
+def test_log_lines_are_what_parse_log_reads(tiny: Path) -> None:
+    """tools/extra/parse_log.py: month and day in two digits each, a time, then its regular expressions."""
+    import re
+    from datetime import datetime
+
+    stream = io.StringIO()
+    solver = read_solver("solver.prototxt")
+    solver.max_iter = 3
+    run = load_solver(solver, report=Report(solver, Log(stream)))
+    train(run)
+    run.close()
+    lines = stream.getvalue().splitlines()
+    for line in lines:
+        head, clock = line.split()[:2]
+        datetime(2026, int(head[1:3]), int(head[3:5]), *map(int, re.split(r"[:.]", clock)))
+    found = re.findall(r"T\w+ net output #(\d+): (\S+) = ([\.\deE+-]+)", stream.getvalue())
+    assert {name for _, name, _ in found} == {"accuracy", "loss"}
+    assert (
+        len(re.findall(r"Iteration \d+ \([\d.e+]+ iter/s, [\d.e-]+s/1 iters\), loss = [\d.]+", stream.getvalue())) == 3
+    )
+
+
+def test_two_runs_with_one_prefix(tiny: Path) -> None:
+    from netc.runtime.solver.preflight import PrefixLock
+
+    run = load_solver("solver.prototxt")
+    with PrefixLock(run.prefix), pytest.raises(NetcError) as caught:
+        train(run)
+    assert caught.value.code == "O611"
+    run.close()
+    assert not Path("tiny.lock").exists()
+
+
+def test_folder_that_cannot_be_written(tiny: Path) -> None:
+    Path("file").write_text("")
+    solver = read_solver("solver.prototxt")
+    solver.snapshot_prefix = "file/tiny"
+    run = load_solver(solver)
+    with pytest.raises(NetcError) as caught:
+        train(run)
+    assert (caught.value.code, caught.value.exit_status) == ("O610", 73)
+    run.close()
+
+
+# -- first weights -----------------------------------------------------------------------------------------------------
+
+
+def test_transplant_copies_the_layers_it_names(tiny: Path) -> None:
+    first = load_solver("solver.prototxt", seed=8)
+    weights = str(first.snapshot().with_suffix(".caffemodel"))
+    solver = read_solver("solver.prototxt")
+    solver.transplant_param.append(
+        proto.TransplantParameter(weights=weights, copy=[proto.TransplantCopy(layer="conv")])
+    )
+    stream = io.StringIO()
+    run = load_solver(solver, report=Report(solver, Log(stream)))
+    assert torch.equal(first.net.params["conv"][0], run.net.params["conv"][0])
+    assert not torch.equal(first.net.params["fc"][0], run.net.params["fc"][0])
+    assert "conv                     copied" in stream.getvalue()
+    assert "fc                       fresh" in stream.getvalue()
+    given = load_solver(solver, weights=weights)
+    assert torch.equal(first.net.params["fc"][0], given.net.params["fc"][0])
+    for one in (first, run, given):
+        one.close()

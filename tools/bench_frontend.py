@@ -56,7 +56,8 @@ def _compare(file: Path, pairs: int, phase: str) -> dict[str, object]:
 
 
 def _pairs(name: str, ours: Callable[[], None], theirs: Callable[[], None], pairs: int) -> dict[str, float]:
-    ours(), theirs()
+    ours()
+    theirs()
     times = []
     for index in range(pairs):
         order = (ours, theirs) if index % 2 else (theirs, ours)

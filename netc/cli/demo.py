@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="Where it all goes.",
 )
-@click.option("--iterations", metavar="N", type=click.IntRange(1), help="Train until iteration N (default: 700).")
+@click.option("--iterations", metavar="N", type=click.IntRange(1), help="Train until iteration N (default: 500).")
 def command(out: Path, iterations: int | None) -> int:
     """Draw pictures of ten classes, put them into databases, train mini_vgg_A on them by its solver, and test it.
 

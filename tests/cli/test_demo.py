@@ -29,6 +29,7 @@ def test_what_it_leaves_and_its_next_commands(small, capsys, monkeypatch):
     assert main(["demo", "--out", "my demo", "--iterations", "2"]) == 0
     out = capsys.readouterr().out
     folder = small / "my demo"
+    assert out.count("iteration 2: accuracy") == 1
     assert re.search(r"accuracy \d+\.\d% on pictures it has not seen, after 2 iterations", out)
     assert {path.name for path in folder.iterdir()} >= {
         *("train_lmdb", "val_lmdb", "train_lmdb.labels.txt", "colors.json", "train.log", "metrics.jsonl"),

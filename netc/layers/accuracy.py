@@ -28,6 +28,8 @@ class Accuracy(Layer):
     in_place = False
     param_field = "accuracy_param"
     axis: int
+    ignore: int | None
+    per_class: bool
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         scores, labels = bottoms
@@ -35,23 +37,24 @@ class Accuracy(Layer):
         if self.options.top_k > classes:
             self.fail(f"top_k {self.options.top_k} exceeds the {classes} classes", "accuracy_param.top_k", code="L302")
         self.axis = canonical_axis(self, self.options.axis, scores, "accuracy_param.axis")
+        self.ignore = self.options.ignore_label if self.options.HasField("ignore_label") else None
+        self.per_class = len(self.param.top) > 1
         check_label_count(self, scores, labels, self.axis)
-        return [(), (scores[self.axis],)][: len(self.param.top)]
+        return [(), (scores[self.axis],)][: 1 + self.per_class]
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
-        scores, options = bottoms[0], self.options
-        ignore = options.ignore_label if options.HasField("ignore_label") else None
-        labels, counted = class_indices(self, bottoms[1], scores, self.axis, ignore)
+        scores = bottoms[0]
+        labels, counted = class_indices(self, bottoms[1], scores, self.axis, self.ignore)
         index, outside = poisoned(labels, scores.shape[self.axis])
         not_below = ~(scores < scores.gather(self.axis, index))
-        right = not_below.sum(self.axis, keepdim=True) <= options.top_k
+        right = not_below.sum(self.axis, keepdim=True) <= self.options.top_k
         right = right if outside is None else right & ~outside
         counts = right.new_ones(right.shape) if counted is None else counted
         right = right & counts
         tops = [_ratio(right.sum(), counts.sum(), scores)]
-        return tops if len(self.param.top) == 1 else [*tops, self._per_class(right, counts, index, scores)]
+        return [*tops, self._by_class(right, counts, index, scores)] if self.per_class else tops
 
-    def _per_class(self, right: Tensor, counts: Tensor, index: Tensor, scores: Tensor) -> Tensor:
+    def _by_class(self, right: Tensor, counts: Tensor, index: Tensor, scores: Tensor) -> Tensor:
         zeros = index.new_zeros(scores.shape[self.axis])
         hits = zeros.scatter_add(0, index.flatten(), right.flatten().long())
         return _ratio(hits, zeros.scatter_add(0, index.flatten(), counts.flatten().long()), scores)

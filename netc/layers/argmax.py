@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 class ArgMax(Layer):
     """The positions (or values) of the top_k largest scores, the largest first; of equal scores the later comes first.
 
-    Fields: `top_k` (1), `axis`, `out_max_val`.
+    Fields: `top_k` (1), `axis`, `out_max_val`. Shapes: as follows.
     Without `axis` all axes but the first are one: (N, …) → (N, 1, top_k, 1 …), and with out_max_val (N, 2, top_k, 1 …),
     positions then values; the top has at least three axes.
     With `axis`: that axis gets the size top_k and holds positions, or with out_max_val values only.
@@ -23,10 +23,11 @@ class ArgMax(Layer):
     in_place = False
     no_gradient = None
     param_field = "argmax_param"
+    axis: int | None
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         shape, top_k = bottoms[0], self.options.top_k
-        axis = self._axis(shape)
+        self.axis = axis = self._given_axis(shape)
         size = count(shape, 1) if axis is None else shape[axis]
         if not 1 <= top_k <= size:
             self.fail(
@@ -36,7 +37,7 @@ class ArgMax(Layer):
             return [(*shape[:axis], top_k, *shape[axis + 1 :])]
         return [self._flat_top(shape)]
 
-    def _axis(self, shape: Shape) -> int | None:
+    def _given_axis(self, shape: Shape) -> int | None:
         if not self.options.HasField("axis"):
             return None
         return canonical_axis(self, self.options.axis, shape, "argmax_param.axis")
@@ -49,13 +50,12 @@ class ArgMax(Layer):
         import torch
 
         x, top_k = bottoms[0], self.options.top_k
-        shape = tuple(x.shape)
-        axis = self._axis(shape)
+        axis = self.axis
         values, positions = _largest(x if axis is not None else x.flatten(1), 1 if axis is None else axis, top_k)
         if axis is not None:
             return [values if self.options.out_max_val else positions]
         planes = [positions, values] if self.options.out_max_val else [positions]
-        return [torch.stack(planes, 1).view(self._flat_top(shape))]
+        return [torch.stack(planes, 1).view(self._flat_top(tuple(x.shape)))]
 
 
 def _largest(x: Tensor, axis: int, top_k: int) -> tuple[Tensor, Tensor]:

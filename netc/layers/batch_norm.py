@@ -24,6 +24,7 @@ class BatchNorm(Layer):
     """
 
     param_field = "batch_norm_param"
+    uses_sums: bool
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         for index, spec in enumerate(self.param.param):
@@ -33,6 +34,8 @@ class BatchNorm(Layer):
                     f"param[{index}].lr_mult",
                     "set lr_mult: 0, or leave the param blocks out",
                 )
+        given = self.options.HasField("use_global_stats")
+        self.uses_sums = self.options.use_global_stats if given else self.phase == TEST
         channels = bottoms[0][1] if len(bottoms[0]) > 1 else 1
         for name, size in (("mean", channels), ("variance", channels), ("factor", 1)):
             self.blobs.append(Blob(name, (size,), frozen=True))
@@ -40,12 +43,8 @@ class BatchNorm(Layer):
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
         x = bottoms[0] if bottoms[0].dim() > 1 else bottoms[0][:, None]
-        y = self._with_sums(x, params) if self._uses_sums() else self._with_batch(x, params)
+        y = self._with_sums(x, params) if self.uses_sums else self._with_batch(x, params)
         return [y.view_as(bottoms[0])]
-
-    def _uses_sums(self) -> bool:
-        given = self.options.HasField("use_global_stats")
-        return bool(self.options.use_global_stats) if given else self.phase == TEST
 
     def _with_sums(self, x: Tensor, params: Sequence[Tensor]) -> Tensor:
         import torch

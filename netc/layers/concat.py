@@ -9,14 +9,14 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def old_or_new_axis(layer: Layer, old: str) -> int:
-    """`axis`, or the older field that stands for it (concat_dim, slice_dim); giving both is an error."""
+def old_or_new_axis(layer: Layer, old: str) -> tuple[str, int]:
+    """(field path, value) of `axis`, or of the older field that stands for it; giving both is an error."""
     options = layer.options
     if not options.HasField(old):
-        return int(options.axis)
+        return f"{layer.param_field}.axis", int(options.axis)
     if options.HasField("axis"):
         layer.fail(f"gives axis and {old}, its older name", f"{layer.param_field}.{old}", f"drop {old}")
-    return int(getattr(options, old))
+    return f"{layer.param_field}.{old}", int(getattr(options, old))
 
 
 @layer("Concat")
@@ -34,7 +34,8 @@ class Concat(Layer):
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         first = bottoms[0]
-        self.axis = axis = canonical_axis(self, old_or_new_axis(self, "concat_dim"), first, "concat_param")
+        field, value = old_or_new_axis(self, "concat_dim")
+        self.axis = axis = canonical_axis(self, value, first, field)
         for index, shape in enumerate(bottoms):
             if len(shape) != len(first) or any(
                 a != b for i, (a, b) in enumerate(zip(shape, first, strict=True)) if i != axis

@@ -22,6 +22,7 @@ class Crop(Layer):
     in_place = False
     param_field = "crop_param"
     axis: int
+    offsets: list[int]
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         shape, reference = bottoms
@@ -36,7 +37,10 @@ class Crop(Layer):
                 "crop_param.offset",
                 "give none, one for all, or one for each",
             )
-        for axis, offset in enumerate(self._offsets(cut), self.axis):
+        self.offsets = list(self.options.offset) or [0]
+        if len(self.offsets) < cut:
+            self.offsets *= cut
+        for axis, offset in enumerate(self.offsets, self.axis):
             if offset + reference[axis] > shape[axis]:
                 self.fail(
                     f"{reference[axis]} from {offset} on do not fit the {shape[axis]} of bottom 0 on axis {axis}",
@@ -45,12 +49,8 @@ class Crop(Layer):
                 )
         return [(*shape[: self.axis], *reference[self.axis :])]
 
-    def _offsets(self, cut: int) -> list[int]:
-        offsets = list(self.options.offset) or [0]
-        return offsets if len(offsets) == cut else offsets * cut
-
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
         x, reference = bottoms
-        for axis, offset in enumerate(self._offsets(x.dim() - self.axis), self.axis):
+        for axis, offset in enumerate(self.offsets, self.axis):
             x = x.narrow(axis, offset, reference.shape[axis])
         return [x]

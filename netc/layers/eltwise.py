@@ -24,6 +24,7 @@ class Eltwise(Layer):
 
     bottoms = at_least(2)
     param_field = "eltwise_param"
+    weights: list[float]
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         coefficients = len(self.options.coeff)
@@ -33,6 +34,7 @@ class Eltwise(Layer):
             )
         if coefficients and self.options.operation == PROD:
             self.fail("coeff belongs to SUM; the operation is PROD", "eltwise_param.coeff", "drop coeff")
+        self.weights = list(self.options.coeff) or [1.0] * len(bottoms)
         for index, shape in enumerate(bottoms):
             if shape != bottoms[0]:
                 found = f"bottom {index} is {format_shape(shape)}, bottom 0 {format_shape(bottoms[0])}"
@@ -50,9 +52,8 @@ class Eltwise(Layer):
     def _sum(self, first: Tensor, others: list[Tensor]) -> Tensor:
         import torch
 
-        weights = list(self.options.coeff) or [1.0] * (len(others) + 1)
-        total = first if weights[0] == 1 else first * weights[0]
-        for other, weight in zip(others, weights[1:], strict=True):
+        total = first if self.weights[0] == 1 else first * self.weights[0]
+        for other, weight in zip(others, self.weights[1:], strict=True):
             total = torch.add(total, other, alpha=weight)
         return total
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from netc import proto
 from netc.errors import NetcError
 from netc.layers.base import Run, Shape, between, canonical_axis, count, format_shape, layer
-from netc.layers.losses import VALID, Loss, check_label_count, class_indices, ignored_label, normalizer
+from netc.layers.losses import VALID, Loss, check_label_count, class_indices, ignored_label, normalization, normalizer
 from netc.paths import resolve
 
 if TYPE_CHECKING:
@@ -33,6 +33,9 @@ class InfogainLoss(Loss):
     no_gradient = (1, 2)
     param_field = "infogain_loss_param"
     axis: int
+    mode: int
+    ignore: int | None
+    with_probabilities: bool
     matrix: list[float]
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
@@ -40,6 +43,8 @@ class InfogainLoss(Loss):
             self.fail("two tops need two loss weights", "top[1]", "add `loss_weight: 1 loss_weight: 0`")
         self.check_batches(bottoms[:2])
         self.axis = canonical_axis(self, self.options.axis, bottoms[0], "infogain_loss_param.axis")
+        self.mode, self.ignore = normalization(self, VALID), ignored_label(self)
+        self.with_probabilities = len(self.param.top) > 1
         check_label_count(self, bottoms[0], bottoms[1], self.axis)
         self.matrix = [] if len(bottoms) > 2 else self._read()
         classes, values = bottoms[0][self.axis], count(bottoms[2]) if len(bottoms) > 2 else len(self.matrix)
@@ -47,7 +52,7 @@ class InfogainLoss(Loss):
             given = format_shape(bottoms[2]) if len(bottoms) > 2 else f"{values} values"
             place = "bottom[2]" if len(bottoms) > 2 else "infogain_loss_param.source"
             self.fail(f"needs an infogain matrix of {classes}×{classes}, found {given}", place, code="L302")
-        return [(), bottoms[0]][: max(1, len(self.param.top))]
+        return [(), bottoms[0]][: 1 + self.with_probabilities]
 
     def _read(self) -> list[float]:
         """The matrix of the source file, in rows."""
@@ -74,14 +79,14 @@ class InfogainLoss(Loss):
         from netc.layers._gradients import through
 
         x, axis = bottoms[0], self.axis
-        index, counted = class_indices(self, bottoms[1], x, axis, ignored_label(self))
+        index, counted = class_indices(self, bottoms[1], x, axis, self.ignore)
         logs = x.log_softmax(axis)
         rows = self._matrix(bottoms, x.shape[axis])[index.squeeze(axis)].movedim(-1, axis)
         losses = -(rows * through(logs, logs.clamp(min=math.log(SMALLEST))))
         if counted is not None:
             losses = losses * counted
-        loss = losses.sum() / normalizer(self, VALID, index.numel(), x.shape[0], counted)
-        return [loss, logs.exp()][: max(1, len(self.param.top))]
+        loss = losses.sum() / normalizer(self.mode, index.numel(), x.shape[0], counted)
+        return [loss, logs.exp()][: 1 + self.with_probabilities]
 
     def _matrix(self, bottoms: Sequence[Tensor], classes: int) -> Tensor:
         given = bottoms[2].detach() if len(bottoms) > 2 else bottoms[0].new_tensor(self.matrix)

@@ -90,9 +90,8 @@ def check_range(
         layer.fail(found, field, _REMEDY if what == "label" else None, "L305")
 
 
-def normalizer(layer: Layer, default: int, positions: int, batch: int, counted: Tensor | None) -> Tensor | float:
+def normalizer(mode: int, positions: int, batch: int, counted: Tensor | None) -> Tensor | float:
     """What the summed loss is divided by: at least 1 (LossLayer::GetNormalizer)."""
-    mode = normalization(layer, default)
     if mode == VALID and counted is not None:
         return counted.sum().clamp(min=1)
     return float(max(1, {FULL: positions, VALID: positions, BATCH_SIZE: batch, NONE: 1}[mode]))

@@ -32,6 +32,7 @@ class Pooling(Layer):
     kernel: Pair | None
     stride: Pair
     pad: Pair
+    with_position: bool
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         shape = bottoms[0]
@@ -41,9 +42,10 @@ class Pooling(Layer):
             self.fail("only MAX has a second top", "top[1]", "the second top is the position of each maximum")
         if len(shape) != 4:
             self.fail(f"needs a bottom of 4 axes (N, C, H, W), found {format_shape(shape)}", "bottom", code="L302")
+        self.with_position = len(self.param.top) > 1
         self._read_geometry()
         outputs = self._checked_outputs(shape)
-        return [(*shape[:2], *outputs)] * len(self.param.top)
+        return [(*shape[:2], *outputs)] * (1 + self.with_position)
 
     # -- settings ------------------------------------------------------------------------------------------------------
 
@@ -87,8 +89,9 @@ class Pooling(Layer):
         given = [name for name in names if self.options.HasField(name)]
         both = self.options.HasField(field)
         if (both and given) or len(given) == 1:
+            listed = " and ".join(([field] if both else []) + given)
             self.fail(
-                f"gives {' and '.join(([field] if both else []) + given)}",
+                f"gives {listed}" if both else f"gives {listed} only",
                 f"pooling_param.{given[0]}",
                 f"give {field}, or both {names[0]} and {names[1]}",
             )
@@ -122,7 +125,7 @@ class Pooling(Layer):
         pool = self.pool(x.shape[2], x.shape[3])
         if self.options.pool == AVE:
             return [x.mean((2, 3), keepdim=True) if self.kernel is None else pool.mean(x)]
-        return pool.maximum_and_position(x) if len(self.param.top) > 1 else [pool.maximum(x)]
+        return pool.maximum_and_position(x) if self.with_position else [pool.maximum(x)]
 
     def window(self) -> Window | None:
         return None if self.kernel is None else Window(self.kernel, self.stride, self.pad)

@@ -18,8 +18,10 @@ class ReLU(Layer):
     """
 
     param_field = "relu_param"
+    gated_by_output: bool
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
+        self.gated_by_output = self.options.negative_slope < 0 and list(self.param.top) == list(self.param.bottom)
         return [bottoms[0]]
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
@@ -29,7 +31,7 @@ class ReLU(Layer):
         if slope == 0:
             return [F.relu(x)]
         y = F.leaky_relu(x, slope)
-        return [self._gated_by_output(x, y, slope) if slope < 0 and self._is_in_place() else y]
+        return [_gated(x, y, slope) if self.gated_by_output else y]
 
     def forward_in_place(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
         """The same, over the bottom's own memory: for bottoms that nothing else needs."""
@@ -40,13 +42,12 @@ class ReLU(Layer):
             return self.forward(run, bottoms, params)
         return [F.leaky_relu(bottoms[0], slope, inplace=True) if slope else F.relu(bottoms[0], inplace=True)]
 
-    def _is_in_place(self) -> bool:
-        return list(self.param.top) == list(self.param.bottom)
 
-    def _gated_by_output(self, x: Tensor, y: Tensor, slope: float) -> Tensor:
-        import torch
+def _gated(x: Tensor, y: Tensor, slope: float) -> Tensor:
+    """`y` with the gradient of a ReLU whose output is positive where `y` is."""
+    import torch
 
-        from netc.layers._gradients import elementwise
+    from netc.layers._gradients import elementwise
 
-        one = torch.ones_like(y)
-        return elementwise(x, y, torch.where(y > 0, one, slope * one))
+    one = torch.ones_like(y)
+    return elementwise(x, y, torch.where(y > 0, one, slope * one))

@@ -20,9 +20,10 @@ class Reshape(Layer):
 
     in_place = False
     param_field = "reshape_param"
+    dims: list[int]
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
-        dims = list(self.options.shape.dim)
+        self.dims = dims = list(self.options.shape.dim)
         if dims.count(-1) > 1:
             self.fail("more than one dim is -1: only one can be inferred", "reshape_param.shape")
         if any(dim < -1 for dim in dims):
@@ -33,7 +34,7 @@ class Reshape(Layer):
 
     def _target(self, shape: Shape) -> Shape:
         start, end = self._replaced(shape)
-        dims = [self._kept(shape, start + i) if dim == 0 else dim for i, dim in enumerate(self.options.shape.dim)]
+        dims = [self._kept(shape, start + i) if dim == 0 else dim for i, dim in enumerate(self.dims)]
         if -1 in dims:
             dims[dims.index(-1)] = self._inferred(shape, count(shape, start, end), dims)
         target = (*shape[:start], *dims, *shape[end:])

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from netc.layers.base import Run, Shape, count, format_shape, layer
-from netc.layers.losses import BATCH_SIZE, Loss, ignored_label, normalizer
+from netc.layers.losses import BATCH_SIZE, Loss, ignored_label, normalization, normalizer
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,21 +20,24 @@ class SigmoidCrossEntropyLoss(Loss):
     """
 
     param_field = "loss_param"
+    mode: int
+    ignore: int | None
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         self.check_batches(bottoms)
         if count(bottoms[0]) != count(bottoms[1]):
             listed = " and ".join(map(format_shape, bottoms))
             self.fail(f"its bottoms differ in size: {listed}", "bottom", code="L302")
+        self.mode, self.ignore = normalization(self, BATCH_SIZE), ignored_label(self)
         return [()]
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
         import torch.nn.functional as F
 
-        x, ignore = bottoms[0], ignored_label(self)
+        x, ignore = bottoms[0], self.ignore
         targets = bottoms[1].detach().reshape(x.shape)
         losses = F.binary_cross_entropy_with_logits(x, targets, reduction="none")
         counted = None if ignore is None else targets.trunc() != ignore
         if counted is not None:
             losses = losses * counted
-        return [losses.sum() / normalizer(self, BATCH_SIZE, x.numel(), x.shape[0], counted)]
+        return [losses.sum() / normalizer(self.mode, x.numel(), x.shape[0], counted)]

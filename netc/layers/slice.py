@@ -23,10 +23,16 @@ class Slice(Layer):
     in_place = False
     param_field = "slice_param"
     axis: int
+    points: list[int]
+    parts: int
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         shape = bottoms[0]
-        self.axis = axis = canonical_axis(self, old_or_new_axis(self, "slice_dim"), shape, "slice_param")
+        field, value = old_or_new_axis(self, "slice_dim")
+        self.axis = axis = canonical_axis(self, value, shape, field)
+        self.points, self.parts = list(self.options.slice_point), len(self.param.top)
+        if self.points:
+            self._check_points(self.points)
         sizes = self._sizes(shape[axis])
         if min(sizes) < 1:
             last = self.options.slice_point[-1]
@@ -39,19 +45,22 @@ class Slice(Layer):
 
     def _sizes(self, size: int) -> list[int]:
         """The size of each top for a bottom of `size` on the axis."""
-        points, tops = list(self.options.slice_point), len(self.param.top)
-        if points:
-            self._check_points(points, tops)
-            return [end - start for start, end in zip([0, *points], [*points, size], strict=True)]
-        if size % tops:
+        if self.points:
+            return [end - start for start, end in zip([0, *self.points], [*self.points, size], strict=True)]
+        if size % self.parts:
             self.fail(
-                f"{size} on axis {self.axis} is no multiple of {tops} tops", "slice_param", "give slice_point", "L302"
+                f"{size} on axis {self.axis} is no multiple of {self.parts} tops",
+                "slice_param",
+                "give slice_point",
+                "L302",
             )
-        return [size // tops] * tops
+        return [size // self.parts] * self.parts
 
-    def _check_points(self, points: list[int], tops: int) -> None:
-        if len(points) != tops - 1:
-            self.fail(f"{len(points)} slice_point for {tops} tops", "slice_param.slice_point", f"give {tops - 1}")
+    def _check_points(self, points: list[int]) -> None:
+        if len(points) != self.parts - 1:
+            self.fail(
+                f"{len(points)} slice_point for {self.parts} tops", "slice_param.slice_point", f"give {self.parts - 1}"
+            )
         for index, (before, point) in enumerate(zip([0, *points], points, strict=False)):
             if point <= before:
                 self.fail(

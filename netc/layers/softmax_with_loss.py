@@ -5,7 +5,16 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from netc.layers.base import Run, Shape, between, canonical_axis, layer
-from netc.layers.losses import VALID, Loss, check_label_count, class_indices, ignored_label, normalizer, poisoned
+from netc.layers.losses import (
+    VALID,
+    Loss,
+    check_label_count,
+    class_indices,
+    ignored_label,
+    normalization,
+    normalizer,
+    poisoned,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,6 +37,8 @@ class SoftmaxWithLoss(Loss):
     tops = between(1, 2)
     param_field = "loss_param"
     axis: int
+    mode: int
+    ignore: int | None
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         if len(self.param.top) > 1:
@@ -38,20 +49,21 @@ class SoftmaxWithLoss(Loss):
             )
         self.check_batches(bottoms)
         self.axis = canonical_axis(self, self.param.softmax_param.axis, bottoms[0], "softmax_param.axis")
+        self.mode, self.ignore = normalization(self, VALID), ignored_label(self)
         check_label_count(self, bottoms[0], bottoms[1], self.axis)
         return [()]
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
         scores = bottoms[0]
         classes = scores.shape[self.axis]
-        index, counted = class_indices(self, bottoms[1], scores, self.axis, ignored_label(self))
+        index, counted = class_indices(self, bottoms[1], scores, self.axis, self.ignore)
         index, outside = poisoned(index, classes)
         loss = _capped(-scores.log_softmax(self.axis).gather(self.axis, index))
         if outside is not None:
             loss = loss.masked_fill(outside, math.nan)
         if counted is not None:
             loss = loss * counted
-        return [loss.sum() / normalizer(self, VALID, loss.numel(), scores.shape[0], counted)]
+        return [loss.sum() / normalizer(self.mode, loss.numel(), scores.shape[0], counted)]
 
 
 def _capped(loss: Tensor) -> Tensor:

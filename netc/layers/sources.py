@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from netc.layers.base import Layer, Shape, between, exactly, format_shape
 
@@ -33,6 +33,7 @@ class RecordSource(Source):
     """
 
     tops = between(1, 2)
+    remedy: ClassVar[str] = "add `transform_param { crop_size: … }`, or run a command that opens the data (train, test)"
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         batch = self.positive("batch_size")
@@ -41,10 +42,7 @@ class RecordSource(Source):
         image = self.image_shape()
         if image is None:
             self.fail(
-                "the shape of its images is not known without looking at the data",
-                self.param_field or "",
-                code="L304",
-                hint="add `transform_param { crop_size: … }`, or run a command that opens the data (train, test)",
+                "its shapes are not known without looking at the data", self.param_field or "", self.remedy, "L304"
             )
         return [(batch, *image), (batch,)][: len(self.param.top)]
 

@@ -18,12 +18,14 @@ class Split(Layer):
 
     tops = at_least(1)
     in_place = False
+    copies: int
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
-        return [bottoms[0]] * len(self.param.top)
+        self.copies = len(self.param.top)
+        return [bottoms[0]] * self.copies
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
-        return [bottoms[0]] * len(self.param.top)
+        return [bottoms[0]] * self.copies
 
 
 @layer("Silence")

@@ -119,11 +119,17 @@ def check_outputs(layer: Layer, shape: Shape, sizes: Sequence[int], windows: Geo
         layer.fail(
             f"{reach} is larger than the bottom with its padding, {sizes[axis]} + 2·{windows.pad[axis]} "
             f"(bottom {format_shape(shape)})",
-            f"{layer.param_field}.kernel_size",
+            kernel_field(layer, axis),
             "take a smaller kernel, more pad or larger images",
             "L302",
         )
     return outputs
+
+
+def kernel_field(layer: Layer, axis: int) -> str:
+    """Where the kernel of a spatial axis is given."""
+    both = "kernel_size" if layer.options.kernel_size else f"kernel_{'hw'[axis]}"
+    return f"{layer.param_field}.{both}"
 
 
 def fitted(x: Tensor, windows: Geometry) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -18,9 +17,16 @@ from netc.layers.base import count
 from netc.runtime.fillers import fill
 from tests.netc.layers.cases import CASES, TEST, TRAIN, Case
 
-ALL = [pytest.param(kind, case, id=f"{kind}-{i}") for kind, cases in CASES.items() for i, case in enumerate(cases)]
-RUN = [p for p in ALL if not registry()[p.values[0]].is_source]
-SOURCES = [p for p in ALL if registry()[p.values[0]].is_source]
+Pairs = list[tuple[str, Case]]
+ALL: Pairs = [(kind, case) for kind, cases in CASES.items() for case in cases]
+RUN = [(kind, case) for kind, case in ALL if not registry()[kind].is_source]
+SOURCES = [(kind, case) for kind, case in ALL if registry()[kind].is_source]
+
+
+def each(pairs: Pairs) -> pytest.MarkDecorator:
+    """Parametrize a test over cases; its id is the type and the number of the case."""
+    ids = [f"{kind}-{CASES[kind].index(case)}" for kind, case in pairs]
+    return pytest.mark.parametrize("kind, case", pairs, ids=ids)
 
 
 class Run:
@@ -88,7 +94,7 @@ def test_documented(kind: str) -> None:
     assert "Shapes: " in page or "Bottoms: " in page
 
 
-@pytest.mark.parametrize("kind, case", SOURCES)
+@each(SOURCES)
 def test_a_source_gives_shapes_without_being_run(kind: str, case: Case) -> None:
     layer, shapes = make(kind, case)
     assert len(shapes) == case.tops
@@ -96,7 +102,7 @@ def test_a_source_gives_shapes_without_being_run(kind: str, case: Case) -> None:
         layer.forward(Run(True), [], [])
 
 
-@pytest.mark.parametrize("kind, case", RUN)
+@each(RUN)
 def test_shapes_are_those_promised_and_bottoms_stay_as_they_are(kind: str, case: Case) -> None:
     layer, promised = make(kind, case)
     bottoms = values(case, case.shapes, torch.float32)
@@ -110,7 +116,7 @@ def test_shapes_are_those_promised_and_bottoms_stay_as_they_are(kind: str, case:
     assert all(torch.equal(a, b) for a, b in zip(before, bottoms, strict=True))
 
 
-@pytest.mark.parametrize("kind, case", [p for p in RUN if p.values[1].shapes])
+@each([(kind, case) for kind, case in RUN if case.shapes])
 def test_runs_on_other_shapes_than_it_was_set_up_for(kind: str, case: Case) -> None:
     layer, _ = make(kind, case)
     other = case.shapes_of_more()
@@ -121,14 +127,14 @@ def test_runs_on_other_shapes_than_it_was_set_up_for(kind: str, case: Case) -> N
         assert [tuple(top.shape) for top in tops] == expected
 
 
-def differentiable() -> Iterator[Any]:
-    for param in RUN:
-        kind, case = param.values
-        if registry()[kind].no_gradient is not None and case.tops and not case.caffes_gradient:
-            yield param
+DIFFERENTIABLE = [
+    (kind, case)
+    for kind, case in RUN
+    if registry()[kind].no_gradient is not None and case.tops and not case.caffes_gradient
+]
 
 
-@pytest.mark.parametrize("kind, case", list(differentiable()))
+@each(DIFFERENTIABLE)
 def test_gradient(kind: str, case: Case) -> None:
     layer, _ = make(kind, case)
     barred = [i % max(len(case.shapes), 1) for i in layer.no_gradient or ()]
@@ -155,7 +161,7 @@ def test_gradient(kind: str, case: Case) -> None:
     assert torch.autograd.gradcheck(function, leaves, eps=1e-6, atol=1e-7, rtol=1e-5)
 
 
-@pytest.mark.parametrize("kind, case", [p for p in RUN if not p.values[1].data_dependent])
+@each([(kind, case) for kind, case in RUN if not case.data_dependent])
 def test_compiled_it_gives_the_same(kind: str, case: Case) -> None:
     torch._dynamo.reset()
     layer, _ = make(kind, case)

@@ -27,7 +27,7 @@ def nan_scores(numbers: dict[str, Any]) -> dict[str, np.ndarray]:
     assert numbers["out:acc"] > 0
     true = scores[np.arange(len(labels)), labels]
     beaten = [sum(not score < own for score in row) - 1 for row, own in zip(scores, true, strict=True)]
-    return {"out:acc": np.float32(np.mean([count < 1 for count in beaten]))}
+    return {"out:acc": np.asarray(np.mean([count < 1 for count in beaten]), np.float32)}
 
 
 def power_gradient_at_0(numbers: dict[str, Any]) -> dict[str, np.ndarray]:

@@ -81,54 +81,42 @@ def finish(folder: Path) -> tuple[str, ...]:
     )
 
 
-def kill_after(folder: Path, seconds: float) -> bool:
-    """Train, and kill -9 that many seconds after training has begun; False if it was done before."""
-    before = len(read_log(folder))
+def kill_at(folder: Path, iteration: int, seconds: float) -> int:
+    """Train, and kill -9 that many seconds after the snapshot of an iteration has appeared (iteration 0: after the log
+    says that training begins). Returns the process's status."""
     process = start(folder)
-    while process.poll() is None and b"Solving tiny" not in read_log(folder)[before:]:
-        time.sleep(0.005)
-    deadline = time.monotonic() + seconds
-    while process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.001)
+    sign = folder / f"run_iter_{iteration}.manifest.json"
+    while process.poll() is None and not (sign.exists() if iteration else "Solving tiny" in read_log(folder)):
+        time.sleep(0.0005)
+    time.sleep(seconds)
     process.send_signal(signal.SIGKILL)
-    return process.wait() == -signal.SIGKILL
+    return process.wait()
 
 
-def read_log(folder: Path) -> bytes:
-    return (folder / "log").read_bytes() if (folder / "log").exists() else b""
+def read_log(folder: Path) -> str:
+    return (folder / "log").read_text() if (folder / "log").exists() else ""
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[tuple[str, ...], float]:
-    """The hashes of a run that nobody kills, and how long its training takes."""
-    folder = prepare(tmp_path_factory.mktemp("whole") / "run")
-    process = start(folder)
-    while process.poll() is None and b"Solving tiny" not in read_log(folder):
-        time.sleep(0.005)
-    began = time.monotonic()
-    assert process.wait(300) == 0, read_log(folder).decode()[-3000:]
-    return finish(folder), time.monotonic() - began  # the second run finds nothing left to do
-
-
-def run_with_kills(tmp_path: Path, moments: list[float]) -> tuple[tuple[str, ...], int]:
-    folder = prepare(tmp_path / "run")
-    kills = sum(kill_after(folder, moment) for moment in moments)
-    return finish(folder), kills
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
+    """The hashes of a run that nobody kills."""
+    return finish(prepare(tmp_path_factory.mktemp("whole") / "run"))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("trial", range(20))
 def test_killed_once(undisturbed, tmp_path, trial):
-    hashes, seconds = undisturbed
-    moment = random.Random(trial).uniform(0, 0.95) * seconds
-    found, _ = run_with_kills(tmp_path, [moment])
-    assert found == hashes
+    """Ten iterations and their snapshot take some 50 ms, about half of it writing."""
+    rng = random.Random(trial)
+    folder = prepare(tmp_path / "run")
+    assert kill_at(folder, rng.randrange(0, LAST - 50, 10), rng.uniform(0, 0.06)) == -signal.SIGKILL
+    assert finish(folder) == undisturbed
 
 
 @pytest.mark.slow
 def test_killed_again_and_again(undisturbed, tmp_path):
-    hashes, seconds = undisturbed
     rng = random.Random(99)
-    found, kills = run_with_kills(tmp_path, [rng.uniform(0, 0.4) * seconds for _ in range(8)])
-    assert found == hashes
-    assert kills >= 2
+    folder = prepare(tmp_path / "run")
+    for iteration in (0, 10, 20, 90, 180, 250, 260, 350):
+        assert kill_at(folder, iteration, rng.uniform(0, 0.06)) == -signal.SIGKILL
+    assert finish(folder) == undisturbed

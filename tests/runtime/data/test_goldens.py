@@ -1,79 +1,106 @@
-"""Batches of real Caffe (goldens/data): raw and encoded records, crops, means, scales."""
-
-import os
+"""Batches of real Caffe (goldens/data), to the bit: raw and encoded records, crops, means, scales, lists, HDF5."""
 
 import numpy as np
 import pytest
 
 import netc
-from netc.runtime.data import open_feed, probe
+from netc.errors import NetcError
+from netc.runtime.data import datum, open_feed, probe
+from tests.runtime.data.made import GOLDENS
 
-EXACT = [
+RECORDS = [
     "data_plain", "data_crop_even", "data_mean_file", "data_mean_file_crop_scale", "data_mean_value1", "data_gray",
     "data_no_label", "data_rand_skip", "data_transform_v2_in_data_param", "data_encode_png_mean",
-    "dummy_const", "dummy_legacy_4d", "dummy_one_shape_two_tops", "hdf5_data_f8_three_tops",
+    "data_encoded_force_gray", "image_data", "image_data_gray",
 ]  # fmt: skip
+OTHERS = ["dummy_const", "dummy_legacy_4d", "dummy_one_shape_two_tops", "hdf5_data_f8_three_tops"]
 
 
-@pytest.fixture
-def folder(shared, monkeypatch):
-    path = shared / "goldens/data"
-    monkeypatch.chdir(path)
-    return path
+@pytest.fixture(autouse=True)
+def here(monkeypatch):
+    monkeypatch.chdir(GOLDENS)
 
 
-def batches(folder, name):
-    """(expected, found) of each top of each batch of a case; the cases run in Caffe's TEST phase unless stochastic."""
-    graph = netc.compile_net(str(folder / f"{name}.prototxt"), "TEST", probe=probe)
-    golden = np.load(folder / f"{name}.npz")
-    layer = graph.nodes[0].layer
-    feed = open_feed(layer, 1, seed=0)
-    try:
-        count = 1 + max(int(key.split("@")[1]) for key in golden.files if "@" in key)
-        for k in range(count):
-            for top, tensor in zip(layer.param.top, feed.batch(k), strict=True):
-                yield golden[f"{top}@{k}"], tensor.numpy()
-    finally:
-        feed.close()
+def batches(name, phase="TEST", seed=0):
+    """(expected, found) of each top of each batch of a case."""
+    golden = np.load(f"{name}.npz")
+    layer = netc.compile_net(f"{name}.prototxt", phase, probe=probe).nodes[0].layer
+    feed = open_feed(layer, ("TRAIN", "TEST").index(phase), seed)
+    for k in range(1 + max(int(key.split("@")[1]) for key in golden.files if "@" in key)):
+        for top, tensor in zip(layer.param.top, feed.batch(k), strict=True):
+            yield golden[f"{top}@{k}"], tensor.numpy()
+    feed.close()
 
 
-@pytest.mark.parametrize("name", EXACT)
-def test_equal(folder, name):
+@pytest.mark.parametrize("pillow", [False, True], ids=["simplejpeg", "Pillow"])
+@pytest.mark.parametrize("name", RECORDS)
+def test_equal(name, pillow, monkeypatch):
+    """OpenCV decoded Caffe's JPEGs; both decoders here give its pixels, luma for force_gray included."""
+    if pillow:
+        monkeypatch.setattr(datum, "simplejpeg", None)
+    elif datum.simplejpeg is None:
+        pytest.skip("simplejpeg is not installed")
+    check_equal(name)
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_equal_made_up_or_hdf5(name):
     if name.startswith("hdf5"):
         pytest.importorskip("h5py")
-    for expected, found in batches(folder, name):
-        assert expected.shape == found.shape
+    check_equal(name)
+
+
+def check_equal(name):
+    pairs = list(batches(name))
+    assert pairs
+    for expected, found in pairs:
+        assert expected.dtype == found.dtype
         assert np.array_equal(expected, found)
 
 
-@pytest.mark.parametrize("name", ["data_encoded_force_gray", "image_data", "image_data_gray"])
-def test_jpegs_within_a_decoders_rounding(folder, name):
-    """OpenCV's and Pillow's libjpeg differ by a few grey levels in some pixels; labels are equal."""
-    for expected, found in batches(folder, name):
-        assert expected.shape == found.shape
-        assert np.abs(expected - found).max() <= (0 if expected.ndim == 1 else 6)
-
-
-def test_train_crops_and_flips_are_regions_of_the_records(folder):
-    """Random, so compared by relation: every batch picture is some crop, flipped or not, of its record."""
-    source = np.concatenate([expected for expected, _ in batches(folder, "data_plain") if expected.ndim == 4])
-    graph = netc.compile_net(str(folder / "data_train_crop_mirror_stochastic.prototxt"), "TRAIN", probe=probe)
-    feed = open_feed(graph.nodes[0].layer, 0, seed=3)
+def test_train_crops_and_flips_are_regions_of_the_records():
+    """Random, so compared by relation: every picture is some crop, flipped or not, of its record."""
+    source = np.concatenate([expected for expected, _ in batches("data_plain") if expected.ndim == 4])
+    layer = netc.compile_net("data_train_crop_mirror_stochastic.prototxt", "TRAIN", probe=probe).nodes[0].layer
+    feed = open_feed(layer, 0, seed=3)
     mean = np.array([104, 117, 123], np.float32)[:, None, None]
-    places = set()
-    for k in range(4):
-        data, _ = feed.batch(k)
-        for i, picture in enumerate(data.numpy() + mean):
-            record = source[(k * 3 + i) % 10]
-            hits = [
-                (y, x, f)
-                for y in range(4)
-                for x in range(6)
-                for f in (0, 1)
-                if np.array_equal(record[:, y : y + 9, x : x + 9][:, :, :: -1 if f else 1], picture)
-            ]
-            assert hits
-            places.add(hits[0])
+    places = [
+        place(source[(k * 3 + i) % 10], picture)
+        for k in range(40)
+        for i, picture in enumerate(feed.batch(k)[0].numpy() + mean)
+    ]
     feed.close()
-    assert len(places) > 6
-    assert os.path.exists("db_resized")
+    assert {y for y, _, _ in places} == set(range(4))
+    assert {x for _, x, _ in places} == set(range(6))
+    assert 40 < sum(flip for _, _, flip in places) < 80  # of 120
+
+
+def place(record, picture):
+    for y in range(record.shape[1] - 8):
+        for x in range(record.shape[2] - 8):
+            for flip in (False, True):
+                if np.array_equal(record[:, y : y + 9, x : x + 9][:, :, :: -1 if flip else 1], picture):
+                    return y, x, flip
+    raise AssertionError("no crop of the record is this picture")
+
+
+def test_gaussian_dummy_data_is_new_in_each_batch():
+    """Caffe's draws are boost's; ours have the same moments, and constants stay."""
+    layer = netc.compile_net("dummy_gaussian_stochastic.prototxt", "TEST").nodes[0].layer
+    feed = open_feed(layer, 1, seed=0)
+    (first, constant), (second, again) = feed.batch(0), feed.batch(1)
+    assert abs(first.mean() - 1) < 0.12  # 3 / √6000, three times
+    assert abs(first.std() - 3) < 0.09
+    assert not first.equal(second)
+    assert constant.eq(4).all()
+    assert again.equal(constant)
+    assert feed.batch(0)[0].equal(first)
+
+
+def test_leveldb_is_named():
+    with pytest.raises(NetcError, match="LevelDB") as caught:
+        probe(
+            netc.read_net('layer { name: "d" type: "Data" top: "x" data_param { source: "db_leveldb" } }').layer[0], 0
+        )
+    assert caught.value.code == "D513"
+    assert "convert-imageset" in caught.value.hint

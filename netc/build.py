@@ -118,8 +118,13 @@ class _Builder:
         first, at = self.producers.get(blob, (layer, 0))
         name, place = first.name, first.origin.place(f"top[{at}]")
         hint = "give one of the two another name"
-        if any(blob == bottom.partition(f"_{name}_")[0] for bottom in layer.param.bottom):
+        mine = [i for i, b in enumerate(layer.param.bottom) if blob in (b, b.partition(f"_{name}_")[0])]
+        if position in mine:
             hint = f'"{blob}" is read by another layer before this one overwrites it; name this top differently'
+        elif mine:
+            hint = (
+                f"to work in place, the blob must be bottom {position} as it is top {position}; it is bottom {mine[0]}"
+            )
         raise NetcError(
             "G403",
             f'layer "{layer.name}": the blob "{blob}" is produced twice',

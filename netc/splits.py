@@ -54,12 +54,14 @@ def _count_uses(draft: Draft) -> tuple[dict[Top, Top], Counter[Top], dict[Top, f
     uses: Counter[Top] = Counter()
     loss: dict[Top, float] = {}
     errors = Findings()
+    unknown: set[str] = set()
     for index, (layer, origin) in enumerate(zip(draft.param.layer, draft.origins, strict=True)):
         for position, blob in enumerate(layer.bottom):
             if blob in writer:
                 source_of[index, position] = writer[blob]
                 uses[writer[blob]] += 1
-            else:
+            elif blob not in unknown:  # once a blob, however many layers read it
+                unknown.add(blob)
                 errors.add(_unknown_bottom(draft, index, position, writer, origin))
         for position, blob in enumerate(layer.top):
             writer[blob] = (index, position)

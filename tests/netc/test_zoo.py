@@ -1,0 +1,50 @@
+"""2,617 prototxts of public repositories: read to the message Caffe read, or refused where Caffe refuses them."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from google.protobuf import text_format
+
+from netc import NetcError, proto
+from netc.bind import bind
+from netc.prototxt import Source, parse
+
+Row = dict[str, str]
+
+
+def manifest(shared: Path) -> Iterator[Row]:
+    with (shared / "zoo/manifest.tsv").open(newline="") as file:
+        yield from csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
+
+
+def check(shared: Path, row: Row) -> str:
+    """Read one file and compare; "equal" or "refused"."""
+    message = proto.SolverParameter if row["kind"].startswith("solver") else proto.NetParameter
+    try:
+        source = Source.read(shared / "zoo" / row["file"])
+        found = bind(parse(source), message, source)
+    except NetcError as error:
+        assert row["accepted_by_caffe"] != "ok", str(error)
+        assert all(len(each.message) < 400 for each in error.errors), "a message is a sentence"
+        return "refused"
+    assert row["accepted_by_caffe"] == "ok", f"{row['file']} is read, but Caffe says {row['caffe_error']}"
+    canonical = gzip.decompress((shared / f"zoo/canonical/{row['sha256'][:16]}.txt.gz").read_bytes())
+    expected = text_format.Parse(canonical, message())
+    assert found.SerializeToString(deterministic=True) == expected.SerializeToString(deterministic=True), row["file"]
+    return "equal"
+
+
+def test_a_sample(shared: Path) -> None:
+    results = [check(shared, row) for row in list(manifest(shared))[::97]]
+    assert set(results) == {"equal", "refused"}
+
+
+@pytest.mark.slow
+def test_all(shared: Path) -> None:
+    results = [check(shared, row) for row in manifest(shared)]
+    assert (results.count("equal"), results.count("refused")) == (1526, 1091)

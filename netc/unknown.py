@@ -16,8 +16,8 @@ def explain(name: str, descriptor: Descriptor, block: Message) -> tuple[str, str
         return "", f"{fork} has it, a fork of Caffe; Caffe itself does not, nor does netc"
     if (children := _children_with(name, descriptor, block)) != []:
         return "", f"it belongs in {_join(children)}"
-    if name in _OBSOLETE:
-        return "", _OBSOLETE[name]
+    if name in _ELSEWHERE:
+        return "", _ELSEWHERE[name]
     if (near := _near(name, descriptor)) is not None:
         return f'; did you mean "{near}"?', None
     if any(name in parent.fields_by_name for parent in _parents(descriptor)):
@@ -63,8 +63,12 @@ def _join(names: list[str]) -> str:
     return " or ".join(f"`{name} {{ … }}`" for name in names)
 
 
-_OBSOLETE = {
+_ELSEWHERE = {
     "ceil_mode": "Caffe's pooling rounds up already; `round_mode: FLOOR` makes it round down",
+    "learning_rate": "Caffe calls it base_lr",
+    "lr": "Caffe calls it base_lr",
+    "epochs": "Caffe counts iterations, not epochs: max_iter",
+    "padding": "Caffe calls it pad",
     "version": "files of 2013 had it; it says nothing: delete it",
 }
 

@@ -89,9 +89,12 @@ def _policy(param: Any) -> Found:
         hint = f"one of {', '.join(known)}"
         yield "R612", f'unknown lr_policy "{policy}"{did_you_mean(policy, known)}', "lr_policy", hint
     if policy in USES_GAMMA and param.gamma < 0:
-        yield "R613", f'lr_policy "{policy}" needs gamma >= 0, not {param.gamma:g}', "gamma", None
+        hint = "the rate is multiplied by gamma: 0.1 divides it by 10"
+        yield "R613", f'lr_policy "{policy}" needs gamma >= 0, not {param.gamma:g}', "gamma", hint
     if policy in USES_STEPSIZE and param.stepsize <= 0:
-        yield "R613", f'lr_policy "{policy}" needs stepsize > 0, not {param.stepsize}', "stepsize", "set stepsize"
+        field = "stepsize" if param.HasField("stepsize") else "lr_policy"
+        hint = "add `stepsize: …`, the iterations between two drops of the rate" if policy == "step" else "set stepsize"
+        yield "R613", f'lr_policy "{policy}" needs stepsize > 0, not {param.stepsize}', field, hint
     if policy == "poly" and param.max_iter <= 0:
         yield "R613", 'lr_policy "poly" needs max_iter > 0', "max_iter", None
 

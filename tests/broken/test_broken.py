@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 
 import netc
+from netc.compile import locate_solver
+from netc.runtime.solver.settings import check
 
 HERE = Path(__file__).parent
-READERS = {"nets": netc.compile_net, "solvers": netc.read_solver}
+READERS = {"nets": netc.compile_net, "solvers": lambda path: check(*locate_solver(path))}
 CASES = [path.relative_to(HERE) for folder in READERS for path in sorted((HERE / folder).glob("*.prototxt"))]
 
 

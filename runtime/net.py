@@ -124,7 +124,7 @@ class Net(nn.Module):
 
     def _new_param(self, node: Node, position: int, filled: bool) -> Tensor:
         ref = node.params[position]
-        tensor = torch.zeros(ref.blob.shape)
+        tensor = torch.empty(ref.blob.shape)  # every filler writes all of it
         if filled:
             fill(tensor, ref.blob.filler, rand.key(self.seed, "filler", node.name, position), node.layer)
         if ref.blob.frozen:

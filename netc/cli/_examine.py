@@ -213,7 +213,7 @@ def transplant_advice(report: Report, param: Any, origin: Origin) -> Iterator[Ad
     for number, transplant in enumerate(param.transplant_param):
         at = f"transplant_param[{number}]"
         try:
-            resolve(transplant.weights, report.path)
+            resolve(transplant.weights, report.path, "weights")
         except NetcError as error:
             yield Advice(f"these weights are not here: {error.message}", origin.place(f"{at}.weights"), error.hint)
         for position, copy in enumerate(transplant.copy):

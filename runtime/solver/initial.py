@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from netc.errors import NetcError
+from netc.errors import NetcError, Place
 from netc.layers.base import Origin
 from netc.paths import resolve
 
@@ -88,5 +88,13 @@ def _transplants(param: Any, origin: Origin, near: str) -> Iterator[Transplant]:
                 'write weights: "file" and a copy { layer: "name" } for each layer',
             )
         pairs = [(copy.layer, copy.source or copy.layer) for copy in entry.copy]
-        path = resolve(entry.weights, near)
+        path = _found(entry.weights, near, origin.place(f"transplant_param[{number}].weights"))
         yield Transplant(path, weights.read(path), pairs)
+
+
+def _found(name: str, near: str, place: Place) -> str:
+    try:
+        return resolve(name, near, "weights", place)
+    except NetcError as error:
+        hint = error.hint or "train that net first, in this folder; without transplant_param all layers are filled"
+        raise NetcError(error.code, error.message, error.place, hint) from None

@@ -278,3 +278,13 @@ def test_transplant_copies_the_layers_it_names(tiny: Path) -> None:
     assert torch.equal(first.net.params["fc"][0], given.net.params["fc"][0])
     for one in (first, run, given):
         one.close()
+
+
+def test_transplant_from_a_net_that_is_not_trained_yet(tiny: Path) -> None:
+    solver = read_solver("solver.prototxt")
+    solver.transplant_param.add(weights="other_iter_*.caffemodel").copy.add(layer="conv")
+    with pytest.raises(NetcError) as caught:
+        load_solver(solver)
+    assert caught.value.code == "F120"
+    assert 'no weights "other_iter_*.caffemodel"' in str(caught.value)
+    assert "train that net first" in str(caught.value)

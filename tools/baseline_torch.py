@@ -1,6 +1,6 @@
 """mini_vgg on a folder of photos, written by hand in plain torch: what netc's curves are compared with.
 
-    python tools/baseline_torch.py TRAIN_DIR VAL_DIR --net A --iterations 1500 --seed 0
+    python tools/baseline_torch.py TRAIN_DIR VAL_DIR --net A --seed 0 --save A.pt
     python tools/baseline_torch.py TRAIN_DIR VAL_DIR --net E --from-weights A.pt …
 
 The same net, data and recipe as models/mini_vgg_<NET>, by the usual idioms: an nn.Sequential, torch.optim.SGD, Pillow,
@@ -28,7 +28,7 @@ TRANSPLANT = ("conv1_1", "conv2_1", "conv3_1", "conv3_2", "fc6", "fc7", "fc8")
 
 def main() -> None:
     options = _options()
-    torch.set_num_threads(2)
+    torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
     train, classes = _list(options.train)
     val, _ = _list(options.val)
@@ -47,19 +47,20 @@ def _options() -> argparse.Namespace:
     parser.add_argument("val", type=Path)
     parser.add_argument("--net", choices=STAGES, default="A")
     parser.add_argument("--widths", type=int, nargs=5, default=(16, 32, 64, 128, 128))
-    parser.add_argument("--fc", type=int, default=512)
+    parser.add_argument("--fc", type=int, default=1024)
     parser.add_argument("--crop", type=int, default=64)
-    parser.add_argument("--scales", type=int, nargs=2, default=(64, 128), help="S is drawn from this range")
+    parser.add_argument("--scales", type=int, nargs=2, default=(72, 96), help="S is drawn from this range")
     parser.add_argument("--test-scale", type=int, default=80, help="Q")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--lr", type=float, default=0.01)
     parser.add_argument("--weight-decay", type=float, default=5e-4)
-    parser.add_argument("--iterations", type=int, default=1500)
-    parser.add_argument("--test-interval", type=int, default=100)
-    parser.add_argument("--patience", type=int, default=3)
+    parser.add_argument("--iterations", type=int, default=3000)
+    parser.add_argument("--test-interval", type=int, default=50)
+    parser.add_argument("--patience", type=int, default=10)
     parser.add_argument("--drops", type=int, default=3)
     parser.add_argument("--color-std", type=float, default=0.1)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--from-weights", type=Path, help="A's state dict: initialise as the paper does")
     parser.add_argument("--save", type=Path)
     return parser.parse_args()

@@ -359,7 +359,7 @@ class Net(nn.Module):
         """
         from netc.weights import copy_weights
 
-        return copy_weights(self.params, source)
+        return copy_weights(self.params, source, [node.name for node in self.graph.nodes])
 
 
 def load_net(

@@ -120,11 +120,12 @@ def transplant(copies: Iterable[tuple[str, str]], source: Mapping[str, Sequence[
     return _plan(target, weights, names, _reshaped)
 
 
-def copy_weights(params: Mapping[str, Sequence[Any]], source: Any) -> Plan:
+def copy_weights(params: Mapping[str, Sequence[Any]], source: Any, layers: Iterable[str] = ()) -> Plan:
     """Load `source` (a path, or {layer: arrays}) into {layer: [torch.Tensor, …]} by `plan`. Nothing is changed where an
-    error is raised."""
+    error is raised. `layers`: names of layers without parameters, for which the file must have none either."""
     weights = source if isinstance(source, Mapping) else read(os.fspath(source))
-    result = plan(target_of(params), weights, _shared(params))
+    target = target_of({name: [] for name in layers} | dict(params))
+    result = plan(target, weights, _shared(params))
     result.copy_into(params)
     return result
 
@@ -187,7 +188,7 @@ def _plan(
     errors: list[NetcError] = []
     for layer, blobs in target.items():
         if layer not in names:
-            result.fresh[layer] = list(blobs)
+            result.fresh |= {layer: list(blobs)} if blobs else {}
             continue
         try:
             given = _given(layer, blobs, weights, names[layer], shared)

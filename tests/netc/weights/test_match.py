@@ -103,6 +103,17 @@ def test_tensors_are_filled_or_left_untouched():
     assert half["a"][1].tolist() == [7, 8]
 
 
+def test_blobs_for_a_layer_that_has_none_are_refused():
+    """A file with a PReLU where the net has a ReLU: Caffe stops, for the result would be another net's."""
+    torch = pytest.importorskip("torch")
+    params = {"fc": [torch.zeros(2)]}
+    weights.copy_weights(params, {"fc": [array(2)], "relu": []}, ["data", "relu", "fc"])
+    with pytest.raises(NetcError) as caught:
+        weights.copy_weights(params, {"fc": [array(2)], "relu": [array(3)]}, ["data", "relu", "fc"])
+    assert caught.value.code == "W720"
+    assert caught.value.message == 'layer "relu" has 0 blobs (none), the file has 1 for "relu"'
+
+
 def test_hdf5_may_lack_a_blob_that_another_layer_owns(tmp_path):
     pytest.importorskip("h5py")
     torch = pytest.importorskip("torch")

@@ -65,7 +65,7 @@ class Report:
                     "kind": "train",
                     "iter": iteration,
                     "loss": loss,
-                    "lr": lr,
+                    "lr": float(f"{lr:.8g}"),
                     "outputs": plain(outputs),
                     "seconds": round(seconds, 6),
                     "images_per_second": round(images / seconds, 3) if seconds else None,
@@ -125,8 +125,9 @@ class Report:
 
     def saved(self, path: Path) -> None:
         weights = str(path).replace(".solverstate", ".caffemodel")
-        self.log.info("solver.cpp:464", f"Snapshotting to binary proto file {weights}")
-        self.log.info("sgd_solver.cpp:284", f"Snapshotting solver state to binary proto file {path}")
+        kind, lines = ("HDF5 file", (474, 296)) if path.suffix == ".h5" else ("binary proto file", (464, 284))
+        self.log.info(f"solver.cpp:{lines[0]}", f"Snapshotting to {kind} {weights}")
+        self.log.info(f"sgd_solver.cpp:{lines[1]}", f"Snapshotting solver state to {kind} {path}")
 
     # -- the end -------------------------------------------------------------------------------------------------------
 

@@ -32,6 +32,8 @@ def warnings(param: Any) -> Iterator[str]:
         yield "base_lr is not set: the learning rate is 0"
     if param.lr_policy in {"step", "multistep", "exp"} and not param.gamma:
         yield f'gamma is not set: lr_policy "{param.lr_policy}" has rate 0 after its first step'
+    if param.debug_info:
+        yield "debug_info is not printed: run.net(…, blobs=[…]) from Python shows any blob"
     if not param.max_iter:
         yield "max_iter is not set: training ends before it starts"
 

@@ -74,14 +74,18 @@ def cli(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("case, prefix", [("bin", "bin"), ("adam", "adam"), ("multistep_testloss", "ms")])
-def test_log_and_snapshots_are_caffes(cli: Path, case: str, prefix: str) -> None:
+@pytest.mark.parametrize(
+    "case, prefix, ending",
+    [("bin", "bin", ""), ("adam", "adam", ""), ("multistep_testloss", "ms", ""), ("h5", "h5", ".h5")],
+)
+def test_log_and_snapshots_are_caffes(cli: Path, case: str, prefix: str, ending: str) -> None:
     log = trained(f"{case}.solver.prototxt", weights="init.caffemodel")
     same_lines(said(log), said((cli / f"{case}.train.log").read_text()))
     for n in (10, 20):
-        close_weights(f"{prefix}_iter_{n}.caffemodel", cli / f"{prefix}_iter_{n}.caffemodel")
-        ours = weights.read_solverstate(f"{prefix}_iter_{n}.solverstate")
-        theirs = weights.read_solverstate(cli / f"{prefix}_iter_{n}.solverstate")
+        name = f"{prefix}_iter_{n}.caffemodel{ending}"
+        close_weights(name, cli / name)
+        name = name.replace("caffemodel", "solverstate")
+        ours, theirs = weights.read_solverstate(name), weights.read_solverstate(cli / name)
         assert (ours.iteration, ours.current_step) == (theirs.iteration, theirs.current_step)
         for a, b in zip(ours.history, theirs.history, strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-4, atol=2e-6)

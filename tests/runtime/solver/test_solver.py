@@ -52,7 +52,7 @@ def feed(k: int) -> dict[str, torch.Tensor]:
         ('net: "a"\nlr_policy: "multi"', "R612", 2, 'did you mean "multistep"?'),
         ('net: "a"\nbase_lr: 1', "R612", 0, "lr_policy is not set"),
         ('net: "a"\nlr_policy: "step"\ngamma: -1\nstepsize: 2', "R613", 3, "gamma >= 0"),
-        ('net: "a"\nlr_policy: "step"', "R613", 0, "stepsize > 0"),
+        ('net: "a"\nlr_policy: "step"', "R613", 2, "stepsize > 0"),
         ('net: "a"\nlr_policy: "sigmoid" stepsize: 1\ngamma: -1', "R613", 3, "gamma >= 0"),
         ('net: "a"\nlr_policy: "plateau"\ngamma: 0.1', "R613", 2, "test_interval must be set"),
         ('net: "a"\nlr_policy: "fixed"\ntype: "Adagrad"', "R614", 3, 'did you mean "AdaGrad"?'),
@@ -195,6 +195,27 @@ def test_turns_of_a_test_with_test_iter(tiny: Path) -> None:
     assert not run.test_due()
     run.iter = 4
     assert run.tests_before() == 1
+    run.close()
+
+
+def test_several_test_nets_with_states_of_their_own(tiny: Path) -> None:
+    """test_state is laid over the net's own state, train_state over the training net's; stages select layers."""
+    text = Path("net.prototxt").read_text()
+    silent = 'layer {{ name: "s{0}" type: "Silence" bottom: "fc" include {{ stage: "{0}" }} }}\n'
+    Path("net.prototxt").write_text(text + "".join(map(silent.format, "abc")) + 'state { stage: "c" }\n')
+    solver = read_solver("solver.prototxt")
+    solver.test_iter.extend([2, 1])
+    solver.test_state.add(stage=["a"])
+    solver.test_state.add(stage=["b"], level=2)
+    run = load_solver(solver, stages=["a", "b"])
+    nets = [run.net, *run.test_nets]
+    assert [{n.name for n in net.graph.nodes} & {"sa", "sb", "sc"} for net in nets] == [
+        {"sa", "sb", "sc"},
+        {"sa", "sc"},
+        {"sb", "sc"},
+    ]
+    assert [net.graph.phase for net in nets] == [0, 1, 1]
+    assert len(run.test()) == 2
     run.close()
 
 

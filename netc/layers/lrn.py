@@ -36,16 +36,19 @@ class LRN(Layer):
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
         x, options = bottoms[0], self.options
         if options.norm_region == ACROSS_CHANNELS:
-            return [x / (options.k + options.alpha * self._channel_mean(x * x)) ** options.beta]
+            return [x * (options.k + options.alpha / options.local_size * self._channel_sum(x * x)) ** -options.beta]
         return [x * (1 + options.alpha * self._area_mean(x * x)) ** -options.beta]
 
-    def _channel_mean(self, squares: Tensor) -> Tensor:
-        """Mean over n channels (zeros beyond the first and last), with the pixels as one axis."""
+    def _channel_sum(self, squares: Tensor) -> Tensor:
+        """Sum over n channels, zeros before the first and behind the last: n shifted copies (a pooling takes longer)."""
         import torch.nn.functional as F
 
-        size = self.options.local_size
-        columns = squares.flatten(2).unsqueeze(1)
-        return F.avg_pool2d(columns, (size, 1), 1, (size // 2, 0)).view_as(squares)
+        size, channels = self.options.local_size, squares.shape[1]
+        padded = F.pad(squares, (0, 0, 0, 0, size // 2, size // 2))
+        total = padded.narrow(1, 0, channels)
+        for shift in range(1, size):
+            total = total + padded.narrow(1, shift, channels)
+        return total
 
     def _area_mean(self, squares: Tensor) -> Tensor:
         import torch.nn.functional as F

@@ -68,11 +68,9 @@ class Scale(Broadcast):
         return [bottoms[0]]
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
-        import torch
-
         x, factor, *bias = (*bottoms, *params)
-        factor = self.spread(factor, x)
-        return [torch.addcmul(self.spread(bias[0], x), x, factor) if bias else x * factor]
+        y = x * self.spread(factor, x)
+        return [y + self.spread(bias[0], x) if bias else y]
 
 
 @layer("Bias")

@@ -40,7 +40,7 @@ class LRN(Layer):
         return [x * (1 + options.alpha * self._area_mean(x * x)) ** -options.beta]
 
     def _channel_sum(self, squares: Tensor) -> Tensor:
-        """Sum over n channels, zeros before the first and behind the last: n shifted copies (a pooling takes longer)."""
+        """Sum over n channels, zeros before the first and behind the last: n shifted copies (pooling takes longer)."""
         import torch.nn.functional as F
 
         size, channels = self.options.local_size, squares.shape[1]

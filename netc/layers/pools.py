@@ -117,4 +117,4 @@ def _without_nan(x: Tensor) -> Tensor:
     import torch
 
     lowest = torch.finfo(x.dtype).min
-    return x.nan_to_num(nan=lowest, neginf=lowest, posinf=math.inf)
+    return x.where(x > lowest, lowest)

@@ -12,50 +12,13 @@ from torch import Tensor, nn
 from netc.compile import compile_net
 from netc.errors import NetcError, did_you_mean
 from netc.ir import Graph, Node, ParamRef
-from netc.layers.base import Layer, Shape, format_shape
+from netc.layers.base import Shape, format_shape
 from netc.runtime import rand
+from netc.runtime.clock import Clock, LayerRun
 from netc.runtime.fillers import fill
 
 _OUTPUT_NOT_SAVED = frozenset({"Convolution", "InnerProduct", "Deconvolution"})
 """Types whose backward pass does not need their own output, so that a layer after them may overwrite it."""
-
-
-class Clock(nn.Module):
-    """Which forward pass this is, for everything random: `iteration` counts passes, `first` is the position of the
-    batch's first sample in the global batch. The count is a tensor, so that a compiled graph does not depend on it."""
-
-    step: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("step", torch.zeros((), dtype=torch.int64), persistent=False)
-        self.first = 0
-
-    @property
-    def iteration(self) -> int:
-        return int(self.step)
-
-    @iteration.setter
-    def iteration(self, value: int) -> None:
-        self.step.fill_(value)
-
-
-class _Run:
-    """What layers see of the machine (netc.layers.base.Run)."""
-
-    def __init__(self, net: Net, training: bool) -> None:
-        self._net, self.training = net, training
-        self._keys: dict[str, int] = {}
-        self._state: dict[str, dict[str, Any]] = {}
-
-    def uniform(self, layer: Layer, like: Tensor) -> Tensor:
-        clock = self._net.clock
-        key = rand.step_key(self._keys[layer.name], clock.step)
-        rows = like.shape[0] if like.dim() else 1
-        return rand.uniform_tensor(key, clock.first, rows, like.numel() // max(rows, 1)).view(like.shape)
-
-    def state(self, layer: Layer) -> dict[str, Any]:
-        return self._state.setdefault(layer.name, {})
 
 
 @dataclass(slots=True)
@@ -88,7 +51,7 @@ class Net(nn.Module):
         self.graph, self.seed = graph, seed
         self.feeds = dict(feeds or {})
         self.clock = Clock()
-        self.run = _Run(self, training=graph.phase == 0)
+        self.run = LayerRun(self.clock, seed, training=graph.phase == 0)
         self.inputs: tuple[str, ...] = graph.inputs
         self.outputs: tuple[str, ...] = graph.outputs
         self._steps = self._plan(self._create_params(frozenset(unfilled)))
@@ -97,8 +60,6 @@ class Net(nn.Module):
         ]
         hidden = [top for top, _ in self._loss_weights if top not in graph.outputs]
         self._returned = (*graph.outputs, *hidden)
-        for node in graph.nodes:
-            self.run._keys[node.name] = rand.key(seed, "layer", node.name)
 
     @property
     def blob_shapes(self) -> dict[str, Shape]:

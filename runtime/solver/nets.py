@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from netc.compile import compile_draft, draft_net
 from netc.draft import Draft
 from netc.errors import Place
+from netc.filter import filter_net
 from netc.ir import Graph
 from netc.layers import registry
 from netc.layers.base import Origin
@@ -39,6 +40,12 @@ class Builder:
     def graph(self, plan: Plan) -> Graph:
         draft = in_state(self._draft(plan.source), plan)
         return compile_draft(draft, probe_near(draft.path))
+
+    def feeds_itself(self, plan: Plan) -> bool:
+        """Whether the plan's net has data layers and no Input layers."""
+        layers = filter_net(in_state(self._draft(plan.source), plan)).param.layer
+        sources = {layer.type for layer in layers if layer.type in registry() and registry()[layer.type].is_source}
+        return bool(sources) and "Input" not in sources
 
     def _draft(self, source: Any) -> Draft:
         if not isinstance(source, str):

@@ -18,7 +18,7 @@ from netc.runtime.net import Net
 from netc.runtime.solver import initial, state
 from netc.runtime.solver.diverged import explain
 from netc.runtime.solver.nets import Builder
-from netc.runtime.solver.plans import test_plans, train_plan
+from netc.runtime.solver.plans import Plan, test_plans, train_plan
 from netc.runtime.solver.plateau import Plateau
 from netc.runtime.solver.policies import POLICIES
 from netc.runtime.solver.report import Report
@@ -78,13 +78,24 @@ class Solver:
         self.net: Net = self._train.net
         first.copy_into(self.net, self.report)
         self._tests = []
-        for number, plan in enumerate(test_plans(self.param, near)):
+        for number, plan in enumerate(self._testable(test_plans(self.param, near), builder)):
             self.report.creating_test(number, plan.label)
             self._tests.append(builder.build(builder.graph(plan), share=self.net))
         self._check_watched()
         self.slots = [self._slot(ref, tensor) for ref, tensor in self.net.own_params()]
         self._updater = Updater(self.param, self.slots)
         self.last_update = [torch.zeros_like(slot.value) for slot in self.slots] if self.param.snapshot_diff else []
+
+    def _testable(self, plans: list[Plan], builder: Builder) -> list[Plan]:
+        """Without test_iter, Caffe tests nothing. netc tests on the whole set then, if the net has one."""
+        if self.param.test_iter or len(self.param.test_net) + len(self.param.test_net_param):
+            return plans
+        kept = [plan for plan in plans if builder.feeds_itself(plan)]
+        if len(kept) < len(plans):
+            self.report.warn(
+                "test_interval is set, but the net has no data layers for the TEST phase: it is not tested"
+            )
+        return kept
 
     def _slot(self, ref: Any, tensor: Tensor) -> Slot:
         history = [torch.zeros_like(tensor, requires_grad=False) for _ in range(HISTORIES.get(self.param.type, 1))]
@@ -94,13 +105,13 @@ class Solver:
         if self.plateau is None:
             return
         watched = self.param.plateau_param
-        outputs = self._tests[watched.test_net].net.outputs
+        outputs = self._tests[watched.test_net].net.outputs if watched.test_net < len(self._tests) else ()
         if watched.output not in outputs:
             raise NetcError(
                 "R613",
                 f'test net #{watched.test_net} has no output "{watched.output}"',
                 self.origin.place("plateau_param.output"),
-                f"its outputs: {', '.join(outputs)}",
+                f"its outputs: {', '.join(outputs) or 'none'}",
             )
 
     @property

@@ -309,3 +309,13 @@ def test_transplant_from_a_net_that_is_not_trained_yet(tiny: Path) -> None:
     assert caught.value.code == "F120"
     assert 'no weights "other_iter_*.caffemodel"' in str(caught.value)
     assert "train that net first" in str(caught.value)
+
+
+def test_net_without_test_data_is_trained_as_in_caffe() -> None:
+    """test_interval without test_iter: Caffe has no test nets then; netc has none where there is nothing to test on."""
+    stream = io.StringIO()
+    text = INPUTS + "test_interval: 1"
+    run = load_solver(text, report=Report(netc.read_solver(text), Log(stream)))
+    run.step(2, feed)
+    assert run.test_nets == []
+    assert "it is not tested" in stream.getvalue()

@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+from netc.errors import NetcError
 from netc.layers.base import Layer, Shape, between, exactly, format_shape
+
+
+_NAMING = ("transform_param.mean_file", "data_param.source", "image_data_param.source", "hdf5_data_param.source")
+"""Fields that name files or databases."""
 
 
 class Source(Layer):
@@ -48,13 +53,35 @@ class RecordSource(Source):
 
     def _probed(self) -> Sequence[Shape]:
         assert self.probe is not None
-        shapes = [tuple(shape) for shape in self.probe(self.param, self.phase)]
+        try:
+            shapes = [tuple(shape) for shape in self.probe(self.param, self.phase)]
+        except NetcError as error:
+            raise self._at_home(error) from None
         if len(shapes) < len(self.param.top):
             listed = ", ".join(map(format_shape, shapes))
             self.fail(
                 f"names {len(self.param.top)} tops, but its data give only {len(shapes)} ({listed})", "top", code="L304"
             )
         return shapes[: len(self.param.top)]
+
+    def _at_home(self, error: NetcError) -> NetcError:
+        """An error of the data, with the line of this layer that names them."""
+        if error.line and error.path == self.origin.start.path:
+            return error
+        values = {field: self._written(field) for field in _NAMING}
+        said = f"{error.path} {error.message}"
+        field = next((field for field, value in values.items() if value and value in said), "")
+        if not field and "mean" in error.message:
+            field = "transform_param.mean_value" if self.param.transform_param.mean_value else _NAMING[0]
+        here = self.origin.place(field)
+        if error.path in ("", here.path):
+            return NetcError(error.code, error.message, here, error.hint, error.related)
+        related = [*error.related, (here, f'layer "{self.name}" reads it')]
+        return NetcError(error.code, error.message, error.place, error.hint, related)
+
+    def _written(self, field: str) -> str:
+        block, _, name = field.partition(".")
+        return str(getattr(getattr(self.param, block), name))
 
     def image_shape(self) -> Shape | None:
         """(channels, height, width) as far as the settings alone tell."""

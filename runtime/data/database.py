@@ -177,7 +177,11 @@ class Database:
         if magic is None or len(page) < magic + _END:
             if start or size < len(page) or not size:
                 raise self._error("D511", f"is truncated or damaged: {size:,} bytes", _COPY_AGAIN)
-            raise self._error("D510", "is no LMDB (or one of a machine with another byte order)")
+            raise self._error(
+                "D510",
+                "is no LMDB (or one of a machine with another byte order)",
+                "give the folder that `netc convert-imageset` or Caffe's convert_imageset wrote",
+            )
         (page_size,) = struct.unpack_from("=I", page, magic + _PAGE_SIZE)
         last_page, transaction = struct.unpack_from("=QQ", page, magic + _LAST_PAGE)
         if page_size not in (1 << n for n in range(8, 17)):

@@ -38,10 +38,10 @@ class RecordFeed:
     """
 
     def __init__(self, layer: Layer, phase: int, seed: int, workers: int | None = None) -> None:
-        path, place = layer.origin.start.path, layer.origin.start
+        path, origin = layer.origin.start.path, layer.origin
         self.layer, self.seed = layer, seed
-        self.transform = Transform(layer.param, phase, path, place)
-        self.records = open_records(layer.param, path, place)
+        self.transform = Transform(layer.param, phase, path, origin.place("transform_param"))
+        self.records = open_records(layer.param, path, origin.place(f"{layer.param_field}.source"))
         count = len(self.records)
         self.size: int | None = count
         self.order = Order(count, shuffled(count, seed, layer.name) if _shuffles(layer) else None)

@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 from netc.errors import NetcError
 from netc.layers.base import Layer, Shape, between, exactly, format_shape
 
-
 _NAMING = ("transform_param.mean_file", "data_param.source", "image_data_param.source", "hdf5_data_param.source")
 """Fields that name files or databases."""
 

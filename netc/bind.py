@@ -212,8 +212,7 @@ def _integer(info: _Info, value: Scalar) -> int:
         raise _mismatch(info, value)
     if len(digits.lstrip("0")) > 40:
         raise _Bad("S203", f'"{info.name}" is out of range: {digits[:20]}…', f"the range is {low} to {high}")
-    base = 16 if digits[:2] in ("0x", "0X") else 8 if len(digits) > 1 and digits[0] == "0" else 10
-    number = -int(digits, base) if negative else int(digits, base)
+    number = -_whole(digits) if negative else _whole(digits)
     if not low <= number <= high or (negative and low == 0):
         raise _Bad("S203", f'"{info.name}" is out of range: {value.text}', f"the range is {low} to {high}")
     return number
@@ -231,15 +230,18 @@ def _float(info: _Info, value: Scalar) -> float:
     return number
 
 
+def _whole(digits: str) -> int:
+    """Decimal, octal (a leading 0) or hexadecimal digits."""
+    base = 16 if digits[:2] in ("0x", "0X") else 8 if digits[0] == "0" else 10
+    return int(digits, base)
+
+
 def _bool(info: _Info, value: Scalar) -> bool:
     if value.kind == "name" and value.text in _BOOLS:
         return _BOOLS[value.text]
-    if (
-        value.kind == "number"
-        and _INTEGER.fullmatch(value.text)
-        and int(value.text, 0 if "x" in value.text.lower() else 8) < 2
-    ):
-        return value.text.rstrip("0")[-1:] == "1"
+    digits = value.text
+    if value.kind == "number" and _INTEGER.fullmatch(digits) and len(digits.lstrip("0")) < 9 and _whole(digits) < 2:
+        return _whole(digits) == 1
     raise _mismatch(info, value)
 
 

@@ -14,8 +14,8 @@ NEEDS_DATA = {"hdf5_missing", "imagedata_missing"}
 """Refused before the data is looked for, because the shape of its images is not known."""
 
 
-def test_every_net(shared: Path) -> None:
-    folder = shared / "goldens/errors"
+def test_every_net() -> None:
+    folder = Path(__file__).parents[1] / "goldens/errors"
     cases = json.loads((folder / "errors.json").read_text())
     nets = {name.removeprefix("net/"): case for name, case in cases.items() if name.startswith("net/")}
     assert len(nets) >= 79

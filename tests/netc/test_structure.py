@@ -51,9 +51,9 @@ def test_a_phase_without_its_data_is_refused_as_by_caffe(shared: Path) -> None:
     assert [error.code for error in caught.value.errors] == ["G402"]
 
 
-def test_small_nets(shared: Path) -> None:
+def test_small_nets() -> None:
     """Filters by phase, level and stage, splits, shared parameters, loss weights on any layer."""
-    files = sorted((shared / "goldens/nets").glob("*.json"))
+    files = sorted((Path(__file__).parents[1] / "goldens/nets").glob("*.json"))
     assert len(files) >= 16
     for file in files:
         expected = golden(file)

@@ -18,7 +18,6 @@ class MVN(Layer):
     Shapes: up to 4 axes → always 4, with 1 for the missing ones. Errors: more than 4 axes. Source: mvn_layer.cpp.
     """
 
-    in_place = False
     param_field = "mvn_param"
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:

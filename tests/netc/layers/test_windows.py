@@ -127,7 +127,7 @@ def convolve_by_loops(x: np.ndarray, w: np.ndarray, b: np.ndarray, g: Any, group
                 continue
             for o in range(w.shape[0]):
                 channels = slice(o // part_out * part_in, (o // part_out + 1) * part_in)
-                values: Any = x[(slice(None), channels, *at)]  # type: ignore[arg-type]
+                values: Any = x[(slice(None), channels, *at)]
                 y[(slice(None), o, *place)] += values @ w[(o, slice(None), *tap)]  # type: ignore[arg-type]
     result: np.ndarray = y + b.reshape(1, -1, *[1] * len(sizes))
     return result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -70,7 +71,7 @@ def sources(param: Any, origin: Origin, given: str | Sequence[str] | None, snaps
 
 def names(given: str | Sequence[str]) -> list[str]:
     """Paths, each possibly several with commas between them (as in Caffe)."""
-    entries = [given] if isinstance(given, str) else given
+    entries = [given] if isinstance(given, str | os.PathLike) else given
     return [part.strip() for entry in entries for part in str(entry).split(",") if part.strip()]
 
 

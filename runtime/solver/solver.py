@@ -205,7 +205,7 @@ class Solver:
         """Save where a snapshot is due or asked for; True where the end is asked for."""
         asked = self.signals.take()
         due = bool(self.param.snapshot) and self.iter % self.param.snapshot == 0
-        if due or (asked and self._saved_at != self.iter):
+        if (due or asked) and self._saved_at != self.iter:
             self.snapshot()
         if "stop" in asked:
             self.stopped = "signal"
@@ -290,6 +290,7 @@ class Solver:
         self._restore(state.read(path))
 
     def _restore(self, found: Snapshot) -> None:
+        self._saved_at = -1
         self.report.resuming(str(found.path))
         for warning in state.restore(self, found):
             self.report.warn(warning)

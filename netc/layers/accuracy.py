@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from netc.layers.base import Layer, Run, Shape, between, canonical_axis, count, exactly, layer
+from netc.layers.base import Layer, Run, Shape, between, canonical_axis, exactly, layer
 from netc.layers.losses import check_label_count, class_indices, poisoned
 
 if TYPE_CHECKING:
@@ -33,13 +33,13 @@ class Accuracy(Layer):
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         scores, labels = bottoms
-        classes = count(scores) // max(count(labels), 1)
-        if self.options.top_k > classes:
-            self.fail(f"top_k {self.options.top_k} exceeds the {classes} classes", "accuracy_param.top_k", code="L302")
         self.axis = canonical_axis(self, self.options.axis, scores, "accuracy_param.axis")
         self.ignore = self.options.ignore_label if self.options.HasField("ignore_label") else None
         self.per_class = len(self.param.top) > 1
         check_label_count(self, scores, labels, self.axis)
+        classes = scores[self.axis]
+        if self.options.top_k > classes:
+            self.fail(f"top_k {self.options.top_k} exceeds the {classes} classes", "accuracy_param.top_k", code="L302")
         return [(), (scores[self.axis],)][: 1 + self.per_class]
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:

@@ -98,7 +98,7 @@ class Recurrent(Layer):
             return [state.squeeze(0) for state in bottoms[-self._exposed :]]
         shape = (inputs.shape[1], self.options.num_output)
         kept: list[Tensor] = run.state(self).get("hidden", [])
-        if kept and kept[0].shape == shape:
+        if kept and kept[0].shape == shape and kept[0].device == inputs.device:
             return kept
         return [inputs.new_zeros(shape)] * self.states
 

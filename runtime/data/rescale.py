@@ -51,8 +51,8 @@ def resized_region(pixels: Any, crop: Crop) -> NDArray[np.uint8]:
     top, bottom, y0, y1 = _reach(crop.top, crop.size[0], crop.height, image.height)
     left, right, x0, x1 = _reach(crop.left, crop.size[1], crop.width, image.width)
     small = image.resize((right - left, bottom - top), Image.Resampling.BILINEAR, box=(x0, y0, x1, y1))
-    inside = as_array(small)[crop.top - top :, crop.left - left :]
-    return inside[: crop.size[0], : crop.size[1]]
+    y, x = crop.top - top, crop.left - left
+    return as_array(small.crop((x, y, x + crop.size[1], y + crop.size[0])))
 
 
 def _as_image(pixels: NDArray[np.uint8]) -> Image.Image:

@@ -38,8 +38,10 @@ class Transform:
         self.crop = int(self.options.crop_size)
         self.batch_size = int(_source_options(param).batch_size)
         self.scales = self._scales()
+        self.mirror, self.factor = bool(self.options.mirror), np.float32(self.options.scale)
         self.mean_file = self._mean_file()
-        self.colors = self._colors() if self.training else None
+        self.mean = np.array(self.options.mean_value, np.float32)
+        self.deviations = self._deviations() if self.training and self.options.HasField("color_shift_param") else None
 
     def _fail(self, code: str, message: str, hint: str | None = None) -> NetcError:
         return NetcError(code, f'layer "{self.name}": {message}', self.place, hint)
@@ -85,10 +87,8 @@ class Transform:
             raise self._fail("D507", f"{path} is {found}; a mean image is channels×height×width")
         return mean.reshape(mean.shape[-3:])
 
-    def _colors(self) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-        """(eigenvalues, eigenvectors as rows) of the pixels' covariance in blue, green, red, or None."""
-        if not self.options.HasField("color_shift_param"):
-            return None
+    def _deviations(self) -> NDArray[np.float64]:
+        """A row for each component of the pixels' colours (blue, green, red): std · √eigenvalue · eigenvector (T12)."""
         given = self.options.color_shift_param
         values, vectors = list(given.eigenvalue), list(given.eigenvector)
         if given.file:
@@ -102,7 +102,9 @@ class Transform:
             )
         if not min(values) >= 0:
             raise self._fail("D508", f"an eigenvalue of {min(values):g}: those of a covariance are never negative")
-        return np.array(values), np.array(vectors).reshape(3, 3)
+        lengths = given.std * np.sqrt(values).reshape(3, 1)
+        deviations: NDArray[np.float64] = lengths * np.array(vectors).reshape(3, 3)
+        return deviations
 
     def _color_file(self, name: str) -> tuple[list[float], list[float]]:
         path = resolve(name, self.path, "file of colour components", self.place)
@@ -150,7 +152,7 @@ class Transform:
         top, left = (
             (int(draws[1] * (rows + 1)), int(draws[2] * (columns + 1))) if self.training else (rows // 2, columns // 2)
         )
-        return Crop(height, width, top, left, size, bool(self.options.mirror) and draws[3] < 0.5)
+        return Crop(height, width, top, left, size, self.mirror and draws[3] < 0.5)
 
     def cut(self, picture: Picture, crop: Crop) -> NDArray[Any]:
         """The crop's pixels, rescaled but not flipped, as (C, h, w): a view, in the order blue, green, red."""
@@ -180,40 +182,37 @@ class Transform:
         A picture at a time, into its place in the batch, while its pixels are in the processor's cache: four times as
         fast as first collecting the batch in uint8 and converting it as a whole.
         """
+        out[...] = planes[:, :, ::-1] if crop.flip else planes
         offset = self._offset(len(planes), crop, draws)
-        for index, plane in enumerate(planes):
-            row = out[index, :, ::-1] if crop.flip else out[index]
-            if offset is None:
-                row[...] = plane
-            else:
-                np.subtract(plane, offset[index], out=row)
-        if self.options.scale != 1:
-            out *= np.float32(self.options.scale)
+        if offset is not None:
+            out -= offset[:, :, ::-1] if crop.flip else offset
+        if self.factor != 1:
+            out *= self.factor
 
     def shift(self, draws: list[float]) -> NDArray[np.float64]:
         """The colour shift of one picture (blue, green, red): Σ pᵢ αᵢ √λᵢ, αᵢ ~ N(0, std²) (numerics.md, T12)."""
-        assert self.colors is not None
-        values, vectors = self.colors
-        normal = np.array([_NORMAL.inv_cdf(min(max(u, 1e-12), 1 - 1e-12)) for u in draws[4:]])
-        shift: NDArray[np.float64] = (self.options.color_shift_param.std * normal * np.sqrt(values)) @ vectors
+        assert self.deviations is not None
+        shift: NDArray[np.float64] = [
+            _NORMAL.inv_cdf(min(max(u, 1e-12), 1 - 1e-12)) for u in draws[4:]
+        ] @ self.deviations
         return shift
 
     def _offset(self, channels: int, crop: Crop, draws: list[float]) -> NDArray[np.float32] | None:
         """What is subtracted from each channel before scaling: (C, h, w) or (C, 1, 1). None: nothing."""
         if self.mean_file is not None:
             return self._mean_crop(crop, channels)
-        mean: NDArray[Any] = np.array(self.options.mean_value, np.float32)
+        mean: NDArray[Any] = self.mean
         if len(mean) not in (0, 1, channels):
             raise self._fail(
                 "D507",
                 f"{len(mean)} values of mean_value for images of {channels} channels",
                 "give one, or one for each channel (blue, green, red)",
             )
-        if self.colors is not None and channels == 3:
+        if self.deviations is not None and channels == 3:
             mean = (mean if len(mean) else np.zeros(3)) - self.shift(draws)
         if not len(mean):
             return None
-        return np.broadcast_to(mean.astype(np.float32), channels).reshape(-1, 1, 1)
+        return mean.astype(np.float32).reshape(-1, 1, 1)
 
     def _mean_crop(self, crop: Crop, channels: int) -> NDArray[np.float32]:
         """Caffe's indexing: the mean image is cropped where the picture is, before the flip."""

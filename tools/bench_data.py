@@ -1,0 +1,209 @@
+"""Images/s of the data layer against a bare loop of the same decoder and resize, and what training waits for it.
+
+    python tools/bench_data.py ../shared/zoo/images/imagenet_samples --pairs 7
+    python tools/bench_data.py photos/ --decoder pillow --step-ms 400
+
+Builds a temporary LMDB of the folder's JPEGs (as they are, walked recursively), then measures three things:
+
+* one core: the feed with one thread against the loop a person would write for the same recipe (decode, shorter side
+  drawn from [256;512], resize of the crop's region, crop of 224, flip, colour shift, mean, float32, NCHW batch).
+  Processor time, as both sides' work is the same and the machine may be shared; the order within a pair alternates.
+* all cores: the feed with a thread a core against one thread, by the clock.
+* waiting: a step of fixed length that keeps one core busy without Python's lock, as a training step does, after each
+  batch; the share of the run that the step waited for its batch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lmdb
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+import netc
+from netc import proto
+from netc.runtime.data import datum, open_feed, probe
+
+CROP, LOW, HIGH = 224, 256, 512
+MEAN = (103.939, 116.779, 123.68)
+VALUES = (14143.0, 1222.0, 293.0)
+VECTORS = np.array([[0.5836, 0.5808, 0.5675], [-0.6948, -0.0045, 0.7192], [-0.4203, 0.8140, -0.4009]])
+
+Decode = Callable[[bytes], Any]
+
+
+def main() -> None:
+    options = _options()
+    torch.set_num_threads(1)
+    if options.decoder == "pillow":
+        datum.simplejpeg = None
+    with tempfile.TemporaryDirectory() as folder:
+        records = _build(Path(options.photos), folder)
+        report = {"decoder": "Pillow" if datum.simplejpeg is None else "simplejpeg", "photos": records}
+        report |= _one_core(folder, options)
+        report |= _all_cores(folder, options)
+        report |= _waiting(folder, options)
+    print(json.dumps(report, indent=1))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("photos", help="a folder of JPEGs")
+    parser.add_argument("--pairs", type=int, default=7)
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--decoder", choices=["best", "pillow"], default="best")
+    parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)), help="threads of the feed")
+    parser.add_argument("--step-ms", type=float, default=200.0, help="length of the simulated training step")
+    return parser.parse_args()
+
+
+def _build(photos: Path, folder: str) -> int:
+    files = sorted(path for path in photos.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg"))
+    with lmdb.open(folder, map_size=1 << 34) as env, env.begin(write=True) as transaction:
+        for number, path in enumerate(files):
+            record = proto.Datum(encoded=True, label=number, data=path.read_bytes())
+            transaction.put(b"%08d" % number, record.SerializeToString())
+    return len(files)
+
+
+def _feed(folder: str, batch: int, workers: int) -> Any:
+    shift = "".join(f"eigenvalue: {v} " for v in VALUES) + "".join(f"eigenvector: {v} " for v in VECTORS.ravel())
+    mean = " ".join(f"mean_value: {value}" for value in MEAN)
+    text = f"""layer {{ name: "data" type: "Data" top: "data" top: "label"
+        data_param {{ source: "{folder}" backend: LMDB batch_size: {batch} }}
+        transform_param {{ crop_size: {CROP} mirror: true {mean} color_shift_param {{ {shift} }}
+            rescale_param {{ min_short_side: {LOW} max_short_side: {HIGH} }} }} }}"""
+    return open_feed(netc.compile_net(text, "TRAIN", probe=probe).nodes[0].layer, 0, seed=1, workers=workers)
+
+
+# -- the loop a person would write -------------------------------------------------------------------------------------
+
+
+def _bare_batch(contents: list[bytes], draw: np.random.Generator) -> torch.Tensor:
+    decode = _with_pillow if datum.simplejpeg is None else _with_simplejpeg
+    batch = np.empty((len(contents), 3, CROP, CROP), np.float32)
+    deviations = 0.1 * np.sqrt(VALUES)
+    for place, content in zip(batch, contents, strict=True):
+        region = _bare_crop(decode(content), draw)
+        if draw.random() < 0.5:
+            region = region[:, ::-1]
+        place[...] = region.transpose(2, 0, 1)[::-1]
+        place -= (np.array(MEAN) - (deviations * draw.standard_normal(3)) @ VECTORS).astype(np.float32).reshape(3, 1, 1)
+    return torch.from_numpy(batch)
+
+
+def _with_pillow(content: bytes) -> Image.Image:
+    image = Image.open(io.BytesIO(content))
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _with_simplejpeg(content: bytes) -> Image.Image:
+    return Image.fromarray(datum.simplejpeg.decode_jpeg(content, "RGB"))
+
+
+def _bare_crop(image: Image.Image, draw: np.random.Generator) -> NDArray[np.uint8]:
+    scale = draw.integers(LOW, HIGH + 1) / min(image.size)
+    x, y = (draw.integers(0, round(side * scale) - CROP + 1) / scale for side in image.size)
+    box = (x, y, min(x + CROP / scale, image.width), min(y + CROP / scale, image.height))
+    return np.asarray(image.resize((CROP, CROP), Image.Resampling.BILINEAR, box=box))
+
+
+# -- measuring ---------------------------------------------------------------------------------------------------------
+
+
+def _one_core(folder: str, options: argparse.Namespace) -> dict[str, Any]:
+    """Processor time of `batches` batches each; the same photographs on both sides."""
+    contents, batches = _contents(folder), 4
+    draw = np.random.default_rng(0)
+    feed = _feed(folder, options.batch, 1)
+
+    def ours(start: int) -> None:
+        for k in range(start, start + batches):  # nothing is decoded ahead past `stop`, into the other side's time
+            feed.batch(k, stop=(start + batches) * options.batch)
+
+    def bare(start: int) -> None:
+        for k in range(start, start + batches):
+            numbers = [i % len(contents) for i in range(k * options.batch, (k + 1) * options.batch)]
+            _bare_batch([contents[i] for i in numbers], draw)
+
+    def measured(side: Callable[[int], None], start: int) -> float:
+        begin = time.process_time()
+        side(start)
+        return time.process_time() - begin
+
+    pairs = []
+    ours(0)
+    for pair in range(options.pairs):
+        start = (pair + 1) * batches
+        sides = (ours, bare) if pair % 2 else (bare, ours)
+        times = {side: measured(side, start) for side in sides}
+        pairs.append((times[ours], times[bare]))
+    feed.close()
+    images = batches * options.batch
+    return {
+        "one core: feed, images/s": round(images / statistics.median(o for o, _ in pairs)),
+        "one core: bare loop, images/s": round(images / statistics.median(b for _, b in pairs)),
+        "one core: feed / bare": round(statistics.median(b / o for o, b in pairs), 3),
+    }
+
+
+def _contents(folder: str) -> list[bytes]:
+    with lmdb.open(folder, readonly=True, lock=False) as env, env.begin() as transaction:
+        return [proto.Datum.FromString(value).data for _, value in transaction.cursor()]
+
+
+def _all_cores(folder: str, options: argparse.Namespace) -> dict[str, Any]:
+    """By the clock, as threads overlap."""
+    rates: dict[int, list[float]] = {1: [], options.workers: []}
+    for _ in range(max(3, options.pairs // 2)):
+        for workers in rates:
+            feed = _feed(folder, options.batch, workers)
+            feed.batch(0)
+            begin = time.perf_counter()
+            for k in range(1, 7):
+                feed.batch(k)
+            rates[workers].append(6 * options.batch / (time.perf_counter() - begin))
+            feed.close()
+    return {f"{workers} thread(s): images/s": round(statistics.median(found)) for workers, found in rates.items()}
+
+
+def _waiting(folder: str, options: argparse.Namespace) -> dict[str, Any]:
+    feed = _feed(folder, options.batch, options.workers)
+    feed.batch(0)
+    before, begin = feed.waited, time.perf_counter()
+    steps = 12
+    for k in range(1, steps + 1):
+        feed.batch(k)
+        _work(options.step_ms / 1000)
+    total = time.perf_counter() - begin
+    waited = feed.waited - before
+    feed.close()
+    return {
+        "step, ms": options.step_ms,
+        "images/s asked for": round(options.batch / options.step_ms * 1000),
+        "share of time waited": round(waited / total, 4),
+    }
+
+
+def _work(seconds: float) -> None:
+    """Keep a core busy with matrix products, which run without Python's lock."""
+    matrix = torch.ones(384, 384)
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        torch.mm(matrix, matrix)
+
+
+if __name__ == "__main__":
+    main()

@@ -15,7 +15,7 @@ from netc.runtime.imageset import opencv
 
 try:
     import simplejpeg
-except ImportError:  # Pillow decodes to the same pixels, a quarter slower
+except ImportError:  # Pillow decodes to the same pixels
     simplejpeg = None
 
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")

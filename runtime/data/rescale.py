@@ -44,24 +44,25 @@ def rescaled(height: int, width: int, short: int) -> tuple[int, int]:
 def resized_region(pixels: Any, crop: Crop) -> NDArray[np.uint8]:
     """The crop of `pixels` (Pillow image or (H, W, C)) rescaled by Pillow's antialiased bilinear filter.
 
-    A few more rows and columns than the crop's are computed where the picture has them, so that the filter sees the
-    same neighbours as when the whole picture is rescaled. They are then cut off.
+    Pillow's `box` bounds what is computed, not what the filter sees: at the crop's edges it weighs the same neighbours
+    as when the whole picture is rescaled.
     """
-    image = pixels if isinstance(pixels, Image.Image) else _as_image(pixels)
-    top, bottom, y0, y1 = _reach(crop.top, crop.size[0], crop.height, image.height)
-    left, right, x0, x1 = _reach(crop.left, crop.size[1], crop.width, image.width)
-    small = image.resize((right - left, bottom - top), Image.Resampling.BILINEAR, box=(x0, y0, x1, y1))
-    y, x = crop.top - top, crop.left - left
-    return as_array(small.crop((x, y, x + crop.size[1], y + crop.size[0])))
+    height, width = pixels.shape[:2] if isinstance(pixels, np.ndarray) else (pixels.height, pixels.width)
+    top, bottom, rows = _span(crop.top, crop.size[0], crop.height, height)
+    left, right, columns = _span(crop.left, crop.size[1], crop.width, width)
+    if isinstance(pixels, np.ndarray):  # a Pillow image of no more than the filter reaches
+        pixels = _as_image(pixels[rows, columns])
+        top, bottom, left, right = top - rows.start, bottom - rows.start, left - columns.start, right - columns.start
+    return as_array(pixels.resize(crop.size[::-1], Image.Resampling.BILINEAR, box=(left, top, right, bottom)))
 
 
 def _as_image(pixels: NDArray[np.uint8]) -> Image.Image:
     return Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
 
 
-def _reach(start: int, size: int, whole: int, original: int) -> tuple[int, int, float, float]:
-    """Along one axis: first and last line to compute, and where these lie in the original."""
+def _span(start: int, size: int, whole: int, original: int) -> tuple[float, float, slice]:
+    """Along one axis: where the crop lies in the original picture, and the lines that its filter reaches."""
     scale = original / whole
-    margin = int(max(1.0, 1 / scale)) + 1
-    low, high = max(0, start - margin), min(whole, start + size + margin)
-    return low, high, low * scale, min(high * scale, original)
+    low, high = start * scale, min((start + size) * scale, original)
+    reach = max(scale, 1.0) + 1
+    return low, high, slice(max(0, int(low - reach)), min(original, int(high + reach) + 1))

@@ -37,7 +37,7 @@ def shift_param(**more):
 
 @pytest.mark.parametrize("case", range(60))
 def test_resized_region_is_that_of_the_whole_picture(case):
-    """To one grey level, anywhere in the crop, its edges included: Pillow rounds its weights by the box's place."""
+    """To one grey level, anywhere in the crop, its edges included: the box's place is rounded otherwise."""
     draws = rand.draws("region", case, n=6)
     height, width = 30 + int(draws[0] * 120), 30 + int(draws[1] * 120)
     h, w = rescaled(height, width, 20 + int(draws[2] * 140))

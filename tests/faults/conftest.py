@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 import pytest
 
+from netc.errors import NetcError
+
 STRACE = shutil.which("strace")
 MARK = "/netc-begins-here"
 
@@ -36,12 +38,16 @@ def traced() -> Callable[..., Outcome]:
 
 
 def _run(action: Callable[[], object], inject: str = "") -> Outcome:
+    ready, report = os.pipe()
     start, go = os.pipe()
     child = os.fork()
     if child == 0:
-        os.close(go)
-        _child(action, start)
+        os.close(go)  # so that the child ends if this process does
+        _child(action, report, start)
     os.close(start)
+    os.read(ready, 1)  # the child makes no call from here to `go`, so that strace counts the same ones each time
+    for end in (ready, report):
+        os.close(end)
     log = Path(f"/tmp/netc-strace-{child}")
     command = [str(STRACE), "-p", str(child), "-o", str(log), *(["-e", f"inject={inject}"] if inject else [])]
     tracer = subprocess.Popen(command, stderr=subprocess.DEVNULL)
@@ -58,11 +64,10 @@ def _run(action: Callable[[], object], inject: str = "") -> Outcome:
         log.unlink(missing_ok=True)
 
 
-def _child(action: Callable[[], object], start: int) -> None:
-    from netc.errors import NetcError
-
+def _child(action: Callable[[], object], report: int, start: int) -> None:
     status = 4
     try:
+        os.write(report, b"x")
         os.read(start, 1)
         os.path.exists(MARK)
         action()

@@ -6,6 +6,7 @@ size and count are limited before that.
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -46,27 +47,25 @@ def parse(source: Source) -> Message:
 class _Build(Transformer[Token, Message]):
     """One method a grammar rule; lark calls it with the rule's children as soon as the rule is reduced."""
 
-    def start(self, *fields: Field) -> Message:
-        return Message(list(fields))
+    def start(self, *rest: Any) -> Message:
+        return Message(_flat(rest))
 
-    def PAIR(self, token: Token) -> Field:
-        text, start = str(token), token.start_pos or 0
-        name, _, rest = text.partition(":")
-        value = rest.lstrip(" \t")
-        offset = start + len(text) - len(value)
-        value = value.rstrip(_BLANKS)
-        return Field(name.rstrip(" \t"), Scalar(_kind(value), value, offset), start)
+    def PAIRS(self, token: Token) -> list[Field]:
+        start = token.start_pos or 0
+        return [
+            Field(m[1], Scalar(_kind(m[2]), m[2], start + m.start(2)), start + m.start()) for m in _PAIR.finditer(token)
+        ]
 
     def braced(self, opening: Token, *rest: Any) -> Field:
         text, start = opening.rstrip(_BLANKS), opening.start_pos or 0
         bare = text[:-1].rstrip(" \t")
-        inner = Message([*rest[:-1]], start + len(text) - 1)
+        inner = Message(_flat(rest[:-1]), start + len(text) - 1)
         return Field(bare.rstrip(": \t"), inner, start, colon=bare.endswith(":"))
 
     angled = braced
 
     def message(self, opening: Token, *rest: Any) -> Message:
-        return Message([*rest[:-1]], opening.start_pos or 0)
+        return Message(_flat(rest[:-1]), opening.start_pos or 0)
 
     def list_value(self, *values: Scalar | Message) -> list[Scalar | Message]:
         return [*values]
@@ -91,6 +90,18 @@ class _Build(Transformer[Token, Message]):
 
 
 _BLANKS = " \t\n\r\v\f"
+_PAIR = re.compile(r"""(\w+)[ \t]*:[ \t]*("[^"]*"|'[^']*'|[^\s}>,;#]+)""")
+"""One pair of a PAIRS token, whose form the grammar has checked."""
+
+
+def _flat(items: tuple[Field | list[Field], ...]) -> list[Field]:
+    fields: list[Field] = []
+    for item in items:
+        if isinstance(item, list):
+            fields += item
+        else:
+            fields.append(item)
+    return fields
 
 
 def _kind(value: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from bisect import bisect_right
 from functools import cached_property
+from itertools import accumulate
 
 from netc.errors import NetcError, Place
 
@@ -30,11 +31,7 @@ class Source:
 
     @cached_property
     def _starts(self) -> list[int]:
-        starts = [0]
-        find = self.text.find
-        while (end := find("\n", starts[-1])) >= 0:
-            starts.append(end + 1)
-        return starts
+        return [0, *accumulate(len(line) + 1 for line in self.text.split("\n"))][:-1]
 
     def place(self, offset: int, length: int = 1) -> Place:
         """The place of `length` characters at `offset`."""

@@ -49,3 +49,26 @@ def test_nan_and_infinity_keep_their_sign() -> None:
     first, second = bind(parse(source), proto.NetParameter, source).layer
     assert first.relu_param.negative_slope == float("-inf")
     assert second.relu_param.negative_slope != second.relu_param.negative_slope
+
+
+def test_a_comment_between_adjacent_strings() -> None:
+    source = Source('name: "a"  # first half\n  "b" layer { }')
+    assert bind(parse(source), proto.NetParameter, source).name == "ab"
+
+
+def test_odd_forms_of_one_pair() -> None:
+    """Each form reaches the message by another way through the grammar."""
+    for text in ("axis:2", "axis : 2", "axis:\n2", "axis: # c\n2", "axis: 0x2", "axis: 02", "axis: 2;", "axis: 2 # c"):
+        source = Source(f"layer {{ concat_param {{ {text}\n }} }}")
+        assert bind(parse(source), proto.NetParameter, source).layer[0].concat_param.axis == 2, text
+
+
+def test_places_of_every_kind_of_field() -> None:
+    text = 'layer { name: "a" bottom: ["b",\n "c"] param { lr_mult: - 1 } concat_param: <\n axis :  2 > }'
+    source = Source(text)
+    draft = draft_net(source)
+    places = {
+        path: draft.origins[0].place(path) for path in ("name", "bottom[1]", "param[0].lr_mult", "concat_param.axis")
+    }
+    found = {path: (place.line, place.column) for path, place in places.items()}
+    assert found == {"name": (1, 15), "bottom[1]": (2, 2), "param[0].lr_mult": (2, 24), "concat_param.axis": (3, 10)}

@@ -151,9 +151,10 @@ class Net(nn.Module):
         self, node: Node, params: list[tuple[nn.Module, str]], writers: dict[str, str], dead: tuple[str, ...]
     ) -> _Step:
         layer = node.layer
-        barred = range(len(node.bottoms)) if layer.no_gradient is None else layer.no_gradient
+        count = len(node.bottoms)
+        barred = range(count) if layer.no_gradient is None else [i % count for i in layer.no_gradient if i < count]
         down = layer.param.propagate_down
-        detached = tuple(i in barred or (i < len(down) and not down[i]) for i in range(len(node.bottoms)))
+        detached = tuple(i in barred or (i < len(down) and not down[i]) for i in range(count))
         in_place = (
             hasattr(layer, "forward_in_place")
             and node.tops[:1] == node.bottoms[:1]

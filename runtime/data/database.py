@@ -14,6 +14,7 @@ import weakref
 from array import array
 from typing import Any, NamedTuple
 
+import lmdb
 import numpy as np
 
 from netc.errors import NetcError, Place
@@ -85,7 +86,8 @@ def _give_back(file: _File, handle: _Handle) -> None:
 class Database:
     """The records of an LMDB by their position in key order. Threads may read at the same time.
 
-    Raises NetcError D510 (no LMDB), D511 (truncated), D512 (empty), D513 (LevelDB), X120 (cannot be read).
+    Raises NetcError D510 (no LMDB), D511 (truncated), D512 (empty), D513 (LevelDB), X120 (cannot be read);
+    D514 (damaged pages) when a record is read.
     """
 
     def __init__(self, path: str, place: Place | None = None) -> None:
@@ -113,31 +115,41 @@ class Database:
 
     def record(self, index: int) -> tuple[bytes, bytes]:
         """(key, value) of record `index`, 0 ≤ index < len."""
-        if self._handle.keys is None:
-            with _lock:
-                self._handle.keys = self._handle.keys or _Keys(self._handle.env)
-        key = self._handle.keys[index]
-        with self._handle.env.begin() as transaction:
-            value = transaction.get(key)
+        try:
+            key = self._keys()[index]
+            with self._handle.env.begin() as transaction:
+                value = transaction.get(key)
+        except lmdb.Error as error:
+            raise self._damaged(error) from None
         if value is None:
             raise self._error("D512", f'lost the record "{os.fsdecode(key)}" while in use', "leave it alone meanwhile")
         return key, value
 
     def first(self) -> tuple[bytes, bytes]:
         """The first record, without reading the keys of all others."""
-        with self._handle.env.begin() as transaction:
-            cursor = transaction.cursor()
-            cursor.first()
-            return cursor.item()  # type: ignore[no-any-return]
+        try:
+            with self._handle.env.begin() as transaction:
+                cursor = transaction.cursor()
+                cursor.first()
+                return cursor.item()  # type: ignore[no-any-return]
+        except lmdb.Error as error:
+            raise self._damaged(error) from None
+
+    def _keys(self) -> _Keys:
+        if self._handle.keys is None:
+            with _lock:
+                self._handle.keys = self._handle.keys or _Keys(self._handle.env)
+        return self._handle.keys
 
     # -- opening -------------------------------------------------------------------------------------------------------
 
     def _error(self, code: str, message: str, hint: str | None = None) -> NetcError:
         return NetcError(code, f"the database {self.path} {message}", self.place, hint)
 
-    def _open(self) -> Any:
-        import lmdb
+    def _damaged(self, error: Exception) -> NetcError:
+        return self._error("D514", f"is damaged: {error}", _COPY_AGAIN)
 
+    def _open(self) -> Any:
         try:
             return lmdb.open(self.path, subdir=os.path.isdir(self.path), readonly=True, lock=False, max_spare_txns=16)
         except lmdb.Error as error:

@@ -74,6 +74,19 @@ def test_damaged_meta_pages(path):
         assert code(path) == expected
 
 
+def test_damaged_pages(path):
+    """Every page of keys wiped out: LMDB's complaint, as an error that names the database."""
+    file = Path(path, "data.mdb")
+    content = bytearray(file.read_bytes())
+    for start in range(2 * 4096, len(content), 4096):
+        if b"00007" in content[start : start + 4096]:
+            content[start : start + 32] = bytes(32)
+    file.write_bytes(content)
+    with Database(path) as database, pytest.raises(NetcError, match="damaged") as caught:
+        database.record(7)
+    assert caught.value.code == "D514"
+
+
 def test_missing_lock_file_and_single_file(path, tmp_path):
     assert not Path(path, "lock.mdb").exists()
     alone = tmp_path / "alone.mdb"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from functools import cache
 from importlib import resources
+from itertools import accumulate
 from typing import Any
 
 from lark import Lark, Token, Transformer, UnexpectedInput, v_args
@@ -120,14 +121,18 @@ def _lark() -> Lark:
 # -- limits ------------------------------------------------------------------------------------------------------------
 
 
+_BRACKET = re.compile("[{}<>]")
+_STEP = {"{": 1, "<": 1, "}": -1, ">": -1}
+
+
 def _check_limits(source: Source) -> None:
     if len(source.text) > MAX_BYTES:
         raise NetcError(
             "P103", f"the text is {len(source.text):,} characters; {MAX_BYTES:,} are read", Place(source.path)
         )
     text = source.text
-    if text.count("{") + text.count("<") > MAX_DEPTH:  # the scan below costs a tenth of the parse
-        _check_depth(source)
+    if max(accumulate(map(_STEP.__getitem__, _BRACKET.findall(text))), default=0) > MAX_DEPTH:
+        _check_depth(source)  # which knows brackets from those in strings and comments
     halves = sum(map(text.count, ":<,{{")) + (text.count('"') + text.count("'")) // 2
     if halves > 2 * MAX_FIELDS:  # a colon and its string are one field, and a block costs as much as two numbers
         raise NetcError(
@@ -139,7 +144,7 @@ def _check_depth(source: Source) -> None:
     depth = 0
     for match in BRACKETS.finditer(source.text):
         char = match.group()
-        depth += (char in ("{", "<")) - (char in ("}", ">"))
+        depth += _STEP.get(char, 0)
         if depth > MAX_DEPTH:
             raise_all(unresolved(source))
             raise NetcError("P102", f"nested more than {MAX_DEPTH} levels deep", source.place(match.start()))

@@ -10,6 +10,7 @@ import os
 import random
 import re
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,9 @@ from hypothesis import strategies as st
 
 from netc import NetcError, compile_net, proto
 from netc.bind import bind
+from netc.compile import locate_solver
 from netc.prototxt import Source, parse
+from netc.runtime.solver.settings import check
 
 ROOT = Path(__file__).resolve().parents[2]
 ROUNDS = int(os.environ.get("NETC_FUZZ", "400"))
@@ -54,7 +57,7 @@ NUMBER, STRING, WORD = (re.compile(r) for r in (r"(?<=: )-?[0-9.][\w.+-]*", r'"[
 
 def compiles(text: str, phase: str) -> str:
     try:
-        compile_net(Source(text), phase)
+        check(*locate_solver(Source(text))) if phase == "solver" else compile_net(Source(text), phase)
     except NetcError as error:
         return error.code if str(error) else "no message"
     return "ok"
@@ -94,14 +97,14 @@ def mutate(text: str, rng: random.Random) -> str:
     return "\n".join(lines)
 
 
-def fuzz(texts: list[str], rounds: int, seed: int) -> Counter[str]:
+def fuzz(texts: list[str], rounds: int, seed: int, phases: Sequence[str] = ("TRAIN", "TEST")) -> Counter[str]:
     rng = random.Random(seed)
     codes: Counter[str] = Counter()
     for _ in range(rounds):
         text = rng.choice(texts)
         for _ in range(rng.choice([1, 1, 1, 2, 4])):
             text = mutate(text, rng)
-        phase = rng.choice(["TRAIN", "TEST"])
+        phase = rng.choice(phases)
         try:
             codes[compiles(text, phase)] += 1
         except Exception as error:
@@ -113,6 +116,12 @@ def test_shipped_nets() -> None:
     texts = [path.read_text() for path in sorted(ROOT.glob("models/mini_*/*.prototxt")) if path.stem != "solver"]
     codes = fuzz(texts, ROUNDS // 2, seed=1)
     assert len(codes) > 8, codes
+
+
+def test_solvers() -> None:
+    texts = [path.read_text() for path in sorted(ROOT.glob("models/*/solver.prototxt"))]
+    codes = fuzz(texts, ROUNDS, seed=4, phases=["solver"])
+    assert {"ok", "R612", "R613", "S202", "S205", "P101"} <= codes.keys()
 
 
 def test_every_layer_type() -> None:

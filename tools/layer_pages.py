@@ -1,7 +1,7 @@
 """Write docs/layers.md, the reference of every layer type, from the classes' docstrings and the schema's comments.
 
-    python tools/layer_pages.py            writes docs/layers.md
-    python tools/layer_pages.py --check    compares; exit status 1 if the committed file is stale
+python tools/layer_pages.py            writes docs/layers.md
+python tools/layer_pages.py --check    compares; exit status 1 if the committed file is stale
 """
 
 from __future__ import annotations

@@ -121,8 +121,9 @@ class _Binder:
         target = getattr(message, info.name)
         for value in field.values():
             if info.message is not None:
-                if (child := self._message(info, value)) is not None:
-                    self.fill(target.add(), info.message, child)
+                if (child := self._message(info, value)) is None:
+                    return  # the other values of the list are no better
+                self.fill(target.add(), info.message, child)
             elif (scalar := self._scalar(info, value, field)) is not None:
                 target.append(scalar)
 
@@ -143,12 +144,13 @@ class _Binder:
         if isinstance(value, Message):
             return value
         assert info.message is not None
+        inner = f"{info.message.fields[0].name}: " if len(info.message.fields) == 1 else ""
         self.fail(
             "S202",
             f'"{info.name}" is a block ({info.message.name}), not a value',
             value.offset,
             len(value.text),
-            f"write `{info.name} {{ … }}`",
+            f"write `{info.name} {{ {inner}… }}`",
         )
         return None
 

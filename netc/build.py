@@ -243,7 +243,7 @@ def _check_arity(layer: Layer) -> None:
         automatic = kind == "top" and layer.is_loss and found < arity.low
         if not arity.accepts(found) and not automatic:
             layer.fail(
-                f"takes {arity} {kind}{'' if arity.high == 1 else 's'}, found {found}",
+                f"takes {arity} {kind}{'' if str(arity).endswith(' 1') else 's'}, found {found}",
                 f"{kind}[{max(found - 1, 0)}]",
                 code="G411",
             )
@@ -265,14 +265,17 @@ def _check_arity(layer: Layer) -> None:
 
 
 def _check_shape(layer: Layer, shape: Shape, what: str) -> None:
+    field = f"{layer.param_field}.shape"
     if len(shape) > MAX_AXES:
-        layer.fail(f"{what} has {len(shape)} axes; at most {MAX_AXES} are allowed")
+        layer.fail(f"{what} has {len(shape)} axes; at most {MAX_AXES} are allowed", field)
     if any(size < 0 for size in shape):
-        layer.fail(f"{what} would have the shape {format_shape(shape)}")
+        layer.fail(f"{what} would have the shape {format_shape(shape)}", field)
     if count(shape) > MAX_COUNT:
-        layer.fail(f"{what} of {format_shape(shape)} has {count(shape):,} values; Caffe's limit is {MAX_COUNT:,}")
+        layer.fail(
+            f"{what} of {format_shape(shape)} has {count(shape):,} values; Caffe's limit is {MAX_COUNT:,}", field
+        )
     if 0 in shape:
-        layer.fail(f"{what} would be empty: its shape is {format_shape(shape)}")
+        layer.fail(f"{what} would be empty: its shape is {format_shape(shape)}", field)
 
 
 # -- gradients ---------------------------------------------------------------------------------------------------------

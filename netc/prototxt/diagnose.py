@@ -73,6 +73,7 @@ _PATH = re.compile(r"[\w.~/\\@+-]+\.(?:prototxt|pt|txt)")
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f]")
 _CONFLICT = re.compile(r"^(?:<{7} |={7}$|>{7} )", re.MULTILINE)
 _FOREIGN = {
+    "JSON text": 'a net is written without braces around it and without quotes around names: name: "x"',
     "web page": "it was saved from a browser's view of the file; download the raw file instead",
     "UTF-16 text": "save it as UTF-8",
     "binary file": "a prototxt is text; weights (.caffemodel) are given with --weights",
@@ -89,8 +90,10 @@ def foreign(source: Source) -> list[NetcError]:
         kind = "web page"
     elif head.startswith(("\udcff\udcfe", "\udcfe\udcff")):
         kind = "UTF-16 text"
-    elif _CONTROL.search(head):
+    elif _CONTROL.search(head) or start.startswith("%pdf"):
         kind = "binary file"
+    elif re.match(r"\{|\[\s*\{", start):
+        kind = "JSON text"
     elif len(source.text) <= len(head) and _PATH.fullmatch(head.strip()):
         kind = "file that holds only the name of another file"
     return [NetcError("P105", f"this is a {kind}, not a prototxt", source.place(0), _FOREIGN[kind])] if kind else []
@@ -126,6 +129,8 @@ def _describe(source: Source, error: UnexpectedInput) -> NetcError:
 _VALUE_IS_NAME = re.compile(r"([A-Za-z_]\w*)([ \t]*:\s*)([A-Za-z_]\w*)\s*\Z")
 _LAST_WORD = re.compile(r"([A-Za-z_]\w*)\s*\Z")
 _LIST_ITEM = re.compile(r"([A-Za-z_]\w*)\s*:\s*(\S+)\s*,\s*\Z")
+_NO_VALUE = re.compile(r"([A-Za-z_]\w*)\s*:\s*\Z")
+_A_VALUE = "expected a value"
 _PLACEHOLDER = re.compile(r":\s*\{\s*[\w ]+\Z")
 
 
@@ -134,23 +139,32 @@ def _unexpected(source: Source, offset: int, token: str, accepted: set[str]) -> 
     before = source.text[max(0, offset - 500) : offset]
     place = source.place(offset, len(token))
     if token in ("{", "<", ":") and (value := _VALUE_IS_NAME.search(before)):
-        return _no_value(source, offset - len(before), value)
+        return _no_value(source, offset - len(before), value, token)
     if token == "}" and _PLACEHOLDER.search(before):
         return NetcError("P101", "a name in braces is no value", place, _TEMPLATE)
     hint = _bracket_hint(source, offset, token) if token in ("}", ">") else None
+    if token == "-" and (value := _VALUE_IS_NAME.search(before)):
+        hint = f'a string stands in quotes: `{value[1]}: "{value[3]}-…"`'
     if (item := _LIST_ITEM.search(before)) and "COLON" not in accepted:
         hint = f"a list is written `{item[1]}: [{item[2]}, …]`"
+        if before.endswith(",") and item[2].isdecimal() and token.isdecimal():
+            hint = f"a fraction is written `{item[2]}.{token}`, a list `[{item[2]}, {token}]`"
     if {"COLON", "LBRACE"} <= accepted and (word := _LAST_WORD.search(before)):
         hint = f"write `{word[1]}: {token}`" if token[0] not in "}>],;" else None
         return NetcError("P101", f'expected ":" or "{{" after "{word[1]}", found {_quote(token)}', place, hint)
-    return NetcError("P101", f"{_expected(accepted)}, found {_quote(token)}", place, hint)
+    expected = _expected(accepted)
+    if expected == _A_VALUE and (field := _NO_VALUE.search(before)):
+        expected += f' after "{field[1]}:"'
+    return NetcError("P101", f"{expected}, found {_quote(token)}", place, hint)
 
 
-def _no_value(source: Source, start: int, value: re.Match[str]) -> NetcError:
+def _no_value(source: Source, start: int, value: re.Match[str], token: str) -> NetcError:
     """`top:` without its value swallowed the name of the next field, or `pooling_param: kernel_size: 2`."""
     name, gap, taken = value.groups()
     place = source.place(start + value.start(1), len(name) + len(gap.rstrip()))
     hint = f'"{taken}" on the next line was read as its value'
+    if token == ":":
+        hint += f"; a block is written `{name} {{ … }}`"
     if "\n" not in gap:
         hint = f"for a block write `{name} {{ {taken}: … }}`; otherwise put each field on a line of its own"
     return NetcError("P101", f'"{name}:" has no value', place, hint)
@@ -172,7 +186,7 @@ _TOKENS = {
 
 def _expected(accepted: set[str]) -> str:
     if {"NUMBER", "STRING", "NAME"} <= accepted:
-        return "expected a value"
+        return _A_VALUE
     if "STRING" in accepted and len(accepted & _TOKENS.keys()) > 1:  # a string may go on, but nobody means that
         accepted = accepted - {"STRING"}
     if accepted & {"RBRACE", "RANGLE", "$END"}:  # wherever a block may end, a field may start
@@ -196,6 +210,7 @@ _BAD_CHARACTERS = {
     "$": ('unexpected character "$"', _TEMPLATE),
     "%": ('unexpected character "%"', _TEMPLATE),
     "/": ('unexpected character "/"', 'a comment starts with "#"; a path stands in quotes'),
+    "(": ('unexpected character "("', "a block is written with braces: `layer { … }`"),
     "\ufeff": ("the file starts with a byte order mark, which Caffe's parser refuses", "save it as UTF-8 without BOM"),
 }
 
@@ -219,7 +234,8 @@ def _stray(source: Source, offset: int) -> NetcError:
     if char in _BAD_CHARACTERS:
         message, hint = _BAD_CHARACTERS[char]
         return NetcError("P101", message, source.place(offset), hint)
-    return NetcError("P101", f'unexpected character "{char}"{_character_name(char)}', source.place(offset))
+    hint = "a string stands in straight quotes" if char in "“”„‘’«»" else None
+    return NetcError("P101", f'unexpected character "{char}"{_character_name(char)}', source.place(offset), hint)
 
 
 def _open_string(source: Source, offset: int, quote: str) -> NetcError:
@@ -240,7 +256,7 @@ def _dotted(source: Source, offset: int) -> NetcError:
 def _number_hint(word: str) -> str | None:
     if "_" in word and word.replace("_", "").isdecimal():
         return f"write `{word.replace('_', '')}`"
-    return "a string stands in quotes" if any(c.isalpha() for c in word) else None
+    return "if it is a string, it stands in quotes" if any(c.isalpha() for c in word) else None
 
 
 def _character_name(char: str) -> str:

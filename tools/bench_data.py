@@ -48,10 +48,10 @@ def main() -> None:
     options = _options()
     torch.set_num_threads(1)
     if options.decoder == "pillow":
-        datum.simplejpeg = None
+        vars(datum)["simplejpeg"] = None
     with tempfile.TemporaryDirectory() as folder:
         records = _build(Path(options.photos), folder)
-        report = {"decoder": "Pillow" if datum.simplejpeg is None else "simplejpeg", "photos": records}
+        report = {"decoder": "simplejpeg" if _fast() else "Pillow", "photos": records}
         report |= _one_core(folder, options)
         report |= _all_cores(folder, options)
         report |= _waiting(folder, options)
@@ -92,7 +92,7 @@ def _feed(folder: str, batch: int, workers: int) -> Any:
 
 
 def _bare_batch(contents: list[bytes], draw: np.random.Generator) -> torch.Tensor:
-    decode = _with_pillow if datum.simplejpeg is None else _with_simplejpeg
+    decode = _with_simplejpeg if _fast() else _with_pillow
     batch = np.empty((len(contents), 3, CROP, CROP), np.float32)
     deviations = 0.1 * np.sqrt(VALUES)
     for place, content in zip(batch, contents, strict=True):
@@ -104,13 +104,18 @@ def _bare_batch(contents: list[bytes], draw: np.random.Generator) -> torch.Tenso
     return torch.from_numpy(batch)
 
 
+def _fast() -> Any:
+    """The module simplejpeg if the feed uses it, else None."""
+    return vars(datum)["simplejpeg"]
+
+
 def _with_pillow(content: bytes) -> Image.Image:
     image = Image.open(io.BytesIO(content))
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _with_simplejpeg(content: bytes) -> Image.Image:
-    return Image.fromarray(datum.simplejpeg.decode_jpeg(content, "RGB"))
+    return Image.fromarray(_fast().decode_jpeg(content, "RGB"))
 
 
 def _bare_crop(image: Image.Image, draw: np.random.Generator) -> NDArray[np.uint8]:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from lark import UnexpectedInput, UnexpectedToken
 
 from netc.errors import NetcError
+from netc.prototxt.brackets import bracket_hint, unclosed
 from netc.prototxt.source import Source
 
 MAX_BLOCKS = 20
@@ -20,9 +21,6 @@ MAX_BLOCKS = 20
 
 MAX_RETRIED = 1 << 17
 """Longest text that is parsed again to find its further errors; a longer one gets its first error only."""
-
-BRACKETS = re.compile(r'"(?:[^"\\\n]|\\.)*"|\'(?:[^\'\\\n]|\\.)*\'|#[^\n]*|[{}<>]')
-"""Strings and comments (to be skipped) and brackets."""
 
 
 def syntax_errors(source: Source, error: UnexpectedInput, parse: Callable[[str], object]) -> list[NetcError]:
@@ -118,7 +116,7 @@ def unresolved(source: Source) -> list[NetcError]:
 
 def _describe(source: Source, error: UnexpectedInput) -> NetcError:
     if _at_end(error):
-        return _unclosed(source)
+        return unclosed(source)
     offset = _offset(source, error)
     if isinstance(error, UnexpectedToken):
         token = str(error.token).rstrip()
@@ -142,7 +140,7 @@ def _unexpected(source: Source, offset: int, token: str, accepted: set[str]) -> 
         return _no_value(source, offset - len(before), value, token)
     if token == "}" and _PLACEHOLDER.search(before):
         return NetcError("P101", "a name in braces is no value", place, _TEMPLATE)
-    hint = _bracket_hint(source, offset, token) if token in ("}", ">") else None
+    hint = bracket_hint(source, offset, token) if token in ("}", ">") else None
     if token == "-" and (value := _VALUE_IS_NAME.search(before)):
         hint = f'a string stands in quotes: `{value[1]}: "{value[3]}-…"`'
     if (item := _LIST_ITEM.search(before)) and "COLON" not in accepted:
@@ -264,75 +262,3 @@ def _character_name(char: str) -> str:
     if char.isascii() or "\udc80" <= char <= "\udcff":
         return ""
     return f" ({unicodedata.name(char, f'U+{ord(char):04X}')})"
-
-
-# -- brackets ----------------------------------------------------------------------------------------------------------
-
-
-def _bracket_hint(source: Source, offset: int, token: str) -> str | None:
-    stack, last = _open_brackets(source.text[:offset])
-    if not stack:
-        if last is None:
-            return "no block is open here"
-        begin, end = (source.place(spot).line for spot in last)
-        return f'one "{token}" too many: the block opened on line {begin} is closed on line {end} already'
-    opening = stack[-1]
-    if (source.text[opening] == "{") != (token == "}"):
-        closing = ">" if source.text[opening] == "<" else "}"
-        return (
-            f'the block opened on line {source.place(opening).line} with "{source.text[opening]}" ends with "{closing}"'
-        )
-    return None
-
-
-def _open_brackets(text: str) -> tuple[list[int], tuple[int, int] | None]:
-    """Offsets of the brackets still open at the end of `text`, and (opening, closing) of the last closed block."""
-    stack: list[int] = []
-    last = None
-    for match in BRACKETS.finditer(text):
-        if match.group() in ("{", "<"):
-            stack.append(match.start())
-        elif match.group() in ("}", ">") and stack:
-            last = (stack.pop(), match.start())
-    return stack, last
-
-
-def _unclosed(source: Source) -> NetcError:
-    """The file ended inside a block: point at the block that most likely lacks its bracket."""
-    stack, _ = _open_brackets(source.text)
-    if not stack:
-        end = source.place(max(len(source.text.rstrip()) - 1, 0))
-        return NetcError("P101", "the file ends where a value should follow", end)
-    suspect = _misindented(source)
-    offset = stack[-1] if suspect is None else suspect
-    opening, closing = source.place(offset), "}" if source.text[offset] == "{" else ">"
-    hint = None if suspect is None else "judged by the indentation; the blocks around it are closed"
-    return NetcError("P101", f'this block is never closed: the file ends without its "{closing}"', opening, hint)
-
-
-def _misindented(source: Source) -> int | None:
-    """The first block that closes on a line indented less than the one it was opened on, or that is still open where a
-    line of its own indentation opens another."""
-    stack: list[int] = []
-    for match in BRACKETS.finditer(source.text):
-        char, offset = match.group(), match.start()
-        if char in ("{", "<"):
-            if stack and _starts_line(source, offset) and _indent(source, offset) <= _indent(source, stack[-1]):
-                return stack[-1]
-            stack.append(offset)
-        elif char in ("}", ">") and stack:
-            opening = stack.pop()
-            if _starts_line(source, offset) and _indent(source, offset) < _indent(source, opening):
-                return opening
-    return None
-
-
-def _starts_line(source: Source, offset: int) -> bool:
-    """Is this bracket (with the name before it, if any) the first thing on its line?"""
-    place = source.place(offset)
-    return re.fullmatch(r"\s*(?:\w+\s*:?\s*)?", place.text[: place.column - 1]) is not None
-
-
-def _indent(source: Source, offset: int) -> int:
-    text = source.place(offset).text
-    return len(text) - len(text.lstrip())

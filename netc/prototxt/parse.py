@@ -16,7 +16,8 @@ from lark import Lark, Token, Transformer, UnexpectedInput, v_args
 
 from netc.errors import NetcError, Place, raise_all
 from netc.prototxt.ast import Field, Message, Scalar
-from netc.prototxt.diagnose import BRACKETS, foreign, syntax_errors, unresolved
+from netc.prototxt.brackets import BRACKETS
+from netc.prototxt.diagnose import foreign, syntax_errors, unresolved
 from netc.prototxt.source import MAX_BYTES, Source
 
 MAX_DEPTH = 100

@@ -9,7 +9,9 @@ from typing import Any
 
 import click
 
+from netc.cli._human import in_bytes
 from netc.cli._options import gpus_of, json_option
+from netc.runtime.cores import usable_cores
 
 
 @click.command("device_query", short_help="List the processors and GPUs that netc can use.")
@@ -38,7 +40,7 @@ def as_json_text(found: dict[str, Any]) -> str:
 
 def cpu(threads: int) -> dict[str, Any]:
     """Name, physical cores, usable hardware threads, torch's threads and memory in bytes."""
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    usable = usable_cores()
     info = _cpu_info()
     cores = {(x.get("physical id"), x.get("core id")) for x in info if "core id" in x}
     return {
@@ -73,14 +75,10 @@ def lines(found: dict[str, Any]) -> list[str]:
     """The same for a reader."""
     c = found["cpu"]
     head = f"CPU    {c['name'] or 'unknown'}: {c['cores']} cores, {c['hardware_threads']} threads usable, "
-    rows = [f"{head}{c['torch_threads']} used by torch, {_gib(c['memory_bytes'])} of memory"]
+    rows = [f"{head}{c['torch_threads']} used by torch, {in_bytes(c['memory_bytes'])} of memory"]
     for g in found["gpus"]:
         rows.append(
             f"GPU {g['number']}  {g['name']}: compute capability {g['compute_capability']}, "
-            f"{g['multiprocessors']} multiprocessors, {_gib(g['memory_bytes'])} of memory"
+            f"{g['multiprocessors']} multiprocessors, {in_bytes(g['memory_bytes'])} of memory"
         )
     return rows if found["gpus"] else [*rows, f"GPU    none that torch {found['torch']} can use"]
-
-
-def _gib(count: int) -> str:
-    return f"{count / 2**30:.1f} GiB"

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from netc.errors import NetcError
 from netc.layers.base import Layer, Shape
+from netc.runtime.cores import usable_cores
 from netc.runtime.data.order import Order, shuffled
 from netc.runtime.data.records import open_records
 from netc.runtime.data.transform import Transform
@@ -53,7 +54,7 @@ class RecordFeed:
             raise
         self.batch_size = self.shapes[0][0]
         self.waited = 0.0
-        self._workers = workers or _usable_cores()
+        self._workers = workers or usable_cores()
         self._start_threads()
 
     def _start_threads(self) -> None:
@@ -96,10 +97,6 @@ class RecordFeed:
         for start in range(first, last, CHUNK):
             self._pool.submit(job.run, range(start, min(start + CHUNK, last)))
         return job.future
-
-
-def _usable_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _shuffles(layer: Layer) -> bool:

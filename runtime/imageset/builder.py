@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from netc.errors import NetcError, Place
+from netc.runtime.cores import usable_cores
 from netc.runtime.imageset.pictures import Recipe, Record, Unusable, convert
 from netc.runtime.imageset.sources import Entry, Listing, check_labels
 from netc.runtime.imageset.writer import Database, write_file
@@ -86,10 +87,6 @@ def key(number: int, entry: Entry) -> bytes:
 
 def labels_path(database: Path) -> Path:
     return database.with_name(database.name + ".labels.txt")
-
-
-def usable_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 Outcome = Record | Unusable

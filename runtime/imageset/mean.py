@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from netc import proto
 from netc.errors import NetcError, Place
+from netc.runtime.cores import usable_cores
 from netc.runtime.data.database import Database
 from netc.runtime.data.datum import Undecodable, from_datum
-from netc.runtime.imageset.builder import usable_cores
 from netc.runtime.imageset.sources import missing
 
 Array = NDArray[np.float64]

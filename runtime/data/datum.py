@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from netc import proto
-from netc.runtime.imageset import opencv
+from netc.runtime.data import opencv
 
 try:
     import simplejpeg
@@ -23,6 +24,8 @@ FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 
 MAX_PIXELS = 178_956_970
 """A picture that claims more is refused, as Pillow refuses it: decoded, it would fill half a gigabyte."""
+
+warnings.simplefilter("ignore", Image.DecompressionBombWarning)
 
 
 class Undecodable(Exception):
@@ -62,6 +65,11 @@ def as_array(pixels: Any) -> NDArray[np.uint8]:
     """(H, W, C) of a Pillow image or an array."""
     array = np.asarray(pixels)
     return array if array.ndim == 3 else array[..., None]
+
+
+def as_image(pixels: NDArray[np.uint8]) -> Image.Image:
+    """A Pillow image of (H, W, C)."""
+    return Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
 
 
 def planes_of(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -128,7 +136,7 @@ _NATIVE = {"L": "L", "1": "L", "LA": "RGBA", "RGBA": "RGBA"}
 def _converted(image: Image.Image, color: bool | None) -> Any:
     """Loaded, in one of the modes L, RGB and RGBA; 16-bit gray and forced gray as arrays."""
     if image.mode.startswith("I;16"):
-        return _deep(image, color)
+        return high_bytes(image, bool(color))
     if color is False and image.mode != "L":
         return _gray(image)
     mode = "RGB" if color else _NATIVE.get(image.mode, "RGB")
@@ -146,7 +154,7 @@ def _gray(image: Image.Image) -> NDArray[np.uint8]:
     return opencv.gray(np.asarray(image.convert("RGB")))
 
 
-def _deep(image: Image.Image, color: bool | None) -> NDArray[np.uint8]:
-    """16 bits: the high byte, where Pillow's own conversion would clip."""
+def high_bytes(image: Image.Image, color: bool) -> NDArray[np.uint8]:
+    """(H, W, 3 or 1) of an image of 16 bits (modes I;16…): the high byte, where Pillow's own conversion would clip."""
     high = (np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)[..., None]
     return high.repeat(3, axis=2) if color else high

@@ -8,9 +8,9 @@ from typing import Any, Protocol
 
 from netc.errors import NetcError, Place
 from netc.paths import resolve
+from netc.runtime.data import opencv
 from netc.runtime.data.database import Database
 from netc.runtime.data.datum import Picture, Undecodable, as_array, decode, from_datum
-from netc.runtime.imageset import opencv
 
 
 class Records(Protocol):

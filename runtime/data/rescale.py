@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from netc.runtime.data.datum import as_array
+from netc.runtime.data.datum import as_array, as_image
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +51,9 @@ def resized_region(pixels: Any, crop: Crop) -> NDArray[np.uint8]:
     top, bottom, rows = _span(crop.top, crop.size[0], crop.height, height)
     left, right, columns = _span(crop.left, crop.size[1], crop.width, width)
     if isinstance(pixels, np.ndarray):  # a Pillow image of no more than the filter reaches
-        pixels = _as_image(pixels[rows, columns])
+        pixels = as_image(pixels[rows, columns])
         top, bottom, left, right = top - rows.start, bottom - rows.start, left - columns.start, right - columns.start
     return as_array(pixels.resize(crop.size[::-1], Image.Resampling.BILINEAR, box=(left, top, right, bottom)))
-
-
-def _as_image(pixels: NDArray[np.uint8]) -> Image.Image:
-    return Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
 
 
 def _span(start: int, size: int, whole: int, original: int) -> tuple[float, float, slice]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,15 +10,12 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from netc import proto
-from netc.runtime.imageset import opencv
+from netc.runtime.data import opencv
+from netc.runtime.data.datum import MAX_PIXELS, as_image, high_bytes
+from netc.runtime.data.rescale import rescaled
 
 FORMATS = {"jpg": "JPEG", "jpeg": "JPEG", "png": "PNG", "bmp": "BMP", "webp": "WEBP", "tif": "TIFF", "tiff": "TIFF"}
 """File name extension → Pillow's name of a format that pictures can be written in."""
-
-MAX_PIXELS = 1 << 28
-"""A picture that claims more is refused before it is decoded (a small file may claim any size)."""
-
-warnings.simplefilter("ignore", Image.DecompressionBombWarning)
 
 
 class Unusable(Exception):
@@ -115,10 +111,8 @@ def _reason(error: BaseException) -> str:
 
 
 def _pixels(image: Image.Image, gray: bool) -> opencv.Pixels:
-    if image.mode.startswith("I;16"):  # a 16-bit PNG: the high byte, where Pillow's own conversion would clip
-        deep = np.asarray(image).astype(np.uint16)
-        flat = (deep >> 8).astype(np.uint8)[..., None]
-        return flat if gray else flat.repeat(3, axis=2)
+    if image.mode.startswith("I;16"):  # a 16-bit PNG
+        return high_bytes(image, not gray)
     if gray and image.mode == "L":
         return np.asarray(image)[..., None]
     colors = np.asarray(image.convert("RGB"))
@@ -130,10 +124,7 @@ def _target(picture: _Picture, recipe: Recipe) -> tuple[int, int]:
     height, width = picture.pixels.shape[:2]
     if recipe.size:
         return recipe.size
-    if not recipe.short_side:
-        return height, width
-    scale = recipe.short_side / min(height, width)
-    return max(recipe.short_side, round(height * scale)), max(recipe.short_side, round(width * scale))
+    return rescaled(height, width, recipe.short_side) if recipe.short_side else (height, width)
 
 
 def _resized(pixels: opencv.Pixels, target: tuple[int, int], smooth: bool) -> opencv.Pixels:
@@ -142,19 +133,15 @@ def _resized(pixels: opencv.Pixels, target: tuple[int, int], smooth: bool) -> op
         return pixels
     if not smooth:
         return opencv.resize(pixels, *target)
-    image = _image(pixels).resize(target[::-1], Image.Resampling.BILINEAR)
+    image = as_image(pixels).resize(target[::-1], Image.Resampling.BILINEAR)
     return np.asarray(image).reshape(*target, -1)
-
-
-def _image(pixels: opencv.Pixels) -> Image.Image:
-    return Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
 
 
 def _encode(pixels: opencv.Pixels, extension: str, quality: int) -> bytes:
     """A compressed file of the type `extension`; JPEG for a type that cannot be written."""
     file, kind = io.BytesIO(), FORMATS.get(extension, "JPEG")
     options = {"quality": quality} if kind in ("JPEG", "WEBP") else {}
-    _image(pixels).save(file, kind, **options)
+    as_image(pixels).save(file, kind, **options)
     return file.getvalue()
 
 

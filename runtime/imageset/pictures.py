@@ -11,6 +11,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from netc import proto
 from netc.runtime.data import opencv
+from netc.runtime.data.datum import FORMATS as READABLE
 from netc.runtime.data.datum import MAX_PIXELS, as_image, high_bytes
 from netc.runtime.data.rescale import rescaled
 
@@ -89,7 +90,7 @@ class _Picture:
 def _decode(content: bytes, gray: bool) -> _Picture:
     """The picture's pixels as cv::imread gives them: 8 bits, no alpha, turned upright."""
     try:
-        with Image.open(io.BytesIO(content)) as image:
+        with Image.open(io.BytesIO(content), formats=READABLE) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise Unusable(f"more than {MAX_PIXELS} pixels")
             was_color = image.mode not in ("L", "LA", "1") and not image.mode.startswith(("I", "F"))

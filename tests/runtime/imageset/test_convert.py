@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from netc.runtime.imageset import Recipe, build, from_folders, from_list
+from netc.runtime.imageset.pictures import Unusable, convert
 
 SIZE = (12, 14)
 CASES = {
@@ -139,3 +140,19 @@ def test_upright_and_16_bits(tmp_path, records):
     first, second = records(tmp_path / "db").values()
     assert (first.height, first.width) == (5, 4)
     assert np.array_equal(np.frombuffer(second.data, np.uint8).reshape(3, 2, 3), np.stack([deep >> 8] * 3))
+
+
+def test_a_format_that_the_data_layer_does_not_read_is_no_picture(tmp_path):
+    """Kept as it is, it could not be decoded again; and some of Pillow's formats start other programs."""
+    for form in ("PCX", "EPS"):
+        Image.new("RGB", (6, 5)).save(tmp_path / "a.jpg", form)
+        with pytest.raises(Unusable, match="unknown format"):
+            convert(tmp_path / "a.jpg", 0, Recipe(encoded=True))
+
+
+def test_a_picture_that_claims_too_many_pixels_is_refused_unopened(tmp_path):
+    content = io.BytesIO()
+    Image.new("L", (1, 1)).save(content, "PPM")
+    (tmp_path / "a.ppm").write_bytes(content.getvalue().replace(b"1 1", b"20000 9000"))
+    with pytest.raises(Unusable, match="more than 178956970 pixels"):
+        convert(tmp_path / "a.ppm", 0, Recipe())

@@ -37,6 +37,13 @@ class Weights(dict[str, list[Array]]):
         self.absent: set[tuple[str, int]] = set()
 
 
+def bare(shape: Shape) -> Shape:
+    """A shape without the 1s in front."""
+    while shape[:1] == (1,):
+        shape = shape[1:]
+    return shape
+
+
 def fits(found: Shape, target: Shape, legacy: bool) -> bool:
     """Whether Caffe would copy an array of shape `found` into a blob of shape `target`."""
     if not legacy:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from netc.errors import NetcError, Place, did_you_mean, printable, raise_all
-from netc.weights.arrays import Array, Shape, Weights, fits
+from netc.weights.arrays import Array, Shape, Weights, bare, fits
 from netc.weights.caffemodel import read, shape_text
 
 Target = Mapping[str, Sequence[tuple[str, Shape]]]
@@ -31,7 +31,7 @@ class Copy:
     @property
     def reshaped(self) -> bool:
         """Whether the file's shape is another one (1s in front of an old-style shape do not count)."""
-        return tuple(_bare(self.found)) != tuple(_bare(self.array.shape))
+        return bare(self.found) != bare(self.array.shape)
 
     def __str__(self) -> str:
         shapes = shape_text(self.array.shape)
@@ -166,15 +166,8 @@ def _exact(array: Array, shape: Shape, legacy: bool) -> Array | None:
 
 
 def _reshaped(array: Array, shape: Shape, legacy: bool) -> Array | None:
-    same_rows = _bare(array.shape)[:1] == _bare(shape)[:1]
+    same_rows = bare(array.shape)[:1] == bare(shape)[:1]
     return array.reshape(shape) if array.size == np.prod(shape, dtype=object) and same_rows else None
-
-
-def _bare(shape: Shape) -> Shape:
-    """A shape without the 1s in front."""
-    while shape[:1] == (1,):
-        shape = shape[1:]
-    return shape
 
 
 def _plan(

@@ -18,6 +18,7 @@ from netc.errors import NetcError, Place
 from netc.layers.base import format_shape
 from netc.runtime.solver import snapshot as files
 from netc.runtime.solver.policies import drops
+from netc.weights.arrays import bare
 
 if TYPE_CHECKING:
     from netc.runtime.solver.solver import Solver
@@ -158,7 +159,7 @@ def _fitted(run: Solver, history: Sequence[Any], path: Path) -> list[Any]:
         )
     fitted = []
     for number, (tensor, array) in enumerate(zip(mine, history)):
-        if _bare(array.shape) != _bare(tuple(tensor.shape)):
+        if bare(array.shape) != bare(tuple(tensor.shape)):
             shapes = format_shape(tuple(array.shape)), format_shape(tuple(tensor.shape))
             raise _others(path, f"history blob {number} of this state is {shapes[0]}, this net needs {shapes[1]}")
         fitted.append(np.array(array, np.float32).reshape(tuple(tensor.shape)))
@@ -168,12 +169,6 @@ def _fitted(run: Solver, history: Sequence[Any], path: Path) -> list[Any]:
 def _others(path: Path, message: str) -> NetcError:
     hint = "it is a snapshot of another net or solver: give its own, or start from its weights with --weights"
     return NetcError("R641", message, Place(str(path)), hint)
-
-
-def _bare(shape: tuple[int, ...]) -> tuple[int, ...]:
-    while shape[:1] == (1,):
-        shape = shape[1:]
-    return shape
 
 
 def _copy_weights(run: Solver, found: files.Snapshot) -> None:

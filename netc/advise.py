@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from netc.errors import Place, printable_lines
 from netc.ir import Graph, Node
-from netc.layers.base import count
+from netc.layers.base import count, format_shape
 
 TRAIN = 0
 
@@ -84,15 +84,11 @@ def ceil_pooling(graph: Graph) -> Iterator[Advice]:
         found = node.top_shapes[0][2:]
         if tuple(found) != floor:
             yield Advice(
-                f'layer "{node.name}" gives {_size(found)}: Caffe rounds the size of a pooling up, where rounding down '
-                f"would give {_size(floor)}",
+                f'layer "{node.name}" gives {format_shape(found)}: Caffe rounds the size of a pooling up, where rounding '
+                f"down would give {format_shape(floor)}",
                 node.place,
                 "right for a net from Caffe; for weights that were trained elsewhere, round_mode: FLOOR may be",
             )
-
-
-def _size(sides: tuple[int, ...]) -> str:
-    return "×".join(map(str, sides))
 
 
 # -- initialisation ----------------------------------------------------------------------------------------------------

@@ -184,8 +184,8 @@ def nearest(word: str, known: Iterable[str], count: int = 1, cutoff: float = 0.6
 
 
 def counted(count: int, noun: str) -> str:
-    """ "1 bottom", "2 bottoms"."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+    """ "1 bottom", "2 bottoms", "1,000 bottoms"."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

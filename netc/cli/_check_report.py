@@ -9,7 +9,7 @@ from typing import Any
 from netc.analyse import FLOAT, Analysis, Row, memory
 from netc.cli._examine import Net, Report
 from netc.cli._human import in_bytes, scaled, table
-from netc.errors import NetcError, printable, printable_lines
+from netc.errors import NetcError, counted, printable, printable_lines
 from netc.layers.base import format_shape
 
 HEAD = ("layer", "type", "output", "parameters", "multiply-adds", "sees", "every", "memory")
@@ -32,21 +32,17 @@ def lines(report: Report, batch: int | None) -> Iterator[str]:
 
 
 def _verdict(report: Report) -> str:
-    parts = [_count(len(report.errors), "error")] if report.errors else [f"a {report.kind}, no errors"]
+    parts = [counted(len(report.errors), "error")] if report.errors else [f"a {report.kind}, no errors"]
     if report.advice:
-        parts.append(_count(len(report.advice), "warning"))
+        parts.append(counted(len(report.advice), "warning"))
     return ", ".join(parts)
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def _solver_line(report: Report) -> str:
     p = report.solver
     images = report.nets[0].analysis.images * p.iter_size if report.nets else 0
-    batches = f" of {_count(images, 'image')}, {scaled(images * p.max_iter)} in all" if images else ""
-    text = f'{p.type}, rate {p.base_lr:g} by "{p.lr_policy}", {_count(p.max_iter, "iteration")}{batches}'
+    batches = f" of {counted(images, 'image')}, {scaled(images * p.max_iter)} in all" if images else ""
+    text = f'{p.type}, rate {p.base_lr:g} by "{p.lr_policy}", {counted(p.max_iter, "iteration")}{batches}'
     for transplant in p.transplant_param:
         text += f"\nstarts from {transplant.weights}: {', '.join(copy.layer for copy in transplant.copy)}"
     return printable_lines(text)
@@ -59,7 +55,7 @@ def _net_lines(report: Report, net: Net, first: Net | None, batch: int | None) -
     fresh = rows if first is None else [rs for rs in rows if not _is_in(first.analysis, rs)]
     name = printable(a.graph.name or "unnamed")
     same = "" if first is None else f"; as {first.label} but for these layers" if fresh else f"; as {first.label}"
-    yield f"{name} ({net.label}), {_count(images, 'image')}{same}"
+    yield f"{name} ({net.label}), {counted(images, 'image')}{same}"
     yield from (f"  note: {note}" for note in net.notes)
     cells = [_cells(rs, a, images) for rs in fresh]
     yield from (f"  {line}" for line in table(HEAD, cells, FLUSH_RIGHT)) if cells else ()
@@ -121,7 +117,7 @@ def _sums(report: Report, net: Net, images: int) -> Iterator[str]:
         m = memory(a, images, _histories(report))
         yield (
             f"  training       about {in_bytes(m.total)}: parameters with gradients and history "
-            f"{in_bytes(m.weights + m.gradients + m.history)}, {_count(images, 'image')} "
+            f"{in_bytes(m.weights + m.gradients + m.history)}, {counted(images, 'image')} "
             f"{in_bytes(m.activations + m.in_flight)}"
         )
 

@@ -10,6 +10,7 @@ import click
 from netc.cli._options import json_option
 from netc.cli._progress import progress_bar
 from netc.errors import NetcError, Place
+from netc.layers.base import format_shape
 
 if TYPE_CHECKING:
     from netc.runtime.imageset.mean import Statistics
@@ -50,7 +51,7 @@ def _content(path: Path, found: Statistics, database: Path) -> bytes:
             raise NetcError("D548", message, Place(str(database)))
         return (_json(as_dict(found)) + "\n").encode()
     if found.mean is None:
-        a, b = ("×".join(map(str, size)) for size in found.sizes[:2])
+        a, b = (format_shape(size) for size in found.sizes[:2])
         message = f"there is no mean image: sizes differ ({a}, {b}, …; channels×height×width)"
         hint = "paste the channel means that image-mean prints, or convert with --resize-width and --resize-height"
         raise NetcError("D547", message, Place(str(database)), hint)
@@ -66,7 +67,7 @@ def _json(value: object) -> str:
 def lines(found: Statistics) -> list[str]:
     """For a reader: comments, and lines of a transform_param."""
     first = found.sizes[0]
-    shape = "×".join(map(str, first)) if len(found.sizes) == 1 else f"{first[0]} channels, {len(found.sizes)} sizes"
+    shape = format_shape(first) if len(found.sizes) == 1 else f"{first[0]} channels, {len(found.sizes)} sizes"
     rows = [f"# {found.images} images, {shape}"]
     rows += [f"mean_value: {value:.3f}" for value in found.channel_mean]
     if found.eigenvalue is not None and found.eigenvector is not None:

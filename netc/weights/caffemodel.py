@@ -14,13 +14,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from netc.errors import NetcError, Place
+from netc.layers.base import MAX_AXES, MAX_COUNT, format_shape
 from netc.weights.arrays import Array, Shape, Weights
 from netc.weights.files import is_hdf5, is_safetensors, map_file
 from netc.weights.wire import BYTES, VARINT, Damaged, Field, Wire, signed
-
-MAX_AXES = 32
-MAX_COUNT = 2**31 - 1
-"""Caffe counts in int; larger axes are never real, and zero times a huge axis is more than numpy can shape."""
 
 NET = {"layers": 2, "layer": 100}
 LAYER = {"name": 1, "blobs": 7}
@@ -209,10 +206,11 @@ class _File:
         return dims
 
     def _check_count(self, shape: Shape, found: int, label: str) -> None:
+        """An axis beyond Caffe's int is never real, and zero times a huge one is more than numpy can shape."""
         if any(not 0 <= dim <= MAX_COUNT for dim in shape) or math.prod(shape) != found:
             raise NetcError(
                 "W704",
-                f"{label} says shape {shape_text(shape)}, {math.prod(shape):,} values, but holds {found:,}",
+                f"{label} says shape {format_shape(shape)}, {math.prod(shape):,} values, but holds {found:,}",
                 Place(self.path),
                 "the file was cut, stripped of its values or written wrongly; get it again from its source",
             )
@@ -258,8 +256,3 @@ def _joined(parts: list[Array]) -> Array:
     if len(parts) == 1:
         return parts[0]
     return np.concatenate(parts) if parts else np.zeros(0, "<f4")
-
-
-def shape_text(shape: Shape) -> str:
-    """A shape for people: "4x27", "scalar"."""
-    return "x".join(map(str, shape)) or "scalar"

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from netc.errors import NetcError, Place, did_you_mean, printable, raise_all
+from netc.layers.base import format_shape
 from netc.weights.arrays import Array, Shape, Weights, bare, fits
-from netc.weights.caffemodel import read, shape_text
+from netc.weights.caffemodel import read
 
 Target = Mapping[str, Sequence[tuple[str, Shape]]]
 """Layer name → (name, shape) of each of its blobs, in Caffe's order."""
@@ -34,8 +35,8 @@ class Copy:
         return bare(self.found) != bare(self.array.shape)
 
     def __str__(self) -> str:
-        shapes = shape_text(self.array.shape)
-        return f"{self.blob} {shape_text(self.found)} → {shapes}" if self.reshaped else f"{self.blob} {shapes}"
+        shapes = format_shape(self.array.shape)
+        return f"{self.blob} {format_shape(self.found)} → {shapes}" if self.reshaped else f"{self.blob} {shapes}"
 
 
 @dataclass(slots=True)
@@ -69,7 +70,7 @@ class Plan:
     def __str__(self) -> str:
         lines = [self._summary(), *map(self._copied_line, self._by_layer().items())]
         for name, blobs in self.fresh.items():
-            lines.append(_line(name, "fresh", ", ".join(f"{blob} {shape_text(shape)}" for blob, shape in blobs)))
+            lines.append(_line(name, "fresh", ", ".join(f"{blob} {format_shape(shape)}" for blob, shape in blobs)))
         lines += [_line(name, "unused", f"{count} blobs of the file") for name, count in self.unused.items()]
         return "\n".join(lines)
 
@@ -110,7 +111,7 @@ def plan(
 
 def transplant(copies: Iterable[tuple[str, str]], source: Mapping[str, Sequence[Array]], target: Target) -> Plan:
     """Copy only the given (target layer, source layer) pairs; an array whose values run in the same order is reshaped
-    (a fully-connected 4096x25088 is a convolution's 4096x512x7x7). Raises NetcError W720-W723."""
+    (a fully-connected 4096×25088 is a convolution's 4096×512×7×7). Raises NetcError W720-W723."""
     weights = _as_weights(source)
     names: dict[str, str] = {}
     for layer, origin in copies:
@@ -230,7 +231,7 @@ def _mismatch(layer: str, blob: str, wanted: Shape, found: Shape, path: str) -> 
         hint = "the file's matrix is transposed: set inner_product_param { transpose: true }, or rename the layer"
     return NetcError(
         "W721",
-        f'layer "{layer}", {blob}: the net needs {shape_text(wanted)}, the file has {shape_text(found)}',
+        f'layer "{layer}", {blob}: the net needs {format_shape(wanted)}, the file has {format_shape(found)}',
         Place(path),
         hint,
     )
@@ -248,7 +249,7 @@ def _as_weights(source: Mapping[str, Sequence[Any]]) -> Weights:
 
 
 def _listed(blobs: Sequence[tuple[str, Shape]]) -> str:
-    return ", ".join(f"{blob} {shape_text(shape)}" for blob, shape in blobs) or "none"
+    return ", ".join(f"{blob} {format_shape(shape)}" for blob, shape in blobs) or "none"
 
 
 def _line(name: str, verb: str, rest: str) -> str:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from netc import proto
+from netc.layers.base import format_shape
 from netc.runtime.data import opencv
 
 try:
@@ -97,7 +98,7 @@ def _planes(datum: Any) -> NDArray[Any]:
     values = np.frombuffer(datum.data, np.uint8) if datum.data else np.array(datum.float_data, np.float32)
     expected = datum.channels * datum.height * datum.width
     if min(shape) < 1 or values.size != expected:
-        raise Undecodable(f"it has {values.size} values where {'×'.join(map(str, shape))} asks for {expected}")
+        raise Undecodable(f"it has {values.size} values where {format_shape(shape)} asks for {expected}")
     return values.reshape(shape)
 
 

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from netc.errors import NetcError
+from netc.errors import NetcError, counted
 from netc.layers.base import Layer, Shape
 from netc.runtime.cores import usable_cores
 from netc.runtime.data.order import Order, shuffled
@@ -172,7 +172,7 @@ class _Job:
 
 def _text(size: Shape) -> str:
     channels, height, width = size
-    return f"{height}×{width}, {channels} channel{'s' if channels > 1 else ''}"
+    return f"{height}×{width}, {counted(channels, 'channel')}"
 
 
 def _hint(one: Shape, other: Shape) -> str:

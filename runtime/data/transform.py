@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netc.errors import NetcError, Place
-from netc.layers.base import Shape
+from netc.layers.base import Shape, format_shape
 from netc.paths import resolve
 from netc.runtime import rand
 from netc.runtime.data.datum import Picture, as_array, planes_of
@@ -83,8 +83,7 @@ class Transform:
         path = resolve(self.options.mean_file, self.path, "mean file", self.place)
         mean = np.asarray(read_blob(path), np.float32)
         if mean.ndim < 3 or mean.size != np.prod(mean.shape[-3:]):
-            found = "×".join(map(str, mean.shape))
-            raise self._fail("D507", f"{path} is {found}; a mean image is channels×height×width")
+            raise self._fail("D507", f"{path} is {format_shape(mean.shape)}; a mean image is channels×height×width")
         return mean.reshape(mean.shape[-3:])
 
     def _deviations(self) -> NDArray[np.float64]:
@@ -218,7 +217,7 @@ class Transform:
         """Caffe's indexing: the mean image is cropped where the picture is, before the flip."""
         assert self.mean_file is not None
         if self.mean_file.shape != (channels, crop.height, crop.width):
-            found, wanted = "×".join(map(str, self.mean_file.shape)), f"{channels}×{crop.height}×{crop.width}"
+            found, wanted = format_shape(self.mean_file.shape), format_shape((channels, crop.height, crop.width))
             raise self._fail(
                 "D507",
                 f"the mean image {self.options.mean_file} is {found}, the images are {wanted}",

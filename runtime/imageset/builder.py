@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from netc.errors import NetcError, Place
+from netc.layers.base import format_shape
 from netc.runtime.cores import usable_cores
 from netc.runtime.imageset.pictures import Recipe, Record, Unusable, convert
 from netc.runtime.imageset.sources import Entry, Listing, check_labels
@@ -134,13 +135,11 @@ def _check_size(summary: Summary, path: Path, record: Record) -> None:
     size = record.channels, record.height, record.width
     for first in summary.sizes:
         if size != first:
-            message = f"{_times(size)} (channels×height×width), but the pictures before it are {_times(first)}"
+            message = (
+                f"{format_shape(size)} (channels×height×width), but the pictures before it are {format_shape(first)}"
+            )
             hint = "--resize-width and --resize-height make them equal; without --check-size sizes may differ"
             raise NetcError("D543", message, Place(str(path)), hint)
-
-
-def _times(sizes: Iterable[int]) -> str:
-    return "×".join(map(str, sizes))
 
 
 def _nothing_left(summary: Summary) -> NetcError:

@@ -29,9 +29,9 @@ def test_by_name():
     assert plan.unused == {"gone": 1}
     assert str(plan).splitlines() == [
         "Weights from a.caffemodel: layers 1 copied, 0 reshaped, 2 fresh, 1 unused",
-        "  conv1                    copied    weight 4x3x5x5, bias 4",
-        "  fc6                      fresh     weight 6x2x3x7, bias 6",
-        "  fc8                      fresh     weight 9x6",
+        "  conv1                    copied    weight 4×3×5×5, bias 4",
+        "  fc6                      fresh     weight 6×2×3×7, bias 6",
+        "  fc8                      fresh     weight 9×6",
         "  gone                     unused    1 blobs of the file",
     ]
 
@@ -52,8 +52,8 @@ def test_every_layer_that_does_not_fit_is_reported():
         weights.plan(TARGET, source)
     count, flat, transposed = caught.value.errors
     assert (count.code, flat.code, transposed.code) == ("W720", "W721", "W721")
-    assert count.message == 'layer "conv1" has 2 blobs (weight 4x3x5x5, bias 4), the file has 1 for "conv1"'
-    assert flat.message == 'layer "fc6", weight: the net needs 6x2x3x7, the file has 6x42'
+    assert count.message == 'layer "conv1" has 2 blobs (weight 4×3×5×5, bias 4), the file has 1 for "conv1"'
+    assert flat.message == 'layer "fc6", weight: the net needs 6×2×3×7, the file has 6×42'
     assert "transplant_param" in flat.hint
     assert "transpose: true" in transposed.hint
 
@@ -68,7 +68,7 @@ def test_transplant_copies_the_named_layers_only_and_reshapes():
     assert plan.unused == {"fc8": 1}
     (weight,) = [copy.array for copy in plan.copies if (copy.layer, copy.index) == ("fc6", 0)]
     assert np.array_equal(weight, array(6, 42, start=3).reshape(6, 2, 3, 7))
-    assert "fc6                      reshaped  weight 6x42 → 6x2x3x7, bias 6 from old6" in str(plan)
+    assert "fc6                      reshaped  weight 6×42 → 6×2×3×7, bias 6 from old6" in str(plan)
 
 
 def test_transplant_reshapes_old_style_axes_but_never_mixes_rows():

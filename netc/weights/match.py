@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from netc.errors import NetcError, Place, did_you_mean, printable, raise_all
+from netc.errors import NetcError, Place, counted, did_you_mean, printable, raise_all
 from netc.layers.base import format_shape
 from netc.weights.arrays import Array, Shape, Weights, bare, fits
 from netc.weights.caffemodel import read
@@ -71,7 +71,7 @@ class Plan:
         lines = [self._summary(), *map(self._copied_line, self._by_layer().items())]
         for name, blobs in self.fresh.items():
             lines.append(_line(name, "fresh", ", ".join(f"{blob} {format_shape(shape)}" for blob, shape in blobs)))
-        lines += [_line(name, "unused", f"{count} blobs of the file") for name, count in self.unused.items()]
+        lines += [_line(name, "unused", f"{counted(count, 'blob')} of the file") for name, count in self.unused.items()]
         return "\n".join(lines)
 
     def _summary(self) -> str:
@@ -205,7 +205,7 @@ def _given(
     if count > len(blobs) or len(given.keys() | owned) < len(blobs):
         raise NetcError(
             "W720",
-            f'layer "{layer}" has {len(blobs)} blobs ({_listed(blobs)}), the file has {count} for "{origin}"',
+            f'layer "{layer}" has {counted(len(blobs), "blob")} ({_listed(blobs)}), the file has {count} for "{origin}"',
             Place(weights.path),
             "check bias_term and the layer's type; to learn the layer from scratch, rename it in the net",
         )

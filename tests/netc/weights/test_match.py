@@ -32,7 +32,7 @@ def test_by_name():
         "  conv1                    copied    weight 4×3×5×5, bias 4",
         "  fc6                      fresh     weight 6×2×3×7, bias 6",
         "  fc8                      fresh     weight 9×6",
-        "  gone                     unused    1 blobs of the file",
+        "  gone                     unused    1 blob of the file",
     ]
 
 

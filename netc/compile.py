@@ -14,7 +14,7 @@ from netc.errors import NetcError, Place
 from netc.filter import NAMES, filter_net, set_state
 from netc.ir import Graph
 from netc.layers.base import Origin, Probe
-from netc.prototxt import Source, parse
+from netc.prototxt import Message, Source, parse
 from netc.splits import insert_splits
 from netc.upgrade import upgrade_net, upgrade_solver
 from netc.verify import verify
@@ -43,10 +43,13 @@ def locate_solver(source: NetSource) -> tuple[Any, Origin]:
         copy.CopyFrom(source)
         return copy, Origin(Place("<SolverParameter>"))
     text = as_source(source)
-    tree = parse(text)
+    return solver_of(text, parse(text))
+
+
+def solver_of(text: Source, tree: Message) -> tuple[Any, Origin]:
+    """The same of a file that is parsed already."""
     origin = Origin(Place(text.path), lambda path: locate(text, tree, path))
-    param = upgrade_solver(bind(tree, proto.SolverParameter, text), origin.place)
-    return param, origin
+    return upgrade_solver(bind(tree, proto.SolverParameter, text), origin.place), origin
 
 
 def compile_net(
@@ -76,9 +79,26 @@ def draft_net(source: NetSource) -> Draft:
         param.CopyFrom(source)
         return upgrade_net(Draft(param, [Origin(Place(f"<layer {layer.name}>")) for layer in param.layer]))
     text = as_source(source)
-    tree = parse(text)
-    param = bind(tree, proto.NetParameter, text)
-    return upgrade_net(Draft(param, origins_of(text, tree), text, tree))
+    return draft_of(text, parse(text))
+
+
+def draft_of(text: Source, tree: Message) -> Draft:
+    """The same of a file that is parsed already: bind, upgrade."""
+    return upgrade_net(Draft(bind(tree, proto.NetParameter, text), origins_of(text, tree), text, tree))
+
+
+class Drafts:
+    """The drafts of nets by their source; a file is read once, and each call gives a copy that may be changed."""
+
+    def __init__(self) -> None:
+        self._read: dict[str, Draft] = {}
+
+    def __call__(self, source: NetSource) -> Draft:
+        if not isinstance(source, str):
+            return draft_net(source)
+        if source not in self._read:
+            self._read[source] = draft_net(source)
+        return self._read[source].copy()
 
 
 def as_source(source: str | os.PathLike[str] | Source) -> Source:

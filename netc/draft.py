@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -32,6 +33,14 @@ class Draft:
         param = type(self.param)()
         param.CopyFrom(self.param)
         return Draft(param, list(self.origins), self.source, self.tree)
+
+    def keep(self, stays: Sequence[bool]) -> None:
+        """Drop the layers, and their origins, whose flag is False."""
+        kept = [layer for layer, stay in zip(self.param.layer, stays, strict=True) if stay]
+        copies = [type(layer).FromString(layer.SerializeToString()) for layer in kept]
+        del self.param.layer[:]
+        self.param.layer.extend(copies)
+        self.origins = [origin for origin, stay in zip(self.origins, stays, strict=True) if stay]
 
     def place(self, path: str) -> Place:
         """The place of a dotted field path of the net itself, or the file's name where it has none."""

@@ -42,11 +42,7 @@ def filter_net(draft: Draft) -> Draft:
             draft.dropped.update((top, (layer.name, origin.start)) for top in layer.top)
     raise_all(errors)
     if not all(keep):
-        kept = [layer for layer, stays in zip(draft.param.layer, keep, strict=True) if stays]
-        copies = [type(layer).FromString(layer.SerializeToString()) for layer in kept]
-        del draft.param.layer[:]
-        draft.param.layer.extend(copies)
-        draft.origins = [origin for origin, stays in zip(draft.origins, keep, strict=True) if stays]
+        draft.keep(keep)
     return draft
 
 

@@ -12,15 +12,13 @@ from typing import Any
 from netc import proto
 from netc.advise import TRAIN, Advice, advise
 from netc.analyse import Analysis, analyse
-from netc.bind import bind
-from netc.compile import compile_draft, draft_net
-from netc.draft import Draft, locate
+from netc.compile import Drafts, compile_draft, draft_of, solver_of
+from netc.draft import Draft
 from netc.errors import NetcError, Place
 from netc.filter import NAMES, filter_net, set_state
 from netc.layers import registry
 from netc.layers.base import Origin, Shape, format_shape
 from netc.prototxt import Message, Source, parse
-from netc.upgrade import upgrade_solver
 
 TEST = 1
 
@@ -53,6 +51,7 @@ class Report:
     nets: list[Net] = field(default_factory=list)
     errors: list[NetcError] = field(default_factory=list)
     advice: list[Advice] = field(default_factory=list)
+    draft: Drafts = field(default_factory=Drafts)
 
     def collect(self, step: Callable[[], object]) -> None:
         """Run a step; what it raises is noted, each error once."""
@@ -77,7 +76,7 @@ def _examine(report: Report, request: Request) -> None:
         report.kind = "solver"
         _solver(report, text, tree, request)
     else:
-        _net(report, draft_net(text), request)
+        _net(report, draft_of(text, tree), request)
 
 
 def is_solver(tree: Message) -> bool:
@@ -130,13 +129,7 @@ def connected_part(draft: Draft) -> Draft:
     for layer in part.param.layer:
         keep.append(known.issuperset(layer.bottom))
         known.update(layer.top if keep[-1] else ())
-    part.origins = [origin for origin, stays in zip(part.origins, keep) if stays]
-    layers = [layer for layer, stays in zip(part.param.layer, keep) if stays]
-    param = type(part.param)()
-    param.CopyFrom(part.param)
-    param.ClearField("layer")
-    param.layer.extend(layers)
-    part.param = param
+    part.keep(keep)
     return part
 
 
@@ -177,8 +170,8 @@ def _solver(report: Report, text: Source, tree: Message, request: Request) -> No
     from netc.runtime.solver.plans import test_plans, train_plan
     from netc.runtime.solver.settings import check, warnings
 
-    origin = Origin(Place(text.path), lambda path: locate(text, tree, path))
-    param = report.solver = upgrade_solver(bind(tree, proto.SolverParameter, text), origin.place)
+    param, origin = solver_of(text, tree)
+    report.solver = param
     report.advice += [Advice(message, Place(text.path)) for message in warnings(param)]
     report.collect(lambda: check(param, origin))
     if any(error.code == "R610" for error in report.errors):  # which net is meant is not known
@@ -200,7 +193,7 @@ def _tests(report: Report, plans: Sequence[Any]) -> None:
 def _plan(report: Report, plan: Any, label: str) -> None:
     from netc.runtime.solver.plans import in_state
 
-    draft = in_state(draft_net(plan.source), plan)
+    draft = in_state(report.draft(plan.source), plan)
     initialised = bool(report.solver.weights or report.solver.transplant_param)
     _build(report, draft, label, initialised)
 

@@ -7,8 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from netc.compile import compile_draft, draft_net
-from netc.draft import Draft
+from netc.compile import Drafts, compile_draft
 from netc.errors import Place
 from netc.filter import filter_net
 from netc.ir import Graph
@@ -35,7 +34,7 @@ class Builder:
 
     def __init__(self, seed: int, device: str, workers: int | None) -> None:
         self.seed, self.device, self.workers = seed, device, workers
-        self._drafts: dict[str, Draft] = {}
+        self._draft = Drafts()
 
     def graph(self, plan: Plan) -> Graph:
         draft = in_state(self._draft(plan.source), plan)
@@ -46,13 +45,6 @@ class Builder:
         layers = filter_net(in_state(self._draft(plan.source), plan)).param.layer
         sources = {layer.type for layer in layers if layer.type in registry() and registry()[layer.type].is_source}
         return bool(sources) and "Input" not in sources
-
-    def _draft(self, source: Any) -> Draft:
-        if not isinstance(source, str):
-            return draft_net(source)
-        if source not in self._drafts:
-            self._drafts[source] = draft_net(source)
-        return self._drafts[source].copy()
 
     def build(self, graph: Graph, unfilled: Iterable[str] = (), share: Net | None = None) -> FedNet:
         """Make a graph executable. `unfilled` layers are about to be overwritten; `share` lends its parameters."""

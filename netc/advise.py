@@ -84,8 +84,8 @@ def ceil_pooling(graph: Graph) -> Iterator[Advice]:
         found = node.top_shapes[0][2:]
         if tuple(found) != floor:
             yield Advice(
-                f'layer "{node.name}" gives {format_shape(found)}: Caffe rounds the size of a pooling up, where rounding'
-                f" down would give {format_shape(floor)}",
+                f'layer "{node.name}" gives {format_shape(found)}: Caffe rounds the size of a pooling up, where '
+                f"rounding down would give {format_shape(floor)}",
                 node.place,
                 "right for a net from Caffe; for weights that were trained elsewhere, round_mode: FLOOR may be",
             )

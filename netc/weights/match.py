@@ -205,7 +205,8 @@ def _given(
     if count > len(blobs) or len(given.keys() | owned) < len(blobs):
         raise NetcError(
             "W720",
-            f'layer "{layer}" has {counted(len(blobs), "blob")} ({_listed(blobs)}), the file has {count} for "{origin}"',
+            f'layer "{layer}" has {counted(len(blobs), "blob")} ({_listed(blobs)}), '
+            f'the file has {count} for "{origin}"',
             Place(weights.path),
             "check bias_term and the layer's type; to learn the layer from scratch, rename it in the net",
         )

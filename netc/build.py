@@ -10,7 +10,7 @@ from typing import Any
 
 from netc.draft import Draft
 from netc.errors import Findings, NetcError, counted, did_you_mean, raise_all
-from netc.ir import Graph, Node, ParamRef
+from netc.ir import AUTOMATIC, Graph, Node, ParamRef
 from netc.layers import registry
 from netc.layers.base import MAX_AXES, MAX_COUNT, Blob, Layer, Origin, Probe, Shape, count, format_shape
 
@@ -100,12 +100,12 @@ class _Builder:
         """The top names; a loss without a top gets Caffe's automatic one."""
         tops = tuple(layer.param.top)
         missing = layer.tops.low - len(tops)
-        return tops + ("(automatic)",) * missing if layer.is_loss and missing > 0 else tops
+        return tops + (AUTOMATIC,) * missing if layer.is_loss and missing > 0 else tops
 
     def _check_tops(self, layer: Layer, tops: Sequence[str]) -> None:
         mine: set[str] = set()
         for position, blob in enumerate(tops):
-            if blob == "(automatic)":
+            if blob == AUTOMATIC:
                 continue
             in_place = position < len(layer.param.bottom) and layer.param.bottom[position] == blob
             if in_place and not layer.in_place:
@@ -159,7 +159,7 @@ class _Builder:
 
     def _produce(self, layer: Layer, tops: Sequence[str], shapes: Sequence[Shape]) -> None:
         for position, (blob, shape) in enumerate(zip(tops, shapes, strict=True)):
-            if blob == "(automatic)":
+            if blob == AUTOMATIC:
                 continue
             self.shapes[blob] = shape
             self.available[blob] = None

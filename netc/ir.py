@@ -8,6 +8,9 @@ from typing import Any
 from netc.errors import Place
 from netc.layers.base import Blob, Layer, Shape
 
+AUTOMATIC = "(automatic)"
+"""Caffe's name for the top of a loss that has none; it names no blob that a layer could read."""
+
 
 @dataclass(slots=True)
 class ParamRef:
@@ -53,6 +56,11 @@ class Node:
     def place(self) -> Place:
         return self.layer.origin.start
 
+    @property
+    def top_names(self) -> tuple[str, ...]:
+        """The tops under the names a run returns them by: that of a loss without a top is "(layer)"."""
+        return tuple(f"({self.name})" if top == AUTOMATIC else top for top in self.tops)
+
 
 @dataclass(slots=True)
 class Graph:
@@ -86,10 +94,3 @@ class Graph:
             for position, ref in enumerate(node.params)
             if ref.owner == (index, position)
         ]
-
-    @property
-    def param_count(self) -> int:
-        """Number of weights and biases, shared ones once."""
-        from netc.layers.base import count
-
-        return sum(count(ref.blob.shape) for _, _, ref in self.own_params())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from netc.ir import Graph, Node
+from netc.ir import AUTOMATIC, Graph, Node
 
 
 def verify(graph: Graph) -> Graph:
@@ -13,7 +13,7 @@ def verify(graph: Graph) -> Graph:
         for blob, shape in zip(node.bottoms, node.bottom_shapes, strict=True):
             _require(shapes.get(blob) == shape, node, f"bottom {blob} is {shapes.get(blob)}, recorded as {shape}")
         shapes.update(zip(node.tops, node.top_shapes, strict=True))
-    shapes.pop("(automatic)", None)
+    shapes.pop(AUTOMATIC, None)
     if shapes != graph.shapes:
         raise AssertionError("netc: the graph's blob shapes are not those of its nodes")
     return graph

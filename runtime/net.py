@@ -160,8 +160,7 @@ class Net(nn.Module):
             and node.tops[:1] == node.bottoms[:1]
             and writers.get(node.bottoms[0]) in _OUTPUT_NOT_SAVED
         )
-        tops = tuple(f"({node.name})" if top == "(automatic)" else top for top in node.tops)
-        return _Step(node, params, tops, detached, layer.no_gradient is None, in_place, dead)
+        return _Step(node, params, node.top_names, detached, layer.no_gradient is None, in_place, dead)
 
     # -- running -------------------------------------------------------------------------------------------------------
 

@@ -80,12 +80,7 @@ def values_of(value: Any) -> Sequence[float]:
 
 def loss_weights(graph: Any) -> dict[str, float]:
     """{top: loss weight} of the tops that count as a loss, under the names the net returns them by."""
-    return {
-        f"({node.name})" if top == "(automatic)" else top: weight
-        for node in graph.nodes
-        for top, weight in zip(node.tops, node.loss_weights)
-        if weight
-    }
+    return {top: weight for node in graph.nodes for top, weight in zip(node.top_names, node.loss_weights) if weight}
 
 
 def stderr() -> Log:

@@ -11,11 +11,10 @@ from netc.cli._examine import Net, Report
 from netc.cli._human import in_bytes, scaled, table
 from netc.errors import NetcError, counted, printable, printable_lines
 from netc.layers.base import format_shape
+from netc.runtime.solver.settings import HISTORIES
 
 HEAD = ("layer", "type", "output", "parameters", "multiply-adds", "sees", "every", "memory")
 FLUSH_RIGHT = range(3, 8)
-HISTORIES = {"AdaDelta": 2, "Adam": 2}
-"""Values that an update rule keeps a parameter, where it is not one."""
 
 
 # -- text --------------------------------------------------------------------------------------------------------------

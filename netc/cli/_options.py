@@ -9,6 +9,11 @@ from netc.errors import NetcError
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 
 
+def split(names: str) -> list[str]:
+    """Names with commas between them."""
+    return [name.strip() for name in names.split(",") if name.strip()]
+
+
 def gpus_of(text: str, count: int) -> list[int]:
     """The GPU numbers that `--gpu` asks for on a machine with `count` of them ("0,1", or "all", which may be none).
 

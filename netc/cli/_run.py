@@ -28,10 +28,6 @@ def device_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def split(names: str) -> list[str]:
-    return [name.strip() for name in names.split(",") if name.strip()]
-
-
 def set_threads(count: int | None) -> None:
     """Sums are added up in another order with another number of threads, so it is part of what a result depends on."""
     import torch

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from netc.cli._options import json_option
+from netc.cli._options import json_option, split
 from netc.cli._status import DONE
 
 if TYPE_CHECKING:
@@ -38,8 +38,8 @@ def command(
     from netc.cli._examine import Request, examine
     from netc.shipped import locate
 
-    split = tuple(name for given in stages for name in given.split(",") if name)
-    request = Request(PHASES[phase.upper()] if phase else (), level, split)
+    names = tuple(name for given in stages for name in split(given))
+    request = Request(PHASES[phase.upper()] if phase else (), level, names)
     reports = [examine(locate(file, "solver.prototxt"), request) for file in files]
     if as_json:
         _print_json(reports, batch)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from netc.cli._options import json_option
-from netc.cli._run import device_options, one_device, set_threads, split
+from netc.cli._options import json_option, split
+from netc.cli._run import device_options, one_device, set_threads
 from netc.errors import NetcError, Place
 
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from netc.cli._run import device_options, one_device, set_threads, split
+from netc.cli._options import split
+from netc.cli._run import device_options, one_device, set_threads
 from netc.cli._status import DONE, INTERRUPTED, STOPPED, TERMINATED
 from netc.errors import NetcError
 

@@ -92,9 +92,6 @@ RULES: dict[str, Rule] = {
     "Adam": adam,
 }
 
-HISTORIES = {"AdaDelta": 2, "Adam": 2}
-"""Arrays of memory a parameter, where it is not one."""
-
 
 class Updater:
     """Applies one iteration's accumulated gradients to the parameters, in Caffe's order of operations."""

@@ -14,6 +14,9 @@ TRAIN_NETS = ("net", "net_param", "train_net", "train_net_param")
 USES_GAMMA = frozenset({"step", "exp", "inv", "multistep", "sigmoid"})
 USES_STEPSIZE = frozenset({"step", "sigmoid"})
 
+HISTORIES = dict.fromkeys(SOLVER_TYPES, 1) | {"AdaDelta": 2, "Adam": 2}
+"""Arrays of memory that an update rule keeps for each parameter."""
+
 Found = Iterator[tuple[str, str, str, str | None]]
 """(code, message, field, hint) of each violation."""
 

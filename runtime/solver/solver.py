@@ -22,8 +22,8 @@ from netc.runtime.solver.plans import Plan, test_plans, train_plan
 from netc.runtime.solver.plateau import Plateau
 from netc.runtime.solver.policies import POLICIES
 from netc.runtime.solver.report import Report
-from netc.runtime.solver.rules import HISTORIES, Slot, Updater
-from netc.runtime.solver.settings import check
+from netc.runtime.solver.rules import Slot, Updater
+from netc.runtime.solver.settings import HISTORIES, check
 from netc.runtime.solver.signals import Signals
 from netc.runtime.solver.snapshot import Snapshot
 from netc.runtime.solver.tester import Feed, Result, run_test
@@ -98,7 +98,7 @@ class Solver:
         return kept
 
     def _slot(self, ref: Any, tensor: Tensor) -> Slot:
-        history = [torch.zeros_like(tensor, requires_grad=False) for _ in range(HISTORIES.get(self.param.type, 1))]
+        history = [torch.zeros_like(tensor, requires_grad=False) for _ in range(HISTORIES[self.param.type])]
         return Slot(tensor, history, 0.0 if ref.blob.frozen else ref.lr_mult, ref.decay_mult)
 
     def _check_watched(self) -> None:

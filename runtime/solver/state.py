@@ -39,7 +39,7 @@ def save(run: Solver) -> Path:
     return files.save(
         run.prefix,
         run.iter,
-        weights.trained_net(run.net.graph.param),
+        run.net.graph.param,
         {layer: [_array(tensor) for tensor in tensors] for layer, tensors in run.net.params.items()},
         [_array(array) for array in _histories(run)],
         _drops(run),

@@ -52,12 +52,15 @@ def _numbers(name: str) -> tuple[list[int], str]:
 
 
 def _hint(tried: list[str]) -> str | None:
-    for path in tried:
-        folder, base = os.path.split(os.path.normpath(path))
-        try:
-            hits = nearest(base, os.listdir(folder or "."))
-        except OSError:
-            continue
-        if hits:
-            return f"did you mean {os.path.join(folder, hits[0])}?"
-    return None
+    found = next((near for path in tried if (near := nearest_path(path))), None)
+    return f"did you mean {found}?" if found else None
+
+
+def nearest_path(path: str) -> str | None:
+    """What exists in the folder of `path` under the nearest name; None where nothing is near, or no such folder."""
+    folder, base = os.path.split(os.path.normpath(path))
+    try:
+        hits = nearest(base, os.listdir(folder or "."))
+    except OSError:
+        return None
+    return os.path.join(folder, hits[0]) if hits else None

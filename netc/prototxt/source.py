@@ -8,6 +8,7 @@ from functools import cached_property
 from itertools import accumulate
 
 from netc.errors import NetcError, Place
+from netc.paths import nearest_path
 
 MAX_BYTES = 4 << 20
 """Longest prototxt that is read. The largest net in the wild is 0.3 MB; hostile files come in gigabytes."""
@@ -67,11 +68,8 @@ def _read_bytes(name: str) -> bytes:
 
 
 def _sibling_hint(name: str) -> str | None:
-    from netc.errors import nearest
-
-    folder, base = os.path.split(name)
-    try:
-        hits = nearest(base, os.listdir(folder or "."))
-    except OSError:
+    folder = os.path.dirname(name)
+    if not os.path.isdir(folder or "."):
         return f"the folder {folder} does not exist either"
-    return f"did you mean {os.path.join(folder, hits[0])}?" if hits else None
+    near = nearest_path(name)
+    return f"did you mean {near}?" if near else None

@@ -5,10 +5,10 @@ from __future__ import annotations
 import mmap
 import os
 import stat
-from pathlib import Path
 from typing import Any
 
-from netc.errors import NetcError, Place, did_you_mean
+from netc.errors import NetcError, Place
+from netc.paths import nearest_path
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
 
@@ -44,9 +44,9 @@ def map_file(path: str | os.PathLike[str]) -> Any:
 
 def cannot_read(name: str, error: OSError) -> NetcError:
     if isinstance(error, FileNotFoundError):
-        folder = Path(name).parent
-        beside = os.listdir(folder) if folder.is_dir() else []
-        return NetcError("F110", f"there is no such file{did_you_mean(Path(name).name, beside)}", Place(name))
+        near = nearest_path(name)
+        end = f'; did you mean "{os.path.basename(near)}"?' if near else ""
+        return NetcError("F110", f"there is no such file{end}", Place(name))
     return NetcError("X110", f"cannot be read: {error.strerror or error}", Place(name))
 
 

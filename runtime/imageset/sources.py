@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from netc.errors import NetcError, Place, nearest, raise_all
+from netc.errors import NetcError, Place, raise_all
+from netc.paths import nearest_path
 from netc.runtime import rand
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".gif"})
@@ -148,9 +149,8 @@ def check_labels(listing: Listing) -> list[str]:
 def missing(path: Path, what: str) -> NetcError:
     """F140, with the nearest name that is there."""
     found = "is a folder, not a file" if path.is_dir() else "does not exist"
-    around = os.listdir(path.parent) if path.parent.is_dir() else []
-    close = nearest(path.name, around)
-    hint = f'did you mean "{path.parent / close[0]}"?' if close and close[0] != path.name else None
+    near = nearest_path(str(path))
+    hint = f'did you mean "{near}"?' if near and os.path.basename(near) != path.name else None
     return NetcError("F140", f"the {what} {found}", Place(str(path)), hint)
 
 

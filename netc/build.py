@@ -191,7 +191,6 @@ class _Builder:
             ref.lr_mult, ref.decay_mult = spec.lr_mult, spec.decay_mult
         if spec is None or not spec.name:
             return ref
-        ref.share_name = spec.name
         ref.owner = self.owners.setdefault(spec.name, here)
         if ref.owner != here:
             self._share(layer, ref, spec, here[1])

@@ -22,9 +22,6 @@ from netc.verify import verify
 NetSource = Any
 """A path, prototxt text, or a NetParameter."""
 
-STAGES = ("parse", "bind", "upgrade", "filter", "splits", "build", "verify")
-"""The stages in order; `compile_net` runs them all."""
-
 
 def read_net(source: NetSource) -> Any:
     """Read a net (path or prototxt text) into a NetParameter of the current format, whatever the file's own."""

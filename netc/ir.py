@@ -20,7 +20,6 @@ class ParamRef:
     owner: tuple[int, int]
     lr_mult: float = 1.0
     decay_mult: float = 1.0
-    share_name: str = ""
 
     @property
     def learnable(self) -> bool:

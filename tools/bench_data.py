@@ -41,8 +41,6 @@ MEAN = (103.939, 116.779, 123.68)
 VALUES = (14143.0, 1222.0, 293.0)
 VECTORS = np.array([[0.5836, 0.5808, 0.5675], [-0.6948, -0.0045, 0.7192], [-0.4203, 0.8140, -0.4009]])
 
-Decode = Callable[[bytes], Any]
-
 
 def main() -> None:
     options = _options()

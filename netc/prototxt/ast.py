@@ -23,11 +23,10 @@ class Scalar:
 
 @dataclass(slots=True)
 class Message:
-    """`{ … }`, `< … >` or the whole file, with its fields in order. `end` is the offset of the closing bracket."""
+    """`{ … }`, `< … >` or the whole file, with its fields in order."""
 
     fields: list[Field] = field(default_factory=list)
     offset: int = 0
-    end: int = 0
 
     def named(self, name: str) -> Iterator[Field]:
         return (f for f in self.fields if f.name == name)

@@ -41,7 +41,6 @@ def parse(source: Source) -> Message:
         raise_all(syntax_errors(source, error, _lark().parse))
         raise
     assert isinstance(tree, Message)
-    tree.end = len(source.text)
     return tree
 
 

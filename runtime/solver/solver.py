@@ -43,7 +43,7 @@ class Solver:
         param: Any,
         origin: Origin,
         weights: str | Sequence[str] | None = None,
-        snapshot: str | None = None,
+        snapshot: str | Snapshot | None = None,
         device: str = "cpu",
         seed: int | None = None,
         workers: int | None = None,

@@ -106,8 +106,11 @@ def conditions(run: Solver) -> dict[str, Any]:
 # -- reading -----------------------------------------------------------------------------------------------------------
 
 
-def read(path: str | Path) -> files.Snapshot:
-    """The snapshot at `path`. Raises NetcError R640 where it holds weights only, and the reader's own."""
+def read(path: str | Path | files.Snapshot) -> files.Snapshot:
+    """The snapshot at `path`, or one that was read already: to check its files again would take as long as to read
+    them. Raises NetcError R640 where it holds weights only, and the reader's own."""
+    if isinstance(path, files.Snapshot):
+        return path
     given = Path(path)
     if ".caffemodel" in given.name or given.suffix == ".safetensors":
         raise NetcError(

@@ -13,6 +13,7 @@ from netc.runtime.solver.log import Log
 from netc.runtime.solver.metrics import Metrics
 from netc.runtime.solver.progress import Progress
 from netc.runtime.solver.signals import Signals
+from netc.runtime.solver.snapshot import Snapshot, latest
 from netc.runtime.solver.solver import Solver
 
 
@@ -63,11 +64,9 @@ def _signals(run: Solver, effects: dict[str, str]) -> Iterator[None]:
             run.signals = before
 
 
-def newest(run_prefix: Path, log: Log) -> str | None:
-    """The state to continue from with `--resume auto`: the newest whole snapshot, or None for a fresh start."""
-    from netc.runtime.solver.snapshot import latest
-
+def newest(run_prefix: Path, log: Log) -> Snapshot | None:
+    """What to continue from with `--resume auto`: the newest whole snapshot, or None for a fresh start."""
     found = latest(run_prefix, lambda error: log.warn("solver.cpp:57", f"passing over a damaged snapshot: {error}"))
     if found is None:
         log.info("solver.cpp:57", f"No snapshot {run_prefix}_iter_* to resume from: starting at iteration 0")
-    return str(found.path) if found is not None else None
+    return found

@@ -11,6 +11,13 @@ import re
 
 from netc.errors import NetcError, Place, nearest
 
+_REMEDIES = {
+    "database": "make it with `netc convert-imageset`, or run in the folder that holds it",
+    "mean file": "make it with `netc image-mean DATABASE FILE`, or give mean_value",
+    "file of colour components": "`netc image-mean` computes them",
+}
+"""What to do where nothing of a near name exists, by what is missing."""
+
 
 def resolve(name: str, near: str = "", what: str = "file", place: Place | None = None) -> str:
     """The path of an existing `what` (file, database, …) called `name` in the prototxt `near`.
@@ -25,7 +32,7 @@ def resolve(name: str, near: str = "", what: str = "file", place: Place | None =
             return newest
     listed = " or ".join(os.path.abspath(path) for path in tried)
     raise NetcError(
-        "F120", f'no {what} "{name}": there is no {listed}', place or (Place(near) if near else None), _hint(tried)
+        "F120", f'no {what} "{name}": there is no {listed}', place or (Place(near) if near else None), _hint(tried, what)
     )
 
 
@@ -51,9 +58,9 @@ def _numbers(name: str) -> tuple[list[int], str]:
     return [int(digits) for digits in re.findall(r"\d+", name)], name
 
 
-def _hint(tried: list[str]) -> str | None:
+def _hint(tried: list[str], what: str) -> str | None:
     found = next((near for path in tried if (near := nearest_path(path))), None)
-    return f"did you mean {found}?" if found else None
+    return f"did you mean {found}?" if found else _REMEDIES.get(what)
 
 
 def nearest_path(path: str) -> str | None:

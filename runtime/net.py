@@ -79,7 +79,7 @@ class Net(nn.Module):
             for position, ref in enumerate(node.params):
                 if ref.owner not in tensors:
                     tensors[ref.owner] = self._new_param(node, position, node.name not in unfilled)
-                self._register(holder, ref.blob.name, tensors[ref.owner], ref.blob.shape)
+                self._register(holder, node, ref.blob.name, tensors[ref.owner], ref.blob.shape)
             self._modules[self._module_name(node, index)] = holder
         return holders
 
@@ -92,13 +92,13 @@ class Net(nn.Module):
             return tensor
         return nn.Parameter(tensor, requires_grad=ref.learnable or self.graph.param.force_backward)
 
-    def _register(self, holder: nn.Module, name: str, value: Tensor, shape: Shape) -> None:
+    def _register(self, holder: nn.Module, node: Node, name: str, value: Tensor, shape: Shape) -> None:
         if tuple(value.shape) != shape:
             raise NetcError(
                 "R605",
                 f"PERMISSIVE sharing of {format_shape(tuple(value.shape))} as {format_shape(shape)} "
                 "is read but cannot be run",
-                None,
+                node.place,
                 "give both layers the same parameter shape",
             )
         if isinstance(value, nn.Parameter):
@@ -310,7 +310,7 @@ class Net(nn.Module):
                 )
             for (holder, name), tensor in zip(step.params, tensors, strict=True):
                 delattr(holder, name)
-                self._register(holder, name, tensor, tuple(tensor.shape))
+                self._register(holder, step.node, name, tensor, tuple(tensor.shape))
 
     def copy_from(self, source: Any) -> Any:
         """Load weights by layer name from a file (or {layer: [arrays]}), as Net::CopyTrainedLayersFrom.

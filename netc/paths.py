@@ -32,7 +32,10 @@ def resolve(name: str, near: str = "", what: str = "file", place: Place | None =
             return newest
     listed = " or ".join(os.path.abspath(path) for path in tried)
     raise NetcError(
-        "F120", f'no {what} "{name}": there is no {listed}', place or (Place(near) if near else None), _hint(tried, what)
+        "F120",
+        f'no {what} "{name}": there is no {listed}',
+        place or (Place(near) if near else None),
+        _hint(tried, what),
     )
 
 

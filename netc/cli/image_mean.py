@@ -72,6 +72,8 @@ def lines(found: Statistics) -> list[str]:
     rows += [f"mean_value: {value:.3f}" for value in found.channel_mean]
     if found.eigenvalue is not None and found.eigenvector is not None:
         rows.append(f"# color_shift_param (blue, green, red){'' if found.eigenvalue[0] else ': one colour only'}")
-        rows.append("eigenvalue: [" + ", ".join(f"{value:.6g}" for value in found.eigenvalue) + "]")
-        rows += ["eigenvector: [" + ", ".join(f"{x:.4f}" for x in vector) + "]" for vector in found.eigenvector]
+        rows.append("color_shift_param {")
+        rows.append("  eigenvalue: [" + ", ".join(f"{value:.6g}" for value in found.eigenvalue) + "]")
+        rows += ["  eigenvector: [" + ", ".join(f"{x:.4f}" for x in vector) + "]" for vector in found.eigenvector]
+        rows.append("}")
     return rows

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import netc
 from netc import proto
 from netc.cli import main
 from netc.errors import NetcError
@@ -101,6 +102,16 @@ def test_command(pictures, capsys, monkeypatch):
     assert (written["order"], written["images"], len(written["eigenvector"])) == ("BGR", 4, 9)
     assert printed.count("mean_value: ") == 3
     assert f"mean_value: {written['channel_mean'][0]:.3f}" in printed
+
+
+def test_all_printed_lines_can_be_pasted_into_a_transform_param(pictures, capsys, monkeypatch):
+    monkeypatch.chdir(pictures)
+    build(from_list(pictures, pictures / "list"), pictures / "db", Recipe(encoded=True))
+    assert main(["image-mean", "db"]) == 0
+    layer = f'layer {{ name: "d" type: "Data" top: "x" transform_param {{\n{capsys.readouterr().out}}} }}'
+    pasted = netc.read_net(layer).layer[0].transform_param
+    shift = pasted.color_shift_param
+    assert (len(pasted.mean_value), len(shift.eigenvalue), len(shift.eigenvector)) == (3, 3, 9)
 
 
 def test_no_mean_image_of_different_sizes_and_no_file_either(pictures, capsys, monkeypatch):

@@ -6,6 +6,7 @@ import pytest
 import netc
 from netc.errors import NetcError
 from netc.runtime.data import datum, open_feed, probe
+from netc.runtime.net import Net
 from tests.runtime.data.made import GOLDENS
 
 RECORDS = [
@@ -82,6 +83,16 @@ def place(record, picture):
                 if np.array_equal(record[:, y : y + 9, x : x + 9][:, :, :: -1 if flip else 1], picture):
                     return y, x, flip
     raise AssertionError("no crop of the record is this picture")
+
+
+def test_constant_dummy_data_starts_afresh_where_caffe_goes_on_from_what_a_layer_left_in_place(shared):
+    """A departure (docs/numerics.md): Caffe fills the constant once, and a Power in place doubles it each pass."""
+    case = shared / "goldens/data/dummy_const_inplace_not_refilled"
+    golden = np.load(case.with_suffix(".npz"))
+    assert [golden[f"a@{k}"].tolist() for k in range(4)] == [[6, 6], [12, 12], [24, 24], [48, 48]]
+    graph = netc.compile_net(case.with_suffix(".prototxt"), "TRAIN")
+    net = Net(graph, feeds={"d": open_feed(graph.nodes[0].layer, 0, seed=0)})
+    assert [net()["a"].tolist() for _ in range(4)] == [[6, 6]] * 4
 
 
 def test_gaussian_dummy_data_is_new_in_each_batch():

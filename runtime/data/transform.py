@@ -90,6 +90,10 @@ class Transform:
         """A row for each component of the pixels' colours (blue, green, red): std · √eigenvalue · eigenvector (T12)."""
         given = self.options.color_shift_param
         values, vectors = list(given.eigenvalue), list(given.eigenvector)
+        if given.file and (values or vectors):
+            raise self._fail("D508", "color_shift_param gives its components twice, as a file and as lists", "keep one")
+        if not given.std >= 0:
+            raise self._fail("D508", f"color_shift_param has a std of {given.std:g}; it is never negative")
         if given.file:
             values, vectors = self._color_file(given.file)
         if len(values) != 3 or len(vectors) != 9:

@@ -173,6 +173,11 @@ def test_colour_components_from_the_file_of_image_mean(tmp_path):
         ({"color_shift_param": proto.ColorShiftParameter(eigenvalue=[1.0])}, "D508"),
         ({"color_shift_param": proto.ColorShiftParameter(eigenvalue=[1, 2, -3], eigenvector=[0.5] * 9)}, "D508"),
         ({"color_shift_param": proto.ColorShiftParameter(file="list.txt")}, "D508"),
+        ({"color_shift_param": proto.ColorShiftParameter(file="list.txt", eigenvalue=[1.0])}, "D508"),
+        (
+            {"color_shift_param": proto.ColorShiftParameter(eigenvalue=[1] * 3, eigenvector=[1] * 9, std=-1)},
+            "D508",
+        ),
     ],
 )
 def test_refused_settings(settings, code, monkeypatch):

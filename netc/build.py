@@ -5,6 +5,7 @@ What Net::Init does, with every problem reported (not the first only) and its pl
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -41,6 +42,7 @@ class _Builder:
         self.shapes: dict[str, Shape | None] = {}
         self.producers: dict[str, tuple[Layer, int]] = {}
         self.available: dict[str, None] = {}
+        self.names: Counter[str] = Counter()
         self.owners: dict[str, tuple[int, int]] = {}
 
     def add(self, param: Any, origin: Origin) -> None:
@@ -89,6 +91,8 @@ class _Builder:
         if not param.HasField("phase"):
             param.phase = self.phase
         layer = types[param.type](param, param.phase, origin, self.probe)
+        layer.repeat = self.names[layer.name]
+        self.names[layer.name] += 1
         _check_arity(layer)
         return layer
 

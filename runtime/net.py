@@ -51,7 +51,7 @@ class Net(nn.Module):
         self.graph, self.seed = graph, seed
         self.feeds = dict(feeds or {})
         self.clock = Clock()
-        self.run = LayerRun(self.clock, seed, training=graph.phase == 0)
+        self.run = LayerRun(self.clock, seed, training=any(node.layer.phase == 0 for node in graph.nodes))
         self.inputs: tuple[str, ...] = graph.inputs
         self.outputs: tuple[str, ...] = graph.outputs
         self._steps = self._plan(self._create_params(frozenset(unfilled)))
@@ -87,7 +87,9 @@ class Net(nn.Module):
         ref = node.params[position]
         tensor = torch.empty(ref.blob.shape)  # every filler writes all of it
         if filled:
-            fill(tensor, ref.blob.filler, rand.key(self.seed, "filler", node.name, position), node.layer)
+            again = (node.layer.repeat,) if node.layer.repeat else ()
+            key = rand.key(self.seed, "filler", node.name, position, *again)
+            fill(tensor, ref.blob.filler, key, node.layer)
         if ref.blob.frozen:
             return tensor
         return nn.Parameter(tensor, requires_grad=ref.learnable or self.graph.param.force_backward)

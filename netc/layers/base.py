@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol
 
 from netc.errors import NetcError, Place, did_you_mean
@@ -29,6 +30,7 @@ Probe = Callable[[Any, int], Sequence[Shape]]
 """(LayerParameter, phase) → the top shapes of a data layer, found by looking at its source."""
 
 FILLERS = ("constant", "uniform", "gaussian", "positive_unitball", "xavier", "msra", "bilinear")
+FILLER_NUMBERS = {"constant": ("value",), "uniform": ("min", "max"), "gaussian": ("mean", "std")}
 MAX_AXES = 32
 MAX_COUNT = 2**31 - 1
 
@@ -91,8 +93,8 @@ class Run(Protocol):
     """True in a TRAIN-phase net."""
 
     def uniform(self, layer: Layer, like: Tensor) -> Tensor:
-        """Uniform numbers in [0, 1) of `like`'s shape and device, a pure function of (seed, iteration, layer name,
-        position of each sample in the global batch): the same for any number of processes."""
+        """Uniform numbers in [0, 1) of `like`'s shape and device, a pure function of (seed, iteration, layer name
+        and repeat, position of each sample in the global batch): the same for any number of processes."""
         ...
 
     def state(self, layer: Layer) -> dict[str, Any]:
@@ -139,6 +141,8 @@ class Layer:
         self.param, self.phase, self.probe = param, phase, probe
         self.origin = origin or Origin(Place("<net>"))
         self.name: str = param.name
+        self.repeat = 0
+        """How many layers of the net before this one have its name: with the name, it tells layers apart."""
         self.blobs: list[Blob] = []
 
     @property
@@ -196,6 +200,21 @@ class Layer:
                 "give kernel_h and kernel_w the same size, or take another filler",
                 "L321",
             )
+        self._check_filler_numbers(filler, shape, field)
+
+    def _check_filler_numbers(self, filler: Any, shape: Shape, field: str) -> None:
+        for name in FILLER_NUMBERS.get(filler.type, ()):
+            if not isfinite(getattr(filler, name)):
+                message = f"{name} of the {filler.type} filler is {getattr(filler, name):g}"
+                self.fail(message, f"{field}.{name}", "give a finite number", "L321")
+        if filler.type == "uniform" and filler.max < filler.min:
+            message = f"the uniform filler's max {filler.max:g} is below its min {filler.min:g}"
+            self.fail(message, f"{field}.max", "swap the two", "L321")
+        if filler.type == "gaussian" and filler.std < 0:
+            self.fail(f"the gaussian filler's std {filler.std:g} is negative", f"{field}.std", None, "L321")
+        if filler.type == "gaussian" and filler.sparse > (shape[0] if shape else 0):
+            message = f"the gaussian filler's sparse {filler.sparse} exceeds the first axis of {format_shape(shape)}"
+            self.fail(message, f"{field}.sparse", "it is the number of outputs that each input keeps", "L321")
 
     def fail(self, message: str, field: str = "", hint: str | None = None, code: str = "L301") -> NoReturn:
         """Raise a NetcError at `field` (a dotted path inside the layer, "convolution_param.kernel_size")."""

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 
 @layer("Dropout")
 class Dropout(Layer):
-    """TRAIN: each value is 0 with probability dropout_ratio, else x / (1 - dropout_ratio). TEST: y = x.
+    """TRAIN: each value is 0 with probability dropout_ratio, else x / (1 - dropout_ratio). TEST: y = x. The phase is
+    the layer's own, which `phase:` may set against the net's.
 
     Fields: `dropout_ratio` (0.5). Shapes: any → the same. Errors: a ratio outside [0, 1]. Source: dropout_layer.cpp.
     """
@@ -29,7 +30,7 @@ class Dropout(Layer):
         return [bottoms[0]]
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
-        return [bottoms[0] * self._mask(run, bottoms[0])] if run.training else [bottoms[0]]
+        return [bottoms[0] * self._mask(run, bottoms[0])] if self.phase == 0 else [bottoms[0]]
 
     def _mask(self, run: Run, x: Tensor) -> Tensor:
         ratio = self.options.dropout_ratio

@@ -24,6 +24,14 @@ class DummyData(Source):
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         tops = len(self.param.top)
         self._check_count("data_filler", (0, 1, tops))
+        shapes = self._shapes(tops)
+        fillers = list(self.options.data_filler)
+        for index, shape in enumerate(shapes if fillers else ()):
+            given = index % len(fillers)
+            self._check_filler(fillers[given], shape, f"dummy_data_param.data_filler[{given}]")
+        return shapes
+
+    def _shapes(self, tops: int) -> list[Shape]:
         legacy = any(len(getattr(self.options, name)) for name in _LEGACY)
         if legacy and self.options.shape:
             self.fail(

@@ -22,7 +22,7 @@ class Inputs(dict[str, Any]):
         super().__init__()
         self._sources = [node for node in graph.nodes if node.layer.is_source and node.type != "Input"]
         self._given = graph.inputs
-        self._open_args = (graph.phase, seed, workers)
+        self._open_args = (seed, workers)
         self._device = device
         self._labels = list(_label_checks(graph))
         self.waited = 0.0
@@ -31,7 +31,7 @@ class Inputs(dict[str, Any]):
         from netc.runtime.data import open_feed
 
         node = next(node for node in self._sources if node.name == name)
-        feed = self[name] = open_feed(node.layer, *self._open_args)
+        feed = self[name] = open_feed(node.layer, node.layer.phase, *self._open_args)
         return feed
 
     def get(self, name: str, default: Any = None) -> Any:

@@ -76,6 +76,36 @@ def test_dropout_depends_on_iteration_and_position_only():
     )  # by then the next iteration's mask
 
 
+def two_drops(names, phases=("", "")):
+    """A net in which two Dropout layers with these names and `phase:` lines read the same blob."""
+    named = [f'name: "{name}"' if name else "" for name in names]
+    drops = "".join(
+        f'layer {{ {name} {phase} type: "Dropout" bottom: "x" top: "y{i}" }}'
+        for i, (name, phase) in enumerate(zip(named, phases, strict=True))
+    )
+    shape = "input_param { shape { dim: 4 dim: 9 } }"
+    return f'layer {{ name: "x" type: "Input" top: "x" {shape} }} {drops}'
+
+
+@pytest.mark.parametrize("names", [("drop", "drop"), ("", ""), ("", "other")])
+def test_each_dropout_has_a_mask_of_its_own(names):
+    found = netc.load_net(two_drops(names), phase="TRAIN")(torch.ones(4, 9))
+    assert not torch.equal(found["y0"], found["y1"])
+
+
+def test_a_repeated_name_leaves_the_first_layer_its_numbers():
+    first = [netc.load_net(two_drops(("drop", other)), phase="TRAIN")(torch.ones(4, 9)) for other in ("drop", "last")]
+    assert torch.equal(first[0]["y0"], first[1]["y0"])
+
+
+@pytest.mark.parametrize("phase", ["TRAIN", "TEST"])
+def test_dropout_follows_the_phase_of_its_own_layer(phase):
+    net = netc.load_net(two_drops(("a", "b"), ("phase: TRAIN", "phase: TEST")), phase=phase)
+    masks = [net(torch.ones(4, 9)) for _ in range(2)]
+    assert not torch.equal(masks[0]["y0"], masks[1]["y0"])
+    assert torch.equal(masks[0]["y1"], torch.ones(4, 9))
+
+
 def test_torch_compile_gives_the_same(net):
     compiled = torch.compile(net, backend="eager", fullgraph=True)
     assert torch.equal(compiled(images())["score"], net(images())["score"])

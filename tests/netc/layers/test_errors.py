@@ -162,3 +162,26 @@ layer { name: "l" type: "SoftmaxWithLoss" bottom: "x" bottom: "y" }"""
             net(x=torch.zeros(2, 4), y=torch.tensor([1, wrong]))
         assert caught.value.code == "L305"
         assert f"label {wrong}, but the scores have 4 classes (0 to 3)" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("filler", "field", "message"),
+    [
+        ('type: "uniform" min: 2 max: 1', "max: 1", "max 1 is below its min 2"),
+        ('type: "gaussian" std: -0.5', "std: -0.5", "std -0.5 is negative"),
+        ('type: "gaussian" std: 1 sparse: 7', "sparse: 7", "sparse 7 exceeds the first axis of 6×5"),
+        ('type: "gaussian" std: nan', "std: nan", "std of the gaussian filler is nan"),
+        ('type: "constant" value: nan', "value: nan", "value of the constant filler is nan"),
+        ('type: "uniform" max: inf', "max: inf", "max of the uniform filler is inf"),
+    ],
+)
+def test_numbers_of_a_filler_are_checked_where_they_stand(filler: str, field: str, message: str) -> None:
+    net = 'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 3 dim: 5 } } }\n'
+    net += 'layer { name: "fc" type: "InnerProduct" bottom: "x" top: "y" inner_product_param { num_output: 6\n'
+    text = f"weight_filler {{ {filler} }} }} }}"
+    with pytest.raises(NetcError, match=message) as caught:
+        netc.compile_net(net + text)
+    error = caught.value.errors[0]
+    assert (error.code, error.line) == ("L321", 3)
+    assert error.place is not None
+    assert text[error.place.column - 1 :].startswith(field.partition(": ")[2])

@@ -319,3 +319,14 @@ def test_net_without_test_data_is_trained_as_in_caffe() -> None:
     run.step(2, feed)
     assert run.test_nets == []
     assert "it is not tested" in stream.getvalue()
+
+
+def test_a_data_layer_is_opened_for_the_phase_of_its_own(monkeypatch):
+    from netc.runtime.solver.inputs import Inputs
+
+    opened = {}
+    monkeypatch.setattr("netc.runtime.data.open_feed", lambda layer, phase, *rest: opened.update({layer.name: phase}))
+    shape = 'type: "DummyData" dummy_data_param { shape { dim: 2 } }'
+    net = f'layer {{ name: "a" top: "a" phase: TEST {shape} }} layer {{ name: "b" top: "b" {shape} }}'
+    inputs = Inputs(netc.compile_net(net, phase="TRAIN"), 0, None, "cpu")
+    assert [inputs["a"], inputs["b"], opened] == [None, None, {"a": 1, "b": 0}]

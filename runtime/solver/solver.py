@@ -35,6 +35,7 @@ class Solver:
     iter: iterations done. lr: the rate of the coming one. loss: mean over iter_size and over the last average_loss
     iterations. net, test_nets: the nets; the test nets use the training net's own parameters, layer by layer name.
     test_feed: what test nets with Input layers are fed by, {input blob: tensor} of forward pass k.
+    last_snapshot: the state this run saved last or was continued from; None before either.
     stopped: why training ended before its time ("signal", "plateau"), else None.
     """
 
@@ -62,6 +63,7 @@ class Solver:
         self.losses: deque[float] = deque(maxlen=param.average_loss)
         self.plateau = Plateau(param) if param.lr_policy == "plateau" else None
         self._saved_at = -1
+        self.last_snapshot: Path | None = None
         found = state.read(snapshot) if snapshot is not None else None
         self._build(initial.sources(param, origin, weights, found), device, workers, (level, stages))
         if found is not None:
@@ -176,7 +178,7 @@ class Solver:
                 loss.backward()
             value = float(loss.detach())
             if not math.isfinite(value):
-                raise explain(self.net, self.iter, k, self._batch(k, feed), value, self._last_snapshot())
+                raise explain(self.net, self.iter, k, self._batch(k, feed), value, self.last_snapshot)
             total += value
         return total / size, {name: outputs[name].detach() for name in self.net.outputs}
 
@@ -279,7 +281,7 @@ class Solver:
     def snapshot(self) -> Path:
         """Save weights and state as PREFIX_iter_N.caffemodel and .solverstate; returns the state's path."""
         path = state.save(self)
-        self._saved_at = self.iter
+        self._saved_at, self.last_snapshot = self.iter, path
         self.report.saved(path)
         return path
 
@@ -294,6 +296,7 @@ class Solver:
         self.report.resuming(str(found.path))
         for warning in state.restore(self, found):
             self.report.warn(warning)
+        self.last_snapshot = found.path
 
     def finish(self) -> None:
         """What ends a training run: the last snapshot, and where they are due the loss and tests of the trained net."""
@@ -307,9 +310,6 @@ class Solver:
             self.report.last_loss(self.iter, self.loss)
         if self.test_due():
             self.scheduled_tests()
-
-    def _last_snapshot(self) -> Path | None:
-        return state.latest(self)
 
     def close(self) -> None:
         """End the decoding workers and close the databases."""

@@ -6,6 +6,7 @@ memory, the window of the averaged loss, and under what conditions the numbers w
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,30 @@ from netc.weights.arrays import bare
 
 if TYPE_CHECKING:
     from netc.runtime.solver.solver import Solver
+
+
+BESIDE_THE_UPDATE = frozenset(
+    {
+        "max_iter",
+        "display",
+        "debug_info",
+        "average_loss",
+        "solver_mode",
+        "device_id",
+        "weights",
+        "transplant_param",
+        "random_seed",
+        "iter_size",
+        "net",
+        "net_param",
+        "train_net",
+        "train_net_param",
+    }
+)
+"""Solver fields that an edit of does not change the update, and those whose change is noticed by itself."""
+
+EDITABLE = frozenset({"solver", "net"})
+"""Conditions that are hashes of a text."""
 
 
 def prefix(param: Any, solver_path: str) -> Path:
@@ -63,12 +88,6 @@ def size(run: Solver) -> int:
     return sum(4 * tensor.numel() for tensor in tensors) + 2**16
 
 
-def latest(run: Solver) -> Path | None:
-    """The newest valid snapshot with the run's prefix."""
-    found = files.latest(run.prefix)
-    return found.path if found is not None else None
-
-
 def _histories(run: Solver) -> list[torch.Tensor]:
     """In Caffe's order: the first array of every parameter, then the second of every parameter."""
     kinds = len(run.slots[0].history) if run.slots else 0
@@ -100,7 +119,26 @@ def conditions(run: Solver) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "torch": str(torch.__version__),
         "device": next((slot.value.device.type for slot in run.slots), "cpu"),
+        "solver": _solver_hash(run.param),
+        "net": _hash(run.net.graph.param),
     }
+
+
+def _solver_hash(param: Any) -> str:
+    """Of what a solver says about the update: comments, order and what only watches, names or ends a run do not count.
+    Under "poly" the rate depends on max_iter."""
+    meant = type(param)()
+    meant.CopyFrom(param)
+    for field, _ in param.ListFields():
+        if field.name in BESIDE_THE_UPDATE or field.name.startswith("snapshot"):
+            meant.ClearField(field.name)
+    if param.lr_policy == "poly":
+        meant.max_iter = param.max_iter
+    return _hash(meant)
+
+
+def _hash(message: Any) -> str:
+    return hashlib.sha256(message.SerializeToString(deterministic=True)).hexdigest()
 
 
 # -- reading -----------------------------------------------------------------------------------------------------------
@@ -186,7 +224,9 @@ def _changed(now: Mapping[str, Any], then: Mapping[str, Any]) -> list[str]:
     if not then:
         return []
     return [
-        f"{name} is {now[name]}, in the run that wrote the snapshot it was {then[name]}: continuing, not bit-exact"
+        f"the {name} was edited since the snapshot was written: continuing with what it says now"
+        if name in EDITABLE
+        else f"{name} is {now[name]}, in the run that wrote the snapshot it was {then[name]}: continuing, not bit-exact"
         for name in now
         if name in then and now[name] != then[name]
     ]

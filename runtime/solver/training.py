@@ -13,7 +13,7 @@ from netc.runtime.solver.log import Log
 from netc.runtime.solver.metrics import Metrics
 from netc.runtime.solver.progress import Progress
 from netc.runtime.solver.signals import Signals
-from netc.runtime.solver.snapshot import Snapshot, latest
+from netc.runtime.solver.snapshot import Snapshot, latest, manifests
 from netc.runtime.solver.solver import Solver
 
 
@@ -27,6 +27,7 @@ def train(run: Solver, effects: Mapping[str, str] | None = None, progress: Progr
         raise _unfed(run)
     for warning in settings.warnings(run.param):
         run.report.warn(warning)
+    _warn_of_earlier_run(run)
     preflight.check_folder(run.prefix, state.size(run))
     with preflight.PrefixLock(run.prefix), _signals(run, dict(effects or {})), progress or nullcontext():
         run.report.metrics, run.report.progress = Metrics(run.prefix, run.iter), progress
@@ -35,6 +36,18 @@ def train(run: Solver, effects: Mapping[str, str] | None = None, progress: Progr
         run.finish()
     run.report.ended(run.stopped)
     return run.stopped
+
+
+def _warn_of_earlier_run(run: Solver) -> None:
+    """`--resume auto` takes the newest snapshot by its iteration, whichever run of the prefix wrote it."""
+    found = manifests(run.prefix) if run.last_snapshot is None else []
+    if found:
+        names = [path.name.removesuffix(".manifest.json") for path in found]
+        shown = names if len(names) < 4 else [names[0], "…", names[-1]]
+        run.report.warn(
+            f"this run starts afresh, but {run.prefix.parent} has snapshots of an earlier one: {', '.join(shown)}; "
+            "--resume auto would go on from the newest of all: move them away, or set another snapshot_prefix"
+        )
 
 
 def _unfed(run: Solver) -> NetcError:

@@ -100,3 +100,43 @@ def test_state_of_another_net_is_refused(tiny: Path) -> None:
     with pytest.raises(NetcError, match="6x3x3x3|6×3×3×3") as caught:
         run("tiny_iter_4.solverstate")
     assert caught.value.code == "R641"
+
+
+def test_a_fresh_start_names_the_snapshots_of_an_earlier_run(tiny: Path) -> None:
+    _, first = run()
+    _, second = run(max_iter=4)
+    said = "tiny_iter_4, tiny_iter_8, tiny_iter_12; --resume auto"
+    assert not any(said in line for line in first)
+    assert any(said in line for line in second)
+    _, resumed = run("tiny_iter_8.solverstate")
+    assert not any("an earlier one" in line for line in resumed)
+
+
+@pytest.mark.parametrize(
+    "name, old, new, edited",
+    [
+        ("solver.prototxt", "base_lr: 0.02", "base_lr: 0.03", "solver"),
+        ("net.prototxt", "dropout_ratio: 0.4", "dropout_ratio: 0.5", "net"),
+        ("solver.prototxt", "snapshot: 4", "# the same\nsnapshot: 3", None),
+    ],
+)
+def test_a_resume_after_an_edit_says_so(tiny: Path, name: str, old: str, new: str, edited: str | None) -> None:
+    run(max_iter=4)
+    text = Path(name).read_text()
+    assert old in text
+    Path(name).write_text(text.replace(old, new))
+    _, log = run("tiny_iter_4.solverstate", max_iter=5)
+    said = [line.split()[1] for line in log if "edited since" in line]
+    assert said == ([edited] if edited else [])
+
+
+def test_the_snapshot_that_divergence_names_is_this_runs(tiny: Path) -> None:
+    run(max_iter=4)
+    solver = load_solver("solver.prototxt")
+    assert solver.last_snapshot is None
+    path = solver.snapshot()
+    assert solver.last_snapshot == path
+    solver.close()
+    solver = load_solver("solver.prototxt", snapshot="tiny_iter_4.solverstate")
+    assert solver.last_snapshot == Path("tiny_iter_4.solverstate")
+    solver.close()

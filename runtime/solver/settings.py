@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,7 +25,7 @@ Found = Iterator[tuple[str, str, str, str | None]]
 def check(param: Any, origin: Origin) -> None:
     """Raise the NetcErrors R610-R619 of a SolverParameter that Caffe would abort on, or train garbage with."""
     found: list[NetcError] = []
-    for part in (_nets, _policy, _plateau, _rule, _counts):
+    for part in (_nets, _numbers, _policy, _plateau, _rule, _counts):
         found += [NetcError(code, message, origin.place(field), hint) for code, message, field, hint in part(param)]
     raise_all(found)
 
@@ -35,6 +36,10 @@ def warnings(param: Any) -> Iterator[str]:
         yield "base_lr is not set: the learning rate is 0"
     if param.lr_policy in {"step", "multistep", "exp"} and not param.gamma:
         yield f'gamma is not set: lr_policy "{param.lr_policy}" has rate 0 after its first step'
+    if param.momentum >= 1:
+        yield f"momentum is {param.momentum:g}: from 1 on, updates grow without end"
+    if param.HasField("plateau_param") and param.lr_policy != "plateau":
+        yield f'plateau_param is not used: lr_policy is "{param.lr_policy}", not "plateau"'
     if param.debug_info:
         yield "debug_info is not printed: run.net(…, blobs=[…]) from Python shows any blob"
     if not param.max_iter:
@@ -85,6 +90,15 @@ def test_net_count(param: Any) -> int:
     return own + (shared and param.test_interval > 0 and max(1, len(param.test_state) - own))
 
 
+def _numbers(param: Any) -> Found:
+    if not 0 <= param.base_lr < math.inf:
+        hint = "a negative rate climbs the loss" if param.base_lr < 0 else None
+        yield "R613", f"base_lr must be a number >= 0, not {param.base_lr:g}", "base_lr", hint
+    for name in ("momentum", "weight_decay"):
+        if not math.isfinite(getattr(param, name)):
+            yield "R614", f"{name} must be a finite number, not {getattr(param, name):g}", name, None
+
+
 def _policy(param: Any) -> Found:
     policy, known = param.lr_policy, (*POLICIES, "plateau")
     if not policy:
@@ -100,6 +114,10 @@ def _policy(param: Any) -> Found:
         field = "stepsize" if param.HasField("stepsize") else "lr_policy"
         hint = "add `stepsize: …`, the iterations between two drops of the rate" if policy == "step" else "set stepsize"
         yield "R613", f'lr_policy "{policy}" needs stepsize > 0, not {param.stepsize}', field, hint
+    values = list(param.stepvalue)
+    if policy == "multistep" and values != sorted(values):
+        message = f'lr_policy "multistep" needs rising stepvalues, not {", ".join(map(str, values))}'
+        yield "R613", message, "stepvalue", "the rate drops at one after the other, in the order given"
     if policy == "poly" and param.max_iter <= 0:
         yield "R613", 'lr_policy "poly" needs max_iter > 0', "max_iter", None
 
@@ -119,6 +137,13 @@ def _plateau(param: Any) -> Found:
             "plateau_param.test_net",
             f"the solver has {test_net_count(param)}, counted from 0",
         )
+
+    if param.plateau_param.patience < 1:
+        message = f"patience must be at least 1, not {param.plateau_param.patience}"
+        yield "R613", message, "plateau_param.patience", "how many tests in a row bring no improvement before a drop"
+    if not 0 <= param.plateau_param.min_delta < math.inf:
+        message = f"min_delta must be a number >= 0, not {param.plateau_param.min_delta:g}"
+        yield "R613", message, "plateau_param.min_delta", "0 counts any improvement; goal says which way is better"
 
 
 def _rule(param: Any) -> Found:

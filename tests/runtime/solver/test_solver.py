@@ -18,6 +18,7 @@ from netc.runtime.solver.log import Log
 from netc.runtime.solver.nets import Builder
 from netc.runtime.solver.plans import TEST, Plan
 from netc.runtime.solver.report import Report
+from netc.runtime.solver.settings import warnings
 from netc.runtime.solver.tester import run_test
 from netc.runtime.solver.training import train
 from tests.runtime.solver.conftest import TEST as RECORDS
@@ -73,6 +74,13 @@ def test_settings_that_caffe_aborts_on(text: str, code: str, place: int, says: s
         load_solver(text + "\n")
     assert (caught.value.code, caught.value.line) == (code, place)
     assert says in str(caught.value)
+
+
+def test_legal_but_hardly_meant() -> None:
+    text = 'base_lr: 1 max_iter: 1 lr_policy: "fixed" momentum: 1 plateau_param { patience: 3 }'
+    found = list(warnings(read_solver(text)))
+    assert [line.split()[0] for line in found] == ["momentum", "plateau_param"]
+    assert not list(warnings(read_solver('base_lr: 1 max_iter: 1 lr_policy: "plateau" plateau_param { patience: 3 }')))
 
 
 def test_all_faults_at_once() -> None:

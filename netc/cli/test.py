@@ -62,7 +62,9 @@ def _build(source: str, weights: str, options: dict[str, Any]) -> FedNet:
         )
     start = initial.Sources([(name, read(name)) for name in initial.names(weights)])
     fed = builder.build(graph, unfilled=start.overwritten)
-    start.copy_into(fed.net, Report(proto.SolverParameter(), log))
+    report = Report(proto.SolverParameter(), log)
+    if fresh := start.copy_into(fed.net, report):
+        report.warn(f"tested with random weights, for the files have none: {', '.join(fresh)}")
     return fed
 
 

@@ -28,11 +28,13 @@ class Transplant:
 
 @dataclass(slots=True)
 class Sources:
-    """Weight files, read but not copied yet. `restored`: a snapshot will overwrite every layer anyway."""
+    """Weight files, read but not copied yet. `restored`: a snapshot will overwrite every layer anyway. `passed_over`:
+    fields of the solver that name weights, and are not used since others were given."""
 
     files: list[tuple[str, Any]] = field(default_factory=list)
     transplants: list[Transplant] = field(default_factory=list)
     restored: frozenset[str] = frozenset()
+    passed_over: tuple[str, ...] = ()
 
     @property
     def overwritten(self) -> frozenset[str]:
@@ -41,16 +43,24 @@ class Sources:
         named = (layer for transplant in self.transplants for layer, _ in transplant.pairs)
         return frozenset((*whole, *named)) | self.restored
 
-    def copy_into(self, net: Net, report: Report) -> None:
-        """Copy in order, files first. A transplant must fit exactly; its plan is reported layer by layer."""
+    def copy_into(self, net: Net, report: Report) -> list[str]:
+        """Copy in order, files first. A transplant must fit exactly; its plan is reported layer by layer. Returns the
+        layers that have an array which no file filled."""
         from netc import weights
 
+        if self.passed_over:
+            report.warn(f"the solver's {' and '.join(self.passed_over)} not used: weights are given in their place")
+        fresh = list(net.params)
         for path, arrays in self.files:
-            report.finetuning(path, net.copy_from(arrays))
+            plan = net.copy_from(arrays)
+            report.finetuning(path, plan)
+            fresh = [name for name in fresh if name in plan.fresh]
         for transplant in self.transplants:
             plan = weights.transplant(transplant.pairs, transplant.arrays, weights.target_of(net.params))
             plan.copy_into(net.params)
             report.transplanted(plan)
+            fresh = [name for name in fresh if name in plan.fresh]
+        return fresh
 
 
 def sources(param: Any, origin: Origin, given: str | Sequence[str] | None, snapshot: Snapshot | None = None) -> Sources:
@@ -63,7 +73,8 @@ def sources(param: Any, origin: Origin, given: str | Sequence[str] | None, snaps
     if snapshot is not None:
         return Sources(restored=frozenset(weights.read(snapshot.weights)))
     if given is not None:
-        return Sources([(path, weights.read(path)) for path in names(given)])
+        unused = tuple(name for name in ("weights", "transplant_param") if getattr(param, name))
+        return Sources([(path, weights.read(path)) for path in names(given)], passed_over=unused)
     near = origin.start.path
     files = [(path, weights.read(resolve(path, near))) for path in names(list(param.weights))]
     return Sources(files, list(_transplants(param, origin, near)))

@@ -35,6 +35,8 @@ class Report:
     def finetuning(self, path: str, plan: Any) -> None:
         self.log.info("solver.cpp:72", f"Finetuning from {path}")
         self.log.info("net.cpp:757", str(plan))
+        if not plan.copies:
+            self.warn(f"{path} has no layer of this net: nothing is copied from it, and layers go by their names")
 
     def transplanted(self, plan: Any) -> None:
         self.log.info("net.cpp:757", str(plan))

@@ -81,6 +81,14 @@ def test_trains_and_tests(tiny: Path, capsys: pytest.CaptureFixture[str], args: 
     assert "Batch 2, loss = " in captured.err
 
 
+def test_layers_without_weights_are_named(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "solver.prototxt", "--iterations=1"]) == 0
+    edit("net.prototxt", {'name: "fc"': 'name: "fc2"'})
+    capsys.readouterr()
+    assert main(["test", "net.prototxt", "--weights=tiny_iter_1.caffemodel"]) == 0
+    assert "tested with random weights, for the files have none: fc2" in capsys.readouterr().err
+
+
 def test_caffes_test_command(shared: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("h5py")
     monkeypatch.chdir(shared / "goldens/solvers/cli")

@@ -18,7 +18,6 @@ from netc.runtime.solver.log import Log
 from netc.runtime.solver.nets import Builder
 from netc.runtime.solver.plans import TEST, Plan
 from netc.runtime.solver.report import Report
-from netc.runtime.solver.settings import warnings
 from netc.runtime.solver.tester import run_test
 from netc.runtime.solver.training import train
 from tests.runtime.solver.conftest import TEST as RECORDS
@@ -74,13 +73,6 @@ def test_settings_that_caffe_aborts_on(text: str, code: str, place: int, says: s
         load_solver(text + "\n")
     assert (caught.value.code, caught.value.line) == (code, place)
     assert says in str(caught.value)
-
-
-def test_legal_but_hardly_meant() -> None:
-    text = 'base_lr: 1 max_iter: 1 lr_policy: "fixed" momentum: 1 plateau_param { patience: 3 }'
-    found = list(warnings(read_solver(text)))
-    assert [line.split()[0] for line in found] == ["momentum", "plateau_param"]
-    assert not list(warnings(read_solver('base_lr: 1 max_iter: 1 lr_policy: "plateau" plateau_param { patience: 3 }')))
 
 
 def test_all_faults_at_once() -> None:
@@ -303,10 +295,21 @@ def test_transplant_copies_the_layers_it_names(tiny: Path) -> None:
     assert not torch.equal(first.net.params["fc"][0], run.net.params["fc"][0])
     assert "conv                     copied" in stream.getvalue()
     assert "fc                       fresh" in stream.getvalue()
-    given = load_solver(solver, weights=weights)
+    given = load_solver(solver, weights=weights, report=Report(solver, Log(stream)))
+    assert "the solver's transplant_param not used" in stream.getvalue()
     assert torch.equal(first.net.params["fc"][0], given.net.params["fc"][0])
     for one in (first, run, given):
         one.close()
+
+
+def test_weights_of_another_net_are_told_apart(tiny: Path) -> None:
+    first = load_solver("solver.prototxt", seed=8)
+    weights = str(first.snapshot().with_suffix(".caffemodel"))
+    first.close()
+    for text, warned in ((INPUTS.replace('"fc"', '"other"'), True), (Path("solver.prototxt").read_text(), False)):
+        stream = io.StringIO()
+        load_solver(text, weights=weights, report=Report(read_solver(text), Log(stream))).close()
+        assert ("nothing is copied" in stream.getvalue()) == warned
 
 
 def test_transplant_from_a_net_that_is_not_trained_yet(tiny: Path) -> None:

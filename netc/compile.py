@@ -108,9 +108,9 @@ def as_source(source: str | os.PathLike[str] | Source) -> Source:
 
 
 def phase_number(phase: int | str) -> int:
-    """0 for TRAIN, 1 for TEST."""
-    if phase in NAMES:
-        return NAMES.index(str(phase))
+    """0 for TRAIN, 1 for TEST; the names in either case."""
+    if isinstance(phase, str) and phase.upper() in NAMES:
+        return NAMES.index(phase.upper())
     if phase in (0, 1):
         return int(phase)
     raise NetcError("C101", f"phase is TRAIN or TEST, not {phase!r}")

@@ -23,7 +23,13 @@ PHASES = {"TRAIN": (0,), "TEST": (1,), "BOTH": (0, 1)}
     help="The phase to build for (default: those that make sense for the file).",
 )
 @click.option("--level", default=0, metavar="N", help="The level to build for.")
-@click.option("--stage", "stages", multiple=True, metavar="NAME", help="A stage to build for; may be repeated.")
+@click.option(
+    "--stage",
+    "stages",
+    multiple=True,
+    metavar="NAMES",
+    help="Stages to build for, with commas or repeated.",
+)
 @click.option("--batch", type=click.IntRange(min=1), metavar="N", help="Images for which to reckon the memory.")
 @json_option
 def command(

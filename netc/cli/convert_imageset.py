@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ import click
 from netc.cli._options import json_option
 from netc.cli._progress import progress_bar
 from netc.cli._status import BAD_DATA, DONE
-from netc.errors import NetcError, printable
+from netc.errors import NetcError, counted, printable
 
 if TYPE_CHECKING:
     from netc.runtime.imageset import Listing, Recipe, Summary
@@ -22,18 +23,23 @@ SHOWN = 10
 @click.argument("paths", nargs=-1, metavar="ROOT [LISTFILE] DB", type=click.Path(path_type=Path))
 @click.option("--gray/--no-gray", help="One channel instead of three.")
 @click.option("--shuffle/--no-shuffle", default=None, help="Put the pictures in a random order (folders: the default).")
-@click.option("--seed", default=0, show_default=True, help="Which random order.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Which random order.")
 @click.option("--backend", default="lmdb", show_default=True, help="Kind of database: netc writes LMDB.")
 @click.option("--resize-width", default=0, metavar="W", help="Width to resize to; the height must be given too.")
 @click.option("--resize-height", default=0, metavar="H", help="Height to resize to; the width must be given too.")
-@click.option("--short-side", default=0, metavar="N", help="Resize the shorter side to N and keep the picture's shape.")
+@click.option(
+    "--short-side",
+    type=click.IntRange(1, 1 << 14),
+    metavar="N",
+    help="Resize the shorter side to N, keeping the shape.",
+)
 @click.option("--check-size/--no-check-size", help="Fail if two pictures differ in size.")
 @click.option("--encoded/--raw", default=None, help="Store compressed files (folders: the default) or pixels (lists).")
 @click.option("--encode-type", default="", metavar="T", help="Type of the compressed files: jpg, png, …")
 @click.option("--quality", default=95, show_default=True, help="Quality of the JPEGs that are written anew.")
 @click.option("--labels", type=click.Path(path_type=Path), help="File of the classes' names in the order of labels.")
 @click.option("--allow-missing/--no-allow-missing", help="Exit with 0 even if pictures had to be left out.")
-@click.option("--workers", default=0, help="Threads that decode (default: one a core).")
+@click.option("--workers", type=click.IntRange(min=1), help="Threads that decode (default: one a core).")
 @json_option
 def command(paths: tuple[Path, ...], as_json: bool, allow_missing: bool, **options: Any) -> int:
     """Make the LMDB called DB of pictures.
@@ -51,7 +57,7 @@ def command(paths: tuple[Path, ...], as_json: bool, allow_missing: bool, **optio
     with progress_bar("converting") as progress:
         from netc.runtime.imageset import build
 
-        workers, check_size = options["workers"] or None, options["check_size"]
+        workers, check_size = options["workers"], options["check_size"]
         summary = build(listing, database, recipe, check_size=check_size, workers=workers, progress=progress)
     if bool(options["resize_height"]) != bool(options["resize_width"]):
         summary.warnings.insert(0, "not resized: that needs --resize-height and --resize-width both, as in Caffe")
@@ -76,7 +82,7 @@ def recipe_of(options: dict[str, Any], folders: bool) -> Recipe:
     return Recipe(
         gray=options["gray"],
         size=(height, width) if height and width else None,
-        short_side=options["short_side"],
+        short_side=options["short_side"] or 0,
         encoded=bool(encode_type) or (folders if options["encoded"] is None else options["encoded"]),
         encode_type=encode_type,
         quality=options["quality"],
@@ -86,7 +92,7 @@ def recipe_of(options: dict[str, Any], folders: bool) -> Recipe:
 def _check(options: dict[str, Any], height: int, width: int, encode_type: str) -> None:
     from netc.runtime.imageset.pictures import FORMATS
 
-    if min(height, width, options["short_side"]) < 0 or max(height, width, options["short_side"]) > 1 << 14:
+    if min(height, width) < 0 or max(height, width) > 1 << 14:
         raise NetcError("C140", "sizes go from 1 to 16384 pixels (0: not resized)")
     if (height or width) and options["short_side"]:
         raise NetcError("C140", "--short-side keeps a picture's shape, --resize-… change it: give one of them")
@@ -142,7 +148,14 @@ def lines(summary: Summary, listing: Listing) -> list[str]:
     ]
     if listing.classes:
         rows.append(f"  names of the labels  {summary.database}.labels.txt")
+    if listing.passed_over:
+        rows.append(f"  passed over          {_passed_over(listing.passed_over)}")
     return rows
+
+
+def _passed_over(names: Sequence[str]) -> str:
+    shown = ", ".join(printable(name) for name in names[:3]) + (", …" if len(names) > 3 else "")
+    return f"{counted(len(names), 'file')} not taken for pictures of a class: {shown}"
 
 
 def _range(low: int, high: int) -> str:
@@ -175,6 +188,7 @@ def as_dict(summary: Summary, listing: Listing) -> dict[str, Any]:
         "sizes": [{"channels": c, "height": h, "width": w, "pictures": n} for (c, h, w), n in summary.sizes.items()],
         "labels": {str(label): summary.per_label[label] for label in sorted(summary.per_label)},
         "classes": list(listing.classes),
+        "passed_over": list(listing.passed_over),
         "warnings": summary.warnings,
         "skipped": [{"name": s.entry.name, "line": s.entry.line, "reason": s.reason} for s in summary.skipped],
     }

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 @click.argument("database", metavar="DB", type=click.Path(path_type=Path))
 @click.argument("outputs", metavar="[OUT]...", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--backend", default="lmdb", show_default=True, help="Kind of database: netc reads LMDB.")
-@click.option("--workers", default=0, help="Threads that decode (default: one a core).")
+@click.option("--workers", type=click.IntRange(min=1), help="Threads that decode (default: one a core).")
 @json_option
-def command(database: Path, outputs: tuple[Path, ...], backend: str, workers: int, as_json: bool) -> None:
+def command(database: Path, outputs: tuple[Path, ...], backend: str, workers: int | None, as_json: bool) -> None:
     """Compute the mean image, channel means and principal colours of the LMDB called DB, in one pass.
 
     An OUT that ends in .json gets the channel means and the principal components of the colours, for
@@ -35,7 +35,7 @@ def command(database: Path, outputs: tuple[Path, ...], backend: str, workers: in
     from netc.runtime.imageset.writer import write_file
 
     with progress_bar("reading") as progress:
-        found = statistics(database, workers or None, progress)
+        found = statistics(database, workers, progress)
     contents = [(path, _content(path, found, database)) for path in outputs]  # all of them, before any is written
     for path, content in contents:
         write_file(path, content)

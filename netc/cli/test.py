@@ -52,7 +52,7 @@ def _build(source: str, weights: str, options: dict[str, Any]) -> FedNet:
 
     log = stderr()
     device = one_device(options["gpu"], None, log)
-    state = proto.NetState(level=options["level"], stage=split(options["stage"]))
+    state = proto.NetState(level=options["level"], stage=split(",".join(options["stage"])))
     builder = nets.Builder(0, device, options["workers"])
     path = locate(source, "train_val.prototxt")
     graph = builder.graph(plans.Plan(path, path, plans.TEST, state))

@@ -87,7 +87,7 @@ def _start(param: Any, origin: Any, options: dict[str, Any], log: Any) -> Solver
         options["seed"],
         options["workers"],
         options["level"],
-        split(options["stage"]),
+        split(",".join(options["stage"])),
         Report(param, log),
     )
 

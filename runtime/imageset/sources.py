@@ -32,12 +32,14 @@ class Entry:
 class Listing:
     """All pictures of a database in the order of their numbers; None keeps the number of a blank line free.
 
-    `classes`: the classes' names by label, where they are known.
+    `classes`: the classes' names by label, where they are known. `passed_over`: files of a folder form, from `root`,
+    that are no pictures by their names or lie in no class's folder.
     """
 
     root: Path
     entries: tuple[Entry | None, ...]
     classes: tuple[str, ...] = ()
+    passed_over: tuple[str, ...] = ()
 
     def path(self, entry: Entry) -> Path:
         """Caffe joins root and name as they are; here a slash between them is one slash."""
@@ -93,7 +95,8 @@ def _bad_line(list_file: Path, number: int, line: str, label: str) -> NetcError:
 
 def from_folders(root: Path, classes: Sequence[str] = ()) -> Listing:
     """The pictures of each sub-folder of `root`, at any depth; label = the folder's place in `classes` or, without
-    them, among the sorted names. Hidden files and files that are no pictures by their extension are passed over.
+    them, among the sorted names. Hidden files and files that are no pictures by their extension are passed over; the
+    latter, and files in `root` itself, are noted in the result.
 
     Raises F140 where `root` is missing, D541 where nothing is found, D545 for a folder that `classes` lacks.
     """
@@ -107,17 +110,24 @@ def from_folders(root: Path, classes: Sequence[str] = ()) -> Listing:
         if folder not in names:
             message = f'the folder "{folder}" is none of the {len(names)} given classes'
             raise NetcError("D545", message, Place(str(root)))
-    entries = tuple(Entry(name, names.index(folder)) for folder in folders for name in _pictures(root, folder))
+    files = {folder: list(_files(root, folder)) for folder in folders}
+    entries = tuple(Entry(name, names.index(folder)) for folder in folders for name in files[folder] if _picture(name))
     if not entries:
         raise NetcError("D541", f"no picture in the {len(folders)} sub-folders", Place(str(root)))
-    return Listing(root, entries, names)
+    loose = sorted(f.name for f in os.scandir(root) if not f.is_dir() and not f.name.startswith("."))
+    others = [name for folder in folders for name in files[folder] if not _picture(name)]
+    return Listing(root, entries, names, (*loose, *others))
 
 
-def _pictures(root: Path, folder: str) -> Iterator[str]:
+def _picture(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in EXTENSIONS
+
+
+def _files(root: Path, folder: str) -> Iterator[str]:
     for parent, subfolders, files in os.walk(root / folder):
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
         for name in sorted(files):
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in EXTENSIONS:
+            if not name.startswith("."):
                 yield os.path.relpath(os.path.join(parent, name), root)
 
 

@@ -74,7 +74,6 @@ def test_check_size(photos, capsys):
         ["--encode-type=xyz"],
         ["--encode-type=png", "--raw"],
         ["--short-side=8", "--resize-width=3", "--resize-height=3"],
-        ["--short-side=-1"],
         ["--quality=0"],
     ],
 )
@@ -87,3 +86,20 @@ def test_wrong_usage(photos, capsys, args):
 def test_number_of_names(capsys):
     assert main(["convert-imageset", "photos"]) == 2
     assert "1 names are given" in capsys.readouterr().err
+
+
+def test_files_that_a_folder_form_passes_over_are_named(photos, capsys):
+    for name in ("loose.jpg", "cat/notes.txt", "cat/.hidden"):
+        (photos / "photos" / name).write_text("no picture of a class")
+    assert main(["convert-imageset", "photos", "db"]) == 0
+    out = capsys.readouterr().out
+    assert "passed over          2 files not taken for pictures of a class: loose.jpg, cat/notes.txt" in out
+    assert main(["convert-imageset", "photos", "db2", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["passed_over"] == ["loose.jpg", "cat/notes.txt"]
+
+
+@pytest.mark.parametrize("args", [["--workers=0"], ["--seed=-1"], ["--short-side=0"]])
+def test_numbers_out_of_range_are_mistakes_of_use(photos, capsys, args):
+    assert main(["convert-imageset", *args, "photos", "db"]) == 2
+    assert args[0].partition("=")[0] in capsys.readouterr().err
+    assert not (photos / "db").exists()

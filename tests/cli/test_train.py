@@ -204,3 +204,14 @@ def test_killed_at_random_moments(tiny: Path) -> None:
                 process.kill()
                 process.wait()
         assert sha("tiny_iter_120.caffemodel") == expected
+
+
+@pytest.mark.parametrize("stages", [["--stage", "a,b"], ["--stage", "a", "--stage", "b"]])
+@pytest.mark.parametrize("command", [["check"], ["test", "--weights", "w", "--model"]])
+def test_stages_come_with_commas_or_repeated(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: list[str], stages: list[str]
+) -> None:
+    net = tmp_path / "net.prototxt"
+    net.write_text('layer { name: "x" type: "OnlyInBoth" include { stage: "a" stage: "b" } }')
+    assert main([*command, str(net), *stages]) != 0
+    assert "OnlyInBoth" in "".join(capsys.readouterr())

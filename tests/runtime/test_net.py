@@ -174,3 +174,7 @@ def _seeded_weights(net):
             draw = np.random.RandomState(1000 + k).standard_normal(tuple(tensor.shape))
             scale = np.sqrt(2 / np.prod(tensor.shape[1:])) if tensor.dim() > 1 else 0.05
             tensor.copy_(torch.from_numpy(draw * scale))
+
+
+def test_the_phase_is_named_in_either_case():
+    assert [netc.compile_net(NET, phase=name).phase for name in ("train", "TRAIN", "test", "Test")] == [0, 0, 1, 1]

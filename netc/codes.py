@@ -93,7 +93,7 @@ CODES: dict[str, str] = {
     "R621": "a label that is no class of the layer that reads it",
     "R622": "a test of unknown length",
     "R623": "a test net with inputs that nothing feeds",
-    "R624": "an Input layer that nothing feeds",
+    "R624": "a source layer that nothing feeds",
     "R625": "a transplant that copies nothing",
     "R630": "a loss that is not finite",
     "R640": "weights where the state of a training run is expected",

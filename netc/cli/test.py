@@ -56,12 +56,11 @@ def _build(source: str, weights: str, options: dict[str, Any]) -> FedNet:
     builder = nets.Builder(0, device, options["workers"])
     path = locate(source, "train_val.prototxt")
     graph = builder.graph(plans.Plan(path, path, plans.TEST, state))
-    if graph.inputs:
-        raise NetcError(
-            "R624", f"nothing feeds the inputs {', '.join(graph.inputs)}", Place(path), "test a net with a Data layer"
-        )
     start = initial.Sources([(name, read(name)) for name in initial.names(weights)])
     fed = builder.build(graph, unfilled=start.overwritten)
+    if (unfed := fed.inputs.unfed) is not None:
+        given = ", ".join(fed.inputs.given)
+        raise NetcError("R624", f"nothing feeds the inputs {given}", unfed.place, "test a net with a Data layer")
     report = Report(proto.SolverParameter(), log)
     if fresh := start.copy_into(fed.net, report):
         report.warn(f"tested with random weights, for the files have none: {', '.join(fresh)}")

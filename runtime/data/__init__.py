@@ -56,6 +56,11 @@ def can_probe(param: Any) -> bool:
     return param.type in ("Data", "ImageData", "HDF5Data")
 
 
+def has_feed(type: str) -> bool:
+    """Whether `open_feed` knows this type of layer; others are given their tops in the call."""
+    return type in ("Data", "ImageData", "DummyData", "HDF5Data")
+
+
 def open_feed(layer: Layer, phase: int, seed: int, workers: int | None = None) -> Feed:
     """The feed of a source layer. `seed` and the layer's name key every random draw; `workers` (default: one a core)
     threads decode ahead and do not change the result. Raises NetcError D501 for a type that is given its data in the

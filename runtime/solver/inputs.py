@@ -10,6 +10,7 @@ from torch import Tensor
 
 from netc.errors import NetcError
 from netc.ir import Graph, Node
+from netc.runtime.data import has_feed
 
 LABELLED = frozenset({"SoftmaxWithLoss", "Accuracy", "MultinomialLogisticLoss", "HingeLoss", "InfogainLoss"})
 """Layers whose second bottom holds class numbers."""
@@ -20,8 +21,9 @@ class Inputs(dict[str, Any]):
 
     def __init__(self, graph: Graph, seed: int, workers: int | None, device: str) -> None:
         super().__init__()
-        self._sources = [node for node in graph.nodes if node.layer.is_source and node.type != "Input"]
-        self._given = graph.inputs
+        sources = [node for node in graph.nodes if node.layer.is_source]
+        self._sources = [node for node in sources if has_feed(node.type)]
+        self._unfed = [node for node in sources if not has_feed(node.type)]
         self._open_args = (seed, workers)
         self._device = device
         self._labels = list(_label_checks(graph))
@@ -40,12 +42,18 @@ class Inputs(dict[str, Any]):
     @property
     def complete(self) -> bool:
         """Every source is a data layer: nothing has to be given by the caller."""
-        return not self._given
+        return not self._unfed
 
     @property
     def given(self) -> tuple[str, ...]:
-        """The tops of Input layers."""
-        return self._given
+        """The tops that the caller gives: of Input layers, and of those whose data come from a program (MemoryData) or
+        a format that netc does not read (WindowData)."""
+        return tuple(top for node in self._unfed for top in node.tops)
+
+    @property
+    def unfed(self) -> Node | None:
+        """The first layer that the caller feeds."""
+        return next(iter(self._unfed), None)
 
     @property
     def size(self) -> int | None:

@@ -13,6 +13,7 @@ from netc.filter import filter_net
 from netc.ir import Graph
 from netc.layers import registry
 from netc.layers.base import Origin
+from netc.runtime.data import has_feed
 from netc.runtime.net import Net
 from netc.runtime.solver.inputs import Inputs
 from netc.runtime.solver.plans import Plan, in_state
@@ -41,10 +42,10 @@ class Builder:
         return compile_draft(draft, probe_near(draft.path))
 
     def feeds_itself(self, plan: Plan) -> bool:
-        """Whether the plan's net has data layers and no Input layers."""
+        """Whether the plan's net has data layers, and none whose data is given by the caller."""
         layers = filter_net(in_state(self._draft(plan.source), plan)).param.layer
         sources = {layer.type for layer in layers if layer.type in registry() and registry()[layer.type].is_source}
-        return bool(sources) and "Input" not in sources
+        return bool(sources) and all(map(has_feed, sources))
 
     def build(self, graph: Graph, unfilled: Iterable[str] = (), share: Net | None = None) -> FedNet:
         """Make a graph executable. `unfilled` layers are about to be overwritten; `share` lends its parameters."""

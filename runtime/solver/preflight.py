@@ -15,8 +15,9 @@ from pathlib import Path
 from netc.errors import NetcError, Place
 
 
-def check_folder(prefix: Path, need: int) -> None:
-    """Create the folder that snapshots go to and write to it; `need` is the size of one snapshot in bytes.
+def check_folder(prefix: Path, need: int, place: Place | None = None) -> None:
+    """Create the folder that snapshots go to and write to it; `need` is the size of one snapshot in bytes,
+    `place` where the solver names the prefix.
 
     Raises NetcError O610 (cannot be created or written), X610 (too little room for a snapshot).
     """
@@ -29,7 +30,7 @@ def check_folder(prefix: Path, need: int) -> None:
         raise NetcError(
             "O610",
             f'snapshots cannot be written to the folder "{folder}": {error.strerror}',
-            None,
+            place,
             "set snapshot_prefix to a place you can write to",
         ) from None
     free = shutil.disk_usage(folder).free
@@ -37,7 +38,7 @@ def check_folder(prefix: Path, need: int) -> None:
         raise NetcError(
             "X610",
             f'a snapshot takes {_mib(need)}, but "{folder}" has only {_mib(free)} free',
-            None,
+            place,
             "free some space, or set snapshot_prefix to another disk",
         )
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from netc.compile import locate_solver
 from netc.errors import NetcError
+from netc.ir import Node
 from netc.layers.base import Origin
 from netc.runtime.net import Net
 from netc.runtime.solver import initial, state
@@ -119,6 +120,11 @@ class Solver:
     @property
     def test_nets(self) -> list[Net]:
         return [fed.net for fed in self._tests]
+
+    @property
+    def unfed(self) -> Node | None:
+        """The first source of the training net whose batches `step` has to be given."""
+        return self._train.inputs.unfed
 
     @property
     def lr(self) -> float:
@@ -257,11 +263,11 @@ class Solver:
 
     def _test(self, number: int, feed: Feed | None) -> Result:
         fed = self._tests[number]
-        if not fed.inputs.complete and feed is None:
+        if (unfed := fed.inputs.unfed) is not None and feed is None:
             raise NetcError(
                 "R623",
                 f"test net #{number} has the inputs {', '.join(fed.inputs.given)}, and nothing feeds them",
-                None,
+                unfed.place,
                 "set run.test_feed, or use a Data layer",
             )
         test_iter = self.param.test_iter[number] if self.param.test_iter else None

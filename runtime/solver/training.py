@@ -8,6 +8,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from netc.errors import NetcError
+from netc.ir import Node
 from netc.runtime.solver import preflight, settings, state
 from netc.runtime.solver.log import Log
 from netc.runtime.solver.metrics import Metrics
@@ -23,12 +24,12 @@ def train(run: Solver, effects: Mapping[str, str] | None = None, progress: Progr
     effects: {signal name: "snapshot", "stop" or "none"}. Raises NetcError O610, O611, X610 before the first iteration,
     and what the iterations raise.
     """
-    if run.net.inputs:
-        raise _unfed(run)
+    if run.unfed is not None:
+        raise _unfed(run.unfed)
     for warning in settings.warnings(run.param):
         run.report.warn(warning)
     _warn_of_earlier_run(run)
-    preflight.check_folder(run.prefix, state.size(run))
+    preflight.check_folder(run.prefix, state.size(run), run.origin.place("snapshot_prefix"))
     with preflight.PrefixLock(run.prefix), _signals(run, dict(effects or {})), progress or nullcontext():
         run.report.metrics, run.report.progress = Metrics(run.prefix, run.iter), progress
         run.report.starting(run.net.graph.name)
@@ -50,11 +51,10 @@ def _warn_of_earlier_run(run: Solver) -> None:
         )
 
 
-def _unfed(run: Solver) -> NetcError:
-    node = next(node for node in run.net.graph.nodes if node.type == "Input")
+def _unfed(node: Node) -> NetcError:
     return NetcError(
         "R624",
-        f'nothing feeds the Input layer "{node.name}" ({", ".join(node.tops)})',
+        f'nothing feeds the {node.type} layer "{node.name}" ({", ".join(node.tops)})',
         node.place,
         "train from a Data layer, or call run.step(n, feed=…) from Python",
     )

@@ -270,12 +270,13 @@ def test_two_runs_with_one_prefix(tiny: Path) -> None:
 
 def test_folder_that_cannot_be_written(tiny: Path) -> None:
     Path("file").write_text("")
-    solver = read_solver("solver.prototxt")
-    solver.snapshot_prefix = "file/tiny"
-    run = load_solver(solver)
+    Path("solver.prototxt").write_text(Path("solver.prototxt").read_text().replace('"tiny"', '"file/tiny"'))
+    run = load_solver("solver.prototxt")
     with pytest.raises(NetcError) as caught:
         train(run)
     assert (caught.value.code, caught.value.exit_status) == ("O610", 73)
+    line = 1 + Path("solver.prototxt").read_text().splitlines().index('snapshot_prefix: "file/tiny"')
+    assert f"solver.prototxt:{line}:" in str(caught.value)
     run.close()
 
 

@@ -70,6 +70,34 @@ def _silence(node: Node, blob: str) -> str:
     return f'is its reader missing? If not, drop the layer, or add: layer {{ type: "Silence" bottom: "{blob}" }}'
 
 
+# -- settings without effect -------------------------------------------------------------------------------------------
+
+MOVED = ("scale", "mean_file", "crop_size", "mirror")
+"""Fields of data_param that went to transform_param, and that current nets may still spell in the old place."""
+TRANSFORMING = frozenset({"Data", "ImageData", "WindowData"})
+
+
+def moved(graph: Graph) -> Iterator[Advice]:
+    """Old fields of a Data layer, which Caffe no longer reads."""
+    for node in graph.nodes:
+        for name in MOVED if node.type == "Data" else ():
+            if node.layer.options.HasField(name):
+                message = f'layer "{node.name}": data_param.{name} has no effect in the current format'
+                yield Advice(message, node.layer.origin.place(f"data_param.{name}"), "move it to transform_param")
+
+
+def unread(graph: Graph) -> Iterator[Advice]:
+    """Blocks of settings that belong to another type of layer."""
+    for node in graph.nodes:
+        read = {node.layer.param_field}
+        read |= {"transform_param"} if node.type in TRANSFORMING else set()
+        read |= {"loss_param", "softmax_param"} if node.layer.is_loss else set()
+        for field, _ in node.layer.param.ListFields():
+            if field.name.endswith("_param") and field.name not in read:
+                message = f'layer "{node.name}" ({node.type}) does not read {field.name}'
+                yield Advice(message, node.layer.origin.place(field.name), "drop it, or check the layer's type")
+
+
 # -- geometry ----------------------------------------------------------------------------------------------------------
 
 
@@ -166,4 +194,4 @@ def _signal_advice(last: Node, size: float, graph: Graph) -> Advice:
     return Advice(message, place, hint)
 
 
-RULES: tuple[Callable[[Graph], Iterator[Advice]], ...] = (no_loss, unused, ceil_pooling, signal)
+RULES: tuple[Callable[[Graph], Iterator[Advice]], ...] = (no_loss, unused, moved, unread, ceil_pooling, signal)

@@ -278,3 +278,24 @@ def seconds_of_check(name):
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert done.returncode == 0, done.stderr
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+# -- settings without effect -------------------------------------------------------------------------------------------
+
+
+def test_old_fields_of_a_data_layer_are_remarked_on(check):
+    data = 'layer { name: "d" type: "Data" top: "x" transform_param { crop_size: 5 mean_value: [1, 2, 3] } data_param {'
+    _, found = check(f'{data} source: "none" batch_size: 2 backend: LMDB\nmirror: true }} }}', "--phase", "TEST")
+    remark = next(entry for entry in found["warnings"] if "data_param.mirror" in entry["message"])
+    assert "has no effect in the current format" in remark["message"]
+    assert remark["line"] == 2
+
+
+def test_settings_of_another_type_are_remarked_on(check):
+    shape = "input_param { shape { dim: 2 dim: 3 } }"
+    blocks = "pooling_param { pad: 1 } transform_param { scale: 2 }"
+    _, found = check(f'layer {{ name: "x" type: "Input" top: "x" {shape} {blocks} }}', "--phase", "TEST")
+    assert [f'layer "x" (Input) does not read {name}' for name in ("transform_param", "pooling_param")] == [
+        message for message in messages(found) if "does not read" in message
+    ]
+    assert not [message for message in messages(check(NET)[1]) if "does not read" in message]

@@ -99,16 +99,12 @@ def load(path: str | os.PathLike[str]) -> Snapshot:
     if manifest == given or manifest.exists():
         return _verified(manifest)
     state = weights.read_solverstate(given)
-    return Snapshot(
-        state.iteration,
-        state.history,
-        state.current_step,
-        state.learned_net,
-        _weights_of(given, state.learned_net),
-        {},
-        False,
-        given,
-    )
+    return _snapshot(state, _weights_of(given, state.learned_net), {}, False, given)
+
+
+def _snapshot(state: weights.SolverState, model: Path, extras: dict[str, Any], verified: bool, path: Path) -> Snapshot:
+    fields = (state.iteration, state.history, state.current_step, state.learned_net)
+    return Snapshot(*fields, model, extras, verified, path)
 
 
 def latest(prefix: str | os.PathLike[str], damaged: Callable[[NetcError], None] | None = None) -> Snapshot | None:
@@ -200,17 +196,7 @@ def _verified(path: Path) -> Snapshot:
     model, state = (path.with_name(name) for name in manifest.names)
     for file in (model, state):
         _check(file, manifest.files[file.name], path)
-    found = weights.read_solverstate(state)
-    return Snapshot(
-        found.iteration,
-        found.history,
-        found.current_step,
-        found.learned_net,
-        model,
-        manifest.extras,
-        True,
-        state,
-    )
+    return _snapshot(weights.read_solverstate(state), model, manifest.extras, True, state)
 
 
 def _check(file: Path, expected: Digest, manifest: Path) -> None:

@@ -36,19 +36,18 @@ class LayerRun:
 
     def __init__(self, clock: Clock, seed: int, training: bool) -> None:
         self._clock, self._seed, self.training = clock, seed, training
-        self._keys: dict[tuple[str, int], int] = {}
-        self._state: dict[tuple[str, int], dict[str, Any]] = {}
+        self._keys: dict[str, int] = {}
+        self._state: dict[str, dict[str, Any]] = {}
 
     def uniform(self, layer: Layer, like: Tensor) -> Tensor:
-        key = rand.step_key(self._key(layer), self._clock.step)
+        key = rand.step_key(self._key(layer.key), self._clock.step)
         rows = like.shape[0] if like.dim() else 1
         return rand.uniform_tensor(key, self._clock.first, rows, like.numel() // max(rows, 1)).view(like.shape)
 
-    def _key(self, layer: Layer) -> int:
-        which = (layer.name, layer.repeat)
-        if which not in self._keys:
-            self._keys[which] = rand.key(self._seed, "layer", *(which if layer.repeat else which[:1]))
-        return self._keys[which]
+    def _key(self, layer: str) -> int:
+        if layer not in self._keys:
+            self._keys[layer] = rand.key(self._seed, "layer", layer)
+        return self._keys[layer]
 
     def state(self, layer: Layer) -> dict[str, Any]:
-        return self._state.setdefault((layer.name, layer.repeat), {})
+        return self._state.setdefault(layer.key, {})

@@ -40,7 +40,7 @@ class Net(nn.Module):
     output blobs in Caffe's order, or of the blobs asked for by `blobs=`.
 
     `state_dict` keys are "<layer>.<blob>" ("conv1_1.weight"). Shared parameters are one nn.Parameter under each name.
-    A parameter with lr_mult 0 has requires_grad False. Source layers (Data, …) are fed by `feeds` {layer name: feed},
+    A parameter with lr_mult 0 has requires_grad False. Source layers (Data, …) are fed by `feeds` {layer key: feed},
     and any of their tops may be given in the call instead.
     """
 
@@ -78,7 +78,7 @@ class Net(nn.Module):
             holder = holders[index] = nn.Module()
             for position, ref in enumerate(node.params):
                 if ref.owner not in tensors:
-                    tensors[ref.owner] = self._new_param(node, position, node.name not in unfilled)
+                    tensors[ref.owner] = self._new_param(node, position, node.layer.key not in unfilled)
                 self._register(holder, node, ref.blob.name, tensors[ref.owner], ref.blob.shape)
             self._modules[self._module_name(node, index)] = holder
         return holders
@@ -87,8 +87,7 @@ class Net(nn.Module):
         ref = node.params[position]
         tensor = torch.empty(ref.blob.shape)  # every filler writes all of it
         if filled:
-            again = (node.layer.repeat,) if node.layer.repeat else ()
-            key = rand.key(self.seed, "filler", node.name, position, *again)
+            key = rand.key(self.seed, "filler", node.layer.key, position)
             fill(tensor, ref.blob.filler, key, node.layer)
         if ref.blob.frozen:
             return tensor
@@ -265,7 +264,7 @@ class Net(nn.Module):
     def _feed(self, step: _Step, values: dict[str, Tensor]) -> None:
         if all(top in values for top in step.tops):
             return
-        feed = self.feeds.get(step.node.name)
+        feed = self.feeds.get(step.node.layer.key)
         if feed is None:
             missing = [top for top in step.tops if top not in values]
             raise NetcError(

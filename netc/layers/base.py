@@ -93,8 +93,8 @@ class Run(Protocol):
     """True in a TRAIN-phase net."""
 
     def uniform(self, layer: Layer, like: Tensor) -> Tensor:
-        """Uniform numbers in [0, 1) of `like`'s shape and device, a pure function of (seed, iteration, layer name
-        and repeat, position of each sample in the global batch): the same for any number of processes."""
+        """Uniform numbers in [0, 1) of `like`'s shape and device, a pure function of (seed, iteration, the layer's
+        key, position of each sample in the global batch): the same for any number of processes."""
         ...
 
     def state(self, layer: Layer) -> dict[str, Any]:
@@ -142,8 +142,16 @@ class Layer:
         self.origin = origin or Origin(Place("<net>"))
         self.name: str = param.name
         self.repeat = 0
-        """How many layers of the net before this one have its name: with the name, it tells layers apart."""
+        """How many layers of the net before this one have its name."""
         self.blobs: list[Blob] = []
+
+    @property
+    def key(self) -> str:
+        """What tells this layer from all others of its net (names may repeat, or be empty): its name where that does.
+
+        Random numbers, state, feeds and initial weights go by it.
+        """
+        return f"{self.name}#{self.repeat}" if self.repeat else self.name
 
     @property
     def options(self) -> Any:

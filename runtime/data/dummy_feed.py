@@ -28,7 +28,7 @@ class DummyFeed:
         for index, (shape, filler) in enumerate(zip(self.shapes, self.fillers, strict=True)):
             number = 0 if filler.type == "constant" else k
             top = torch.empty(shape)
-            fill(top, filler, rand.key(self.seed, self.layer.name, index, number), self.layer)
+            fill(top, filler, rand.key(self.seed, self.layer.key, index, number), self.layer)
             tops.append(top)
         return tops
 

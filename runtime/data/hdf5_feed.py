@@ -39,7 +39,7 @@ class HDF5Feed:
         self.order = Order(self.size, self._shuffled if layer.options.shuffle else None)
 
     def _shuffled(self, epoch: int) -> Permutation:
-        key = (self.seed, self.layer.name, "shuffle", epoch)
+        key = (self.seed, self.layer.key, "shuffle", epoch)
         files = rand.permutation(len(self.starts) - 1, *key)
         lengths = np.diff(self.starts)
         return np.concatenate([self.starts[f] + rand.permutation(int(lengths[f]), *key, int(f)) for f in files])

@@ -45,7 +45,7 @@ class RecordFeed:
         self.records = open_records(layer.param, path, origin.place(f"{layer.param_field}.source"))
         count = len(self.records)
         self.size: int | None = count
-        self.order = Order(count, shuffled(count, seed, layer.name) if _shuffles(layer) else None)
+        self.order = Order(count, shuffled(count, seed, layer.key) if _shuffles(layer) else None)
         self.tops = len(layer.param.top)
         try:
             self.shapes: list[Shape] = self.transform.shapes(self.records.picture(0), self.tops)
@@ -135,7 +135,7 @@ class _Job:
         """Decode, cut and convert the picture at a position of the endless sequence."""
         feed, at = self.feed, position - self.positions.start
         picture = feed.records.picture(feed.order[position])
-        draws = feed.transform.draws(feed.seed, feed.layer.name, "augment", position)
+        draws = feed.transform.draws(feed.seed, feed.layer.key, "augment", position)
         crop = feed.transform.sample(picture, draws)
         planes = feed.transform.cut(picture, crop)
         with self._lock:

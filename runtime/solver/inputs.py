@@ -17,7 +17,7 @@ LABELLED = frozenset({"SoftmaxWithLoss", "Accuracy", "MultinomialLogisticLoss", 
 
 
 class Inputs(dict[str, Any]):
-    """{layer name: feed} of a graph's data layers, opened when first used. `waited` is the time spent in `pull`."""
+    """{layer key: feed} of a graph's data layers, opened when first used. `waited` is the time spent in `pull`."""
 
     def __init__(self, graph: Graph, seed: int, workers: int | None, device: str) -> None:
         super().__init__()
@@ -29,15 +29,15 @@ class Inputs(dict[str, Any]):
         self._labels = list(_label_checks(graph))
         self.waited = 0.0
 
-    def __missing__(self, name: str) -> Any:
+    def __missing__(self, key: str) -> Any:
         from netc.runtime.data import open_feed
 
-        node = next(node for node in self._sources if node.name == name)
-        feed = self[name] = open_feed(node.layer, node.layer.phase, *self._open_args)
+        node = next(node for node in self._sources if node.layer.key == key)
+        feed = self[key] = open_feed(node.layer, node.layer.phase, *self._open_args)
         return feed
 
-    def get(self, name: str, default: Any = None) -> Any:
-        return self[name] if any(node.name == name for node in self._sources) else default
+    def get(self, key: str, default: Any = None) -> Any:
+        return self[key] if any(node.layer.key == key for node in self._sources) else default
 
     @property
     def complete(self) -> bool:
@@ -58,7 +58,7 @@ class Inputs(dict[str, Any]):
     @property
     def size(self) -> int | None:
         """Records in one pass over the data; None where no source knows it."""
-        sizes = {self[node.name].size for node in self._sources} - {None}
+        sizes = {self[node.layer.key].size for node in self._sources} - {None}
         if len(sizes) > 1:
             raise NetcError(
                 "R620",
@@ -71,14 +71,14 @@ class Inputs(dict[str, Any]):
     @property
     def batch_size(self) -> int:
         """Records in a batch; 0 for a net without data layers."""
-        return max((self[node.name].batch_size for node in self._sources), default=0)
+        return max((self[node.layer.key].batch_size for node in self._sources), default=0)
 
     def pull(self, k: int, stop: int | None = None) -> dict[str, Tensor]:
         """The tops of all data layers for pass k, on the net's device. With `stop`, records end at that position."""
         start = time.perf_counter()
         tops: dict[str, Tensor] = {}
         for node in self._sources:
-            tops.update(zip(node.tops, self[node.name].batch(k, stop)))
+            tops.update(zip(node.tops, self[node.layer.key].batch(k, stop)))
         self.waited += time.perf_counter() - start
         self.check(tops)
         return {name: tensor.to(self._device, non_blocking=True) for name, tensor in tops.items()}

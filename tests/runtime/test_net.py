@@ -8,6 +8,7 @@ import torch
 
 import netc
 from netc.errors import NetcError
+from netc.runtime.net import Net
 
 NET = """
 name: "small"
@@ -178,3 +179,13 @@ def _seeded_weights(net):
 
 def test_the_phase_is_named_in_either_case():
     assert [netc.compile_net(NET, phase=name).phase for name in ("train", "TRAIN", "test", "Test")] == [0, 0, 1, 1]
+
+
+def test_a_layer_of_a_repeated_name_is_filled_where_the_first_is_to_be_loaded():
+    layer = (
+        'layer {{ name: "ip" type: "InnerProduct" bottom: "{}" top: "{}" '
+        'inner_product_param {{ num_output: 3 weight_filler {{ type: "constant" value: 7 }} }} }}\n'
+    )
+    text = 'input: "x" input_dim: 1 input_dim: 3 input_dim: 1 input_dim: 1\n' + layer.format("x", "y")
+    net = Net(netc.compile_net(text + layer.format("y", "z"), "TEST"), unfilled=["ip"])
+    assert (net.state_dict()["ip#2.weight"] == 7).all()

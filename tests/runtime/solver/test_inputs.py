@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from netc import read_solver
+from netc import compile_net, read_solver
 from netc.errors import NetcError
 from netc.runtime.solver import load_solver
+from netc.runtime.solver.inputs import Inputs
 from netc.runtime.solver.log import Log
 from netc.runtime.solver.report import Report
 from netc.runtime.solver.training import train
@@ -57,3 +58,14 @@ def test_a_test_net_that_nothing_feeds_is_shown() -> None:
         run.step(1, feed)
     assert caught.value.code == "R623"
     assert "memory" in str(caught.value.place)
+
+
+def test_data_layers_of_one_name_have_feeds_of_their_own() -> None:
+    """Caffe accepts two layers of one name; the second is not fed what the first is."""
+    text = """
+    layer { name: "d" type: "DummyData" top: "a" dummy_data_param { shape { dim: 2 } data_filler { value: 1 } } }
+    layer { name: "d" type: "DummyData" top: "b" dummy_data_param { shape { dim: 3 } data_filler { value: 5 } } }
+    """
+    tops = Inputs(compile_net(text), seed=0, workers=1, device="cpu").pull(0)
+    assert tops["a"].tolist() == [1, 1]
+    assert tops["b"].tolist() == [5, 5, 5]

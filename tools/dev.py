@@ -25,7 +25,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 OLDEST = (3, 11)
 EXTRAS = {"demo": {"plots", "fast"}, "test": {"dev"}, "lint": {"dev"}, "install": {"dev"}}
-COVERS = {"dev": {"plots", "fast", "hdf5"}}
+COVERS = {"dev": {"plots", "fast", "hdf5", "onnx"}}
 LINTERS = (("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",))
 
 

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from netc.draft import Draft
+from netc.draft import Layers
 from netc.errors import Findings, NetcError, counted, did_you_mean, raise_all
 from netc.ir import AUTOMATIC, Graph, Node, ParamRef
 from netc.layers import registry
@@ -18,10 +18,10 @@ from netc.layers.base import MAX_AXES, MAX_COUNT, Blob, Layer, Origin, Probe, Sh
 PERMISSIVE = 1
 
 
-def build(draft: Draft, probe: Probe | None = None) -> Graph:
-    """The graph of a filtered draft with splits. Raises NetcError(s) of the codes G4xx and L3xx."""
-    builder = _Builder(draft, probe)
-    for param, origin in zip(draft.param.layer, draft.origins, strict=True):
+def build(layers: Layers, probe: Probe | None = None) -> Graph:
+    """The graph of a phase's layers, splits inserted. Raises NetcError(s) of the codes G4xx and L3xx."""
+    builder = _Builder(layers, probe)
+    for param, origin in zip(layers.params, layers.origins, strict=True):
         try:
             builder.add(param, origin)
         except NetcError as error:
@@ -34,9 +34,9 @@ def build(draft: Draft, probe: Probe | None = None) -> Graph:
 
 
 class _Builder:
-    def __init__(self, draft: Draft, probe: Probe | None) -> None:
-        self.draft, self.probe = draft, probe
-        self.phase = draft.param.state.phase
+    def __init__(self, layers: Layers, probe: Probe | None) -> None:
+        self.draft, self.probe = layers.draft, probe
+        self.phase = self.draft.param.state.phase
         self.errors = Findings()
         self.nodes: list[Node] = []
         self.shapes: dict[str, Shape | None] = {}
@@ -295,7 +295,7 @@ def _mark_backward(graph: Graph) -> None:
         node.backward = tuple(bool(w) for w in wish)
         flows.update((top, node.needs_backward) for top in node.tops)
     _skip_without_loss(graph)
-    if graph.param.force_backward:
+    if graph.force_backward:
         _force(graph)
     raise_all(list(_impossible(graph)))
 
@@ -321,7 +321,7 @@ def _force(graph: Graph) -> None:
 
 def _impossible(graph: Graph) -> list[NetcError]:
     """Gradients asked of a bottom that has none, where a backward pass would run (Caffe aborts in it)."""
-    if graph.param.force_backward:
+    if graph.force_backward:
         return []
     found = []
     for node in graph.nodes:

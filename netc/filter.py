@@ -26,7 +26,7 @@ def filter_net(draft: Draft) -> Layers:
     Raises NetcError G401 where a layer has both include and exclude rules (all such layers at once).
     """
     errors = Findings()
-    layers = Layers(draft, list(draft.param.layer), draft.origins)
+    layers = Layers(draft, draft.param.layer[:], draft.origins)
     state = draft.param.state
     keep = []
     for layer, origin in zip(layers.params, layers.origins, strict=True):

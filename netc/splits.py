@@ -36,15 +36,17 @@ def _readers(layers: Layers) -> tuple[dict[Spot, list[Spot]], dict[Spot, float]]
     errors = Findings()
     unknown: set[str] = set()
     for index, layer in enumerate(layers.params):
-        for position, blob in enumerate(layer.bottom):
+        for position, blob in enumerate(layer.bottom[:]):  # a slice: protobuf's own iteration is slow
             if (top := writer.get(blob)) is not None:
                 readers.setdefault(top, []).append((index, position))
             elif blob not in unknown:  # once a blob, however many layers read it
                 unknown.add(blob)
                 errors.add(_unknown_bottom(layers, index, position, writer))
-        for position, blob in enumerate(layer.top):
+        for position, blob in enumerate(layer.top[:]):
             writer[blob] = (index, position)
-        weights.update(((index, i), weight) for i, weight in enumerate(layer.loss_weight) if weight)
+        for position, weight in enumerate(layer.loss_weight[:]):
+            if weight:
+                weights[index, position] = weight
     raise_all(errors)
     return readers, weights
 

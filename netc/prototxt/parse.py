@@ -106,20 +106,16 @@ def _plain_fields(text: str, start: int) -> list[Field]:
     outer: list[list[Field]] = []
     for match in _ITEM.finditer(text):
         group = match.lastindex
-        if group is None:
-            continue
-        if group == _CLOSING:
-            fields = outer.pop()
-            continue
-        value: Scalar | Message
         if group == _OPENING:
-            value = Message([], start + match.start(_OPENING))
-        else:
-            value = Scalar(_KINDS[group], match[group], start + match.start(group))
-        fields.append(Field(match[1], value, start + match.start(), bool(match[2])))
-        if group == _OPENING:
+            block = Message([], start + match.start(_OPENING))
+            fields.append(Field(match[1], block, start + match.start(), bool(match[2])))
             outer.append(fields)
-            fields = value.fields
+            fields = block.fields
+        elif group == _CLOSING:
+            fields = outer.pop()
+        elif group is not None:
+            value = Scalar(_KINDS[group], match[group], start + match.start(group))
+            fields.append(Field(match[1], value, start + match.start()))
     return fields
 
 

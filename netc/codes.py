@@ -115,6 +115,7 @@ CODES: dict[str, str] = {
     "W741": "values stored in a way that is not read",
     "W742": "text in a weight file that is no UTF-8",
     "W743": "a file of arrays where layers are asked for",
+    "W744": "a layer asked for by name that a weight file does not have",
     "W730": "the manifest of a snapshot is damaged",
     "W731": "a snapshot lacks one of its files",
     "W732": "a file of a snapshot is not what was saved",

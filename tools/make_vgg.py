@@ -4,9 +4,9 @@
     python tools/make_vgg.py 19 huge.caffemodel --bytes 2.3e9       # a wider fc6, for a file beyond 2 GiB
 
 The published VGG_ILSVRC_19_layers.caffemodel and VGG_ILSVRC_16_layers.caffemodel have 574,671,192 and 553,432,081
-bytes; so have these, with the layers in the V1 format (`layers`) and blobs with num, channels, height and width. Weights
-are drawn with the spread of He et al., which keeps activations of one size from layer to layer, biases near 0. Values
-depend on the seed alone. Nothing larger than a few megabytes is held in memory.
+bytes; so have these, with the layers in the V1 format (`layers`) and blobs with num, channels, height and width.
+Weights are drawn with the spread of He et al., which keeps activations of one size from layer to layer, biases near 0.
+Values depend on the seed alone. Nothing larger than a few megabytes is held in memory.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ def _blob_head(shape: Shape) -> bytes:
     size = 4 * math.prod(shape)
     inner = proto.BlobProto(num=num, channels=channels, height=height, width=width).SerializeToString()
     inner += field_head(BLOB_DATA, size)
-    return field_head(V1_BLOBS, len(inner) + size) + inner
+    return field_head(V1_BLOBS, len(inner) + size) + bytes(inner)
 
 
 def _values(shape: Shape, seed: int) -> Iterator[Chunk]:

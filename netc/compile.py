@@ -9,7 +9,7 @@ from typing import Any
 from netc import proto
 from netc.bind import bind
 from netc.build import build
-from netc.draft import Draft, locate, origins_of
+from netc.draft import Draft, locate, message_origins, origins_of
 from netc.errors import NetcError, Place
 from netc.filter import NAMES, filter_net, set_state
 from netc.ir import Graph
@@ -74,7 +74,7 @@ def draft_net(source: NetSource) -> Draft:
     if isinstance(source, proto.NetParameter):
         param = proto.NetParameter()
         param.CopyFrom(source)
-        return upgrade_net(Draft(param, [Origin(Place(f"<layer {layer.name}>")) for layer in param.layer]))
+        return upgrade_net(Draft(param, message_origins(source.layer, "<NetParameter>"), original=source))
     text = as_source(source)
     return draft_of(text, parse(text))
 

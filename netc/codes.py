@@ -29,6 +29,8 @@ CODES: dict[str, str] = {
     "U111": "layers of 2013 (V0) and of 2014 (V1) in one file",
     "U112": "a layer type that Caffe of 2013 did not have",
     "U113": "a padding layer that cannot be folded into the layer that reads it",
+    "U130": "a binary net or solver that is damaged",
+    "U131": "a binary net or solver with a string that is no UTF-8",
     # G: graph
     "G401": "include and exclude rules in one layer",
     "G402": "a bottom that no layer above produces",

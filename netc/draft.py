@@ -83,13 +83,19 @@ def message_origins(layers: Iterable[Any], path: str) -> list[Origin]:
 
 
 def _message_origin(layer: Any, path: str) -> Origin:
-    old = "layer" in layer.DESCRIPTOR.fields_by_name and layer.HasField("layer")  # V0: the name is in the shell
-    name = f'layer "{printable(layer.layer.name if old else layer.name)}"'
+    name = layer_label(layer)
 
     def find(spot: str) -> Place | None:
         return Place(path, part=f"{name}, {spot}") if is_set(layer, spot) else None
 
     return Origin(Place(path, part=name), find)
+
+
+def layer_label(layer: Any) -> str:
+    """What a layer of any format is called in a place: 'layer "conv1"'."""
+    inside = "layer" in layer.DESCRIPTOR.fields_by_name and layer.HasField("layer")  # V0
+    name = layer.layer.name if inside else layer.name
+    return f'layer "{printable(name if isinstance(name, str) else name.decode("utf-8", "replace"))}"'
 
 
 def is_set(message: Any, path: str) -> bool:

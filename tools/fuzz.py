@@ -4,7 +4,7 @@
     python -m tools.fuzz binary --runs 10000000 --jobs 2       # .caffemodel, .solverstate, .binaryproto
     python -m tools.fuzz text --engine atheris --seconds 600   # guided by coverage (pip install netc[fuzz])
     python -m tools.fuzz binary --cover                        # the lines that the corpus and 2,000 mutations reach
-    python -m tools.fuzz text --minimise FOLDER                # add to the corpus what reaches further lines
+    python -m tools.fuzz text --minimise --runs 50000          # add to the corpus what reaches further lines
 
 Targets: text, fmt, binary, message (binary nets and solvers), safetensors, npz, hdf5, datum. A finding is written to
 fuzz_findings/TARGET/ with the reason beside it; the exit status is 1 if there is one. `--replay FILE` runs one input.
@@ -19,7 +19,7 @@ import random
 import sys
 from pathlib import Path
 
-from tools.fuzzing.engine import MAX_INPUT, fuzz_in, keep
+from tools.fuzzing.engine import MAX_INPUT, fuzz, fuzz_in, keep
 from tools.fuzzing.guard import Finding, limits, watched
 from tools.fuzzing.lines import coverage, minimise
 from tools.fuzzing.targets import CORPUS, TARGETS, Target
@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--findings", type=Path, default=Path("fuzz_findings"))
     parser.add_argument("--replay", type=Path, metavar="FILE")
     parser.add_argument("--cover", action="store_true")
-    parser.add_argument("--minimise", type=Path, metavar="FOLDER")
+    parser.add_argument("--minimise", action="store_true")
     options = parser.parse_args(arguments)
     target, folder = TARGETS[options.target], options.findings / options.target
     if options.replay:
@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.cover:
         return _cover(target, options.seed)
     if options.minimise:
-        return _minimise(target, options.minimise)
+        return _minimise(target, options.runs, options.seed, folder)
     if options.engine == "atheris":
         return _atheris(target, folder, options)
     stats = fuzz_in(options.jobs, target, options.runs, options.seed, folder, options.seconds)
@@ -79,26 +79,21 @@ def _some(target: Target, count: int, seed: int) -> list[bytes]:
     return [target.mutate(rng.choice(target.seeds), rng, target.seeds[:1]) for _ in range(count)]
 
 
-def _minimise(target: Target, folder: Path) -> int:
-    """The whole corpus anew: what was in it and what is in `folder`, less what reaches nothing further."""
-    made = list(target.made())
-    found = [path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file() and path.suffix != ".why"]
-    home = CORPUS / target.found
+def _minimise(target: Target, runs: int, seed: int, folder: Path) -> int:
+    """The corpus anew: what it has, what this run and atheris found, less what reaches no further line."""
+    home, found = CORPUS / target.found, list[bytes]()
+    old = {path: path.read_bytes() for path in sorted(home.glob("*"))}
+    elsewhere = [data for data in target.seeds if data not in old.values()]
+    fuzz(target, runs, seed, folder, pool=found)
+    found += [path.read_bytes() for path in sorted(folder.glob("atheris/*"))]
+    kept = minimise(target, elsewhere, [*old.values(), *found])
     home.mkdir(parents=True, exist_ok=True)
-    old = {path: path.read_bytes() for path in home.iterdir()}
-    kept = set(minimise(target, [*found, *target.seeds])) - set(made) - _beside(target, old)
-    for path, data in old.items():
-        if data not in kept:
-            path.unlink()
+    for path in old:
+        path.unlink()
     for data in kept:
         (home / hashlib.sha256(data).hexdigest()[:16]).write_bytes(data)
     print(f"{len(kept)} files, {sum(map(len, kept)):,} bytes in {home}")
     return 0
-
-
-def _beside(target: Target, old: dict[Path, bytes]) -> set[bytes]:
-    """Seeds that lie elsewhere in the repository."""
-    return set(target.seeds) - set(old.values())
 
 
 def _atheris(target: Target, folder: Path, options: argparse.Namespace) -> int:

@@ -52,10 +52,14 @@ def fuzz(
     folder: Path | None = None,
     seconds: float | None = None,
     slot: mmap.mmap | None = None,
+    pool: list[bytes] | None = None,
 ) -> Stats:
-    """Run `runs` inputs, fewer if `seconds` are over; findings go to `folder`, or are raised where there is none."""
+    """Run `runs` inputs, fewer if `seconds` are over. Findings go to `folder`, or are raised where there is none; what
+    had a new outcome goes to `pool`."""
     rng = random.Random(seed)
-    pool, stats, start = list(target.seeds), Stats(), time.monotonic()
+    pool = [] if pool is None else pool
+    pool += target.seeds
+    stats, start = Stats(), time.monotonic()
     with limits():
         while stats.runs < runs and (seconds is None or time.monotonic() - start < seconds):
             fresh = stats.runs < len(pool) and stats.runs < len(target.seeds)

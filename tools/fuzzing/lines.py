@@ -55,10 +55,11 @@ def name_of(file: str) -> str:
     return inside if not inside.startswith(("runtime", "proto", "models")) else f"netc/{inside}"
 
 
-def minimise(target: Target, inputs: Iterable[bytes]) -> list[bytes]:
-    """Those inputs, the shortest first, that reach a line which none before them did."""
-    tracer, reached, kept = Tracer(target.reads), set[Line](), []
-    for data in sorted(inputs, key=len):
+def minimise(target: Target, given: Iterable[bytes], candidates: Iterable[bytes]) -> list[bytes]:
+    """Those candidates, the shortest first, that reach a line which none before them and none of `given` did."""
+    tracer, kept = Tracer(target.reads), []
+    reached = set[Line]().union(*(tracer.run(target, data) for data in given))
+    for data in sorted(set(candidates), key=lambda data: (len(data), data)):
         lines = tracer.run(target, data)
         if not lines <= reached:
             reached |= lines

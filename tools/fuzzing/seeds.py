@@ -1,4 +1,4 @@
-"""Small weight files of every kind, made here, for the fuzzer to start from."""
+"""Small files of every kind, made here, for the fuzzer to start from."""
 
 from __future__ import annotations
 
@@ -12,6 +12,46 @@ from netc import proto
 from netc.weights.caffemodel import SolverState
 
 _VALUES = np.arange(6, dtype="<f4") / 8
+
+
+V1 = """
+name: "v1"
+input: "data" input_dim: 2 input_dim: 3 input_dim: 8 input_dim: 9
+layers {
+  name: "conv" type: CONVOLUTION bottom: "data" top: "conv" blobs_lr: 1 blobs_lr: 2 weight_decay: 1 weight_decay: 0
+  convolution_param { num_output: 4 kernel_size: 3 pad: 1 weight_filler { type: "xavier" } }
+}
+layers { name: "relu" type: RELU bottom: "conv" top: "conv" include { phase: TRAIN } }
+layers {
+  name: "ip" type: INNER_PRODUCT bottom: "conv" top: "ip" param: "w" param: "b" inner_product_param { num_output: 3 }
+}
+layers { name: "loss" type: EUCLIDEAN_LOSS bottom: "ip" bottom: "ip" top: "loss" exclude { phase: TEST stage: "s" } }
+"""
+
+V0 = """
+name: "v0"
+layers {
+  layer { name: "data" type: "data" source: "lmdb" batchsize: 4 cropsize: 8 mirror: true scale: 0.5 meanfile: "mean" }
+  top: "data" top: "label"
+}
+layers { layer { name: "pad" type: "padding" pad: 2 } bottom: "data" top: "pad" }
+layers {
+  layer { name: "conv" type: "conv" num_output: 4 kernelsize: 3 group: 1 stride: 1 biasterm: true
+          weight_filler { type: "gaussian" std: 0.1 } blobs_lr: 1 blobs_lr: 2 }
+  bottom: "pad" top: "conv"
+}
+layers { layer { name: "pool" type: "pool" pool: MAX kernelsize: 2 stride: 2 } bottom: "conv" top: "pool" }
+layers { layer { name: "norm" type: "lrn" local_size: 3 alpha: 0.1 beta: 0.7 } bottom: "pool" top: "norm" }
+layers { layer { name: "drop" type: "dropout" dropout_ratio: 0.4 } bottom: "norm" top: "norm" }
+layers { layer { name: "ip" type: "innerproduct" num_output: 3 } bottom: "norm" top: "ip" }
+layers { layer { name: "loss" type: "softmax_loss" } bottom: "ip" bottom: "label" }
+"""
+
+
+def texts() -> Iterator[bytes]:
+    """Nets of the older formats."""
+    yield V1.encode()
+    yield V0.encode()
 
 
 def binary() -> Iterator[bytes]:

@@ -201,8 +201,8 @@ _TEXTS = (
 )
 
 TARGETS = {
-    "text": Target(run_text, mutate_text, tuple, "text", (*_FRONT_END, *_COMPILER), _TEXTS),
-    "fmt": Target(run_format, mutate_text, tuple, "text", ("netc/prototxt/format.py",), _TEXTS),
+    "text": Target(run_text, mutate_text, seeds.texts, "text", (*_FRONT_END, *_COMPILER), _TEXTS),
+    "fmt": Target(run_format, mutate_text, seeds.texts, "text", ("netc/prototxt/format.py",), _TEXTS),
     "binary": Target(run_binary, wire.mutate, seeds.binary, "binary", _WEIGHTS),
     "message": Target(run_message, wire.mutate, seeds.messages, "message", ("netc/binary.py", *_COMPILER)),
     "safetensors": Target(

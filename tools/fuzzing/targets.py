@@ -79,7 +79,7 @@ def _checked(error: NetcError) -> str:
 
 def _shape(message: str) -> str:
     """A message without what it says of this very file."""
-    return re.sub(r'"[^"]*"|[0-9][0-9,.]*|×', "", message)[:60]
+    return " ".join(re.sub(r'".*"|\(.*\)|[^a-zA-Z ]', "", message).split()[:6])
 
 
 def run_text(data: bytes) -> str:

@@ -132,6 +132,9 @@ CODES: dict[str, str] = {
     "O141": "another process is building the database",
     "O142": "the database's folder cannot be made",
     "O143": "the demonstration's folder holds other things",
+    "O150": "a rewritten text that would not say the same as the file: a fault of netc",
+    "O151": "a file that may not be written over",
+    "O152": "a rewritten file that the system does not let netc write",
     "O610": "the folder of the snapshots cannot be written to",
     "O611": "another training run with the same snapshot prefix",
     "O701": "the place for a snapshot cannot be written to",
@@ -150,5 +153,7 @@ CODES: dict[str, str] = {
     "C201": "a GPU that this machine does not have",
     "C202": "a list of GPUs that cannot be read",
     "C203": "several GPUs where one is used",
+    "C180": "--in-place together with -o, or without a file",
+    "C181": "a binary result that nothing says where to write",
     "C140": "options of a tool that contradict one another or do not exist",
 }

@@ -33,6 +33,10 @@ COMMANDS: dict[str, dict[str, str]] = {
         "convert-imageset": "Make an LMDB of pictures.",
         "image-mean": "Compute the means and principal colours of an LMDB.",
     },
+    "Write": {
+        "fmt": "Write prototxt files in canonical form.",
+        "upgrade": "Rewrite a net or solver of an older format in the current one.",
+    },
     "Look": {
         "check": "Check nets and solvers; show shapes, sizes and costs.",
         "device_query": "List the processors and GPUs that netc can use.",

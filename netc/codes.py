@@ -24,9 +24,13 @@ CODES: dict[str, str] = {
     "S209": "a solver where a net is expected, or the reverse",
     # U: upgrade
     "U101": "two formats in one file",
-    "U102": "an old format that is not read",
     "U103": "input fields that do not fit together",
     "U110": "a solver type given twice",
+    "U111": "layers of 2013 (V0) and of 2014 (V1) in one file",
+    "U112": "a layer type that Caffe of 2013 did not have",
+    "U113": "a padding layer that cannot be folded into the layer that reads it",
+    "U130": "a binary net or solver that is damaged",
+    "U131": "a binary net or solver with a string that is no UTF-8",
     # G: graph
     "G401": "include and exclude rules in one layer",
     "G402": "a bottom that no layer above produces",

@@ -76,6 +76,7 @@ CODES: dict[str, str] = {
     "D546": "a record that is no image that can be read",
     "D547": "images that have no common mean image",
     "D548": "principal colours of images without three channels",
+    "D550": "rows that do not fit into the HDF5 file of the passes before",
     # R: run
     "R601": "inputs that are not the net's",
     "R602": "a blob that the net does not have",

@@ -15,7 +15,7 @@ from netc.ir import Graph, Node, ParamRef
 from netc.layers.base import Shape, format_shape
 from netc.runtime import rand
 from netc.runtime.clock import Clock, LayerRun
-from netc.runtime.fillers import fill
+from netc.runtime.fillers import fill_blob
 
 _OUTPUT_NOT_SAVED = frozenset({"Convolution", "InnerProduct", "Deconvolution"})
 """Types whose backward pass does not need their own output, so that a layer after them may overwrite it."""
@@ -88,7 +88,7 @@ class Net(nn.Module):
         tensor = torch.empty(ref.blob.shape)  # every filler writes all of it
         if filled:
             key = rand.key(self.seed, "filler", node.layer.key, position)
-            fill(tensor, ref.blob.filler, key, node.layer)
+            fill_blob(tensor, ref.blob, key, node.layer)
         if ref.blob.frozen:
             return tensor
         return nn.Parameter(tensor, requires_grad=ref.learnable or self.graph.param.force_backward)
@@ -188,10 +188,10 @@ class Net(nn.Module):
         return {name: values[name] for name in wanted}
 
     def _needed(self, wanted: tuple[str, ...]) -> int:
-        """The number of steps up to the last writer of the wanted blobs."""
+        """The number of steps up to the last one that writes a wanted blob, or a file."""
         last = 0
         for number, step in enumerate(self._steps, 1):
-            if any(top in wanted for top in step.tops):
+            if step.node.layer.effect or any(top in wanted for top in step.tops):
                 last = number
         return last
 

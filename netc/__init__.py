@@ -32,10 +32,16 @@ def __getattr__(name: str) -> Any:
 
 
 def load_net(
-    source: Any, phase: int | str = "TEST", weights: Any = None, level: int = 0, stages: Any = (), device: str = "cpu"
+    source: Any,
+    phase: int | str = "TEST",
+    weights: Any = None,
+    level: int = 0,
+    stages: Any = (),
+    device: str = "cpu",
+    **options: Any,
 ) -> Any:
-    """A net ready to run: `netc.runtime.net.load_net`."""
-    return import_module("netc.runtime.net").load_net(source, phase, weights, level, stages, device)
+    """A net ready to run: `netc.runtime.net.load_net`, which takes `seed` and `allow_python_layers` too."""
+    return import_module("netc.runtime.net").load_net(source, phase, weights, level, stages, device, **options)
 
 
 def load_solver(source: Any, weights: Any = None, snapshot: Any = None, device: str = "cpu", **options: Any) -> Any:

@@ -49,6 +49,10 @@ CODES: dict[str, str] = {
     "L306": "a file that a layer reads its constants from, and that is not one",
     "L320": "a filler that is not known",
     "L321": "a filler that cannot fill this shape",
+    "L330": "a Python layer whose module the user has not allowed",
+    "L331": "a Python layer whose module or class is not found",
+    "L332": "a Python layer whose code fails while it is imported or set up",
+    "L333": "a Python layer that lacks a setting or a method",
     # D: data
     "D501": "a layer that has no data of its own and was given none",
     "D502": "force_color and force_gray together",
@@ -100,6 +104,7 @@ CODES: dict[str, str] = {
     "R640": "weights where the state of a training run is expected",
     "R641": "the snapshot of another net",
     "R642": "the snapshot of another solver",
+    "R650": "a Python layer whose code fails while it runs",
     # W: weights and snapshots
     "W701": "a file that is no weight file",
     "W702": "a weight file or solver state that is damaged",

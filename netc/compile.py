@@ -12,6 +12,7 @@ from netc.build import build
 from netc.draft import Draft, locate, origins_of
 from netc.errors import NetcError, Place
 from netc.filter import NAMES, filter_net, set_state
+from netc.foreign import allowing
 from netc.ir import Graph
 from netc.layers.base import Origin, Probe
 from netc.prototxt import Message, Source, parse
@@ -55,13 +56,16 @@ def compile_net(
     level: int = 0,
     stages: Iterable[str] = (),
     probe: Probe | None = None,
+    allow_python_layers: Iterable[str] = (),
 ) -> Graph:
     """Compile a net for one phase.
 
     `source`: a path, prototxt text or NetParameter (not changed). `probe(layer_param, phase)` gives the top shapes of
-    data layers; without it they are taken from crop_size. Raises NetcError; NetcErrors where there are several.
+    data layers; without it they are taken from crop_size. `allow_python_layers`: the modules whose Python layers may
+    run, which they do to tell their shapes. Raises NetcError; NetcErrors where there are several.
     """
-    return compile_draft(set_state(draft_net(source), phase_number(phase), level, stages), probe)
+    with allowing(allow_python_layers):
+        return compile_draft(set_state(draft_net(source), phase_number(phase), level, stages), probe)
 
 
 def compile_draft(draft: Draft, probe: Probe | None = None) -> Graph:

@@ -55,7 +55,7 @@ class LayerRun:
     def state(self, layer: Layer) -> dict[str, Any]:
         return self._state.setdefault(layer.key, {})
 
-    @torch.compiler.disable
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def write(self, layer: Layer, path: str, rows: Mapping[str, Tensor]) -> None:
         from netc.runtime.data.hdf5_output import Output
 

@@ -21,6 +21,7 @@ from google.protobuf import text_format
 from torch import Tensor
 
 from netc import proto
+from netc.foreign import allowing
 from netc.layers import Layer, registry
 from netc.layers.base import Shape, count
 from netc.runtime.fillers import fill_blob
@@ -50,6 +51,8 @@ class Case:
     opaque: bool = False
     """Runs code that torch.compile cannot look into: the graph breaks there."""
     probe: Any = None
+    modules: tuple[str, ...] = ()
+    """The modules whose Python layers may run."""
 
     def shapes_of_more(self) -> tuple[Shape, ...]:
         return self.other or tuple((shape[0] + 1, *shape[1:]) if shape else shape for shape in self.shapes)
@@ -69,7 +72,7 @@ class Run:
     def state(self, layer: Layer) -> dict[str, Any]:
         return self.kept
 
-    @torch.compiler.disable
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def write(self, layer: Layer, path: str, rows: Mapping[str, Tensor]) -> None:
         self.written.append(rows)
 
@@ -176,7 +179,8 @@ def make(kind: str, case: Case, shapes: Sequence[Shape] | None = None) -> tuple[
     shapes = case.shapes if shapes is None else shapes
     param = text_format.Parse(layer_text(kind, case, len(shapes), case.tops), proto.LayerParameter())
     layer = registry()[kind](param, case.phase, None, case.probe)
-    return layer, [tuple(shape) for shape in layer.setup(shapes)]
+    with allowing(case.modules):
+        return layer, [tuple(shape) for shape in layer.setup(shapes)]
 
 
 def values(case: Case, shapes: Sequence[Shape], dtype: torch.dtype) -> list[Tensor]:

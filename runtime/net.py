@@ -332,12 +332,14 @@ def load_net(
     stages: Iterable[str] = (),
     device: str = "cpu",
     seed: int = 0,
+    allow_python_layers: Iterable[str] = (),
 ) -> Net:
     """Compile `source` (path, text or NetParameter) and make it executable on `device`, with `weights` if given.
 
-    Data layers of the net are not opened: give their tops in the call (`net(data=x, label=y)`).
+    Data layers of the net are not opened: give their tops in the call (`net(data=x, label=y)`). `allow_python_layers`:
+    the modules whose Python layers may run.
     """
-    net = Net(compile_net(source, phase, level, stages), seed)
+    net = Net(compile_net(source, phase, level, stages, allow_python_layers=allow_python_layers), seed)
     if weights is not None:
         net.copy_from(weights)
     return net.to(device)

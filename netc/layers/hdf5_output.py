@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 class HDF5Output(Layer):
     """Writes its bottoms to an HDF5 file, as the datasets "data" and "label".
 
-    Each has at least four axes, 1 for the missing ones. The first pass writes the file, over one that is there, and each
-    further pass of the same net adds its rows, where Caffe aborts. The file is always whole: it is written under
+    Each has at least four axes, 1 for the missing ones. The first pass writes the file, over one that is there, and
+    each further pass of the same net adds its rows, where Caffe aborts. The file is always whole: it is written under
     another name and renamed. No file is made before a batch has passed.
     Fields: `file_name` (required). Shapes: (N, …), (N, …) → no top. Errors: no file_name, batch sizes that differ.
     Source: hdf5_output_layer.cpp.

@@ -26,7 +26,10 @@ SMALL = 1 << 22
 
 
 class Output:
-    """The rows of one layer, and their file. Raises NetcError D550 (rows of another shape), O900, X900 (not written)."""
+    """The rows of one layer, and their file.
+
+    Raises NetcError D550 (rows of another shape), O900, X900 (the file cannot be written).
+    """
 
     def __init__(self, layer: Layer, path: str) -> None:
         self.name, self.place, self.path = layer.name, layer.origin.place("hdf5_output_param.file_name"), Path(path)

@@ -29,6 +29,12 @@ def found(*shapes: Shape) -> Any:
     return lambda param, phase: shapes
 
 
+def python(kind: str, settings: str, *shapes: Shape, **rest: Any) -> Case:
+    module = "tests.netc.pycaffe.python_layers"
+    text = f'python_param {{ module: "{module}" layer: "{kind}" {settings} }}'
+    return Case(text, shapes, opaque=True, modules=(module,), **rest)
+
+
 GAUSSIAN = 'weight_filler { type: "gaussian" std: 0.5 }'
 RECURRENT = f"recurrent_param {{ num_output: 5 {GAUSSIAN} bias_filler {{ value: 0.1 }} }}"
 EXPOSED = f"recurrent_param {{ num_output: 5 {GAUSSIAN} expose_hidden: true }}"
@@ -217,6 +223,10 @@ CASES: dict[str, list[Case]] = {
         one("power_param { scale: 2 shift: 1 }"),
         one("power_param { power: 0 }"),
         one(),
+    ],
+    "Python": [
+        python("Affine", 'param_str: "0.5"', (2, 3, 4)),
+        python("Doubled", "", (2, 3, 4)),
     ],
     "RNN": [
         Case(RECURRENT, ((4, 3, 2), (4, 3), (3, 6)), ("normal", "marks"), other=((5, 2, 2), (5, 2), (2, 6))),

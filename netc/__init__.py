@@ -18,6 +18,7 @@ _HOME = {
     "NetcError": "netc.errors",
     "NetcErrors": "netc.errors",
     "compile_net": "netc.compile",
+    "load_plugin": "netc.plugin",
     "read_net": "netc.compile",
     "read_solver": "netc.compile",
 }
@@ -57,3 +58,4 @@ if TYPE_CHECKING:
     from netc.compile import read_solver as read_solver
     from netc.errors import NetcError as NetcError
     from netc.errors import NetcErrors as NetcErrors
+    from netc.plugin import load_plugin as load_plugin

@@ -53,6 +53,7 @@ CODES: dict[str, str] = {
     "L331": "a Python layer whose module or class is not found",
     "L332": "a Python layer whose code fails while it is imported or set up",
     "L333": "a Python layer that lacks a setting or a method",
+    "L334": "a plug-in's shape rule that fails",
     # D: data
     "D501": "a layer that has no data of its own and was given none",
     "D502": "force_color and force_gray together",
@@ -152,5 +153,9 @@ CODES: dict[str, str] = {
     "C201": "a GPU that this machine does not have",
     "C202": "a list of GPUs that cannot be read",
     "C203": "several GPUs where one is used",
+    "C210": "a plug-in that is not there",
+    "C211": "a plug-in whose code fails while it is loaded",
+    "C212": "a plug-in that declares a message which cannot be",
+    "C213": "a plug-in that defines a layer type which there is already",
     "C140": "options of a tool that contradict one another or do not exist",
 }

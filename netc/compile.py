@@ -36,9 +36,9 @@ def read_solver(source: NetSource) -> Any:
 
 def locate_solver(source: NetSource) -> tuple[Any, Origin]:
     """A SolverParameter and the origin that finds the places of its fields."""
-    if isinstance(source, proto.SolverParameter):
+    if _is_message(source, "SolverParameter"):
         copy = proto.SolverParameter()
-        copy.CopyFrom(source)
+        copy.CopyFrom(proto.renewed(source))
         return copy, Origin(Place("<SolverParameter>"))
     text = as_source(source)
     return solver_of(text, parse(text))
@@ -75,9 +75,9 @@ def compile_draft(draft: Draft, probe: Probe | None = None) -> Graph:
 
 def draft_net(source: NetSource) -> Draft:
     """The first stages: parse, bind, upgrade."""
-    if isinstance(source, proto.NetParameter):
+    if _is_message(source, "NetParameter"):
         param = proto.NetParameter()
-        param.CopyFrom(source)
+        param.CopyFrom(proto.renewed(source))
         return upgrade_net(Draft(param, [Origin(Place(f"<layer {layer.name}>")) for layer in param.layer]))
     text = as_source(source)
     return draft_of(text, parse(text))
@@ -100,6 +100,11 @@ class Drafts:
         if source not in self._read:
             self._read[source] = draft_net(source)
         return self._read[source].copy()
+
+
+def _is_message(source: NetSource, name: str) -> bool:
+    """Whether it is a message of ours of that name, even of a class from before a plug-in was loaded."""
+    return getattr(getattr(source, "DESCRIPTOR", None), "full_name", "") == f"{proto.PACKAGE}.{name}"
 
 
 def as_source(source: str | os.PathLike[str] | Source) -> Source:

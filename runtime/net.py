@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from netc.compile import compile_net
 from netc.errors import NetcError, did_you_mean
+from netc.foreign import raised_at
 from netc.ir import Graph, Node, ParamRef
 from netc.layers.base import Shape, format_shape
 from netc.runtime import rand
@@ -205,15 +206,14 @@ class Net(nn.Module):
         ]
         params = [getattr(holder, name) for holder, name in step.params]
         if torch.compiler.is_compiling():
-            tops = self._call(step, bottoms, params)
-        else:
-            try:
-                tops = self._call(step, bottoms, params)
-            except NetcError:
-                raise
-            except Exception as error:
-                raise self._explain(step.node, bottoms, error) from error
-        values.update(zip(step.tops, tops, strict=True))
+            values.update(zip(step.tops, self._call(step, bottoms, params), strict=True))
+            return
+        try:
+            values.update(zip(step.tops, self._call(step, bottoms, params), strict=True))
+        except NetcError:
+            raise
+        except Exception as error:
+            raise self._explain(step.node, bottoms, error) from error
 
     def _call(self, step: _Step, bottoms: list[Tensor], params: list[Tensor]) -> Sequence[Tensor]:
         layer = step.node.layer
@@ -233,13 +233,17 @@ class Net(nn.Module):
             twin.setup(shapes)
         except NetcError as own:
             return own
+        except Exception:  # a plug-in's setup may do anything
+            twin = layer
         for mine, needed in zip(layer.blobs, twin.blobs, strict=True):
             if mine.shape != needed.shape:
                 error = RuntimeError(
                     f"its {mine.name} is {format_shape(mine.shape)}, these bottoms need {format_shape(needed.shape)}"
                 )
         listed = ", ".join(format_shape(shape) for shape in shapes)
-        return NetcError("R603", f'layer "{node.name}" ({node.type}) failed on bottoms {listed}: {error}', node.place)
+        message = f'layer "{node.name}" ({node.type}) failed on bottoms {listed}: {error}'
+        where = raised_at(error, layer.plugin) if layer.plugin else None
+        return NetcError("R603", message, node.place, None, [(where, "raised here")] if where else [])
 
     # -- inputs --------------------------------------------------------------------------------------------------------
 

@@ -49,3 +49,23 @@ def _allow(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) -
         from netc.foreign import allowing
 
         ctx.with_resource(allowing(split(",".join(given))))
+
+
+def plugin() -> click.Option:
+    """`--plugin`; the types stay known to the process."""
+    return click.Option(
+        ["--plugin"],
+        metavar="FILE",
+        multiple=True,
+        expose_value=False,
+        callback=_load,
+        help="A Python file that defines further layer types (repeatable).",
+    )
+
+
+def _load(ctx: click.Context, param: click.Parameter, files: tuple[str, ...]) -> None:
+    if files:
+        from netc.plugin import load_plugin
+
+        for file in files:
+            load_plugin(file)

@@ -120,6 +120,9 @@ class Layer:
     fork: ClassVar[str | None] = None
     """The fork of Caffe that defines this type, None for BVLC's own."""
 
+    plugin: ClassVar[str | None] = None
+    """The file of the plug-in that defines this type, None for netc's own."""
+
     bottoms: ClassVar[Arity] = exactly(1)
     tops: ClassVar[Arity] = exactly(1)
     same_count: ClassVar[bool] = False

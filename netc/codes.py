@@ -53,6 +53,11 @@ CODES: dict[str, str] = {
     "L306": "a file that a layer reads its constants from, and that is not one",
     "L320": "a filler that is not known",
     "L321": "a filler that cannot fill this shape",
+    "L330": "a Python layer whose module the user has not allowed",
+    "L331": "a Python layer whose module or class is not found",
+    "L332": "a Python layer whose code fails while it is imported or set up",
+    "L333": "a Python layer that lacks a setting or a method",
+    "L334": "a plug-in's shape rule that fails",
     # D: data
     "D501": "a layer that has no data of its own and was given none",
     "D502": "force_color and force_gray together",
@@ -80,6 +85,7 @@ CODES: dict[str, str] = {
     "D546": "a record that is no image that can be read",
     "D547": "images that have no common mean image",
     "D548": "principal colours of images without three channels",
+    "D550": "rows that do not fit into the HDF5 file of the passes before",
     # R: run
     "R601": "inputs that are not the net's",
     "R602": "a blob that the net does not have",
@@ -103,6 +109,7 @@ CODES: dict[str, str] = {
     "R640": "weights where the state of a training run is expected",
     "R641": "the snapshot of another net",
     "R642": "the snapshot of another solver",
+    "R650": "a Python layer whose code fails while it runs",
     # W: weights and snapshots
     "W701": "a file that is no weight file",
     "W702": "a weight file or solver state that is damaged",
@@ -155,5 +162,9 @@ CODES: dict[str, str] = {
     "C201": "a GPU that this machine does not have",
     "C202": "a list of GPUs that cannot be read",
     "C203": "several GPUs where one is used",
+    "C210": "a plug-in that is not there",
+    "C211": "a plug-in whose code fails while it is loaded",
+    "C212": "a plug-in that declares a message which cannot be",
+    "C213": "a plug-in that defines a layer type which there is already",
     "C140": "options of a tool that contradict one another or do not exist",
 }

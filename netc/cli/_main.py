@@ -43,6 +43,9 @@ COMMANDS: dict[str, dict[str, str]] = {
 
 MODULES = {normal(name): f"netc.cli.{name.replace('-', '_')}" for group in COMMANDS.values() for name in group}
 
+WITHOUT_NETS = frozenset({"demo", "convert-imageset", "image-mean", "device_query"})
+"""Commands that read no net, and so have no use for the user's own layers. All others take `user_code_options`."""
+
 EPILOG = """\
 \b
 Exit status: 0 done, 1 failed, 2 wrong usage, 65 bad input data, 66 input missing,
@@ -88,8 +91,15 @@ def load(name: str) -> click.Command | None:
         return None
     command: click.Command = importlib.import_module(module).command
     if not any(param.name == "debug" for param in command.params):
-        command.params.append(debug_option())
+        command.params += [*user_code_options(name), debug_option()]
     return command
+
+
+def user_code_options(name: str) -> list[click.Parameter]:
+    """The options that let code of the user's run, of every command that reads nets."""
+    from netc.cli._options import allow_python_layers, plugin
+
+    return [] if normal(name) in map(normal, WITHOUT_NETS) else [plugin(), allow_python_layers()]
 
 
 def debug_option() -> click.Option:

@@ -16,7 +16,7 @@ import numpy as np
 from netc.errors import NetcError, Place
 from netc.layers.base import MAX_AXES, MAX_COUNT, format_shape
 from netc.weights.arrays import Array, Shape, Weights
-from netc.weights.files import is_hdf5, is_safetensors, map_file
+from netc.weights.files import is_hdf5, is_npz, is_safetensors, map_file
 from netc.weights.wire import BYTES, VARINT, Damaged, Field, Wire, signed
 
 NET = {"layers": 2, "layer": 100}
@@ -30,11 +30,13 @@ _OLD_AXES = tuple(BLOB[name] for name in ("num", "channels", "height", "width"))
 
 
 def read(path: str | os.PathLike[str]) -> Weights:
-    """The arrays of a weight file by layer name: .caffemodel, .caffemodel.h5 or .safetensors, told by their content.
+    """The arrays of a weight file by layer name: .caffemodel, .caffemodel.h5, .safetensors or .npz, told by
+    their content.
 
-    Arrays of a .caffemodel are read-only views of the mapped file, float32, or float64 where the file holds doubles.
+    Arrays are read-only views of the mapped file, float32, or float64 where the file holds doubles.
     Of layers with the same name the last counts, as in Caffe. Gradients in the file are passed over.
-    Raises NetcError F110, X110 (no such file, unreadable), W701-W706 (not a weight file, damaged, sizes that disagree).
+    Arrays of HDF5 are copies. Raises NetcError F110, X110 (no such file, unreadable), W701-W706 (not a weight file,
+    damaged, sizes that disagree), W761 (a card that is none).
     """
     name = os.fspath(path)
     buffer = map_file(name)
@@ -46,6 +48,10 @@ def read(path: str | os.PathLike[str]) -> Weights:
         from netc.weights.tensors import read_safetensors
 
         return read_safetensors(name, buffer)
+    if is_npz(buffer):
+        from netc.weights.npz import read_npz
+
+        return read_npz(name, buffer)
     return _File(name, buffer).weights()
 
 

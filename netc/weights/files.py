@@ -12,7 +12,7 @@ from netc.paths import nearest_path
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
 
-_KINDS = "netc reads .caffemodel, .caffemodel.h5 and .safetensors"
+_KINDS = "netc reads .caffemodel, .caffemodel.h5, .safetensors and .npz (arrays called <layer>/<blob>)"
 _BINARY = {
     b"PK\x03\x04": ("a zip file or a PyTorch checkpoint", _KINDS),
     b"\x80\x02": ("a Python pickle", _KINDS),
@@ -38,7 +38,8 @@ def map_file(path: str | os.PathLike[str]) -> Any:
             buffer = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except OSError as error:
         raise cannot_read(name, error) from None
-    _refuse_foreign(name, buffer[:512])
+    if not is_npz(buffer):
+        _refuse_foreign(name, buffer[:512])
     return buffer
 
 
@@ -57,6 +58,12 @@ def is_hdf5(buffer: Any) -> bool:
 def is_safetensors(buffer: Any) -> bool:
     size = int.from_bytes(buffer[:8], "little")
     return bool(len(buffer) > 9 and buffer[8:9] == b"{" and size <= len(buffer) - 8)
+
+
+def is_npz(buffer: Any) -> bool:
+    """Whether the file is a zip archive of arrays: its first member is a .npy."""
+    length = int.from_bytes(buffer[26:28], "little")
+    return bool(buffer[:4] == b"PK\x03\x04" and buffer[30 : 30 + length].endswith(b".npy"))
 
 
 def _refuse_foreign(name: str, head: bytes) -> None:

@@ -71,6 +71,41 @@ def hdf5_state_image(state: SolverState) -> bytes:
         return bytes(_image(file))
 
 
+def write_hdf5(path: str, layers: Mapping[str, Sequence[Array]], text: tuple[str, str] | None = None) -> None:
+    """The same as a file, array by array; `text`: name and content of a text beside them, which Caffe passes over.
+
+    Raises NetcError W707, W762 (a layer's name that HDF5 takes for a path: Caffe can neither write nor find it),
+    OSError.
+    """
+    for name in layers:
+        if not name or "/" in name or name == "." or "\0" in name:
+            raise NetcError(
+                "W762",
+                f'HDF5 takes the name of the layer "{name}" for a path of groups; Caffe would not find it there',
+                None,
+                "convert to another format, such as --to caffemodel",
+            )
+    with _h5py("").File(path, "w") as file:
+        data = file.create_group("data")
+        for name, arrays in layers.items():
+            layer = data.create_group(name)
+            for index, array in enumerate(arrays):
+                layer.create_dataset(str(index), data=array.astype(held_as(array), copy=False))
+        if text is not None:
+            file.create_dataset(text[0], data=np.bytes_(text[1].encode()))
+
+
+def held_as(array: Array) -> str:
+    """The type that Caffe's files hold an array in: float32, or float64 where it is that."""
+    return "<f8" if array.dtype.itemsize == 8 else "<f4"
+
+
+def read_text(path: str, name: str) -> str | None:
+    """A text beside the arrays, None where there is none. Raises NetcError W702, W707."""
+    with _open(path) as file:
+        return _string(file, name, path) if name in file else None
+
+
 def _fill(group: Any, layers: Mapping[str, Sequence[Array]]) -> None:
     written: set[tuple[int, int]] = set()
     for name, arrays in layers.items():

@@ -39,7 +39,11 @@ def read(path: str | os.PathLike[str]) -> Weights:
     damaged, sizes that disagree), W761 (a card that is none).
     """
     name = os.fspath(path)
-    buffer = map_file(name)
+    return read_mapped(name, map_file(name))
+
+
+def read_mapped(name: str, buffer: Any) -> Weights:
+    """The same of a file that is mapped already. Raises NetcError W701-W706, W761."""
     if is_hdf5(buffer):
         from netc.weights.hdf5 import read_hdf5
 

@@ -12,7 +12,7 @@ from netc.compile import compile_net, read_net
 from netc.errors import NetcError, Place, counted
 from netc.ir import Graph, Node
 from netc.weights.arrays import Array, Shape, Weights, bare
-from netc.weights.caffemodel import read
+from netc.weights.caffemodel import read_mapped
 from netc.weights.card import Card, read_card
 from netc.weights.files import is_hdf5, is_npz, is_safetensors, map_file
 from netc.weights.keys import blob_names, module_names, state_keys
@@ -90,7 +90,8 @@ def open_source(path: str | os.PathLike[str], net: Any = None) -> Source:
     weights), W765 (two layers of one name with parameters).
     """
     name = os.fspath(path)
-    source = Source(name, map_file(name), read(name))
+    buffer = map_file(name)
+    source = Source(name, buffer, read_mapped(name, buffer))
     if any(mark(source.buffer) for mark in (is_hdf5, is_npz, is_safetensors)):
         source.card = read_card(name)
     if net is not None:

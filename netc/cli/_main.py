@@ -38,6 +38,7 @@ COMMANDS: dict[str, dict[str, str]] = {
     },
     "Look": {
         "check": "Check nets and solvers; show shapes, sizes and costs.",
+        "weights": "Show what a weight file holds, or how two differ.",
         "device_query": "List the processors and GPUs that netc can use.",
     },
 }

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from netc.errors import NetcError, Place
+from netc.weights.files import is_hdf5, is_safetensors, is_zip, map_file
 
 CARD = "netc"
 """The key of the card in a file's metadata."""
@@ -85,23 +86,32 @@ class Card:
 def read_card(path: str | os.PathLike[str]) -> Card | None:
     """The card of a .safetensors, .npz or .caffemodel.h5 that netc converted; None where the file has none.
 
-    Raises NetcError F110, X110 (no such file, unreadable), W702 (damaged), W761 (a card that is none).
+    Raises NetcError F110, X110 (no such file, unreadable), W702 (damaged), W707, W761 (a card that is none).
     """
-    from netc.weights.files import is_hdf5, is_npz, is_safetensors, map_file
-    from netc.weights.hdf5 import read_text
-    from netc.weights.npz import read_member
-    from netc.weights.tensors import header
-
     name = os.fspath(path)
-    buffer = map_file(name)
-    text = None
-    if is_safetensors(buffer):
-        text = header(name, buffer).metadata.get(CARD)
-    elif is_npz(buffer):
-        text = read_member(name, f"{CARD}.json")
-    elif is_hdf5(buffer):
-        text = read_text(name, CARD)
+    return card_in(name, map_file(name))
+
+
+def card_in(name: str, buffer: Any) -> Card | None:
+    """The same of a file that is mapped already."""
+    text = _text_in(name, buffer)
     return None if text is None else Card.from_json(text, name)
+
+
+def _text_in(name: str, buffer: Any) -> str | None:
+    if is_hdf5(buffer):
+        from netc.weights.hdf5 import read_text
+
+        return read_text(name, buffer, CARD)
+    if is_zip(buffer):
+        from netc.weights.npz import read_text_member
+
+        return read_text_member(name, buffer, f"{CARD}.json")
+    if is_safetensors(buffer):
+        from netc.weights.tensors import read_metadata
+
+        return read_metadata(name, buffer).get(CARD)
+    return None
 
 
 def _known(data: Any, kind: type[Any]) -> dict[str, Any]:

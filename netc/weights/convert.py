@@ -13,13 +13,15 @@ from typing import Any
 import numpy as np
 
 from netc import proto
+from netc.errors import NetcError
 from netc.weights.arrays import Array
 from netc.weights.caffemodel import read
 from netc.weights.card import CARD, Card
 from netc.weights.hdf5 import held_as, write_hdf5
+from netc.weights.model import Model
 from netc.weights.npz import write_npz
+from netc.weights.pieces import pieces
 from netc.weights.proof import Difference, same_bits
-from netc.weights.source import Source
 from netc.weights.tensors import safetensors_chunks, write_safetensors
 from netc.weights.write import caffemodel_chunks, trained_net, write_chunks
 
@@ -28,33 +30,46 @@ CAFFES_LIMIT = (1 << 31) - 1
 
 
 class Hashing:
-    """SHA-256 of the mapped source, computed in a thread while other work goes on."""
+    """SHA-256 of the mapped source, read and computed in a thread while other work goes on."""
 
     def __init__(self, buffer: Any) -> None:
+        self._bytes = np.frombuffer(buffer, "u1")
         self._sha = hashlib.sha256()
-        self._thread = threading.Thread(target=self._sha.update, args=(buffer,), daemon=True)
+        self._error: NetcError | None = None
+        self._thread = threading.Thread(target=self._work, daemon=True)
         self._thread.start()
 
+    def _work(self) -> None:
+        try:
+            for piece in pieces(self._bytes):
+                self._sha.update(memoryview(piece.data))
+        except NetcError as error:
+            self._error = error
+
     def hexdigest(self) -> str:
+        """Raises NetcError X110 where the file cannot be read any more."""
         self._thread.join()
+        if self._error is not None:
+            raise self._error
         return self._sha.hexdigest()
 
 
 # -- writing -----------------------------------------------------------------------------------------------------------
 
 
-def write(format: str, path: Path, source: Source, card: Card, hashing: Hashing) -> None:
+def write(format: str, path: Path, source: Model, card: Card, hashing: Hashing) -> None:
     """Write `source` in one of `WRITERS`. Raises NetcError W763 (the net is needed), W762, W707; OSError."""
     WRITERS[format](path, source, card, hashing)
 
 
-def _safetensors(path: Path, source: Source, card: Card, hashing: Hashing) -> None:
+def _safetensors(path: Path, source: Model, card: Card, hashing: Hashing) -> None:
     """The card stands in front of the arrays: it is written once with room for the hash, and again with it."""
     tensors = {entry.key: entry.array for entry in source.entries}
+    blobs = {entry.key: (entry.layer, entry.blob) for entry in source.entries}
     with path.open("wb") as file:
-        write_safetensors(file, tensors, _metadata(card, "0" * 64))
+        write_safetensors(file, tensors, blobs, _metadata(card, "0" * 64))
         file.seek(0)
-        file.write(next(safetensors_chunks(tensors, _metadata(card, hashing.hexdigest()))))
+        file.write(next(safetensors_chunks(tensors, blobs, _metadata(card, hashing.hexdigest()))))
 
 
 def _metadata(card: Card, sha256: str) -> dict[str, str]:
@@ -62,12 +77,12 @@ def _metadata(card: Card, sha256: str) -> dict[str, str]:
     return {"format": "pt", CARD: card.to_json()}
 
 
-def _npz(path: Path, source: Source, card: Card, hashing: Hashing) -> None:
+def _npz(path: Path, source: Model, card: Card, hashing: Hashing) -> None:
     with path.open("wb") as file:
         write_npz(file, source.layers(), lambda: _complete(card, hashing).to_json())
 
 
-def _hdf5(path: Path, source: Source, card: Card, hashing: Hashing) -> None:
+def _hdf5(path: Path, source: Model, card: Card, hashing: Hashing) -> None:
     write_hdf5(str(path), source.layers(), (CARD, _complete(card, hashing).to_json()))
 
 
@@ -76,12 +91,12 @@ def _complete(card: Card, hashing: Hashing) -> Card:
     return card
 
 
-def _caffemodel(path: Path, source: Source, card: Card, hashing: Hashing) -> None:
+def _caffemodel(path: Path, source: Model, card: Card, hashing: Hashing) -> None:
     with path.open("wb") as file:
         write_chunks(file, caffemodel_chunks(definition(source), source.layers()))
 
 
-def definition(source: Source) -> Any:
+def definition(source: Model) -> Any:
     """The layers that a .caffemodel of `source` lists: the net's as compiled, or, where no net was given, all that the
     file has. Raises NetcError W763 where nothing says what types the layers have."""
     if source.param is None:
@@ -102,7 +117,7 @@ WRITERS = {"safetensors": _safetensors, "npz": _npz, "hdf5": _hdf5, "caffemodel"
 # -- the proof ---------------------------------------------------------------------------------------------------------
 
 
-def prove(format: str, path: Path, source: Source) -> list[Difference]:
+def prove(format: str, path: Path, source: Model) -> list[Difference]:
     """Read the written file again, and compare it with the source. A blob that is not there differs."""
     found = read(path)
     return [

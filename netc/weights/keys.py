@@ -22,9 +22,6 @@ _BLOBS: dict[str, tuple[tuple[str, ...], ...]] = {
 }
 """Layer type → the names of its blobs, for each number of them that there may be; others have a weight and a bias."""
 
-BLOB_NAMES = frozenset(name for lists in _BLOBS.values() for names in lists for name in names) | set(_USUAL)
-"""Every name that a blob of ours has."""
-
 _METHODS = """
 T_destination add_module apply bfloat16 blob_shapes buffers call_super_init children clock compile copy_from cpu cuda
 double dump_patches eval extra_repr feeds float forward get_buffer get_extra_state get_parameter get_submodule graph
@@ -78,12 +75,3 @@ def blob_names(type: str, count: int, bottoms: int = 1) -> list[str]:
         if len(names) == count:
             return list(names)
     return list(_USUAL[:count]) if count <= 2 else [*_USUAL, *map(str, range(2, count))]
-
-
-def blob_positions(names: Sequence[str]) -> list[int]:
-    """The place in Caffe's order of each of a layer's blobs, by the names of all of them; a name that is a number is
-    that place."""
-    given = set(names)
-    lists = (known for of_type in _BLOBS.values() for known in of_type)
-    order = next((known for known in lists if set(known) == given), _USUAL)
-    return [int(name) if name.isdecimal() else order.index(name) if name in order else -1 for name in names]

@@ -1,7 +1,7 @@
-"""numpy's .npz: one array a blob under "<layer>/<index>", uncompressed, and the card as `netc.json`.
+"""numpy's .npz: the arrays of a net under "<layer>/<number of the blob>", as views of the mapped file if not packed.
 
-`numpy.load` opens it; here the arrays are views of the mapped file. In a key, what no file name should have (control
-characters, "\\\\", "%", empty parts, "." and "..") is written as %XX, so that unpacking the archive harms nothing.
+What no name of a file should have (control characters, ":", "\\", "%", parts that are empty, "." or "..") is %XX
+in a key, so that unpacking the archive harms nothing. A text may stand beside the arrays, as .json.
 """
 
 from __future__ import annotations
@@ -9,111 +9,173 @@ from __future__ import annotations
 import io
 import re
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import zlib
+from collections.abc import Callable, Mapping, Sequence
 from typing import IO, Any
 
 import numpy as np
 
 from netc.errors import NetcError, Place
-from netc.layers.base import MAX_AXES, MAX_COUNT
 from netc.weights.arrays import Array, Weights
 from netc.weights.tensors import raw_bytes
+from netc.weights.write import in_pieces
 
-_EPOCH = (1980, 1, 1, 0, 0, 0)
+_HEAD = 1 << 12
+"""Bytes in which the header of any array of floats fits."""
+
 _BEST_RATIO = 1100
-"""Deflate cannot shrink data more than 1032 times."""
-_MOST_MEMBERS = 300_000
-_MOST_TEXT = 100_000_000
-_HEAD = 1 << 16
-"""Longest description of an array that is looked at."""
+"""Deflate cannot shrink data more than 1032 times; a member that claims more is not backed by the file."""
 
-
-# -- reading -----------------------------------------------------------------------------------------------------------
+_STEP = 1 << 22
+_MOST_TEXT = 1 << 25
+_EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 def read_npz(path: str, buffer: Any) -> Weights:
-    """Layer name → arrays of an .npz with keys "<layer>/<index>". Arrays that were stored uncompressed are views of the
-    mapped file. Raises NetcError W702 (damaged), W706 (other keys), W704 (sizes the file does not back)."""
+    """Layer name → arrays in Caffe's blob order. Raises NetcError W701 (another zip file), W702 (damaged), W704
+    (sizes), W706 (names that are no blobs), W741 (arrays that are no floats)."""
     found: dict[str, dict[int, Array]] = {}
-    with _archive(path) as archive:
-        for member in archive.infolist():
-            if member.filename.endswith(".npy"):
-                layer, index = _split(path, member.filename.removesuffix(".npy"))
-                found.setdefault(layer, {})[index] = _array(path, buffer, archive, member)
-    for layer, blobs in found.items():
-        if sorted(blobs) != list(range(len(blobs))):
-            raise NetcError("W706", f'layer "{layer}" has blobs {sorted(blobs)}; some are missing', Place(path))
-    return Weights({layer: [blobs[index] for index in sorted(blobs)] for layer, blobs in found.items()}, path)
-
-
-def read_member(path: str, name: str) -> str | None:
-    """A text in the archive, None where it is not there. Raises NetcError W702, W704."""
-    with _archive(path) as archive:
-        if name not in archive.namelist():
-            return None
-        member = archive.getinfo(name)
-        _check_backed(path, member, _MOST_TEXT)
-        return archive.read(member).decode()
-
-
-@contextmanager
-def _archive(path: str) -> Iterator[zipfile.ZipFile]:
     try:
-        with zipfile.ZipFile(path) as archive:
-            if len(archive.infolist()) > _MOST_MEMBERS:
-                raise ValueError(f"it has more than {_MOST_MEMBERS:,} members")
-            yield archive
+        with zipfile.ZipFile(_Bytes(buffer)) as archive:
+            members = archive.infolist()
+            if not members or not all(member.filename.endswith((".npy", ".json")) for member in members):
+                raise _foreign(path)
+            for member in members:
+                if member.filename.endswith(".json"):
+                    continue
+                layer, index = _split(path, member.filename.removesuffix(".npy"))
+                blobs = found.setdefault(layer, {})
+                if index in blobs:
+                    raise _damaged(path, f'"{member.filename}" stands twice')
+                blobs[index] = _array(path, buffer, archive, member)
     except NetcError:
         raise
-    except Exception as error:  # on damaged archives zipfile, zlib and numpy raise nearly anything
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise NetcError("W702", f"the .npz is damaged: {reason}", Place(path), "get it again") from None
+    except Exception as error:  # zipfile raises nearly anything on damaged files
+        raise _damaged(path, f"{error}" or type(error).__name__) from None
+    return Weights({layer: _in_order(path, layer, blobs) for layer, blobs in found.items()}, path)
+
+
+def read_text_member(path: str, buffer: Any, name: str) -> str | None:
+    """A text in the archive, None where it is not there. Raises NetcError W702, W704."""
+    try:
+        with zipfile.ZipFile(_Bytes(buffer)) as archive:
+            if name not in archive.namelist():
+                return None
+            member = archive.getinfo(name)
+            if member.file_size > min(member.compress_size * _BEST_RATIO, _MOST_TEXT):
+                raise _sizes(path, member, f"claims {member.file_size:,} bytes")
+            return archive.read(member).decode()
+    except NetcError:
+        raise
+    except Exception as error:  # as in read_npz
+        raise _damaged(path, f"{error}" or type(error).__name__) from None
+
+
+class _Bytes(io.RawIOBase):
+    """A buffer as a file, without a copy of it."""
+
+    def __init__(self, buffer: Any) -> None:
+        self._bytes, self._at = memoryview(buffer), 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        self._at = max(0, offset + (0, self._at, len(self._bytes))[whence])
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def read(self, size: int = -1) -> bytes:
+        end = len(self._bytes) if size < 0 else min(len(self._bytes), self._at + size)
+        piece = bytes(self._bytes[self._at : end])
+        self._at += len(piece)
+        return piece
 
 
 def _split(path: str, key: str) -> tuple[str, int]:
-    layer, slash, index = key.rpartition("/")
-    if not slash or not index.isdecimal() or len(index) > 3:
-        hint = "expected <layer>/<number of the blob>"
-        raise NetcError("W706", f'the key "{key}" does not say which blob of which layer it is', Place(path), hint)
-    return unquoted(layer), int(index)
+    layer, slash, blob = key.rpartition("/")
+    if slash and layer and blob.isdecimal() and blob.isascii() and len(blob) < 4:
+        return unquoted(layer), int(blob)
+    raise NetcError(
+        "W706",
+        f'the array "{key}" does not say which blob of which layer it is',
+        Place(path),
+        "expected <layer>/<number of the blob>",
+    )
+
+
+def _in_order(path: str, layer: str, blobs: dict[int, Array]) -> list[Array]:
+    if sorted(blobs) != list(range(len(blobs))):
+        raise NetcError("W706", f'layer "{layer}" has blobs {sorted(blobs)}; some are missing', Place(path))
+    return [blobs[index] for index in range(len(blobs))]
 
 
 def _array(path: str, buffer: Any, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Array:
-    _check_backed(path, member, MAX_COUNT * 8 + _HEAD)
+    with archive.open(member) as file:
+        head = file.read(_HEAD)
     stored = member.compress_type == zipfile.ZIP_STORED
-    start = _data_start(buffer, member) if stored else 0
-    data = memoryview(buffer)[start : start + member.file_size] if stored else memoryview(archive.read(member))
-    if len(data) < member.file_size:
-        raise ValueError(f'"{member.filename}" is cut off')
-    head = io.BytesIO(bytes(data[:_HEAD]))
-    read_head = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-    shape, fortran, dtype = read_head[np.lib.format.read_magic(head)](head)
-    if dtype.kind != "f" or dtype.itemsize not in (2, 4, 8) or len(shape) > MAX_AXES:
-        raise ValueError(f'"{member.filename}" holds no array of floating-point numbers')
-    values = data[head.tell() :]
-    if any(size < 0 for size in shape) or len(values) != int(np.prod(shape, dtype=object)) * dtype.itemsize:
-        raise ValueError(f'"{member.filename}" holds {len(values):,} bytes, which its shape {shape} does not fit')
-    flat = np.frombuffer(values, dtype) if len(values) else np.zeros(0, dtype)
-    return flat.reshape(shape, order="F" if fortran else "C")
-
-
-def _data_start(buffer: Any, member: zipfile.ZipInfo) -> int:
-    """Where a stored member's bytes begin: behind its local header, whose two lengths may differ from the table's."""
-    at = member.header_offset
-    name, extra = (int.from_bytes(buffer[at + i : at + i + 2], "little") for i in (26, 28))
-    return at + 30 + name + extra
-
-
-def _check_backed(path: str, member: zipfile.ZipInfo, most: int) -> None:
-    """Nothing is unpacked that the file does not hold."""
-    if member.file_size > most or member.file_size > member.compress_size * _BEST_RATIO:
+    if member.file_size > member.compress_size * (1 if stored else _BEST_RATIO):
+        raise _sizes(path, member, f"claims {member.file_size:,} bytes, and the file has {member.compress_size:,}")
+    source = io.BytesIO(head)
+    version = np.lib.format.read_magic(source)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, fortran, dtype = read(source)
+    if dtype.kind != "f" or dtype.itemsize > 8:
+        hint = "weights are float16, float32 or float64"
         raise NetcError(
-            "W704",
-            f'"{member.filename}" says {member.file_size:,} bytes, but the file holds {member.compress_size:,} of them',
-            Place(path),
-            "get the file again from its source",
+            "W741", f'the array "{member.filename}" is of type {dtype}, which no blob is', Place(path), hint
         )
+    start = source.tell()
+    count = int(np.prod(shape, dtype=object))
+    if count * dtype.itemsize != member.file_size - start:
+        raise _sizes(path, member, f"has shape {shape} and {member.file_size - start:,} bytes of values")
+    if stored:
+        begin = _begin(path, buffer, member)
+        _check_sum(path, buffer, begin, member)
+        flat = np.frombuffer(buffer, dtype, count, begin + start) if count else np.zeros(0, dtype)
+    else:
+        with archive.open(member) as file:
+            flat = np.frombuffer(file.read(), dtype, count, start)
+    array = flat.reshape(shape, order="F" if fortran else "C")
+    return array if dtype.isnative else array.astype(dtype.newbyteorder("<"))
+
+
+def _begin(path: str, buffer: Any, member: zipfile.ZipInfo) -> int:
+    """Where a member's bytes begin: behind its own header, whose last two parts vary in length."""
+    head = bytes(buffer[member.header_offset : member.header_offset + 30])
+    begin = member.header_offset + 30 + int.from_bytes(head[26:28], "little") + int.from_bytes(head[28:30], "little")
+    if len(head) < 30 or begin + member.file_size > len(buffer):
+        raise _damaged(path, f'"{member.filename}" ends beyond the file')
+    return begin
+
+
+def _check_sum(path: str, buffer: Any, begin: int, member: zipfile.ZipInfo) -> None:
+    """zipfile checks it where it reads a member to its end, which is not done here. By way of pread, as the values."""
+    from netc.weights.pieces import pieces
+
+    total = 0
+    for piece in pieces(np.frombuffer(buffer, "u1", member.file_size, begin), _STEP):
+        total = zlib.crc32(memoryview(piece.data), total)
+    if total != member.CRC:
+        raise _damaged(path, f'the check sum of "{member.filename}" is not that of its bytes')
+
+
+def _foreign(path: str) -> NetcError:
+    hint = "netc reads .caffemodel, .caffemodel.h5, .safetensors and .npz"
+    return NetcError("W701", "this is no weight file but a zip file or a PyTorch checkpoint", Place(path), hint)
+
+
+def _damaged(path: str, reason: str) -> NetcError:
+    return NetcError("W702", f"the .npz file is damaged: {reason}", Place(path), "get it again")
+
+
+def _sizes(path: str, member: zipfile.ZipInfo, what: str) -> NetcError:
+    return NetcError("W704", f'"{member.filename}" {what}', Place(path), "get the file again from its source")
 
 
 # -- writing -----------------------------------------------------------------------------------------------------------
@@ -137,7 +199,8 @@ def _write(archive: zipfile.ZipFile, name: str, array: Array) -> None:
     with archive.open(zipfile.ZipInfo(name, _EPOCH), "w", force_zip64=True) as member:
         member.write(head.getvalue())
         if array.size:
-            member.write(raw_bytes(array))
+            for piece in in_pieces(raw_bytes(array)):
+                member.write(piece)
 
 
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f%\\:\ud800-\udfff]|^\.{1,2}(?=/|$)|(?<=/)\.{1,2}(?=/|$)|^(?=/|$)|(?<=/)(?=/|$)")

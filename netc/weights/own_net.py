@@ -1,4 +1,4 @@
-"""The net that a .caffemodel contains: its layers without their arrays, in the current format, ready to be run.
+"""The net that a .caffemodel contains, made ready to be run.
 
 A file that training wrote holds the training net: its data layers become an Input layer, and what needs their labels
 (losses, accuracies) is dropped, so that the net's outputs are its scores.
@@ -6,80 +6,12 @@ A file that training wrote holds the training net: its data layers become an Inp
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from netc import proto
-from netc.errors import NetcError, Place
 from netc.layers import registry
 from netc.weights.arrays import Array
-from netc.weights.caffemodel import LAYER, NET, V0, V1
-from netc.weights.wire import BYTES, Damaged, Field, Wire
-from netc.weights.write import key_bytes
-
-_MOST = 64 << 20
-"""Most bytes of a file that describe its layers; the nets of 2015 take a hundred thousand."""
-
-
-def read_own_net(path: str, buffer: Any) -> Any:
-    """The NetParameter in a .caffemodel as the file has it, of any age, without arrays.
-
-    Raises NetcError W702 where the description of the layers is damaged.
-    """
-    wire = Wire(buffer)
-    try:
-        data = b"".join(_pieces(wire))
-        return proto.NetParameter.FromString(data)
-    except Damaged as error:
-        reason = str(error)
-    except Exception as error:  # protobuf's DecodeError, under whichever name this version has it
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    raise NetcError("W702", f"the layers' description is damaged: {reason}", Place(path), "get the file again")
-
-
-def _pieces(wire: Wire) -> Iterator[bytes]:
-    """The file's bytes, each layer without its blobs."""
-    size = 0
-    for entry in wire.fields(0, len(wire)):
-        if entry.kind == BYTES and entry.number in NET.values():
-            numbers = {LAYER["blobs"]} if entry.number == NET["layer"] else {V1["blobs"]}
-            piece = _without(wire, entry, numbers, nested=entry.number == NET["layers"])
-        else:
-            piece = _whole(wire, entry)
-        size += len(piece)
-        if size > _MOST:
-            raise Damaged(entry.start, f"layers described in more than {_MOST:,} bytes")
-        yield piece
-
-
-def _without(wire: Wire, entry: Field, blobs: set[int], nested: bool = False) -> bytes:
-    """A layer's field without the fields `blobs`; of a V0 layer, which sits one level deeper, without V0's."""
-    parts = []
-    for part in wire.fields(entry.start, entry.end):
-        if nested and part.number == V1["layer"] and part.kind == BYTES:
-            parts.append(_without(wire, part, {V0["blobs"]}))
-        elif part.number not in blobs:
-            parts.append(_whole(wire, part))
-    content = b"".join(parts)
-    return key_bytes(entry.number, len(content)) + content
-
-
-def _whole(wire: Wire, part: Field) -> bytes:
-    """A field as it stands in the file, key included."""
-    if part.kind == BYTES:
-        if part.end - part.start > _MOST:
-            raise Damaged(part.start, f"a setting of {part.end - part.start:,} bytes")
-        return key_bytes(part.number, part.end - part.start) + bytes(wire.bytes[part.start : part.end])
-    return bytes(wire.bytes[part.start : part.end])
-
-
-def unknown_input(net: Any) -> str | None:
-    """The name of an input of `deployed`'s net whose size is not known; None where there is none."""
-    unknown = (layer for layer in net.layer if layer.type == "Input" and not layer.input_param.shape)
-    return next((layer.top[0] for layer in unknown if layer.top), None)
-
-
-# -- from a training net to one that can be run ------------------------------------------------------------------------
 
 
 def deployed(param: Any, weights: Mapping[str, Sequence[Array]]) -> Any:
@@ -102,6 +34,12 @@ def deployed(param: Any, weights: Mapping[str, Sequence[Array]]) -> Any:
     kept = [_input(top, data, _channels(net, top, weights)) for top, data in images.items()]
     kept += [layer for layer in net.layer if not _is_fed(layer) and not _needs(layer, lost)]
     return _with_layers(net, _without_splits(kept))
+
+
+def unknown_input(net: Any) -> str | None:
+    """The name of an input of `deployed`'s net whose size is not known; None where there is none."""
+    unknown = (layer for layer in net.layer if layer.type == "Input" and not layer.input_param.shape)
+    return next((layer.top[0] for layer in unknown if layer.top), None)
 
 
 def _is_fed(layer: Any) -> bool:

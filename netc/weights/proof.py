@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-import mmap
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -17,12 +16,13 @@ import numpy as np
 from netc.errors import NetcError, Place, counted
 from netc.layers.base import format_shape
 from netc.weights.arrays import Array, Shape
+from netc.weights.pieces import pieces
 
 TOLERANCE = 1e-4
 """Largest difference of a run, relative to the blob's largest value: 20 layers of float32 sums in another order come to
 1e-6, a wrong border or a wrong mean to 1e-2."""
 
-_BLOCK = 1 << 21
+_BLOCK = 1 << 18
 """Values compared at a time."""
 
 
@@ -125,38 +125,16 @@ def _finite(value: Any) -> Any:
 
 
 def same_bits(name: str, written: Array, read: Array) -> Difference:
-    """Compare an array with the one that was read back: shape, type and every bit. Pages of mapped files are given back
-    to the system as soon as they have been looked at: memory holds neither file."""
+    """Compare an array with the one that was read back: shape, type and every bit.
+    Raises NetcError X110 where a mapped file cannot be read any more."""
     if written.shape != read.shape or written.dtype.newbyteorder("<") != read.dtype.newbyteorder("<"):
         return Difference(name, written.shape, differing=max(written.size, 1))
-    a, b = _bits(written), _bits(read)
     differing = 0
-    for start in range(0, len(a), _BLOCK):
-        x, y = a[start : start + _BLOCK], b[start : start + _BLOCK]
+    for a, b in zip(pieces(written, _BLOCK), pieces(read, _BLOCK), strict=True):
+        x, y = (half.view(f"u{half.itemsize}") for half in (a, b))
         if not np.array_equal(x, y):
             differing += int(np.count_nonzero(x != y))
-        release(x)
-        release(y)
     return Difference(name, written.shape, differing=differing)
-
-
-def _bits(array: Array) -> Array:
-    flat = np.ascontiguousarray(array, array.dtype.newbyteorder("<")).reshape(-1)
-    return flat.view(f"<u{array.dtype.itemsize}")
-
-
-def release(array: Array) -> None:
-    """Give the memory of a view of a mapped file back; it is read again from the file where it is needed."""
-    base: Any = array
-    while isinstance(base, np.ndarray):
-        base = base.base
-    buffer = base.obj if isinstance(base, memoryview) else base
-    if not isinstance(buffer, mmap.mmap) or not hasattr(buffer, "madvise") or not array.flags.c_contiguous:
-        return
-    first = np.frombuffer(buffer, "u1", 1).__array_interface__["data"][0]
-    begin = array.__array_interface__["data"][0] - first
-    start = begin - begin % mmap.PAGESIZE
-    buffer.madvise(mmap.MADV_DONTNEED, start, begin + array.nbytes - start)
 
 
 # -- runs --------------------------------------------------------------------------------------------------------------

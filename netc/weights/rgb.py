@@ -18,14 +18,14 @@ from netc.errors import NetcError, Place
 from netc.ir import Graph, Node
 from netc.weights.arrays import Array
 from netc.weights.card import Preprocessing
-from netc.weights.source import Source
+from netc.weights.model import Model
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 """torchvision's mean and standard deviation of ImageNet, red, green, blue, of values from 0 to 1."""
 
 
-def fold_rgb(source: Source, shown: Preprocessing) -> tuple[Source, Preprocessing]:
+def fold_rgb(source: Model, shown: Preprocessing) -> tuple[Model, Preprocessing]:
     """The source with the first convolution's arrays changed, and what its input looks like now.
 
     Raises NetcError W763 (the net is needed), W768 (the mean is not known), W769 (the input does not go into

@@ -1,164 +1,227 @@
 """safetensors: the arrays of a net under the keys of its state_dict, "<layer>.weight" and "<layer>.bias".
 
-The format is eight bytes of length, a JSON table and the values as they are, so reading gives views of the mapped file
-and writing needs no second copy. The format is described at https://github.com/huggingface/safetensors.
+The format: eight bytes with the length of a JSON header, the header, and the tensors' bytes. The tensors are handed on
+as views of the mapped file, and written from wherever they are without a copy of them all.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from netc.errors import NetcError, Place
-from netc.layers.base import MAX_AXES
-from netc.weights.arrays import Array, Weights
-from netc.weights.card import CARD, Card
-from netc.weights.keys import BLOB_NAMES, blob_positions
+from netc.weights.arrays import Array, Shape, Weights
 from netc.weights.write import Chunk, Sink, write_chunks
 
+BLOB_NAMES = (
+    "input_weight",
+    "input_bias",
+    "static_weight",
+    "hidden_weight",
+    "output_weight",
+    "output_bias",
+    "weight",
+    "bias",
+    "mean",
+    "variance",
+    "factor",
+)
+"""The blobs of all types of layers, those of one type in Caffe's order (a test holds it to netc.layers)."""
+
+BLOBS_KEY = "netc.blobs"
+"""Key of the metadata that says which blob each tensor is, as JSON: {tensor: [layer, number of the blob]}. A module's
+name cannot have a dot, a layer's can; without this entry the tensors' names must do."""
+
+MAX_HEADER = 1 << 25
 _TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
-_NAMES = {"<f8": "F64", "<f4": "F32", "<f2": "F16"}
-_MOST = 100_000_000
-"""Longest table that the format's own library takes."""
 
 
 @dataclass(frozen=True, slots=True)
-class Header:
-    """Key → (type, shape, first byte, end), in the order of the bytes; and the file's metadata."""
-
-    tensors: dict[str, tuple[str, tuple[int, ...], int, int]]
-    metadata: dict[str, str]
-
-
-# -- reading -----------------------------------------------------------------------------------------------------------
+class _Tensor:
+    key: str
+    dtype: str
+    shape: Shape
+    start: int
+    end: int
 
 
 def read_safetensors(path: str, buffer: Any) -> Weights:
-    """Layer name → arrays, views of the mapped file (bfloat16 is widened to a float32 copy). A card tells which blob
-    of which layer a key is; without one the key's last part does: a blob's name, or its number.
-    Raises NetcError W702 (damaged), W706 (keys that no net of ours writes), W761 (a damaged card)."""
-    found = header(path, buffer)
-    arrays = {key: _array(buffer, *entry) for key, entry in found.tensors.items()}
-    text = found.metadata.get(CARD)
-    layers = _by_card(path, arrays, Card.from_json(text, path).layers) if text is not None else {}
-    return Weights(layers or _by_name(path, arrays), path)
+    """Layer name → arrays in Caffe's blob order, and the file's metadata. "<layer>.<i>" is a blob by its number.
+    Raises NetcError W702 (damaged), W706 (keys that no net of ours writes), W741 (tensors that are no floats)."""
+    header, start = _header(path, buffer)
+    metadata = _metadata(path, header.pop("__metadata__", {}))
+    tensors = [_tensor(path, key, entry) for key, entry in header.items()]
+    _check_cover(path, tensors, len(buffer) - start)
+    told = _told(path, metadata)
+    layers: dict[str, dict[tuple[int, int], Array]] = {}
+    for tensor in tensors:
+        layer, rank = told.get(tensor.key) or _split(path, tensor.key)
+        blobs = layers.setdefault(layer, {})
+        if rank in blobs:
+            raise NetcError("W706", f'layer "{layer}" has its blob {rank[1]} twice', Place(path))
+        blobs[rank] = _array(buffer, tensor, start)
+    result = Weights({layer: _in_order(path, layer, blobs) for layer, blobs in layers.items()}, path)
+    result.metadata = metadata
+    return result
 
 
-def header(path: str, buffer: Any) -> Header:
-    """The table of a safetensors file. Raises NetcError W702."""
-    try:
-        return _header(buffer)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        reason = str(error) or type(error).__name__
-        raise NetcError("W702", f"the safetensors file is damaged: {reason}", Place(path), "get it again") from None
+def read_metadata(path: str, buffer: Any) -> dict[str, str]:
+    """The texts beside the tensors. Raises NetcError W702."""
+    return _metadata(path, _header(path, buffer)[0].pop("__metadata__", {}))
 
 
-def _header(buffer: Any) -> Header:
+def _header(path: str, buffer: Any) -> tuple[dict[str, Any], int]:
     size = int.from_bytes(buffer[:8], "little")
-    if size > min(_MOST, len(buffer) - 8):
-        raise ValueError(f"its table wants {size:,} bytes")
-    table = json.loads(bytes(buffer[8 : 8 + size]), object_pairs_hook=_once)
-    metadata = table.pop("__metadata__", {})
-    if not all(isinstance(value, str) for value in metadata.values()):
-        raise ValueError("its metadata are not text")
-    tensors = {key: _entry(key, value, 8 + size) for key, value in table.items()}
-    ordered = dict(sorted(tensors.items(), key=lambda item: item[1][2:]))
-    at = 8 + size
-    for key, (_, _, start, end) in ordered.items():
-        if start != at:
-            raise ValueError(f'"{key}" begins at byte {start:,}, expected at {at:,}')
-        at = end
-    if at != len(buffer):
-        raise ValueError(f"it ends at byte {len(buffer):,}, expected {at:,}")
-    return Header(ordered, metadata)
+    if size > MAX_HEADER:
+        raise _damaged(path, f"its header claims {size:,} bytes")
+    try:
+        header = json.loads(bytes(buffer[8 : 8 + size]), object_pairs_hook=_no_repeats)
+    except (ValueError, RecursionError) as error:
+        raise _damaged(path, f"its header cannot be read ({error})") from None
+    if not isinstance(header, dict):
+        raise _damaged(path, "its header is no table")
+    return header, 8 + size
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    table = dict(pairs)
+    if len(table) < len(pairs):
         raise ValueError("a key stands twice")
+    return table
+
+
+def _metadata(path: str, found: Any) -> dict[str, str]:
+    if not isinstance(found, dict) or not all(isinstance(text, str) for text in found.values()):
+        raise _damaged(path, "its metadata is no table of texts")
     return found
 
 
-def _entry(key: str, value: Any, base: int) -> tuple[str, tuple[int, ...], int, int]:
-    kind, shape, (start, end) = value["dtype"], tuple(value["shape"]), value["data_offsets"]
-    if kind not in _TYPES:
-        raise ValueError(f'"{key}" holds {kind}, not floating-point numbers')
-    sizes = (*shape, start, end)
-    if len(shape) > MAX_AXES or not all(type(size) is int and 0 <= size < 1 << 63 for size in sizes):
-        raise ValueError(f'"{key}" has a shape or place that makes no sense')
-    need = math.prod(shape) * np.dtype(_TYPES[kind]).itemsize
-    if end - start != need:
-        raise ValueError(f'"{key}" needs {need:,} bytes and has {end - start:,}')
-    return kind, shape, base + start, base + end
+def _tensor(path: str, key: str, entry: Any) -> _Tensor:
+    try:
+        dtype, shape, (start, end) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
+    except (TypeError, KeyError, ValueError):
+        raise _damaged(path, f'the entry of "{key}" is incomplete') from None
+    if dtype not in _TYPES:
+        hint = "weights are F64, F32, F16 or BF16"
+        raise NetcError("W741", f'the tensor "{key}" is of type {dtype}, which no blob is', Place(path), hint)
+    if not all(type(number) is int and 0 <= number < 1 << 63 for number in (*shape, start, end)) or len(shape) > 32:
+        raise _damaged(path, f'"{key}" has a shape or place that is none')
+    needed = math.prod(shape) * np.dtype(_TYPES[dtype]).itemsize
+    if end - start != needed:
+        raise _damaged(path, f'"{key}" needs {needed:,} bytes and has {end - start:,}')
+    return _Tensor(key, dtype, shape, start, end)
 
 
-def _array(buffer: Any, kind: str, shape: tuple[int, ...], start: int, end: int) -> Array:
-    dtype = np.dtype(_TYPES[kind])
-    flat = np.frombuffer(buffer, dtype, (end - start) // dtype.itemsize, start) if end > start else np.zeros(0, dtype)
-    if kind == "BF16":
-        flat = (flat.astype("<u4") << 16).view("<f4")
-    return flat.reshape(shape)
+def _check_cover(path: str, tensors: list[_Tensor], size: int) -> None:
+    """The tensors lie side by side and fill the file, as the format demands."""
+    at = 0
+    for tensor in sorted(tensors, key=lambda tensor: (tensor.start, tensor.end)):
+        if tensor.start != at:
+            raise _damaged(path, f'"{tensor.key}" begins at byte {tensor.start:,} of the data, not at {at:,}')
+        at = tensor.end
+    if at != size:
+        raise _damaged(path, f"its tensors take {at:,} bytes, the file has {size:,} for them")
 
 
-def _by_card(path: str, arrays: Mapping[str, Array], layers: Mapping[str, Sequence[str]]) -> dict[str, list[Array]]:
-    missing = [key for keys in layers.values() for key in keys if key not in arrays]
-    if missing:
-        raise NetcError("W706", f'the card names "{missing[0]}", and the file has no such key', Place(path))
-    return {layer: [arrays[key] for key in keys] for layer, keys in layers.items()}
+def _told(path: str, metadata: Mapping[str, str]) -> dict[str, tuple[str, tuple[int, int]]]:
+    """What the metadata says about which blob a tensor is."""
+    if BLOBS_KEY not in metadata:
+        return {}
+    try:
+        table = json.loads(metadata[BLOBS_KEY])
+        return {key: (str(layer), (0, _small(number))) for key, (layer, number) in table.items()}
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        raise _damaged(path, f"its metadata {BLOBS_KEY} cannot be read") from None
 
 
-def _by_name(path: str, arrays: Mapping[str, Array]) -> dict[str, list[Array]]:
-    found: dict[str, dict[str, Array]] = {}
-    for key, array in arrays.items():
-        layer, _, blob = key.rpartition(".")
-        if not layer or not (blob in BLOB_NAMES or (blob.isdecimal() and len(blob) < 4)):
-            raise NetcError(
-                "W706",
-                f'the key "{key}" does not say which blob of which layer it is',
-                Place(path),
-                "expected <layer>.weight, <layer>.bias or <layer>.<number of the blob>",
-            )
-        found.setdefault(layer, {})[blob] = array
-    return {layer: _in_order(path, layer, blobs) for layer, blobs in found.items()}
+def _small(number: Any) -> int:
+    if type(number) is not int or not 0 <= number < 1000:
+        raise ValueError
+    return number
 
 
-def _in_order(path: str, layer: str, blobs: dict[str, Array]) -> list[Array]:
-    places = blob_positions(list(blobs))
-    if sorted(places) != list(range(len(blobs))):
-        raise NetcError("W706", f'layer "{layer}" has blobs {", ".join(sorted(blobs))}; some are missing', Place(path))
-    return [array for _, array in sorted(zip(places, blobs.values()), key=lambda pair: pair[0])]
+def _split(path: str, key: str) -> tuple[str, tuple[int, int]]:
+    """(layer, rank): ranks of one layer are compared. Numbers stand for themselves, names for their order."""
+    layer, _, blob = key.rpartition(".")
+    if layer and blob in BLOB_NAMES:
+        return layer, (1, BLOB_NAMES.index(blob))
+    if layer and blob.isdecimal() and blob.isascii() and len(blob) < 4:
+        return layer, (0, int(blob))
+    raise NetcError(
+        "W706",
+        f'the key "{key}" does not say which blob of which layer it is',
+        Place(path),
+        "expected <layer>.weight, <layer>.bias (or another name of a blob) or <layer>.<number of the blob>",
+    )
+
+
+def _in_order(path: str, layer: str, blobs: dict[tuple[int, int], Array]) -> list[Array]:
+    numbers = [number for named, number in blobs if not named]
+    if numbers and sorted(numbers) != list(range(len(blobs))):
+        raise NetcError("W706", f'layer "{layer}" has blobs {sorted(numbers)}; some are missing', Place(path))
+    return [blobs[rank] for rank in sorted(blobs)]
+
+
+def _array(buffer: Any, tensor: _Tensor, data: int) -> Array:
+    dtype = _TYPES[tensor.dtype]
+    count = math.prod(tensor.shape)
+    array = np.frombuffer(buffer, dtype, count, data + tensor.start) if count else np.zeros(0, dtype)
+    if tensor.dtype == "BF16":  # the upper half of a float32
+        array = (array.astype("<u4") << 16).view("<f4")
+    return array.reshape(tensor.shape)
+
+
+def _damaged(path: str, reason: str) -> NetcError:
+    return NetcError("W702", f"the safetensors file is damaged: {reason}", Place(path), "get it again")
 
 
 # -- writing -----------------------------------------------------------------------------------------------------------
 
 
-def write_safetensors(sink: Sink, tensors: Mapping[str, Array], metadata: Mapping[str, str] | None = None) -> None:
-    """Write key → array, float16, float32 or float64 as they are, streamed. Raises OSError."""
-    write_chunks(sink, safetensors_chunks(tensors, metadata))
+def write_safetensors(
+    sink: Sink,
+    tensors: Mapping[str, Array],
+    blobs: Mapping[str, tuple[str, int]] | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """Write key → array (float16, float32 or float64, as they are), streamed.
+
+    `blobs`: key → (layer, number of the blob), for the layers' own names to come back; `metadata`: other texts.
+    Raises OSError, NetcError X110 (a mapped file that they lie in cannot be read any more).
+    """
+    write_chunks(sink, safetensors_chunks(tensors, blobs, metadata))
 
 
-def safetensors_chunks(tensors: Mapping[str, Array], metadata: Mapping[str, str] | None = None) -> Iterator[Chunk]:
-    """The bytes of a safetensors file, piece by piece: wider types first, so that every value is aligned."""
+def safetensors_chunks(
+    tensors: Mapping[str, Array],
+    blobs: Mapping[str, tuple[str, int]] | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> Iterator[Chunk]:
+    """The bytes of a safetensors file, the header first; wider types first, so that every value is aligned."""
+    texts = dict(metadata or {})
+    if blobs is not None:
+        texts[BLOBS_KEY] = json.dumps(blobs)
+    table: dict[str, Any] = {"__metadata__": texts} if texts else {}
     ordered = sorted(tensors.items(), key=lambda item: -item[1].itemsize)
-    table: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
     at = 0
     for key, array in ordered:
-        end = at + array.nbytes
-        kind = _NAMES[np.dtype(array.dtype).newbyteorder("<").str]
-        table[key] = {"dtype": kind, "shape": list(array.shape), "data_offsets": [at, end]}
-        at = end
-    text = json.dumps(table, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    yield len(text).to_bytes(8, "little") + text
+        place = [at, at + array.nbytes]
+        table[key] = {"dtype": _NAMES[array.dtype.itemsize], "shape": list(array.shape), "data_offsets": place}
+        at += array.nbytes
+    header = json.dumps(table, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    yield len(header).to_bytes(8, "little") + header
     for _, array in ordered:
         if array.size:
             yield raw_bytes(array)
+
+
+_NAMES = {8: "F64", 4: "F32", 2: "F16"}
 
 
 def raw_bytes(array: Array) -> memoryview:

@@ -17,9 +17,9 @@ from netc.errors import NetcError, Place, counted
 from netc.weights.card import Card, Preprocessing
 from netc.weights.convert import CAFFES_LIMIT, WRITERS, Hashing, definition, prove, write
 from netc.weights.looks import preprocessing_of
+from netc.weights.model import Model, open_model
 from netc.weights.proof import TOLERANCE, Parity, compared_all
 from netc.weights.rgb import fold_rgb, folded_mean
-from netc.weights.source import Source, open_source
 
 SUFFIXES = {
     "safetensors": ".safetensors",
@@ -88,14 +88,14 @@ class Conversion:
 def convert(path: str, out: str | None = None, options: Options | None = None) -> Conversion:
     """Convert a weight file of any kind that netc reads.
 
-    `out`: the new file; by default `path` with the format's suffix. Raises NetcError as `open_source`, W761-W775 (see
+    `out`: the new file; by default `path` with the format's suffix. Raises NetcError as `open_model`, W761-W775 (see
     docs/weights.md), O165-O167 (it cannot be written).
     """
     options = options or Options()
     format = format_of(options.to, out)
     target = Path(out) if out else default_out(path, format)
     _refuse_same(path, target)
-    source = open_source(path, options.net)
+    source = open_model(path, options.net)
     return _Job(source, target, format, options).done()
 
 
@@ -129,7 +129,7 @@ def _refuse_same(path: str, out: Path) -> None:
 class _Job:
     """One conversion on its way."""
 
-    def __init__(self, source: Source, out: Path, format: str, options: Options) -> None:
+    def __init__(self, source: Model, out: Path, format: str, options: Options) -> None:
         self.original, self.out, self.format, self.options = source, out, format, options
         near = options.net or source.path
         self.shown = preprocessing_of(source.param, source.graph, near, options.mean, options.scale, options.crop)

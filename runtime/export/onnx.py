@@ -19,8 +19,8 @@ from netc.runtime.export.graphs import Blobs, cannot, distinct_blobs, exported, 
 from netc.runtime.export.shapes import Axes
 from netc.weights import Array
 from netc.weights.card import CARD, Card
+from netc.weights.model import Model
 from netc.weights.proof import Difference, same_bits
-from netc.weights.source import Source
 
 INLINE = 3 << 29
 """Bytes of weights up to which the model is one file; ONNX itself ends at 2 GiB. Beyond, they stand in OUT.data."""
@@ -43,7 +43,7 @@ HINT = "pip install 'netc[onnx]'"
 # -- writing -----------------------------------------------------------------------------------------------------------
 
 
-def write_onnx(path: Path, source: Source, graph: Graph, axes: Axes, card: Card) -> None:
+def write_onnx(path: Path, source: Model, graph: Graph, axes: Axes, card: Card) -> None:
     """Raises NetcError W773 where torch cannot export the net, W774; OSError."""
     require()
     import onnx_ir
@@ -58,7 +58,7 @@ def write_onnx(path: Path, source: Source, graph: Graph, axes: Axes, card: Card)
     onnx_ir.save(model, path, external_data=f"{path.name}.data" if size > INLINE else None)
 
 
-def _model(source: Source, graph: Graph, axes: Axes) -> Any:
+def _model(source: Model, graph: Graph, axes: Axes) -> Any:
     """torch's translation, with every blob that is a value of its own as an output, so that it keeps its name."""
     blobs = distinct_blobs(graph)
     program = exported(Blobs(net_with(graph, source.layers()), blobs), graph, axes)
@@ -117,7 +117,7 @@ def _prune(model: Any, outputs: Sequence[str]) -> None:
 
 
 def run_onnx(
-    path: Path, inputs: Mapping[str, Array], source: Source, graph: Graph
+    path: Path, inputs: Mapping[str, Array], source: Model, graph: Graph
 ) -> tuple[dict[str, Array], dict[str, Array], list[Difference]]:
     """Check the file, run it in onnxruntime, and run it again with every blob as an output.
 
@@ -166,7 +166,7 @@ def _instrumented(path: Path, blobs: Sequence[str]) -> Iterator[tuple[Path, list
         other.unlink(missing_ok=True)
 
 
-def _prove_arrays(path: Path, source: Source) -> Iterator[Difference]:
+def _prove_arrays(path: Path, source: Model) -> Iterator[Difference]:
     import onnx
     from onnx.numpy_helper import to_array
 

@@ -14,11 +14,11 @@ from netc.runtime.export.graphs import Blobs, exported, net_with, quiet
 from netc.runtime.export.shapes import Axes
 from netc.weights import Array
 from netc.weights.card import CARD, Card
+from netc.weights.model import Model
 from netc.weights.proof import Difference, same_bits
-from netc.weights.source import Source
 
 
-def write_pt2(path: Path, source: Source, graph: Graph, axes: Axes, card: Card) -> None:
+def write_pt2(path: Path, source: Model, graph: Graph, axes: Axes, card: Card) -> None:
     """Raises NetcError W773 where torch cannot export the net; OSError."""
     net = net_with(graph, source.layers())
     program = exported(Blobs(net, graph.outputs), graph, axes)
@@ -26,7 +26,7 @@ def write_pt2(path: Path, source: Source, graph: Graph, axes: Axes, card: Card) 
         torch.export.save(program, path, extra_files={f"{CARD}.json": card.to_json()})
 
 
-def run_pt2(path: Path, inputs: Mapping[str, Array], source: Source) -> tuple[dict[str, Array], list[Difference]]:
+def run_pt2(path: Path, inputs: Mapping[str, Array], source: Model) -> tuple[dict[str, Array], list[Difference]]:
     """The outputs of the file as it was read again, and its parameters compared with the source's."""
     with quiet(), torch.no_grad():
         program: Any = torch.export.load(path)

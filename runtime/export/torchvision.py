@@ -9,8 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from netc.runtime.export.graphs import quiet
-from netc.weights import Array
+from netc.weights import Array, loaded
 from netc.weights.card import CARD, Card
 from netc.weights.proof import Difference, same_bits
 from netc.weights.tensors import write_safetensors
@@ -22,7 +21,7 @@ def write_state(path: Path, vgg: Vgg, card: Card) -> None:
     if path.suffix == ".safetensors":
         card.layers = {}  # its keys are torchvision's
         with path.open("wb") as file:
-            write_safetensors(file, vgg.state, {"format": "pt", CARD: card.to_json()})
+            write_safetensors(file, vgg.state, None, {"format": "pt", CARD: card.to_json()})
         return
     torch.save({key: tensor_of(array) for key, array in vgg.state.items()}, path)
 
@@ -70,7 +69,5 @@ def _vgg(widths: Sequence[int], sizes: Sequence[int], channels: int) -> nn.Modul
 
 
 def tensor_of(array: Array) -> torch.Tensor:
-    """An array's memory as a tensor, copied where torch cannot use it as it lies (unaligned in a mapped file)."""
-    fit = array if array.flags.aligned and array.flags.c_contiguous else np.array(array, order="C")
-    with quiet():  # torch warns that the memory is read-only; nothing writes to it
-        return torch.from_numpy(fit)
+    """A copy of an array in memory, as a tensor."""
+    return torch.from_numpy(loaded(array, array.dtype.newbyteorder("=").str))

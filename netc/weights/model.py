@@ -13,11 +13,12 @@ from netc.errors import NetcError, Place, counted
 from netc.ir import Graph, Node
 from netc.weights.arrays import Array, Shape, Weights, bare
 from netc.weights.caffemodel import read_mapped
-from netc.weights.card import Card, read_card
-from netc.weights.files import is_hdf5, is_npz, is_safetensors, map_file
+from netc.weights.card import Card, card_in
+from netc.weights.files import is_caffemodel, map_file
 from netc.weights.keys import blob_names, module_names, state_keys
+from netc.weights.layers import read_net as read_own_net
 from netc.weights.match import plan
-from netc.weights.own_net import deployed, read_own_net, unknown_input
+from netc.weights.own_net import deployed, unknown_input
 
 Layers = dict[str, list[Array]]
 
@@ -32,7 +33,7 @@ class Entry(NamedTuple):
 
 
 @dataclass(slots=True)
-class Source:
+class Model:
     """A weight file, read.
 
     Attributes:
@@ -82,7 +83,7 @@ class Source:
 NEED = "give the net's deploy.prototxt with --net"
 
 
-def open_source(path: str | os.PathLike[str], net: Any = None) -> Source:
+def open_model(path: str | os.PathLike[str], net: Any = None) -> Model:
     """Read a weight file and, if given, the net (path, text or NetParameter) whose layers count.
 
     Without a net, every layer of the file that has arrays counts, and the file's own net, or its card's, is compiled
@@ -91,9 +92,8 @@ def open_source(path: str | os.PathLike[str], net: Any = None) -> Source:
     """
     name = os.fspath(path)
     buffer = map_file(name)
-    source = Source(name, buffer, read_mapped(name, buffer))
-    if any(mark(source.buffer) for mark in (is_hdf5, is_npz, is_safetensors)):
-        source.card = read_card(name)
+    source = Model(name, buffer, read_mapped(name, buffer))
+    source.card = card_in(name, buffer)
     if net is not None:
         source.given, source.param = True, read_net(net)
         source.graph = _compiled(source)
@@ -107,7 +107,7 @@ def open_source(path: str | os.PathLike[str], net: Any = None) -> Source:
 # -- the layers of a net -----------------------------------------------------------------------------------------------
 
 
-def _by_net(source: Source, graph: Graph) -> list[Entry]:
+def _by_net(source: Model, graph: Graph) -> list[Entry]:
     nodes = [(index, node) for index, node in enumerate(graph.nodes) if node.params]
     _refuse_repeated(graph, nodes)
     target = {node.name: [(ref.blob.name, ref.blob.shape) for ref in node.params] for _, node in nodes}
@@ -145,7 +145,7 @@ def _refuse_repeated(graph: Graph, nodes: Sequence[tuple[int, Node]]) -> None:
         )
 
 
-def _missing(source: Source, fresh: Mapping[str, Any]) -> NetcError:
+def _missing(source: Model, fresh: Mapping[str, Any]) -> NetcError:
     listed = ", ".join(f'"{name}"' for name in list(fresh)[:5]) + (", …" if len(fresh) > 5 else "")
     hint = "is this the net that the file was trained as? `netc weights FILE` lists the layers it has"
     message = f"the file has no weights for {counted(len(fresh), 'layer')} of the net: {listed}"
@@ -155,13 +155,13 @@ def _missing(source: Source, fresh: Mapping[str, Any]) -> NetcError:
 # -- the layers of a file ----------------------------------------------------------------------------------------------
 
 
-def _own_net(source: Source) -> None:
+def _own_net(source: Model) -> None:
     """Set `param` and `graph` from what the file says of its net; where that does not do, `reason`."""
     try:
         if source.card is not None:
             source.param = read_net(source.card.prototxt) if source.card.prototxt else None
-        elif not source.weights.partial and not is_safetensors(source.buffer) and not is_npz(source.buffer):
-            source.param = read_net(read_own_net(source.path, source.buffer))
+        elif is_caffemodel(source.buffer):
+            source.param = read_net(read_own_net(source.path))
         if source.param is not None:
             graph = _compiled(source)
             _by_net(source, graph)
@@ -171,7 +171,7 @@ def _own_net(source: Source) -> None:
     source.unused = {}
 
 
-def _compiled(source: Source) -> Graph:
+def _compiled(source: Model) -> Graph:
     net = deployed(source.param, source.weights)
     unknown = unknown_input(net)
     if unknown is not None:
@@ -180,7 +180,7 @@ def _compiled(source: Source) -> Graph:
     return compile_net(net, "TEST")
 
 
-def _by_file(source: Source) -> list[Entry]:
+def _by_file(source: Model) -> list[Entry]:
     types = {layer.name: layer for layer in source.param.layer} if source.param is not None else {}
     named = [(position, name) for position, (name, arrays) in enumerate(source.weights.items()) if arrays]
     modules = module_names(named)
@@ -198,7 +198,7 @@ def _by_file(source: Source) -> list[Entry]:
     return entries
 
 
-def _absent(source: Source, name: str, index: int) -> NetcError:
+def _absent(source: Model, name: str, index: int) -> NetcError:
     message = f'layer "{name}" shares its blob {index} with another layer, which the file does not name'
     return NetcError("W763", message, Place(source.path), NEED)
 

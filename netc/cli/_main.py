@@ -33,6 +33,9 @@ COMMANDS: dict[str, dict[str, str]] = {
         "convert-imageset": "Make an LMDB of pictures.",
         "image-mean": "Compute the means and principal colours of an LMDB.",
     },
+    "Weights": {
+        "convert-caffemodel": "Convert a weight file, and prove it.",
+    },
     "Look": {
         "check": "Check nets and solvers; show shapes, sizes and costs.",
         "weights": "Show what a weight file holds, or how two differ.",

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from netc import proto
 from netc.bind import bind
 from netc.build import build
-from netc.draft import Draft, is_set, locate, message_origins, origins_of
+from netc.draft import Draft, Layers, is_set, locate, message_origins, origins_of
 from netc.errors import NetcError, Place
 from netc.filter import NAMES, filter_net, set_state
+from netc.foreign import allowing
 from netc.ir import Graph
 from netc.layers.base import Origin, Probe
 from netc.prototxt import Message, Source, parse
@@ -40,9 +41,9 @@ def read_solver(source: NetSource) -> Any:
 
 def locate_solver(source: NetSource) -> tuple[Any, Origin]:
     """A SolverParameter and the origin that finds the places of its fields."""
-    if isinstance(source, proto.SolverParameter):
+    if _is_message(source, "SolverParameter"):
         copy = proto.SolverParameter()
-        copy.CopyFrom(source)
+        copy.CopyFrom(proto.renewed(source))
         return copy, Origin(Place("<SolverParameter>"))
     opened = open_source(source)
     return binary_solver(opened) if not isinstance(opened, Source) else solver_of(opened, parse(opened))
@@ -75,26 +76,35 @@ def compile_net(
     level: int = 0,
     stages: Iterable[str] = (),
     probe: Probe | None = None,
+    allow_python_layers: Iterable[str] = (),
 ) -> Graph:
     """Compile a net for one phase.
 
     `source`: a path, prototxt text or NetParameter (not changed). `probe(layer_param, phase)` gives the top shapes of
-    data layers; without it they are taken from crop_size. Raises NetcError; NetcErrors where there are several.
+    data layers; without it they are taken from crop_size. `allow_python_layers`: the modules whose Python layers may
+    run, which they do to tell their shapes. Raises NetcError; NetcErrors where there are several.
     """
-    return compile_draft(set_state(draft_net(source), phase_number(phase), level, stages), probe)
+    with allowing(allow_python_layers):
+        return compile_draft(set_state(draft_net(source), phase_number(phase), level, stages), probe)
 
 
 def compile_draft(draft: Draft, probe: Probe | None = None) -> Graph:
     """The last stages, for a draft whose state (phase, level, stages) is set: filter, splits, build, verify."""
-    return verify(build(insert_splits(filter_net(draft)), probe))
+    return compile_layers(filter_net(draft), probe)
+
+
+def compile_layers(layers: Layers, probe: Probe | None = None) -> Graph:
+    """The same for the layers of one phase."""
+    return verify(build(insert_splits(layers), probe))
 
 
 def draft_net(source: NetSource) -> Draft:
     """The first stages: parse, bind, upgrade."""
-    if isinstance(source, proto.NetParameter):
+    if _is_message(source, "NetParameter"):
         param = proto.NetParameter()
-        param.CopyFrom(source)
-        return upgrade_net(Draft(param, message_origins(source.layer, "<NetParameter>"), original=source))
+        given = proto.renewed(source)
+        param.CopyFrom(given)
+        return upgrade_net(Draft(param, message_origins(given.layer, "<NetParameter>"), original=given))
     opened = open_source(source)
     return binary_draft(opened) if not isinstance(opened, Source) else draft_of(opened, parse(opened))
 
@@ -147,6 +157,11 @@ def open_source(source: str | os.PathLike[str] | Source) -> Source | Binary:
 
         return open_binary(source) or Source.read(source)
     return as_source(source)
+
+
+def _is_message(source: NetSource, name: str) -> bool:
+    """Whether it is a message of ours of that name, even of a class from before a plug-in was loaded."""
+    return getattr(getattr(source, "DESCRIPTOR", None), "full_name", "") == f"{proto.PACKAGE}.{name}"
 
 
 def as_source(source: str | os.PathLike[str] | Source) -> Source:

@@ -11,8 +11,18 @@ from typing import Any
 
 from netc.advise import TRAIN, Advice, advise
 from netc.analyse import Analysis, analyse
-from netc.compile import Drafts, binary_draft, binary_solver, compile_draft, draft_of, is_solver, open_source, solver_of
-from netc.draft import Draft
+from netc.compile import (
+    Drafts,
+    binary_draft,
+    binary_solver,
+    compile_draft,
+    compile_layers,
+    draft_of,
+    is_solver,
+    open_source,
+    solver_of,
+)
+from netc.draft import Draft, Layers
 from netc.errors import NetcError, Place
 from netc.filter import NAMES, filter_net, set_state
 from netc.layers import registry
@@ -114,7 +124,7 @@ def _build(report: Report, draft: Draft, label: str, initialised: bool = False) 
         graph = compile_draft(draft.copy(), probe)
     except NetcError as error:
         if {one.code for one in error.errors} == {"G402"}:
-            report.collect(lambda: compile_draft(connected_part(draft), probe))
+            report.collect(lambda: compile_layers(connected_part(draft), probe))
         raise
     report.nets.append(Net(label, analyse(graph), probe.notes))
     _remark(report, advise(graph, initialised))
@@ -125,12 +135,12 @@ def _remark(report: Report, remarks: Sequence[Advice]) -> None:
     report.advice += [remark for remark in remarks if str(remark) not in known]
 
 
-def connected_part(draft: Draft) -> Draft:
+def connected_part(draft: Draft) -> Layers:
     """The net without the layers that hang on a bottom nobody produces: a fault there hides no others."""
     part = filter_net(draft.copy())
     known: set[str] = set()
     keep = []
-    for layer in part.param.layer:
+    for layer in part.params:
         keep.append(known.issuperset(layer.bottom))
         known.update(layer.top if keep[-1] else ())
     part.keep(keep)

@@ -1,8 +1,8 @@
 """A layout → text in canonical form: what `netc fmt` and `netc upgrade` write. The rules: docs/prototxt.md.
 
 One field a line, two blanks a level, `name: value` and `name { … }`, strings in double quotes, no separators. The order
-of the fields, the comments and the way numbers are written stay, and of blank lines one. A block that was written on one
-line stays on one line where it fits; so does a list.
+of the fields, the comments and the way numbers are written stay, and of blank lines one. A block that was written on
+one line stays on one line where it fits; so does a list.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """An old-format file written anew in the current format, with the comments where the things they are about went.
 
-The result is built from the upgraded message. A field that stands unchanged in the old file is taken from its page as it
-is; one that moved or changed is written anew and takes its comments along; comments on what is gone go to what follows.
+The result is built from the upgraded message. A field that stands unchanged in the old file is taken from its page as
+it is; one that moved or changed is written anew and takes its comments along; comments on what is gone go to what
+follows.
 """
 
 from __future__ import annotations

@@ -136,7 +136,8 @@ def test_a_block_that_does_not_fit() -> None:
     long = f'layer {{ name: "a" type: "Convolution" convolution_param {{ num_output: 4 kernel_size: 3 {inner} }} }}'
     assert len(long) > WIDTH
     assert formatted(Source(long)) == (
-        f'layer {{\n  name: "a"\n  type: "Convolution"\n  convolution_param {{ num_output: 4 kernel_size: 3 {inner} }}\n}}\n'
+        'layer {\n  name: "a"\n  type: "Convolution"\n'
+        f"  convolution_param {{ num_output: 4 kernel_size: 3 {inner} }}\n}}\n"
     )
     exact = 'layer { name: "' + "x" * (WIDTH - 18) + '" }'
     assert formatted(Source(exact)) == exact + "\n"

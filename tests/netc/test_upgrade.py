@@ -228,3 +228,23 @@ def test_batch_norm_with_three_param_blocks() -> None:
     assert [(spec.lr_mult, spec.decay_mult, spec.name) for spec in specs] == [(0, 0, ""), (0, 0, "x"), (0, 0, "")]
     two = read_net('layer { type: "BatchNorm" param { lr_mult: 1 } param { } }').layer[0].param
     assert [spec.lr_mult for spec in two] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("text", "remedy"),
+    [
+        ("version: 0", "it says nothing: delete it"),
+        ("layers { layer { can_clobber: true } }", "nothing reads it: delete it"),
+        ("layers { layer { context_pad: 1 } }", "write det_context_pad"),
+        ("layers { layer { crop_mode: 'warp' } }", "write det_crop_mode"),
+        ("layers { type: LRN_MAP }", "LRN with lrn_param { norm_region: WITHIN_CHANNEL }"),
+        ("layers { lrn_map_param { } }", "lrn_param { norm_region: WITHIN_CHANNEL … }"),
+        ("layers { data_param { transform_param { } } }", "move it out of this block"),
+        ("layer { image_data_param { transform_param { } } }", "move it out of this block"),
+    ],
+)
+def test_what_caffe_has_given_up_is_explained(text: str, remedy: str) -> None:
+    with pytest.raises(NetcError) as caught:
+        read_net(text)
+    assert caught.value.hint
+    assert remedy in caught.value.hint

@@ -222,12 +222,14 @@ def test_the_history_of_caffe(shared: Path) -> None:
 @pytest.mark.slow
 def test_the_zoo(shared: Path) -> None:
     """No net of the zoo loses a comment or changes its meaning (that would be error O150)."""
+    faults: list[str] = []
     for path in sorted((shared / "zoo").glob("prototxt*/*.prototxt")):
         source = Source.read(path)
         try:
             upgraded_net(source, parse(source))
         except NetcError as error:
-            assert error.code != "O150", str(error)
+            faults += [str(error)] if error.code == "O150" else []
+    assert faults == []
 
 
 COMMENT = st.sampled_from(["", " ", "\n", "  # c\n", "\n# d\n", "\n\n# e\n\n"])

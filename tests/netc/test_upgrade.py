@@ -179,7 +179,6 @@ INPUT = 'input: "d" input_dim: 1 input_dim: 2 input_dim: 3 input_dim: 4 '
     [
         (INPUT + RELU + ' layer { name: "x" }', "U101", "layers"),
         (INPUT + RELU + " layers { name: 'v1' type: RELU }", "U111", "layers"),
-        (INPUT + RELU.replace("bottom", "blobs_lr: 1 bottom"), "U111", "1"),
         (INPUT + RELU.replace('"relu"', '"rellu"'), "U112", '"rellu"'),
         (INPUT + RELU.replace('bottom: "d"', 'bottom: "e"'), "G402", '"e"'),
         (INPUT + PADDING + RELU.replace('bottom: "d"', 'bottom: "p"'), "U113", '"p"'),
@@ -198,6 +197,10 @@ def test_refused(text: str, code: str, shown: str) -> None:
     ("text", "said"),
     [
         (INPUT + RELU.replace('"r"', '"r" pad: 1'), '"pad" has no effect on a layer of type "relu"; Caffe drops it'),
+        (
+            INPUT + RELU.replace("bottom", "blobs_lr: 1 bottom"),
+            '"blobs_lr" beside a `layer { … }` of the format of 2013 (V0) has no effect; Caffe drops it',
+        ),
         (INPUT + RELU + " state { level: 1 }", '"state" is not known in files of 2013 (V0), and Caffe drops it'),
         ('input: "a" input_shape { dim: 1 } input_dim: 3', '"input_dim" has no effect beside "input_shape"'),
         (

@@ -49,6 +49,10 @@ CODES: dict[str, str] = {
     "L306": "a file that a layer reads its constants from, and that is not one",
     "L320": "a filler that is not known",
     "L321": "a filler that cannot fill this shape",
+    "L390": "a layer whose settings the modules of torch do not have, in a net to be written as a module",
+    "L391": "a layer whose type has no form outside netc, in a net to be written as a module",
+    "L392": "layers without weights in the file that an emitted net's weights are taken from",
+    "L393": "layers of one name in a net whose weights are to be emitted",
     # D: data
     "D501": "a layer that has no data of its own and was given none",
     "D502": "force_color and force_gray together",
@@ -146,5 +150,8 @@ CODES: dict[str, str] = {
     "C201": "a GPU that this machine does not have",
     "C202": "a list of GPUs that cannot be read",
     "C203": "several GPUs where one is used",
+    "C170": "a class name that Python cannot take, or that emitted code has for something else",
+    "C171": "weights to emit, and no file to write",
+    "C172": "a file that would be overwritten while it is read",
     "C140": "options of a tool that contradict one another or do not exist",
 }

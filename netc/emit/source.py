@@ -130,7 +130,9 @@ class _Writer:
         return emitter_of(node)(site).module
 
     def _place(self, node: Node) -> str:
-        return f"{shown(self.source)}:{node.place.line}" if node.place.line else ""
+        if not node.place.line:
+            return ""
+        return f"{shown(self.source)}:{node.place.line}" if len(self.source) <= 30 else f"line {node.place.line}"
 
     def _shared(self) -> Iterator[str]:
         """Parameters that several layers have in common."""

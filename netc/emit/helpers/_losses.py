@@ -104,8 +104,8 @@ class PairDistance(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:
-        (root,) = ctx.saved_tensors
-        return grad * 0.5 / (root + 1e-4)
+        root: Tensor = ctx.saved_tensors[0]
+        return grad * (0.5 / (root + 1e-4))
 
 
 def infogain_loss(
@@ -120,10 +120,9 @@ def infogain_loss(
     classes = scores.shape[dim]
     index, counted = class_indices(labels, scores, dim, ignore)
     logs = scores.log_softmax(dim)
-    rows = matrix.detach().reshape(classes, classes)[index.squeeze(dim)].movedim(-1, dim)
+    rows: Tensor = matrix.detach().reshape(classes, classes)[index.squeeze(dim)].movedim(-1, dim)
     terms = -rows * through(logs, logs.clamp(min=math.log(1e-20))) * counted
-    total: Tensor = terms.sum()
-    return total / normalizer(normalization, index.numel(), scores.shape[0], counted)
+    return terms.sum() / normalizer(normalization, index.numel(), scores.shape[0], counted)
 
 
 @torch.no_grad()

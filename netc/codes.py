@@ -58,6 +58,10 @@ CODES: dict[str, str] = {
     "L332": "a Python layer whose code fails while it is imported or set up",
     "L333": "a Python layer that lacks a setting or a method",
     "L334": "a plug-in's shape rule that fails",
+    "L390": "a layer whose settings the modules of torch do not have, in a net to be written as a module",
+    "L391": "a layer whose type has no form outside netc, in a net to be written as a module",
+    "L392": "layers without weights in the file that an emitted net's weights are taken from",
+    "L393": "layers of one name in a net whose weights are to be emitted",
     # D: data
     "D501": "a layer that has no data of its own and was given none",
     "D502": "force_color and force_gray together",
@@ -191,5 +195,8 @@ CODES: dict[str, str] = {
     "C213": "a plug-in that defines a layer type which there is already",
     "C160": "a file name that does not tell which format to convert to",
     "C161": "a conversion onto the file itself",
+    "C170": "a class name that Python cannot take, or that emitted code has for something else",
+    "C171": "weights to emit, and no file to write",
+    "C172": "a file that would be overwritten while it is read",
     "C140": "options of a tool that contradict one another or do not exist",
 }

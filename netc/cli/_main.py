@@ -43,6 +43,7 @@ COMMANDS: dict[str, dict[str, str]] = {
     "Look": {
         "check": "Check nets and solvers; show shapes, sizes and costs.",
         "weights": "Show what a weight file holds, or how two differ.",
+        "emit": "Write a net as one file of PyTorch code.",
         "device_query": "List the processors and GPUs that netc can use.",
     },
 }

@@ -31,7 +31,7 @@ _TEXT = {
 
 
 class Mapped(mmap.mmap):
-    """A mapped file that knows its name, its address and its open file (for `netc.weights.pieces`)."""
+    """A mapped file that knows its name, its address and its open file (for `netc.weights.values`)."""
 
     name: str
     file: Any

@@ -128,7 +128,7 @@ def _begin(path: str, buffer: Any, member: zipfile.ZipInfo) -> int:
 
 def _check_sum(path: str, buffer: Any, begin: int, member: zipfile.ZipInfo) -> None:
     """zipfile checks it where it reads a member to its end, which is not done here. By way of pread, as the values."""
-    from netc.weights.pieces import pieces
+    from netc.weights.values import pieces
 
     total = 0
     for piece in pieces(np.frombuffer(buffer, "u1", member.file_size, begin), _STEP):

@@ -252,8 +252,8 @@ layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip2" bottom: "label" top: 
 """
 """Caffe's LeNet for training, in the current format."""
 
-SOLVER = """net: "net.prototxt" base_lr: 0.01 momentum: 0.9 weight_decay: 0.0005 lr_policy: "inv" gamma: 0.0001 power: 0.75
-max_iter: 20000 snapshot_prefix: "again" """
+SOLVER = """net: "net.prototxt" base_lr: 0.01 momentum: 0.9 weight_decay: 0.0005
+lr_policy: "inv" gamma: 0.0001 power: 0.75 max_iter: 20000 snapshot_prefix: "again" """
 
 
 def test_a_state_of_2014_is_resumed(shared, tmp_path, monkeypatch):

@@ -18,7 +18,7 @@ _HEAD = 1 << 12
 _BEST_RATIO = 1100
 """Deflate cannot shrink data more than 1032 times; a member that claims more is not backed by the file."""
 
-_STEP = 1 << 22
+_STEP = 1 << 20
 
 
 def read_npz(path: str, buffer: Any) -> Weights:

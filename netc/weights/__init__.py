@@ -24,9 +24,9 @@ from netc.weights.match import copy_weights as copy_weights
 from netc.weights.match import plan as plan
 from netc.weights.match import target_of as target_of
 from netc.weights.match import transplant as transplant
-from netc.weights.values import fill as fill
-from netc.weights.values import loaded as loaded
-from netc.weights.values import pieces as pieces
+from netc.weights.pieces import fill as fill
+from netc.weights.pieces import loaded as loaded
+from netc.weights.pieces import pieces as pieces
 from netc.weights.write import trained_net as trained_net
 from netc.weights.write import write_blob as write_blob
 from netc.weights.write import write_caffemodel as write_caffemodel

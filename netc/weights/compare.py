@@ -10,7 +10,7 @@ import numpy as np
 
 from netc.weights.arrays import Array, Shape, bare
 from netc.weights.contents import Contents, Held
-from netc.weights.values import pieces
+from netc.weights.pieces import pieces
 
 EQUAL, WITHIN, DIFFERENT = "equal", "within tolerance", "different"
 RESHAPED, SHAPE, ONLY_A, ONLY_B = "other shape, equal values", "other shape", "only in A", "only in B"

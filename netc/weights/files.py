@@ -31,7 +31,7 @@ _TEXT = {
 
 
 class Mapped(mmap.mmap):
-    """A mapped file that knows its name, its address and its open file (for `netc.weights.values`)."""
+    """A mapped file that knows its name, its address and its open file (for `netc.weights.pieces`)."""
 
     name: str
     file: Any
@@ -100,6 +100,10 @@ def is_zip(buffer: Any) -> bool:
 def is_safetensors(buffer: Any) -> bool:
     size = int.from_bytes(buffer[:8], "little")
     return bool(len(buffer) > 9 and buffer[8:9] == b"{" and size <= len(buffer) - 8)
+
+
+def is_caffemodel(buffer: Any) -> bool:
+    return not (is_hdf5(buffer) or is_zip(buffer) or is_safetensors(buffer))
 
 
 def _refuse_foreign(name: str, head: bytes) -> None:

@@ -13,7 +13,7 @@ from netc.errors import NetcError, Place, counted, did_you_mean, printable, rais
 from netc.layers.base import format_shape
 from netc.weights.arrays import Array, Shape, Weights, bare, fits
 from netc.weights.caffemodel import read
-from netc.weights.values import fill, loaded
+from netc.weights.pieces import fill, loaded
 
 Target = Mapping[str, Sequence[tuple[str, Shape]]]
 """Layer name → (name, shape) of each of its blobs, in Caffe's order."""

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from netc.weights.arrays import Array, Shape, bare
-from netc.weights.values import pieces
+from netc.weights.pieces import pieces
 
 
 @dataclass(frozen=True, slots=True)

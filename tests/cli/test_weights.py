@@ -46,7 +46,7 @@ def told(capsys, *arguments, status=0):
 
 
 def test_a_table_for_a_reader(files, capsys):
-    conv, bias, fc = (digest(array)[:16] for array in (*VALUES["conv"], VALUES["fc"][0]))
+    conv, bias, fc = (digest(array)[:16] for array in (*VALUES["conv"], VALUES["fc"][0][0]))
     assert shown(capsys, "a.caffemodel").splitlines() == [
         'a.caffemodel: caffemodel, current format of the net "small", 185 B',
         "3 layers, 2 with arrays, 18 values",

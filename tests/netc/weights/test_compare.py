@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from netc.weights import values
 from netc.weights.compare import compare, facts_that_differ
 from netc.weights.contents import Contents, Held, Part
+from netc.weights.pieces import PIECE
 
 
 def file(parts, **more):
@@ -43,7 +43,7 @@ def test_differences():
 
 
 def test_beyond_the_first_piece():
-    a = np.zeros(values.PIECE + 10, "f4")
+    a = np.zeros(PIECE + 10, "f4")
     b = a.copy()
     b[-1] = 3
     assert (pair(a, b).absolute, pair(a, b).beyond) == (3, 1)

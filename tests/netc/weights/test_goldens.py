@@ -210,12 +210,7 @@ def test_every_weight_file_of_the_zoo_loads_into_its_net(shared, name):
     def probe(layer, phase):
         return [(7, *image_of(name)), (7,)][: len(layer.top)]
 
-    try:
-        net = Net(netc.compile_net(source, "TRAIN" if own else "TEST", probe=probe))
-    except netc.NetcError as error:
-        if error.code == "U102":
-            pytest.xfail("nets in the V1 format are not read yet")
-        raise
+    net = Net(netc.compile_net(source, "TRAIN" if own else "TEST", probe=probe))
     found = weights.read(path)
     plan = net.copy_from(path)
     assert (plan.fresh, len(plan.unused)) == ({}, UNUSED.get(name, 0))

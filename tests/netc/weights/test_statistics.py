@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from netc.weights import values
+from netc.weights.pieces import PIECE
 from netc.weights.statistics import summarise, value_hash
 
 
@@ -21,7 +21,7 @@ def summary(array):
 @pytest.mark.parametrize("dtype", ["f4", "f8", "f2"])
 def test_against_numpy(dtype, shift):
     """More than two pieces; the mean is far from zero in one case, where a sum of squares would lose digits."""
-    array = (np.random.default_rng(1).standard_normal((3, values.PIECE - 5)) + shift).astype(dtype)
+    array = (np.random.default_rng(1).standard_normal((3, PIECE - 5)) + shift).astype(dtype)
     array[1, :1000] = 0
     found, exact = summary(array), array.astype("f8")
     assert (found.count, found.zeros, found.not_finite) == (array.size, np.count_nonzero(array == 0), 0)

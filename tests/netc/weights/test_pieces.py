@@ -13,7 +13,7 @@ import torch
 from netc import proto, weights
 from netc.errors import NetcError
 from netc.weights import files
-from netc.weights.values import PIECE, fill, loaded, pieces
+from netc.weights.pieces import PIECE, fill, loaded, pieces
 
 
 def stored(tmp_path, array, lead=3):

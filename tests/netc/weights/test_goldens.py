@@ -65,6 +65,21 @@ def test_each_file_is_taken_or_refused_as_by_caffe(shared, case):
     assert np.allclose(next(iter(result.values())).detach().numpy(), expected["out"], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("case", CASES)
+def test_caffes_own_upgrade_keeps_the_values(shared, case):
+    """upgrade_net_proto_binary's output holds the same blobs in the same layers, behind a layer for the inputs."""
+    folder = shared / "goldens/models"
+    if "short_data" in case:
+        pytest.skip("netc refuses the file, upgrade_net_proto_binary does not look at its values")
+    before, after = (weights.read(folder / f"{case}{end}.caffemodel") for end in ("", ".upgraded"))
+    assert [name for name in after if name != "input"] == list(before)
+    assert set(before.legacy) == after.legacy
+    for layer, arrays in before.items():
+        for a, b in zip(arrays, after[layer], strict=True):
+            assert a.shape == b.shape
+            assert np.array_equal(a, b)
+
+
 def test_every_case_is_listed(shared):
     assert sorted(json.loads((shared / "goldens/models/models.json").read_text())) == CASES
 

@@ -82,6 +82,11 @@ CODES: dict[str, str] = {
     "D547": "images that have no common mean image",
     "D548": "principal colours of images without three channels",
     "D550": "rows that do not fit into the HDF5 file of the passes before",
+    "D551": "a file that is no window file",
+    "D552": "a box outside its picture",
+    "D553": "a window file without boxes of a kind that batches need",
+    "D554": "settings that boxes of pictures do not have",
+    "D555": "arrays that do not fit a MemoryData layer",
     # R: run
     "R601": "inputs that are not the net's",
     "R602": "a blob that the net does not have",
@@ -106,6 +111,7 @@ CODES: dict[str, str] = {
     "R641": "the snapshot of another net",
     "R642": "the snapshot of another solver",
     "R650": "a Python layer whose code fails while it runs",
+    "R651": "arrays for a net that has no MemoryData layer to take them",
     # W: weights and snapshots
     "W701": "a file that is no weight file",
     "W702": "a weight file or solver state that is damaged",

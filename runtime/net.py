@@ -52,6 +52,8 @@ class Net(nn.Module):
         self.graph, self.seed = graph, seed
         self.feeds = dict(feeds or {})
         self.clock = Clock()
+        self._counts = False
+        """Whether passes are counted in TEST too, because arrays wait to be read batch by batch."""
         self.run = LayerRun(self.clock, seed, training=any(node.layer.phase == 0 for node in graph.nodes))
         self.inputs: tuple[str, ...] = graph.inputs
         self.outputs: tuple[str, ...] = graph.outputs
@@ -176,7 +178,7 @@ class Net(nn.Module):
         if blobs is not None:
             self._check_blobs(wanted)
         result = self._walk(values, wanted)
-        if self.run.training:
+        if self.run.training or self._counts:
             self.clock.step += 1
         return result
 
@@ -276,6 +278,27 @@ class Net(nn.Module):
             )
         for top, tensor in zip(step.tops, feed.batch(self.clock.iteration), strict=True):
             values.setdefault(top, tensor.to(self.clock.step.device, non_blocking=True))
+
+    def set_input_arrays(self, data: Any, labels: Any, layer: str | None = None) -> None:
+        """Feed a MemoryData layer (`layer`: its name, where the net has several) from arrays, as pycaffe's method of
+        this name: (n, channels, height, width) and n labels, n a multiple of its batch size.
+
+        Each pass takes the next batch, starting with the first one and again after the last. Raises NetcError R651 (no
+        such layer), D555 (arrays that do not fit).
+        """
+        from netc.runtime.data.array_feed import ArrayFeed
+
+        found = [s.node for s in self._steps if s.node.type == "MemoryData" and layer in (None, s.node.name)]
+        if len(found) != 1:
+            named = f' of the name "{layer}"' if layer is not None else ""
+            raise NetcError(
+                "R651",
+                f"the net has {len(found) or 'no'} MemoryData layers{named}",
+                found[0].place if found else None,
+                "say which: layer=…" if found else "other layers' tops are given in the call, net(data=…)",
+            )
+        self.feeds[found[0].layer.key] = ArrayFeed(found[0].layer, data, labels, self.clock.iteration)
+        self._counts = True
 
     def _check_blobs(self, wanted: Sequence[str]) -> None:
         for name in wanted:

@@ -28,6 +28,7 @@ class _Step:
 
     node: Node
     params: list[tuple[nn.Module, str]]
+    """The module and attribute that hold each parameter."""
     tops: tuple[str, ...]
     detached: tuple[bool, ...]
     no_grad: bool

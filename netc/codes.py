@@ -92,7 +92,6 @@ CODES: dict[str, str] = {
     "R602": "a blob that the net does not have",
     "R603": "a layer that failed while running",
     "R604": "no loss among the outputs",
-    "R605": "a shared parameter that cannot be run in two shapes",
     "R606": "a layer whose parameters differ between the training net and a test net",
     "R610": "a solver without a net to train, or with several",
     "R611": "test nets, test_iter, test_state and test_interval that do not fit together",

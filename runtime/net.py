@@ -35,6 +35,18 @@ class _Step:
     in_place: bool
     dead: tuple[str, ...]
     """Blobs nothing reads after this node."""
+    views: dict[int, Shape]
+    """Parameters shared with a layer that gives them another shape (share_mode: PERMISSIVE): position → shape here."""
+
+    def held(self) -> list[Tensor]:
+        """The parameters as they are held, in the shape of their owner."""
+        return [getattr(holder, name) for holder, name in self.params]
+
+    def values(self) -> list[Tensor]:
+        """The parameters as the layer sees them."""
+        if not self.views:
+            return self.held()
+        return [t.view(self.views[i]) if i in self.views else t for i, t in enumerate(self.held())]
 
 
 class Net(nn.Module):
@@ -83,7 +95,7 @@ class Net(nn.Module):
             for position, ref in enumerate(node.params):
                 if ref.owner not in tensors:
                     tensors[ref.owner] = self._new_param(node, position, node.layer.key not in unfilled)
-                self._register(holder, node, ref.blob.name, tensors[ref.owner], ref.blob.shape)
+                self._register(holder, ref.blob.name, tensors[ref.owner])
             self._modules[self._module_name(node, index)] = holder
         return holders
 
@@ -97,15 +109,7 @@ class Net(nn.Module):
             return tensor
         return nn.Parameter(tensor, requires_grad=ref.learnable or self.graph.param.force_backward)
 
-    def _register(self, holder: nn.Module, node: Node, name: str, value: Tensor, shape: Shape) -> None:
-        if tuple(value.shape) != shape:
-            raise NetcError(
-                "R605",
-                f"PERMISSIVE sharing of {format_shape(tuple(value.shape))} as {format_shape(shape)} "
-                "is read but cannot be run",
-                node.place,
-                "give both layers the same parameter shape",
-            )
+    def _register(self, holder: nn.Module, name: str, value: Tensor) -> None:
         if isinstance(value, nn.Parameter):
             holder.register_parameter(name, value)
         else:
@@ -125,7 +129,7 @@ class Net(nn.Module):
         found: dict[str, list[Tensor]] = {}
         for step in self._steps:
             if step.params:
-                found.setdefault(step.node.name, [getattr(holder, name) for holder, name in step.params])
+                found.setdefault(step.node.name, step.values())
         return found
 
     def own_params(self) -> list[tuple[ParamRef, Tensor]]:
@@ -147,13 +151,24 @@ class Net(nn.Module):
         writers: dict[str, str] = {}
         for index, node in enumerate(self.graph.nodes):
             params = [(holders[index], ref.blob.name) for ref in node.params]
+            views = {i: ref.blob.shape for i, ref in enumerate(node.params) if ref.blob.shape != self._owned(ref)}
             dead = tuple(blob for blob in node.bottoms if last_use[blob] == index and blob not in node.tops)
-            steps.append(self._step(node, params, writers, dead))
+            steps.append(self._step(node, params, writers, dead, views))
             writers.update((top, node.type) for top in node.tops)
         return steps
 
+    def _owned(self, ref: ParamRef) -> Shape:
+        """The shape of a parameter at its owner."""
+        node, position = ref.owner
+        return self.graph.nodes[node].params[position].blob.shape
+
     def _step(
-        self, node: Node, params: list[tuple[nn.Module, str]], writers: dict[str, str], dead: tuple[str, ...]
+        self,
+        node: Node,
+        params: list[tuple[nn.Module, str]],
+        writers: dict[str, str],
+        dead: tuple[str, ...],
+        views: dict[int, Shape],
     ) -> _Step:
         layer = node.layer
         count = len(node.bottoms)
@@ -165,7 +180,7 @@ class Net(nn.Module):
             and node.tops[:1] == node.bottoms[:1]
             and writers.get(node.bottoms[0]) in _OUTPUT_NOT_SAVED
         )
-        return _Step(node, params, node.top_names, detached, layer.no_gradient is None, in_place, dead)
+        return _Step(node, params, node.top_names, detached, layer.no_gradient is None, in_place, dead, views)
 
     # -- running -------------------------------------------------------------------------------------------------------
 
@@ -207,7 +222,7 @@ class Net(nn.Module):
         bottoms = [
             values[b].detach() if d else values[b] for b, d in zip(step.node.bottoms, step.detached, strict=True)
         ]
-        params = [getattr(holder, name) for holder, name in step.params]
+        params = step.values()
         if torch.compiler.is_compiling():
             values.update(zip(step.tops, self._call(step, bottoms, params), strict=True))
             return
@@ -324,12 +339,12 @@ class Net(nn.Module):
 
         Raises NetcError R606 where such a layer has other parameter shapes here.
         """
-        theirs = trained.params
+        theirs = {step.node.name: step for step in reversed(trained._steps) if step.params}
         for step in self._steps:
-            tensors = theirs.get(step.node.name)
-            if tensors is None or not step.params:
+            if step.node.name not in theirs or not step.params:
                 continue
-            shapes, own = [tuple(t.shape) for t in tensors], [ref.blob.shape for ref in step.node.params]
+            other = theirs[step.node.name]
+            shapes, own = ([ref.blob.shape for ref in node.params] for node in (other.node, step.node))
             if shapes != own:
                 raise NetcError(
                     "R606",
@@ -337,9 +352,10 @@ class Net(nn.Module):
                     f"but {', '.join(map(format_shape, shapes))} in the net it shares them with",
                     step.node.place,
                 )
-            for (holder, name), tensor in zip(step.params, tensors, strict=True):
+            for (holder, name), tensor in zip(step.params, other.held(), strict=True):
                 delattr(holder, name)
-                self._register(holder, step.node, name, tensor, tuple(tensor.shape))
+                self._register(holder, name, tensor)
+            step.views = other.views
 
     def copy_from(self, source: Any) -> Any:
         """Load weights by layer name from a file (or {layer: [arrays]}), as Net::CopyTrainedLayersFrom.

@@ -17,6 +17,7 @@ from netc.layers.base import Shape, format_shape
 from netc.runtime import rand
 from netc.runtime.clock import Clock, LayerRun
 from netc.runtime.fillers import fill_blob
+from netc.weights.keys import module_names
 
 _OUTPUT_NOT_SAVED = frozenset({"Convolution", "InnerProduct", "Deconvolution"})
 """Types whose backward pass does not need their own output, so that a layer after them may overwrite it."""
@@ -96,7 +97,8 @@ class Net(nn.Module):
                 if ref.owner not in tensors:
                     tensors[ref.owner] = self._new_param(node, position, node.layer.key not in unfilled)
                 self._register(holder, ref.blob.name, tensors[ref.owner])
-            self._modules[self._module_name(node, index)] = holder
+        names = module_names((index, self.graph.nodes[index].name) for index in holders)
+        self._modules.update((names[index], holder) for index, holder in holders.items())
         return holders
 
     def _new_param(self, node: Node, position: int, filled: bool) -> Tensor:
@@ -107,21 +109,13 @@ class Net(nn.Module):
             fill_blob(tensor, ref.blob, key, node.layer)
         if ref.blob.frozen:
             return tensor
-        return nn.Parameter(tensor, requires_grad=ref.learnable or self.graph.param.force_backward)
+        return nn.Parameter(tensor, requires_grad=ref.learnable or self.graph.force_backward)
 
     def _register(self, holder: nn.Module, name: str, value: Tensor) -> None:
         if isinstance(value, nn.Parameter):
             holder.register_parameter(name, value)
         else:
             holder.register_buffer(name, value)
-
-    def _module_name(self, node: Node, index: int) -> str:
-        """The layer's name as a module name: dots would read as nesting, an attribute of this class gets an
-        underscore, a repeated name its position."""
-        name = node.name.replace(".", "_") or f"layer{index}"
-        if name in self._modules:
-            return f"{name}#{index}"
-        return f"{name}_" if hasattr(self, name) else name
 
     @property
     def params(self) -> dict[str, list[Tensor]]:

@@ -33,8 +33,13 @@ COMMANDS: dict[str, dict[str, str]] = {
         "convert-imageset": "Make an LMDB of pictures.",
         "image-mean": "Compute the means and principal colours of an LMDB.",
     },
+    "Weights": {
+        "convert-caffemodel": "Convert a weight file, and prove it.",
+    },
     "Look": {
         "check": "Check nets and solvers; show shapes, sizes and costs.",
+        "weights": "Show what a weight file holds, or how two differ.",
+        "emit": "Write a net as one file of PyTorch code.",
         "device_query": "List the processors and GPUs that netc can use.",
     },
 }

@@ -49,20 +49,20 @@ class Golden:
         self.about: dict[str, Any] = json.loads(stem.with_suffix(".json").read_text())
         self.numbers: dict[str, np.ndarray] = dict(np.load(stem.with_suffix(".npz")))
         kwargs = self.about["net_kwargs"]
-        graph = netc.compile_net(
+        self.graph = netc.compile_net(
             str(stem.with_suffix(".prototxt")), self.about["phase"], kwargs.get("level", 0), kwargs.get("stages", ())
         )
-        self.net = Net(graph)
+        self.net = Net(self.graph)
         self._load_params()
 
     @property
     def types(self) -> set[str]:
         """The layer types of the net."""
-        return {node.type for node in self.net.graph.nodes}
+        return {node.type for node in self.graph.nodes}
 
     def options(self, kind: str) -> Any:
         """The settings of the first layer of a type."""
-        return next(node.layer.options for node in self.net.graph.nodes if node.type == kind)
+        return next(node.layer.options for node in self.graph.nodes if node.type == kind)
 
     def _load_params(self) -> None:
         for key, value in self._group("param:", "").items():

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from netc.advice import Advice
 from netc.analyse import FLOAT, Analysis, Row, memory
 from netc.cli._examine import Net, Report
 from netc.cli._human import in_bytes, scaled, table
@@ -133,12 +134,14 @@ def as_dict(report: Report, batch: int | None) -> dict[str, Any]:
         "path": report.path,
         "kind": report.kind,
         "errors": [_error(error) for error in report.errors],
-        "warnings": [
-            {"message": r.message, "path": r.place.path, "line": r.place.line, "column": r.place.column, "hint": r.hint}
-            for r in report.advice
-        ],
+        "warnings": [_remark(remark) for remark in report.advice],
         "nets": [_net(report, net, batch) for net in report.nets],
     }
+
+
+def _remark(remark: Advice) -> dict[str, Any]:
+    where = {"path": remark.place.path, "line": remark.place.line, "column": remark.place.column}
+    return {"code": remark.code, "message": remark.message, **where, "hint": remark.hint}
 
 
 def _error(error: NetcError) -> dict[str, Any]:

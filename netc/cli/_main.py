@@ -35,6 +35,9 @@ COMMANDS: dict[str, dict[str, str]] = {
     },
     "Look": {
         "check": "Check nets and solvers; show shapes, sizes and costs.",
+        "draw": "Draw a net as SVG, DOT or Mermaid.",
+        "diff": "Compare two nets or solvers by what they mean.",
+        "explain": "Explain an error or warning by its code.",
         "device_query": "List the processors and GPUs that netc can use.",
     },
 }

@@ -9,7 +9,7 @@ from typing import Any
 from netc import proto
 from netc.bind import bind
 from netc.build import build
-from netc.draft import Draft, locate, origins_of
+from netc.draft import Draft, Layers, locate, origins_of
 from netc.errors import NetcError, Place
 from netc.filter import NAMES, filter_net, set_state
 from netc.ir import Graph
@@ -66,7 +66,12 @@ def compile_net(
 
 def compile_draft(draft: Draft, probe: Probe | None = None) -> Graph:
     """The last stages, for a draft whose state (phase, level, stages) is set: filter, splits, build, verify."""
-    return verify(build(insert_splits(filter_net(draft)), probe))
+    return compile_layers(filter_net(draft), probe)
+
+
+def compile_layers(layers: Layers, probe: Probe | None = None) -> Graph:
+    """The same for the layers of one phase."""
+    return verify(build(insert_splits(layers), probe))
 
 
 def draft_net(source: NetSource) -> Draft:

@@ -1,10 +1,11 @@
-"""A net on its way through the stages: the message, and where each of its layers stands in the source."""
+"""A net on its way through the stages: the file's message, then the layers of one phase; each layer with its place."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from functools import partial
+from itertools import compress, islice
 from typing import Any
 
 from netc.errors import NetcError, Place
@@ -21,8 +22,6 @@ class Draft:
     origins: list[Origin] = field(default_factory=list)
     source: Source | None = None
     tree: Message | None = None
-    dropped: dict[str, tuple[str, Place]] = field(default_factory=dict)
-    """Top of a layer that the phase, level or stages leave out → the layer's name and place."""
 
     @property
     def path(self) -> str:
@@ -34,14 +33,6 @@ class Draft:
         param.CopyFrom(self.param)
         return Draft(param, list(self.origins), self.source, self.tree)
 
-    def keep(self, stays: Sequence[bool]) -> None:
-        """Drop the layers, and their origins, whose flag is False."""
-        kept = [layer for layer, stay in zip(self.param.layer, stays, strict=True) if stay]
-        copies = [type(layer).FromString(layer.SerializeToString()) for layer in kept]
-        del self.param.layer[:]
-        self.param.layer.extend(copies)
-        self.origins = [origin for origin, stay in zip(self.origins, stays, strict=True) if stay]
-
     def place(self, path: str) -> Place:
         """The place of a dotted field path of the net itself, or the file's name where it has none."""
         found = locate(self.source, self.tree, path) if self.source and self.tree else None
@@ -49,6 +40,23 @@ class Draft:
 
     def fail(self, code: str, message: str, path: str = "", hint: str | None = None) -> NetcError:
         return NetcError(code, message, self.place(path), hint)
+
+
+@dataclass(slots=True)
+class Layers:
+    """The layers of a draft that one phase has, in order. They are taken out of its message into a list: there one can
+    be left out or put between two others without a copy of the rest. `origins` runs parallel to `params`."""
+
+    draft: Draft
+    params: list[Any]
+    origins: list[Origin]
+    dropped: dict[str, tuple[str, Origin]] = field(default_factory=dict)
+    """Top of a layer that the phase, level or stages leave out → the layer's name and origin."""
+
+    def keep(self, stays: Sequence[bool]) -> None:
+        """Drop the layers whose flag is False."""
+        self.params = list(compress(self.params, stays))
+        self.origins = list(compress(self.origins, stays))
 
 
 def origins_of(source: Source, tree: Message, field_name: str = "layer") -> list[Origin]:
@@ -63,7 +71,7 @@ def origins_of(source: Source, tree: Message, field_name: str = "layer") -> list
 
 
 def origin(source: Source, message: Message, offset: int, length: int) -> Origin:
-    return Origin(source.place(offset, length), lambda path: locate(source, message, path))
+    return Origin(partial(source.place, offset, length), partial(locate, source, message))
 
 
 def locate(source: Source, message: Message, path: str) -> Place | None:

@@ -91,7 +91,7 @@ class Net(nn.Module):
             fill(tensor, ref.blob.filler, key, node.layer)
         if ref.blob.frozen:
             return tensor
-        return nn.Parameter(tensor, requires_grad=ref.learnable or self.graph.param.force_backward)
+        return nn.Parameter(tensor, requires_grad=ref.learnable or self.graph.force_backward)
 
     def _register(self, holder: nn.Module, node: Node, name: str, value: Tensor, shape: Shape) -> None:
         if tuple(value.shape) != shape:

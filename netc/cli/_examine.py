@@ -15,8 +15,8 @@ from netc.advice.pairs import mismatches
 from netc.analyse import Analysis, analyse
 from netc.cli._facts import facts
 from netc.cli._probe import Probe
-from netc.compile import Drafts, compile_draft, draft_of, solver_of
-from netc.draft import Draft
+from netc.compile import Drafts, compile_draft, compile_layers, draft_of, solver_of
+from netc.draft import Draft, Layers
 from netc.errors import NetcError, did_you_mean, raise_all
 from netc.filter import NAMES, filter_net, set_state
 from netc.layers import registry
@@ -125,7 +125,7 @@ def _build(report: Report, draft: Draft, label: str, initialised: bool = False, 
         graph = compile_draft(draft.copy(), probe)
     except NetcError as error:
         if {one.code for one in error.errors} == {"G402"}:
-            report.collect(lambda: compile_draft(connected_part(draft), probe))
+            report.collect(lambda: compile_layers(connected_part(draft), probe))
         raise
     found = Net(label, analyse(graph), probe.notes, facts(graph))
     report.nets.append(found)
@@ -136,12 +136,12 @@ def _build(report: Report, draft: Draft, label: str, initialised: bool = False, 
         report.collect(lambda: raise_all(list(mismatches(trained, graph))))
 
 
-def connected_part(draft: Draft) -> Draft:
+def connected_part(draft: Draft) -> Layers:
     """The net without the layers that hang on a bottom nobody produces: a fault there hides no others."""
     part = filter_net(draft.copy())
     known: set[str] = set()
     keep = []
-    for layer in part.param.layer:
+    for layer in part.params:
         keep.append(known.issuperset(layer.bottom))
         known.update(layer.top if keep[-1] else ())
     part.keep(keep)

@@ -38,6 +38,7 @@ COMMANDS: dict[str, dict[str, str]] = {
         "draw": "Draw a net as SVG, DOT or Mermaid.",
         "diff": "Compare two nets or solvers by what they mean.",
         "explain": "Explain an error or warning by its code.",
+        "weights": "Show what a weight file holds, or how two differ.",
         "device_query": "List the processors and GPUs that netc can use.",
     },
 }

@@ -105,11 +105,11 @@ def _read(path: str) -> Draft | tuple[Any, Origin]:
 
 
 def _nets(found: Comparison, one: Any, two: Any, request: _Request) -> None:
-    from netc.filter import NAMES, filter_net, set_state
+    from netc.filter import NAMES, set_state
 
     for phase in _phases(found, one, two, request):
         drafts = [set_state(draft.copy(), NAMES.index(phase), request.level, request.stages) for draft in (one, two)]
-        _pair(found, filter_net(drafts[0]), filter_net(drafts[1]), phase)
+        _pair(found, drafts[0], drafts[1], phase)
 
 
 def _phases(found: Comparison, one: Any, two: Any, request: _Request) -> list[str]:
@@ -127,9 +127,10 @@ def _phases(found: Comparison, one: Any, two: Any, request: _Request) -> list[st
 
 def _pair(found: Comparison, one: Draft, two: Draft, phase: str) -> None:
     from netc.diff import compare_nets
+    from netc.filter import filter_net
 
     graphs = _graphs(found, one, two)
-    found.nets.append(compare_nets(one, two, phase, graphs))
+    found.nets.append(compare_nets(filter_net(one), filter_net(two), phase, graphs))
 
 
 def _graphs(found: Comparison, one: Draft, two: Draft) -> tuple[Graph, Graph] | None:
@@ -175,8 +176,8 @@ def _plans(param: Any, path: str) -> list[Any]:
 
 
 def _planned(found: Comparison, drafts: Any, mine: Any, theirs: Any) -> None:
-    from netc.filter import NAMES, filter_net
+    from netc.filter import NAMES
     from netc.runtime.solver.plans import in_state
 
-    one, two = (filter_net(in_state(drafts(plan.source), plan)) for plan in (mine, theirs))
+    one, two = (in_state(drafts(plan.source), plan) for plan in (mine, theirs))
     _pair(found, one, two, NAMES[mine.phase])

@@ -1,6 +1,6 @@
 """What differs in meaning between two nets, or two solvers.
 
-compare_nets(a, b, graphs) -> NetDiff        two filtered drafts
+compare_nets(a, b, graphs) -> NetDiff        the layers of two nets
 compare_solvers(a, b) -> list[FieldChange]
 """
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from netc.diff.match import NOWHERE, Piece, Source, Wiring, match, wiring
 from netc.diff.meaning import Table, default_of, fields
-from netc.draft import Draft
+from netc.draft import Draft, Layers
 from netc.errors import Place
 from netc.ir import Graph, Node
 from netc.layers import registry
@@ -76,12 +76,12 @@ class NetDiff:
         return not (self.changes or self.net_fields)
 
 
-def compare_nets(a: Draft, b: Draft, phase: str, graphs: tuple[Graph, Graph] | None = None) -> NetDiff:
-    """`a` and `b` are filtered; `graphs` were compiled from them."""
-    one, two = (wiring(draft, phase == "TRAIN") for draft in (a, b))
+def compare_nets(a: Layers, b: Layers, phase: str, graphs: tuple[Graph, Graph] | None = None) -> NetDiff:
+    """`graphs` were compiled from `a` and `b`."""
+    one, two = (wiring(layers, phase == "TRAIN") for layers in (a, b))
     pairs = match(one, two)
     changes = list(_changes(one, two, pairs))
-    found = NetDiff(phase, (a.path, b.path), changes, list(_net_fields(a, b)))
+    found = NetDiff(phase, (a.draft.path, b.draft.path), changes, list(_net_fields(a.draft, b.draft)))
     if graphs is not None:
         _weigh(found, *graphs, {one.pieces[i].key: two.pieces[j].key for i, j in pairs.items()})
     return found

@@ -1,6 +1,6 @@
 """Which layers of two nets are the same one: by name, then by what they do and what they read.
 
-wiring(draft) -> Wiring               the layers of one net, and who reads whom
+wiring(layers) -> Wiring              the layers of one net, and who reads whom
 match(a, b) -> {number in a: number in b}
 """
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from netc.diff.meaning import Table, settings
-from netc.draft import Draft
+from netc.draft import Layers
 from netc.layers.base import Origin
 
 Source = tuple[int, int]
@@ -37,12 +37,12 @@ class Wiring:
     """Tops that nothing reads: the outputs."""
 
 
-def wiring(draft: Draft, training: bool = True) -> Wiring:
-    """Of a filtered draft, splits not inserted. Without `training`, settings that only training reads are left out."""
+def wiring(layers: Layers, training: bool = True) -> Wiring:
+    """Of the layers of one phase, splits not inserted. Without `training`, what only training reads is left out."""
     found = Wiring()
     writer: dict[str, Source] = {}
     names: dict[str, int] = defaultdict(int)
-    for index, (layer, origin) in enumerate(zip(draft.param.layer, draft.origins, strict=True)):
+    for index, (layer, origin) in enumerate(zip(layers.params, layers.origins, strict=True)):
         reads = [writer.get(blob, NOWHERE) for blob in layer.bottom]
         found.pieces.append(Piece(layer, origin, (layer.name, names[layer.name]), settings(layer, training), reads))
         names[layer.name] += 1

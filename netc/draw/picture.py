@@ -1,6 +1,6 @@
 """A net as boxes and wires: what every format draws.
 
-    picture(draft, graph) -> Picture
+    picture(layers, graph, phase) -> Picture
 
 A box is a layer together with those that work in place on its top; Split layers are no boxes, their wires fork instead.
 The graph, which knows shapes and parameters, may be None: a net whose data are not here can still be drawn.
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from netc.draft import Draft
+from netc.draft import Layers
 from netc.draw.words import kind_of, settings_of
 from netc.ir import Graph, Node
 from netc.layers.base import Shape, count
@@ -65,15 +65,15 @@ class Picture:
         return {(wire.source, wire.port) for wire in self.wires}
 
 
-def picture(draft: Draft, graph: Graph | None, phase: str) -> Picture:
-    """Of a filtered draft, splits not inserted, and the graph compiled from it."""
-    nodes: Sequence[Node | None] = [None] * len(draft.param.layer)
+def picture(layers: Layers, graph: Graph | None, phase: str) -> Picture:
+    """Of the layers of one phase, splits not inserted, and the graph compiled from them."""
+    nodes: Sequence[Node | None] = [None] * len(layers.params)
     if graph is not None:
         nodes = [node for node in graph.nodes if node.type != "Split"]
     own = _own(graph)
-    made = Picture(draft.param.name, phase, [], [], None if graph is None else sum(own.values()))
+    made = Picture(layers.draft.param.name, phase, [], [], None if graph is None else sum(own.values()))
     writer: dict[str, tuple[int, int]] = {}
-    for layer, origin, node in zip(draft.param.layer, draft.origins, nodes, strict=True):
+    for layer, origin, node in zip(layers.params, layers.origins, nodes, strict=True):
         part = Part(layer.name, layer.type, settings_of(layer), own.get(id(node), 0))
         if _joins(layer, writer):
             box = made.boxes[writer[layer.top[0]][0]]

@@ -16,7 +16,7 @@ A layer file needs this module only. A class registers itself when it is defined
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import isfinite
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol
 
@@ -229,12 +229,22 @@ class Layer:
         raise NetcError(code, f'layer "{self.name}" ({self.type}): {message}', self.origin.place(field), hint)
 
 
-@dataclass(slots=True)
 class Origin:
-    """Where a layer stands in the source. `locate` finds the place of a dotted field path inside it, or None."""
+    """Where a layer stands in the source. `locate` finds the place of a dotted field path inside it, or None.
 
-    start: Place
-    locate: Callable[[str], Place | None] = field(default=lambda path: None)
+    Places are made when they are asked for: a net without errors needs none.
+    """
+
+    __slots__ = ("_start", "locate")
+
+    def __init__(
+        self, start: Place | Callable[[], Place], locate: Callable[[str], Place | None] = lambda path: None
+    ) -> None:
+        self._start, self.locate = start, locate
+
+    @property
+    def start(self) -> Place:
+        return self._start if isinstance(self._start, Place) else self._start()
 
     def place(self, path: str = "") -> Place:
         """The place of the longest part of `path` that the source has; the layer's own where it has none."""

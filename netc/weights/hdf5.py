@@ -1,7 +1,11 @@
-"""Caffe's HDF5 files: weights under /data/<layer>/<blob>, solver states under /history/<j>. Needs h5py (netc[hdf5])."""
+"""Caffe's HDF5 files: weights under /data/<layer>/<blob>, solver states under /history/<j>. Needs h5py (netc[hdf5]).
+
+Arrays that lie in the file as such, as Caffe writes them, are handed on as views of the mapped file.
+"""
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,33 +15,45 @@ import numpy as np
 
 from netc.errors import NetcError, Place
 from netc.weights.arrays import Array, Weights
+from netc.weights.files import Mapped
 
 if TYPE_CHECKING:
     from netc.weights.caffemodel import SolverState
 
+MAX_GROUPS = 20_000
 _BEST_RATIO = 1100
 """Deflate cannot shrink data more than 1032 times; a set that claims more is not backed by the file."""
 
 
-def read_hdf5(path: str) -> Weights:
-    """A .caffemodel.h5 (Net::CopyTrainedLayersFromHDF5). Raises NetcError W702, W707 (h5py missing)."""
+def read_hdf5(path: str, buffer: Any, diffs: bool = False) -> Weights:
+    """A .caffemodel.h5 (Net::CopyTrainedLayersFromHDF5). Layers named "a/b" are groups within groups, as in Caffe.
+    Raises NetcError W702, W704, W707 (h5py missing)."""
     result = Weights(path=path, partial=True)
-    with _open(path) as file:
-        data = _group(file, "data", path)
-        for name in data:
-            layer = _group(data, name, path)
-            result[name], missing = _blobs(layer, name, path)
+    with _open(path, buffer) as file:
+        for name, layer in _layers(_group(file, "data", path), path):
+            result[name], missing = _blobs(layer, name, path, buffer)
             result.absent |= {(name, index) for index in missing}
+        if diffs and "diff" in file:
+            found = {
+                name: _blobs(layer, name, path, buffer)[0] for name, layer in _layers(_group(file, "diff", path), path)
+            }
+            result.diffs = {name: arrays for name, arrays in found.items() if arrays}
     return result
 
 
-def read_hdf5_state(path: str) -> SolverState:
-    """A .solverstate.h5 (SGDSolver::RestoreSolverStateFromHDF5). Raises NetcError W702, W707."""
+def holds_state(path: str, buffer: Any) -> bool:
+    """Whether an HDF5 file is a solver state. Raises NetcError W702, W707."""
+    with _open(path, buffer) as file:
+        return "history" in file and "data" not in file
+
+
+def read_hdf5_state(path: str, buffer: Any) -> SolverState:
+    """A .solverstate.h5 (SGDSolver::RestoreSolverStateFromHDF5). Raises NetcError W702, W704, W707."""
     from netc.weights.caffemodel import SolverState
 
-    with _open(path) as file:
+    with _open(path, buffer) as file:
         history = _group(file, "history", path)
-        arrays, missing = _blobs(history, "history", path)
+        arrays, missing = _blobs(history, "history", path, buffer)
         if missing:
             raise _damaged(path, f"history {missing[0]} is missing")
         return SolverState(
@@ -46,6 +62,9 @@ def read_hdf5_state(path: str) -> SolverState:
             arrays,
             _integer(file, "current_step", path),
         )
+
+
+_NONE: Array = np.zeros(0, "<f4")
 
 
 def hdf5_image(layers: Mapping[str, Sequence[Array]], diffs: Mapping[str, Sequence[Array]] | None = None) -> bytes:
@@ -105,10 +124,10 @@ def _h5py(path: str) -> Any:
 
 
 @contextmanager
-def _open(path: str) -> Iterator[Any]:
+def _open(path: str, buffer: Any) -> Iterator[Any]:
     h5py = _h5py(path)
     try:
-        with h5py.File(path, "r") as file:
+        with h5py.File(path if isinstance(buffer, Mapped) else io.BytesIO(buffer), "r") as file:
             yield file
     except NetcError:
         raise
@@ -139,27 +158,50 @@ def _own(parent: Any, name: str, path: str) -> Any:
     return parent[name]
 
 
-def _blobs(group: Any, label: str, path: str) -> tuple[list[Array], list[int]]:
-    """The sets "0", "1", … of a group, and which numbers below the highest are missing."""
-    if not all(key.isdecimal() and len(key) <= 6 and key == str(int(key)) for key in group):
+def _layers(top: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """(name, group) of each layer: the groups that hold arrays or nothing at all."""
+    waiting = [(name, _group(top, name, path)) for name in reversed(list(top))]
+    for _ in range(MAX_GROUPS):  # hard links can make a circle
+        if not waiting:
+            return
+        name, group = waiting.pop()
+        inner = [key for key in group if group.get(key, getclass=True) is _h5py(path).Group]
+        if len(inner) < len(group) or not inner:
+            yield name, group
+        waiting += [(f"{name}/{key}", _group(group, key, path)) for key in reversed(inner)]
+    raise _damaged(path, f"more than {MAX_GROUPS:,} groups")
+
+
+def _blobs(group: Any, label: str, path: str, buffer: Any) -> tuple[list[Array], list[int]]:
+    """The sets "0", "1", … of a group, and which numbers below the highest are missing. Groups in it are layers."""
+    h5py = _h5py(path)
+    keys = [key for key in group if group.get(key, getclass=True) is not h5py.Group]
+    if not all(key.isdecimal() and len(key) <= 6 and key == str(int(key)) for key in keys):
         raise _damaged(path, f'"{label}" holds something besides numbered arrays')
-    found = {int(key): key for key in group}
+    found = {int(key): key for key in keys}
     if found and max(found) > 4 * len(found) + 64:
         raise _damaged(path, f'"{label}" has {len(found)} arrays and one numbered {max(found)}')
     missing = [index for index in range(max(found, default=-1) + 1) if index not in found]
     arrays = [
-        _array(group, found[index], f'layer "{label}", blob {index}', path) if index in found else np.zeros(0, "<f4")
+        _array(group, found[index], f'layer "{label}", blob {index}', path, buffer) if index in found else _NONE
         for index in range(max(found, default=-1) + 1)
     ]
     return arrays, missing
 
 
-def _array(group: Any, key: str, label: str, path: str) -> Array:
+def _array(group: Any, key: str, label: str, path: str, buffer: Any) -> Array:
     data = _own(group, key, path)
     if not hasattr(data, "dtype") or data.dtype.kind != "f":
         raise _damaged(path, f"{label} holds no floating-point numbers")
     _check_backed(data, label, path)
     kind = "<f8" if data.dtype.itemsize == 8 else "<f4"
+    start = (
+        data.id.get_offset()
+        if isinstance(buffer, Mapped) and data.dtype == kind and not data.file.userblock_size
+        else None
+    )
+    if start is not None and data.size and start + data.nbytes <= len(buffer):
+        return np.frombuffer(buffer, kind, data.size, start).reshape(data.shape)
     return np.asarray(data[()], kind)
 
 

@@ -50,7 +50,7 @@ def write_blob(sink: Sink, array: Array) -> None:
     num, channels, height, width = axes
     data = _values(array)
     head = proto.BlobProto(num=num, channels=channels, height=height, width=width).SerializeToString()
-    _write(sink, [head, _key(5, len(data)), data])
+    _write(sink, [head, field_head(5, len(data)), data])
 
 
 def trained_net(net: Any) -> Any:
@@ -74,7 +74,7 @@ def caffemodel_chunks(
     for layer in net.layer:
         before, after = _split(layer)
         blobs = _blobs(arrays.get(layer.name, ()), (diffs or {}).get(layer.name, ()))
-        yield _key(NET["layer"], sum(map(len, (before, *blobs, after)))) + before
+        yield field_head(NET["layer"], sum(map(len, (before, *blobs, after)))) + before
         yield from blobs
         yield after
 
@@ -126,14 +126,14 @@ def _blob(number: int, array: Array, diff: Array | None = None) -> list[Chunk]:
     parts.append(shape)
     if not single:
         parts += _list(8, array) + _list(9, diff)
-    return [_key(number, sum(map(len, parts))), *parts]
+    return [field_head(number, sum(map(len, parts))), *parts]
 
 
 def _list(number: int, array: Array | None) -> list[Chunk]:
     if array is None or not array.size:
         return []
     data = _values(array)
-    return [_key(number, len(data)), data]
+    return [field_head(number, len(data)), data]
 
 
 def _values(array: Array) -> memoryview:
@@ -142,7 +142,8 @@ def _values(array: Array) -> memoryview:
     return memoryview(flat).cast("B")
 
 
-def _key(number: int, size: int) -> bytes:
+def field_head(number: int, size: int) -> bytes:
+    """Tag and length of a field of `size` bytes."""
     return _varint(number << 3 | BYTES) + _varint(size)
 
 

@@ -14,6 +14,7 @@ from netc.cli._options import json_option
 from netc.errors import NetcError, counted, nearest, printable
 
 if TYPE_CHECKING:
+    from netc.advice import Advice
     from netc.explanations import Explanation, Section
 
 CODE = re.compile(r"[A-Z][0-9]{3}")
@@ -52,13 +53,28 @@ def _answer(word: str) -> tuple[list[str], Any]:
 
 
 def _unknown(word: str) -> NetcError:
-    """The nearest codes: those with the same letter and number nearly so, or with the same digits."""
+    near, codes = _near(word.upper()), _codes()
+    listed = ", ".join(f"{code} ({codes[code]})" for code in near)
+    hint = f"near it: {listed}" if near else "netc explain lists the sections"
+    return NetcError("C151", f'there is no code "{word}"', None, hint)
+
+
+def _codes() -> dict[str, str]:
     from netc.codes import CODES
 
-    near = [code for code in CODES if code[1:] == word[1:].lstrip("0") or code[1:] == word[1:]]
-    near += nearest(word, CODES, 3)
-    hint = f"near it: {', '.join(f'{code} ({CODES[code]})' for code in dict.fromkeys(near[:3]))}" if near else None
-    return NetcError("C151", f'there is no code "{word}"', None, hint or "netc explain lists the sections")
+    return CODES
+
+
+def _near(word: str) -> list[str]:
+    """Codes with the same digits (an O for a 0, no letter, another letter), then those of the letter with near
+    numbers, then those spelt alike."""
+    codes = _codes()
+    digits = word[0].replace("O", "0") + word[1:].replace("O", "0") if word else ""
+    number = "".join(letter for letter in (digits if digits[:1].isdecimal() else digits[1:]) if letter in "0123456789")[:6]
+    same = [code for code in codes if code[1:] == number]
+    mine = [code for code in codes if code[:1] == word[:1] and number]
+    mine.sort(key=lambda code: abs(int(code[1:]) - int(number)))
+    return list(dict.fromkeys([*same, *mine, *nearest(word, codes, 3)]))[:3]
 
 
 # -- what is said ------------------------------------------------------------------------------------------------------
@@ -104,7 +120,8 @@ def provoke(one: Explanation) -> str | None:
         for name, text in one.files.items():
             (Path(folder) / name).write_text(text, encoding="utf-8")
         report = examine(str(Path(folder) / list(one.files)[-1]), Request())
-    said = next((str(remark) for remark in (*report.errors, *report.advice) if remark.code == one.code), None)
+    remarks: list[NetcError | Advice] = [*report.errors, *report.advice]
+    said = next((str(remark) for remark in remarks if remark.code == one.code), None)
     return printable_path(said, folder) if said else None
 
 

@@ -3,8 +3,8 @@
     explain("S201") -> Explanation        section("S") -> Section
 
 A file begins with `# Title` and a paragraph about the section. `## CODE` begins an explanation. Blocks fenced as
-```` ```prototxt net.prototxt ```` are files of an example; the last is the one that `netc check` gives the code on. A test
-holds that every code of `netc.codes` is explained, and that each example gives its code.
+```` ```prototxt net.prototxt ```` are files of an example; the last is the one that `netc check` gives the code on. A
+test holds that every code of `netc.codes` is explained, and that each example gives its code.
 """
 
 from __future__ import annotations

@@ -15,7 +15,16 @@ from netc.advice.pairs import mismatches
 from netc.analyse import Analysis, analyse
 from netc.cli._facts import facts
 from netc.cli._probe import Probe
-from netc.compile import Drafts, compile_draft, compile_layers, draft_of, solver_of
+from netc.compile import (
+    Drafts,
+    binary_draft,
+    binary_solver,
+    compile_draft,
+    compile_layers,
+    draft_of,
+    open_source,
+    solver_of,
+)
 from netc.draft import Draft, Layers
 from netc.errors import NetcError, did_you_mean, raise_all
 from netc.filter import NAMES, filter_net, set_state
@@ -79,11 +88,21 @@ def examine(path: str, request: Request) -> Report:
 
 
 def _examine(report: Report, request: Request) -> None:
-    text = Source.read(report.path)
+    opened = open_source(report.path)
+    if isinstance(opened, Source):
+        _text(report, opened, request)
+    elif opened.kind == "solver":
+        report.kind = "solver"
+        _solver(report, *binary_solver(opened), request)
+    else:
+        _net(report, binary_draft(opened), request)
+
+
+def _text(report: Report, text: Source, request: Request) -> None:
     tree = parse(text)
     if is_solver(tree):
         report.kind = "solver"
-        _solver(report, text, tree, request)
+        _solver(report, *solver_of(text, tree), request)
     else:
         _net(report, draft_of(text, tree), request)
 
@@ -121,6 +140,7 @@ def speaks_of_phases(draft: Draft) -> bool:
 
 def _build(report: Report, draft: Draft, label: str, initialised: bool = False, test_iter: int | None = None) -> None:
     probe = Probe(draft.path)
+    report.remark(draft.remarks)
     try:
         graph = compile_draft(draft.copy(), probe)
     except NetcError as error:
@@ -151,11 +171,10 @@ def connected_part(draft: Draft) -> Layers:
 # -- solvers -----------------------------------------------------------------------------------------------------------
 
 
-def _solver(report: Report, text: Source, tree: Message, request: Request) -> None:
+def _solver(report: Report, param: Any, origin: Origin, request: Request) -> None:
     from netc.runtime.solver.plans import test_plans, train_plan
     from netc.runtime.solver.settings import check
 
-    param, origin = solver_of(text, tree)
     report.solver = param
     report.remark(solver_remarks(param, origin))
     report.collect(lambda: check(param, origin))
@@ -163,9 +182,9 @@ def _solver(report: Report, text: Source, tree: Message, request: Request) -> No
         return
     wanted = request.phases or (TRAIN, TEST)
     if TRAIN in wanted:
-        report.collect(lambda: _plan(report, train_plan(param, text.path, request.level, request.stages), "TRAIN"))
+        report.collect(lambda: _plan(report, train_plan(param, report.path, request.level, request.stages), "TRAIN"))
     if TEST in wanted:
-        report.collect(lambda: _tests(report, test_plans(param, text.path)))
+        report.collect(lambda: _tests(report, test_plans(param, report.path)))
     report.remark(transplant_advice(report, param, origin))
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from netc.cli._options import split
-from netc.errors import NetcError, Place, printable
+from netc.errors import NetcError, printable
 
 if TYPE_CHECKING:
     from netc.draft import Draft
@@ -121,13 +121,9 @@ def _file_name(name: str, path: str, form: str) -> str:
 
 
 def _write(target: Path, text: str) -> None:
-    """The whole file or none of it. Raises NetcError O155 where it cannot be written."""
-    from netc.runtime.solver.durable import Staged
+    """The whole file or none of it. Raises NetcError O165, O166 or O167 where it cannot be written."""
+    from netc.durable import Staging
 
-    try:
-        with Staged() as staged:
-            staged.write(target, [text.encode("utf-8", "backslashreplace")])
-            staged.publish(target)
-    except OSError as error:
-        message = f"the drawing cannot be written: {error.strerror or error}"
-        raise NetcError("O155", message, Place(str(target)), "choose another place with -o") from None
+    with Staging(target) as staging:
+        staging.path.write_bytes(text.encode("utf-8", "backslashreplace"))
+        staging.publish()

@@ -70,7 +70,9 @@ def _near(word: str) -> list[str]:
     numbers, then those spelt alike."""
     codes = _codes()
     digits = word[0].replace("O", "0") + word[1:].replace("O", "0") if word else ""
-    number = "".join(letter for letter in (digits if digits[:1].isdecimal() else digits[1:]) if letter in "0123456789")[:6]
+    number = "".join(letter for letter in (digits if digits[:1].isdecimal() else digits[1:]) if letter in "0123456789")[
+        :6
+    ]
     same = [code for code in codes if code[1:] == number]
     mine = [code for code in codes if code[:1] == word[:1] and number]
     mine.sort(key=lambda code: abs(int(code[1:]) - int(number)))

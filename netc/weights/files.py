@@ -102,6 +102,10 @@ def is_safetensors(buffer: Any) -> bool:
     return bool(len(buffer) > 9 and buffer[8:9] == b"{" and size <= len(buffer) - 8)
 
 
+def is_caffemodel(buffer: Any) -> bool:
+    return not (is_hdf5(buffer) or is_zip(buffer) or is_safetensors(buffer))
+
+
 def _refuse_foreign(name: str, head: bytes) -> None:
     if not head:
         raise _empty(name)

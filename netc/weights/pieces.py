@@ -75,12 +75,11 @@ def _origin(array: Array) -> tuple[Mapped, int] | None:
     if not array.flags.c_contiguous:
         return None
     base: object = array
-    while isinstance(base, np.ndarray):
-        base = base.base
-    owner = base.obj if isinstance(base, memoryview) else base
-    if not isinstance(owner, Mapped):
+    while isinstance(base, np.ndarray | memoryview):
+        base = base.base if isinstance(base, np.ndarray) else base.obj
+    if not isinstance(base, Mapped):
         return None
-    return owner, array.__array_interface__["data"][0] - owner.address
+    return base, array.__array_interface__["data"][0] - base.address
 
 
 def _pread(buffer: Mapped, offset: int, out: Array) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from netc.advice.remark import Advice
+from netc.advice.remark import Advice, listed
+from netc.errors import Place, counted
 from netc.ir import Graph, Node
 from netc.layers.base import Shape, format_shape
 
@@ -35,17 +36,40 @@ def _rounded_down(node: Node) -> Shape:
     return floor if floor != tuple(node.top_shapes[0][2:]) else ()
 
 
+MEANT = 16
+"""A pad from here on is no slip: segmentation nets (FCN) pad their input by 100, to crop it again."""
+
+
 def skipping(graph: Graph) -> Iterator[Advice]:
     """Windows that step over values, and windows that lie in the padding alone."""
+    step_over, blind = [], []
     for node in graph.nodes:
         window = node.layer.window() if node.type in {"Convolution", "Pooling"} else None
         if window is None:
             continue
         reach = [(k - 1) * d + 1 for k, d in zip(window.kernel, window.dilation)]
-        place = node.layer.origin.place(node.layer.param_field or "")
         if any(1 < size < stride for size, stride in zip(reach, window.stride)):
-            message = f'layer "{node.name}" steps over values: its stride is larger than its kernel'
-            yield Advice("A831", message, place, "are kernel_size and stride swapped?")
-        if node.type == "Convolution" and any(pad >= size for pad, size in zip(window.pad, reach)):
-            message = f'layer "{node.name}" has windows that see nothing but padding: its pad is as large as its kernel'
-            yield Advice("A832", message, place, "kernel_size 3 goes with pad 1, 5 with pad 2, 1 with none")
+            step_over.append(node)
+        if node.type == "Convolution" and any(size <= pad < MEANT for pad, size in zip(window.pad, reach)):
+            blind.append(node)
+    if step_over:
+        message = f"{_layers(step_over)} over values: the stride is larger than the kernel"
+        yield Advice("A831", message, _window_place(step_over[0]), "are kernel_size and stride swapped?")
+    if blind:
+        have = "has" if len(blind) == 1 else "have"
+        names = listed([node.name for node in blind])
+        message = f"{counted(len(blind), 'layer')} ({names}) {have} windows that see nothing but padding"
+        yield Advice(
+            "A832", message, _window_place(blind[0]), "a kernel of 3 goes with pad 1, 5 with pad 2, 1 with none"
+        )
+
+
+def _layers(nodes: list[Node]) -> str:
+    """ "2 layers (pool1, pool2) step"."""
+    names = listed([node.name for node in nodes])
+    return f"{counted(len(nodes), 'layer')} ({names}) step{'s' if len(nodes) == 1 else ''}"
+
+
+def _window_place(node: Node) -> Place:
+    field = node.layer.param_field or ""
+    return node.layer.origin.place(field)

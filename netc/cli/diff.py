@@ -91,14 +91,16 @@ def _compare(first: str, second: str, request: _Request) -> Comparison:
 
 
 def _read(path: str) -> Draft | tuple[Any, Origin]:
-    """A net's draft, or a solver and its origin."""
+    """A net's draft, or a solver and its origin; text or binary, of any format."""
     from netc.cli._examine import is_solver
-    from netc.compile import draft_of, solver_of
+    from netc.compile import binary_draft, binary_solver, draft_of, open_source, solver_of
     from netc.prototxt import Source, parse
 
-    text = Source.read(path)
-    tree = parse(text)
-    return solver_of(text, tree) if is_solver(tree) else draft_of(text, tree)
+    opened = open_source(path)
+    if not isinstance(opened, Source):
+        return binary_solver(opened) if opened.kind == "solver" else binary_draft(opened)
+    tree = parse(opened)
+    return solver_of(opened, tree) if is_solver(tree) else draft_of(opened, tree)
 
 
 # -- nets --------------------------------------------------------------------------------------------------------------

@@ -69,19 +69,13 @@ def _picture(path: str, phase: str | None, level: int, stages: list[str]) -> tup
     from netc.draw import picture
     from netc.filter import NAMES, filter_net, set_state
 
-    draft = draft_net(_as_file(path))
+    draft = draft_net(Path(path))
     number = NAMES.index(phase.upper()) if phase else phases_of(draft)[0]
     set_state(draft, number, level, stages)
     graph = _graph(draft)
     made = picture(filter_net(draft.copy()), graph, NAMES[number])
     made.name = made.name or Path(path).stem
     return _title(made, graph), made
-
-
-def _as_file(path: str) -> Any:
-    from netc.prototxt import Source
-
-    return Source.read(path)
 
 
 def _graph(draft: Draft) -> Graph | None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from netc.diff.match import NOWHERE, Piece, Source, Wiring, match, wiring
+from netc.diff.match import NOWHERE, Piece, Source, Wiring, carried, match, wiring
 from netc.diff.meaning import Table, default_of, fields
 from netc.draft import Draft, Layers
 from netc.errors import Place
@@ -148,7 +148,7 @@ def place_of(origin: Origin, key: str) -> Place:
 
 def _reads(a: Wiring, b: Wiring, old: Piece, new: Piece, pairs: dict[int, int]) -> Iterator[FieldChange]:
     """Bottoms that come from another layer."""
-    mapped = [(pairs.get(source, -2), port) for source, port in old.reads]
+    mapped = [carried(source, pairs) for source in old.reads]
     for at in range(max(len(mapped), len(new.reads))):
         before = mapped[at] if at < len(mapped) else None
         after = new.reads[at] if at < len(new.reads) else None

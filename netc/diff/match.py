@@ -76,10 +76,15 @@ def _pair_up(a: Wiring, b: Wiring, pairs: dict[int, int], sign: Any) -> None:
     for index, piece in enumerate(a.pieces):
         if index in pairs:
             continue
-        reads = tuple((pairs.get(source, -2), port) for source, port in piece.reads)
+        reads = tuple(carried(source, pairs) for source in piece.reads)
         found = waiting.get(sign(piece, reads))
         if found:
             pairs[index] = found.pop(0)
+
+
+def carried(source: Source, pairs: dict[int, int]) -> Source:
+    """A source of `a` in numbers of `b`; layer -2 where that net has no such layer."""
+    return source if source == NOWHERE else (pairs.get(source[0], -2), source[1])
 
 
 def _frozen(table: Table) -> frozenset[tuple[str, str]]:

@@ -30,8 +30,8 @@ def _dot(picture: Picture, title: str) -> Iterator[str]:
 
 
 def _bare(text: str) -> str:
-    """Text within DOT's double quotes: a backslash there begins an escape."""
-    return printable(text).replace("\\", "\\\\").replace('"', '\\"')
+    """Text within DOT's double quotes: a backslash begins an escape there, an ampersand a character's name."""
+    return printable(text).replace("\\", "\\\\").replace('"', '\\"').replace("&", "&amp;")
 
 
 def _quoted(text: str) -> str:
@@ -44,8 +44,9 @@ def mermaid(picture: Picture, title: str = "") -> str:
 
 
 def _front(title: str) -> list[str]:
-    """The title, in YAML's single quotes, which know no escapes but a doubled quote."""
-    return ["---", "title: '" + printable(title).replace("'", "''") + "'", "---"] if title else []
+    """The title, in YAML's single quotes, which know no escapes but a doubled quote; no markup in it."""
+    plain = printable(title).replace("'", "''").replace("<", "‹").replace(">", "›").replace("&", "+")
+    return ["---", f"title: '{plain}'", "---"] if title else []
 
 
 def _mermaid(picture: Picture) -> Iterator[str]:

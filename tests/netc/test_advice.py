@@ -51,14 +51,13 @@ def test_a_plain_net_gives_no_remark():
     assert codes(HEAD + fc("fc1", "x", 7) + fc("fc2", "fc1", 4) + loss("fc2")) == []
 
 
+SILENT = ' layer { name: "s" type: "Silence" bottom: "r" }'
 NEAR_MISSES = {
-    "a leaky ReLU on the scores": 'layer { name: "r" type: "ReLU" bottom: "fc" top: "r" relu_param { negative_slope: 0.1 } }',
-    "a ReLU beside the loss": 'layer { name: "r" type: "ReLU" bottom: "x" top: "r" } layer { type: "Silence" bottom: "r" }',
-    "a Softmax beside the loss": 'layer { name: "r" type: "Softmax" bottom: "fc" top: "r" } '
-    'layer { name: "s" type: "Silence" bottom: "r" }',
+    "a leaky ReLU": 'layer { name: "r" type: "ReLU" bottom: "fc" top: "r" relu_param { negative_slope: 0.1 } }',
+    "a ReLU beside the loss": 'layer { name: "r" type: "ReLU" bottom: "x" top: "r" }' + SILENT,
+    "a Softmax beside the loss": 'layer { name: "r" type: "Softmax" bottom: "fc" top: "r" }' + SILENT,
     "top 3 of 4": 'layer { name: "a" type: "Accuracy" bottom: "fc" bottom: "y" top: "a" accuracy_param { top_k: 3 } }',
-    "one name without weights": 'layer { name: "n" type: "Power" bottom: "x" top: "p" } '
-    'layer { name: "n" type: "Silence" bottom: "p" }',
+    "one name without weights": 'layer { name: "s" type: "Power" bottom: "x" top: "r" }' + SILENT,
 }
 
 
@@ -178,7 +177,8 @@ def test_weights_that_come_from_elsewhere_need_no_filler():
 )
 def test_the_signal_is_followed_through_every_filler(filler, factor):
     """Two layers after 60, the size of pixels; each is remarked on if it ends beyond 1000."""
-    image = 'layer { name: "in" type: "Input" top: "x" top: "y" input_param { shape { dim: 2 dim: 3 dim: 4 dim: 4 } shape { dim: 2 } } }'
+    shapes = "shape { dim: 2 dim: 3 dim: 4 dim: 4 } shape { dim: 2 }"
+    image = f'layer {{ name: "in" type: "Input" top: "x" top: "y" input_param {{ {shapes} }} }}'
     text = image + fc("fc1", "x", 11, f"weight_filler {{ {filler} }}")
     text += fc("fc2", "fc1", 5, 'weight_filler { type: "xavier" }') + loss("fc2")
     found = remarks(text).get("A810")
@@ -216,7 +216,9 @@ def test_images_prepared_alike(train, test, said):
 
 # -- solvers -----------------------------------------------------------------------------------------------------------
 
-SOLVER = 'net: "n" base_lr: 0.01 momentum: 0.9 weight_decay: 0.0005 lr_policy: "step" gamma: 0.1 stepsize: 30 max_iter: 90'
+SOLVER = (
+    'net: "n" base_lr: 0.01 momentum: 0.9 weight_decay: 0.0005 lr_policy: "step" gamma: 0.1 stepsize: 30 max_iter: 90'
+)
 
 
 def test_a_plain_solver_gives_no_remark():

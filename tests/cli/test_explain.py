@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -75,3 +76,25 @@ def test_json(explain):
     assert found["message"].startswith("net.prototxt:2:1: error[P106]")
     assert set(json.loads(explain("--json")[1])) == set("PSUGLDRWFOXCA")
     assert json.loads(explain("C", "--json")[1])["C151"] == CODES["C151"]
+
+
+# -- the reference -----------------------------------------------------------------------------------------------------
+
+
+def test_every_key_of_json_is_in_the_reference(tmp_path, capsys):
+    """docs/look.md names every key that `check` and `diff` print."""
+    text = (Path(__file__).resolve().parents[2] / "docs/look.md").read_text()
+    for args in (["check", "mini_vgg_A", "--json"], ["diff", "vgg_A", "vgg_A_LRN", "--json"]):
+        run(args)
+        found = json.loads(capsys.readouterr().out)
+        assert sorted(key for key in keys(found) if f"`{key}" not in text) == []
+
+
+def keys(found):
+    """Every key, those of tables by blob left out."""
+    if isinstance(found, list):
+        return {key for one in found for key in keys(one)}
+    if not isinstance(found, dict):
+        return set()
+    inner = {key for name, one in found.items() if name not in ("tops", "outputs") for key in keys(one)}
+    return set(found) | inner

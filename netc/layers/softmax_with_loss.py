@@ -63,7 +63,10 @@ class SoftmaxWithLoss(Loss):
             loss = loss.masked_fill(outside, math.nan)
         if counted is not None:
             loss = loss * counted
-        return [loss.sum() / normalizer(self.mode, loss.numel(), scores.shape[0], counted)]
+        return [
+            loss.sum()
+            / normalizer(self.mode, loss.numel(), scores.shape[0], counted, self.options.pre_fixed_normalizer)
+        ]
 
 
 def _capped(loss: Tensor) -> Tensor:

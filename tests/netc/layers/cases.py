@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+
+from torch import Tensor
 
 Shape = tuple[int, ...]
 
@@ -15,13 +18,13 @@ class Case:
     """One layer to try.
 
     `text`: the fields of the layer but for name, type, bottom and top. `fill` tells what each bottom holds: "normal",
-    "positive" (0.1 … 1.1), "below K" (whole numbers 0 … K - 1), "marks" (0 or 1). `other`: further shapes that the
+    "positive" (0.1 … 1.1), "below K" (whole numbers 0 … K - 1), "marks" (0 or 1), or a function of the shape. `other`: further shapes that the
     layer must run on after it has been set up for `shapes`; the default is one sample more.
     """
 
     text: str
     shapes: tuple[Shape, ...] = ()
-    fill: tuple[str, ...] = ()
+    fill: tuple[str | Callable[[Shape], Tensor], ...] = ()
     tops: int = 1
     phase: int = TRAIN
     other: tuple[Shape, ...] | None = None
@@ -29,6 +32,8 @@ class Case:
     """The gradient is Caffe's and not the derivative (the goldens hold it)."""
     data_dependent: bool = False
     """The shape of the top depends on values: not for a graph of fixed shapes."""
+    free_axis: int = 0
+    """The axis of that top whose size depends on values."""
     probe: Any = None
 
     def shapes_of_more(self) -> tuple[Shape, ...]:
@@ -300,3 +305,7 @@ CASES: dict[str, list[Case]] = {
     "Tile": [one("tile_param { tiles: 3 }"), one("tile_param { axis: -1 tiles: 2 }")],
     "WindowData": [Case("window_data_param { batch_size: 4 crop_size: 5 }", tops=2)],
 }
+
+from tests.netc.layers.fork_cases import FORK_CASES  # noqa: E402  it needs what is above
+
+CASES |= FORK_CASES

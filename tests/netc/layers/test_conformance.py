@@ -61,7 +61,8 @@ def make(
 def values(case: Case, shapes: tuple[tuple[int, ...], ...], dtype: torch.dtype) -> list[Tensor]:
     torch.manual_seed(sum(map(count, shapes)))
     fills = (*case.fill, *["normal"] * (len(shapes) - len(case.fill)))
-    return [_fill(kind, shape).to(dtype) for kind, shape in zip(fills, shapes, strict=True)]
+    made = zip(fills, shapes, strict=True)
+    return [(_fill(kind, shape) if isinstance(kind, str) else kind(shape)).to(dtype) for kind, shape in made]
 
 
 def _fill(kind: str, shape: tuple[int, ...]) -> Tensor:
@@ -110,7 +111,8 @@ def test_shapes_are_those_promised_and_bottoms_stay_as_they_are(kind: str, case:
     tops = layer.forward(Run(case.phase == TRAIN), bottoms, params(layer, torch.float32))
     found = [tuple(top.shape) for top in tops]
     if case.data_dependent:
-        found = [(promised_shape[0], *shape[1:]) for promised_shape, shape in zip(promised, found, strict=True)]
+        axis = case.free_axis
+        found = [(*f[:axis], *p[axis : axis + 1], *f[axis + 1 :]) for p, f in zip(promised, found, strict=True)]
     assert found == promised
     assert all(top.dtype == torch.float32 for top in tops)
     assert all(torch.equal(a, b) for a, b in zip(before, bottoms, strict=True))

@@ -73,13 +73,16 @@ class ELU(Pointwise):
     """
 
     param_field = "elu_param"
+    factor: float
+
+    def check(self) -> None:
+        self.factor = getattr(self.options, "lambda")
 
     def value(self, x: Tensor) -> Tensor:
         import torch.nn.functional as F
 
-        factor = getattr(self.options, "lambda")
         y = F.elu(x, self.options.alpha)
-        return y if factor == 1 else y * factor
+        return y if self.factor == 1 else y * self.factor
 
 
 @layer("ReLU6")

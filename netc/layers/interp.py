@@ -25,6 +25,7 @@ class Interp(Layer):
     in_place = False
     no_gradient = (1,)
     param_field = "interp_param"
+    fixed: tuple[int, int] | None
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         for place, shape in enumerate(bottoms):
@@ -34,6 +35,7 @@ class Interp(Layer):
         if self.options.interp_type != "bilinear":
             self.fail(f'interp_type "{self.options.interp_type}" is not available', "interp_param.interp_type")
         self._check_factors()
+        self.fixed = (self.options.height, self.options.width) if self.options.HasField("height") else None
         size = self._size([tuple(shape) for shape in bottoms])
         if min(size) < 1:
             self.fail(f"nothing of {format_shape(bottoms[0])} is left", "interp_param", code="L302")
@@ -61,8 +63,8 @@ class Interp(Layer):
     def _size(self, shapes: Sequence[Shape]) -> tuple[int, int]:
         if len(shapes) > 1:
             return shapes[1][2], shapes[1][3]
-        if self.options.HasField("height"):
-            return self.options.height, self.options.width
+        if self.fixed is not None:
+            return self.fixed
         height, width = (size + self.options.pad_beg + self.options.pad_end for size in shapes[0][2:])
         return self._scaled(height), self._scaled(width)
 

@@ -8,17 +8,14 @@ from netc.layers.losses import (
     VALID,
     Loss,
     check_label_count,
-    class_indices,
     ignored_label,
     normalization,
     normalizer,
 )
+from netc.layers.softmax_with_loss import position_losses
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-SMALLEST = 2.0**-126
-"""FLT_MIN: the probability that a loss takes for 0."""
 
 
 @layer("SoftmaxWithLossOHEM")
@@ -37,24 +34,22 @@ class SoftmaxWithLossOHEM(Loss):
     axis: int
     mode: int
     ignore: int | None
+    wanted: int
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         self.check_batches(bottoms)
         self.axis = canonical_axis(self, self.param.softmax_param.axis, bottoms[0], "softmax_param.axis")
         self.mode, self.ignore = normalization(self, VALID), ignored_label(self)
         check_label_count(self, bottoms[0], bottoms[1], self.axis)
+        self.wanted = len(self.param.top)
         return [(), bottoms[0], bottoms[1]][: len(self.param.top)]
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
         scores, labels = bottoms
-        index, counted = class_indices(self, labels, scores, self.axis, self.ignore)
-        logs = scores.log_softmax(self.axis)
-        loss = -logs.gather(self.axis, index.clamp(0, scores.shape[self.axis] - 1))
-        if counted is not None:
-            loss = loss * counted
+        loss, counted = position_losses(self, scores, labels, self.axis, self.ignore)
         fixed = self.options.pre_fixed_normalizer
         total = loss.sum() / normalizer(self.mode, loss.numel(), scores.shape[0], counted, fixed)
-        return [total, logs.detach().exp(), loss.detach().reshape(labels.shape)][: len(self.param.top)]
+        return [total, scores.detach().softmax(self.axis), loss.detach().reshape(labels.shape)][: self.wanted]
 
 
 @layer("BoxAnnotatorOHEM")

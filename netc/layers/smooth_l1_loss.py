@@ -68,10 +68,11 @@ class SmoothL1LossOHEM(Distance):
     tops = between(1, 2)
     param_field = "loss_param"
     mode: int
+    wanted: int
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         self.check_shapes(bottoms)
-        self.mode = normalization(self, VALID)
+        self.mode, self.wanted = normalization(self, VALID), len(self.param.top)
         shape = bottoms[0]
         return [(), (shape[0], 1, *(*shape[2:4], 1, 1)[:2])][: len(self.param.top)]
 
@@ -83,7 +84,7 @@ class SmoothL1LossOHEM(Distance):
         fixed = self.options.pre_fixed_normalizer
         total = loss.sum() / normalizer(self.mode, x.numel() // channels, x.shape[0], None, fixed)
         each = loss.detach().sum(1, keepdim=True) if x.dim() > 1 else loss.detach()[:, None]
-        return [total, each.reshape(x.shape[0], 1, *(*x.shape[2:4], 1, 1)[:2])][: len(self.param.top)]
+        return [total, each.reshape(x.shape[0], 1, *(*x.shape[2:4], 1, 1)[:2])][: self.wanted]
 
 
 @layer("L1Loss")

@@ -28,6 +28,8 @@ class Upsample(Layer):
     in_place = False
     no_gradient = (1,)
     param_field = "upsample_param"
+    fixed: tuple[int, int] | None
+    scale: tuple[int, int]
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         shape = bottoms[0]
@@ -37,7 +39,8 @@ class Upsample(Layer):
             listed = f"{format_shape(shape)} and {format_shape(bottoms[1])}"
             self.fail(f"its bottoms differ in shape: {listed}", "bottom[1]", code="L302")
         self._check_settings(len(bottoms))
-        size = self._size(shape, len(bottoms) > 1)
+        self._read_size(2 if len(bottoms) > 1 else 1)
+        size = self._size(shape)
         if min(size) < 1:
             self.fail(f"the top would be {format_shape(size)}", "upsample_param", code="L302")
         return [(*shape[:2], *size)]
@@ -55,20 +58,23 @@ class Upsample(Layer):
                     hint = "give the mask of the Pooling layer as second bottom"
                     self.fail(f"{name} needs a second bottom", f"upsample_param.{name}", hint, "L350")
 
-    def _size(self, shape: Shape, with_mask: bool) -> tuple[int, int]:
+    def _read_size(self, default: int) -> None:
         o = self.options
-        if o.HasField("upsample_h"):
-            return o.upsample_h, o.upsample_w
-        both = o.scale if o.HasField("scale") else 2 if with_mask else 1
-        rows, columns = (o.scale_h, o.scale_w) if o.HasField("scale_h") else (both, both)
-        return shape[2] * rows - int(o.pad_out_h), shape[3] * columns - int(o.pad_out_w)
+        self.fixed = (o.upsample_h, o.upsample_w) if o.HasField("upsample_h") else None
+        both = o.scale if o.HasField("scale") else default
+        self.scale = (o.scale_h, o.scale_w) if o.HasField("scale_h") else (both, both)
+
+    def _size(self, shape: Shape) -> tuple[int, int]:
+        if self.fixed is not None:
+            return self.fixed
+        rows, columns = (size * scale for size, scale in zip(shape[2:], self.scale, strict=True))
+        return rows - int(self.options.pad_out_h), columns - int(self.options.pad_out_w)
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
         x = bottoms[0]
-        height, width = self._size(tuple(x.shape), len(bottoms) > 1)
         if len(bottoms) == 1:
-            scale = height // x.shape[2]
-            return [x.repeat_interleave(scale, 2).repeat_interleave(scale, 3)]
+            return [x.repeat_interleave(self.scale[0], 2).repeat_interleave(self.scale[1], 3)]
+        height, width = self._size(tuple(x.shape))
         index = bottoms[1].detach().flatten(2).long()
         check_range(self, index, height * width, "bottom[1]", "position", "the top has {} positions")
         flat = x.new_zeros(*x.shape[:2], height * width).scatter(2, index, x.flatten(2))

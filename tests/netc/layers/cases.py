@@ -306,6 +306,6 @@ CASES: dict[str, list[Case]] = {
     "WindowData": [Case("window_data_param { batch_size: 4 crop_size: 5 }", tops=2)],
 }
 
-from tests.netc.layers.fork_cases import FORK_CASES  # noqa: E402  it needs what is above
+from tests.netc.layers.fork_cases import FORK_CASES, MORE_CASES  # noqa: E402  it needs what is above
 
-CASES |= FORK_CASES
+CASES |= FORK_CASES | {kind: CASES[kind] + more for kind, more in MORE_CASES.items()}

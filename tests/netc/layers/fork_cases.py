@@ -303,3 +303,28 @@ FORK_CASES: dict[str, list[Case]] = {
         ),
     ],
 }
+
+MORE_CASES: dict[str, list[Case]] = {
+    "BatchNorm": [
+        one(f"batch_norm_param {{ scale_bias: true scale_{FILLER} bias_{FILLER} }}"),
+        one("batch_norm_param { scale_bias: true }", (4, 3), phase=TEST),
+    ],
+    "Convolution": [conv("num_output: 6 kernel_size: 3 hole: 2")],
+    "Dropout": [
+        one("dropout_param { sample_weights_test: true }", phase=TEST),
+        one("dropout_param { scale_train: false }", phase=TEST),
+        one("dropout_param { scale_train: false }"),
+    ],
+    "ELU": [one("elu_param { alpha: 1.67326 lambda: 1.0507 }")],
+    "SoftmaxWithLoss": [
+        loss(
+            "loss_param { weight_by_label_freqs: true class_weighting: 0.5 class_weighting: 2 class_weighting: 1"
+            " ignore_label: 2 }",
+            (2, 3, 4, 5),
+            (2, 4, 5),
+            classes=3,
+        ),
+        loss("loss_param { normalization: PRE_FIXED pre_fixed_normalizer: 9 }", (4, 3), (4,), classes=3),
+    ],
+}
+"""Settings of forks in types that Caffe has."""

@@ -15,7 +15,8 @@ class Dropout(Layer):
     the layer's own, which `phase:` may set against the net's.
 
     Fields: `dropout_ratio` (0.5); SegNet's `sample_weights_test` (false: with it TEST does as TRAIN does) and R-FCN's
-    `scale_train` (true; false leaves what is kept in TRAIN as it is and multiplies by 1 - ratio in TEST). Shapes: any → the same. Errors: a ratio outside [0, 1]. Source: dropout_layer.cpp.
+    `scale_train` (true; false leaves what is kept in TRAIN as it is and multiplies by 1 - ratio in TEST). Shapes: any →
+    the same. Errors: a ratio outside [0, 1]. Source: dropout_layer.cpp.
     """
 
     param_field = "dropout_param"

@@ -29,10 +29,11 @@ class SoftmaxWithLoss(Loss):
 
     M by `loss_param.normalization`: VALID (default) the positions that count, FULL all positions, BATCH_SIZE N, NONE 1;
     at least 1. `normalize`, the older field: true is VALID, false BATCH_SIZE. Each term is at most -log(FLT_MIN), 87.3;
-    the gradient (softmax(x) - onehot) · loss_weight / M is not cut. SegNet's `weight_by_label_freqs` multiplies each term
-    by the `class_weighting` of its label, Intel's `normalization: PRE_FIXED` divides by `pre_fixed_normalizer`. Fields: `loss_param`, `softmax_param.axis` (1).
-    Shapes: (N, C, …), labels for every position → scalar. Errors: label count, a label outside the classes, a second
-    top (it cannot be built in Caffe either). Source: softmax_loss_layer.cpp.
+    the gradient (softmax(x) - onehot) · loss_weight / M is not cut. SegNet's `weight_by_label_freqs` multiplies each
+    term by the `class_weighting` of its label, Intel's `normalization: PRE_FIXED` divides by `pre_fixed_normalizer`.
+    Fields: `loss_param`, `softmax_param.axis` (1). Shapes: (N, C, …), labels for every position → scalar. Errors: label
+    count, a label outside the classes, a second top (it cannot be built in Caffe either). Source:
+    softmax_loss_layer.cpp.
     """
 
     tops = between(1, 2)

@@ -217,8 +217,9 @@ def test_no_color(fake, monkeypatch: pytest.MonkeyPatch, no_color: str, color: b
 
 
 WAITS = """
-import sys, time, types, click
+import signal, sys, time, types, click
 from netc.cli import _main
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a parent in the background has it ignored
 def wait():
     try: print("ready", flush=True); time.sleep(30)
     finally: print("tidied", flush=True)

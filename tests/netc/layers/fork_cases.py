@@ -8,27 +8,29 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tests.netc.layers.cases import TEST, Case, Shape, conv, loss, one
+from netc.layers.base import Shape
+from netc.runtime.conformance import TEST, Case
+from tests.netc.layers.cases import conv, loss, one
 
-Fill = Callable[[Shape], Tensor]
+Fill = Callable[[Shape, torch.Generator], Tensor]
 
 
 def regions(images: int, width: float, height: float) -> Fill:
     """Rows (image, x1, y1, x2, y2), some of them reaching beyond the image."""
 
-    def fill(shape: Shape) -> Tensor:
-        corners = torch.rand(shape[0], 2, 2, dtype=torch.float64).sort(1).values
+    def fill(shape: Shape, g: torch.Generator) -> Tensor:
+        corners = torch.rand(shape[0], 2, 2, dtype=torch.float64, generator=g).sort(1).values
         scaled = corners * torch.tensor([width, height], dtype=torch.float64) * 1.2 - 2
-        image = torch.randint(images, (shape[0], 1)).double()
+        image = torch.randint(images, (shape[0], 1), generator=g).double()
         return torch.cat([image, scaled.reshape(shape[0], 4)], 1).reshape(shape)
 
     return fill
 
 
-def boxes(shape: Shape) -> Tensor:
+def boxes(shape: Shape, g: torch.Generator) -> Tensor:
     """Default boxes (1, 2, boxes · 4) with SSD's variances."""
     count = shape[2] // 4
-    corners = torch.rand(count, 2, 2, dtype=torch.float64).sort(1).values + torch.tensor([[[0.0], [0.05]]])
+    corners = torch.rand(count, 2, 2, dtype=torch.float64, generator=g).sort(1).values + torch.tensor([[[0.0], [0.05]]])
     variances = torch.tensor([0.1, 0.1, 0.2, 0.2], dtype=torch.float64).repeat(count)
     return torch.stack([corners.reshape(-1), variances])[None]
 
@@ -36,12 +38,12 @@ def boxes(shape: Shape) -> Tensor:
 def objects(images: int, classes: int) -> Fill:
     """Objects (1, 1, G, 8): image, class, instance, box, difficult; the last row is empty."""
 
-    def fill(shape: Shape) -> Tensor:
+    def fill(shape: Shape, g: torch.Generator) -> Tensor:
         count = shape[2]
-        corners = torch.rand(count, 2, 2, dtype=torch.float64).sort(1).values.reshape(count, 4)
-        image = torch.randint(images, (count, 1)).double()
-        label = torch.randint(1, classes, (count, 1)).double()
-        hard = torch.randint(2, (count, 1)).double()
+        corners = torch.rand(count, 2, 2, dtype=torch.float64, generator=g).sort(1).values.reshape(count, 4)
+        image = torch.randint(images, (count, 1), generator=g).double()
+        label = torch.randint(1, classes, (count, 1), generator=g).double()
+        hard = torch.randint(2, (count, 1), generator=g).double()
         rows = torch.cat([image, label, torch.zeros(count, 1), corners, hard], 1)
         rows[-1] = -1
         return rows[None, None]
@@ -52,9 +54,9 @@ def objects(images: int, classes: int) -> Fill:
 def detections(images: int, classes: int) -> Fill:
     """Detections (1, 1, K, 7): image, class, score, box."""
 
-    def fill(shape: Shape) -> Tensor:
-        rows = objects(images, classes)((1, 1, shape[2] + 1, 8))[0, 0, :-1]
-        return torch.cat([rows[:, :2], torch.rand(shape[2], 1).double(), rows[:, 3:7]], 1)[None, None]
+    def fill(shape: Shape, g: torch.Generator) -> Tensor:
+        rows = objects(images, classes)((1, 1, shape[2] + 1, 8), g)[0, 0, :-1]
+        return torch.cat([rows[:, :2], torch.rand(shape[2], 1, generator=g).double(), rows[:, 3:7]], 1)[None, None]
 
     return fill
 
@@ -62,9 +64,11 @@ def detections(images: int, classes: int) -> Fill:
 def positions(count: int) -> Fill:
     """Different positions below `count` in each plane."""
 
-    def fill(shape: Shape) -> Tensor:
+    def fill(shape: Shape, g: torch.Generator) -> Tensor:
         plane = shape[2] * shape[3]
-        return torch.stack([torch.randperm(count)[:plane] for _ in range(shape[0] * shape[1])]).reshape(shape)
+        return torch.stack([torch.randperm(count, generator=g)[:plane] for _ in range(shape[0] * shape[1])]).reshape(
+            shape
+        )
 
     return fill
 

@@ -112,12 +112,12 @@ def is_solver(tree: Message) -> bool:
 
 
 def _net(report: Report, draft: Draft, request: Request) -> None:
-    for phase in request.phases or _phases(draft):
+    for phase in request.phases or phases_of(draft):
         one = set_state(draft.copy(), phase, request.level, request.stages)
         report.collect(lambda one=one, label=NAMES[phase]: _build(report, one, label))  # type: ignore[misc]
 
 
-def _phases(draft: Draft) -> tuple[int, ...]:
+def phases_of(draft: Draft) -> tuple[int, ...]:
     """Both, or TEST alone where nothing in the file speaks of training."""
     types = registry()
     trains = any(

@@ -36,3 +36,26 @@ class Axpy(Layer):
 
         a, x, b = bottoms
         return [torch.addcmul(b, a.reshape(*x.shape[:2], *[1] * (x.dim() - 2)), x)]
+
+
+@layer("BroadcastMul")
+class BroadcastMul(Layer):
+    """y = a · b, where axes of b that have the size 1 are repeated: a channel's factor for all of its positions.
+
+    Bottoms: a (N, C, …), b of as many axes, each of a's size or 1. Shapes: → that of a. Errors: axes that do not fit.
+    Source: EfficientNet (Tan, Le, 2019), with squeeze-and-excitation blocks; broadcast_mul_layer.cpp of jolibrain/caffe.
+    """
+
+    fork = "jolibrain/caffe"
+    bottoms = exactly(2)
+    in_place = False
+
+    def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
+        a, b = bottoms
+        if len(a) != len(b) or any(other not in (1, size) for size, other in zip(a, b, strict=True)):
+            found = f"{format_shape(b)} cannot be repeated to {format_shape(a)}"
+            self.fail(found, "bottom[1]", "give as many axes, each of the same size or 1", "L302")
+        return [a]
+
+    def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
+        return [bottoms[0] * bottoms[1]]

@@ -19,7 +19,8 @@ class BatchNorm(Layer):
     mean / factor and variance / factor (0 where the factor is 0). With batch statistics, y uses the batch's own mean
     and biased variance, and the sums become moving_average_fraction · sum + new; this happens in every forward pass.
     Fields: `use_global_stats` (default: in TEST), `moving_average_fraction` (0.999), `eps` (1e-5); NVIDIA's
-    `scale_bias` (false) learns a factor and an offset behind it, `scale_filler` (1) and `bias_filler` (0).
+    `scale_bias` (false; a filler sets it) learns a factor and an offset behind it, `scale_filler` (1), `bias_filler`
+    (0).
     Shapes: (N, C, …) → the same; mean (C), variance (C), factor (1), none of them trained; scale (C), bias (C).
     Errors: an lr_mult of the sums other than 0. Source: batch_norm_layer.cpp.
     """
@@ -40,10 +41,16 @@ class BatchNorm(Layer):
         channels = bottoms[0][1] if len(bottoms[0]) > 1 else 1
         for name, size in (("mean", channels), ("variance", channels), ("factor", 1)):
             self.blobs.append(Blob(name, (size,), frozen=True))
-        if self.options.scale_bias:
+        if self._learns_scale():
             self.learn("scale", (channels,), "batch_norm_param.scale_filler", 1.0)
             self.learn("bias", (channels,), "batch_norm_param.bias_filler")
         return [bottoms[0]]
+
+    def _learns_scale(self) -> bool:
+        """NVIDIA's own rule: a filler asks for it too. (With `filler` it is Intel's, whose Scale layer follows.)"""
+        o = self.options
+        filler = o.HasField("scale_filler") or (o.HasField("bias_filler") and not o.HasField("filler"))
+        return bool(o.scale_bias) or filler
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
         x = bottoms[0] if bottoms[0].dim() > 1 else bottoms[0][:, None]

@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from netc.layers.base import Layer, Run, Shape, count, exactly, format_shape, layer
+from netc.layers.base import Layer, Run, Shape, between, count, format_shape, layer
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,7 +18,8 @@ class DetectionOutput(Layer):
     Of each class but the background: the boxes with a score above confidence_threshold, at most nms_param.top_k of the
     highest scores, of which non-maximum suppression drops those that overlap a better one by more than
     nms_param.nms_threshold (nms_param.eta below 1: a threshold that falls). Then of each image the keep_top_k best.
-    Bottoms: offsets (N, boxes · 4), scores (N, boxes · num_classes), default boxes (1, 2, boxes · 4) of PriorBox.
+    Bottoms: offsets (N, boxes · 4), scores (N, boxes · num_classes), default boxes (1, 2, boxes · 4) of PriorBox; a
+    fourth, the pictures to draw on, is not looked at.
     Fields: `num_classes` (required), `share_location` (true; else boxes · num_classes · 4 offsets),
     `background_label_id` (0; -1 for none), `nms_param`, `code_type` (CORNER, CENTER_SIZE, CORNER_SIZE),
     `variance_encoded_in_target` (false: offsets are multiplied by the variances), `keep_top_k` (-1: all),
@@ -30,7 +31,7 @@ class DetectionOutput(Layer):
     """
 
     fork = "SSD (weiliu89/caffe)"
-    bottoms = exactly(3)
+    bottoms = between(3, 4)
     in_place = False
     no_gradient = None
     param_field = "detection_output_param"

@@ -24,6 +24,7 @@ class Interp(Layer):
     bottoms = between(1, 2)
     in_place = False
     no_gradient = (1,)
+    lenient = True
     param_field = "interp_param"
     fixed: tuple[int, int] | None
 

@@ -30,6 +30,7 @@ class PriorBox(Layer):
     bottoms = exactly(2)
     in_place = False
     no_gradient = None
+    lenient = True
     param_field = "prior_box_param"
     sizes: list[Size]
     variance: list[float]

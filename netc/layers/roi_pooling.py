@@ -18,6 +18,7 @@ class Regions(Layer):
     bottoms = exactly(2)
     in_place = False
     no_gradient = (1,)
+    lenient = True
 
     def check_regions(self, bottoms: Sequence[Shape]) -> None:
         shape, rois = bottoms

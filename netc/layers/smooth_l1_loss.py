@@ -14,6 +14,7 @@ class Distance(Loss):
     """Two bottoms of one shape, and weights of that shape behind them."""
 
     no_gradient: ClassVar[tuple[int, ...] | None] = (2, 3)
+    lenient = True
     force_backward_skips: ClassVar[tuple[int, ...]] = (2, 3)
 
     def check_shapes(self, bottoms: Sequence[Shape]) -> None:

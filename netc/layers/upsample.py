@@ -27,6 +27,7 @@ class Upsample(Layer):
     bottoms = between(1, 2)
     in_place = False
     no_gradient = (1,)
+    lenient = True
     param_field = "upsample_param"
     fixed: tuple[int, int] | None
     scale: tuple[int, int]

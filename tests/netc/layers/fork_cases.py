@@ -142,6 +142,7 @@ FORK_CASES: dict[str, list[Case]] = {
         Case("continuation_indicator_param { time_step: 4 axis: 1 }", ((2, 3, 5),)),
         Case("continuation_indicator_param { time_step: 4 batch_size: 3 }"),
     ],
+    "BroadcastMul": [one("", (2, 3, 4, 5), (2, 3, 1, 1)), one("", (2, 3, 4), (2, 1, 4))],
     "ConvolutionDepthwise": [
         conv("num_output: 4 kernel_size: 3 pad: 1", other=((3, 4, 9, 8),)),
         conv("num_output: 4 kernel_size: 3 stride: 2 group: 4 bias_term: false"),

@@ -164,6 +164,8 @@ class _Job:
         size = staging.path.stat().st_size
         if self.format == "caffemodel" and size > CAFFES_LIMIT:
             self.remarks.append(f"Caffe itself reads no file above 2 GiB; this one has {size:,} bytes")
+        if self.format == "hdf5" and any("/" in entry.layer for entry in self.source.entries):
+            self.remarks.append("Caffe itself finds no layer in an HDF5 file whose name has a slash; netc does")
         if self.options.run:
             self._run_weights(staging.path)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from netc.draft import Layers
 from netc.errors import Findings, NetcError, counted, did_you_mean, raise_all
+from netc.foreign import failure
 from netc.ir import AUTOMATIC, Graph, Node, ParamRef
 from netc.layers import registry
 from netc.layers.base import MAX_AXES, MAX_COUNT, Blob, Layer, Origin, Probe, Shape, count, format_shape
@@ -56,7 +57,7 @@ class _Builder:
             self.give_up(param)
             return
         known = [shape for shape in shapes if shape is not None]
-        result = [tuple(shape) for shape in layer.setup(known)]
+        result = _set_up(layer, known)
         self._check_shapes(layer, result, tops)
         node = Node(layer, bottoms, tops, tuple(known), tuple(result))
         node.loss_weights = self._loss_weights(layer, len(tops))
@@ -222,6 +223,18 @@ class _Builder:
                 )
             setattr(ref, name, value)
             setattr(owner, name, value)
+
+
+def _set_up(layer: Layer, bottoms: Sequence[Shape]) -> list[Shape]:
+    try:
+        return [tuple(shape) for shape in layer.setup(bottoms)]
+    except NetcError:
+        raise
+    except Exception as error:
+        if layer.plugin is None:
+            raise
+        what = f'layer "{layer.name}" ({layer.type}, of a plug-in): its setup fails'
+        raise failure("L334", what, error, layer.plugin, layer.origin.place()) from error
 
 
 def _unknown_type(param: Any, origin: Origin, types: list[str]) -> NetcError:

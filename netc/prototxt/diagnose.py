@@ -74,7 +74,7 @@ _FOREIGN = {
     "JSON text": 'a net is written without braces around it and without quotes around names: name: "x"',
     "web page": "it was saved from a browser's view of the file; download the raw file instead",
     "UTF-16 text": "save it as UTF-8",
-    "binary file": "a prototxt is text; weights (.caffemodel) are given with --weights",
+    "binary file": "it holds no NetParameter or SolverParameter either; weights are given with --weights",
     "file that holds only the name of another file": "a symbolic link was saved as text; use the file it names",
 }
 

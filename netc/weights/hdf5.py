@@ -68,6 +68,14 @@ def read_hdf5_state(path: str, buffer: Any) -> SolverState:
 _NONE: Array = np.zeros(0, "<f4")
 
 
+def hdf5_sets(sets: Mapping[str, Array]) -> bytes:
+    """The bytes of a file with these datasets at its top. Raises NetcError W707 (h5py missing)."""
+    with _in_memory() as file:
+        for name, array in sets.items():
+            file.create_dataset(name, data=array)
+        return bytes(_image(file))
+
+
 def hdf5_image(layers: Mapping[str, Sequence[Array]], diffs: Mapping[str, Sequence[Array]] | None = None) -> bytes:
     """The bytes of a .caffemodel.h5 as Net::ToHDF5 writes it: a group per layer, empty where it has no parameters; an
     array that an earlier layer has given already (a shared parameter) is left out. Raises NetcError W707."""

@@ -56,7 +56,7 @@ def write_blob(sink: Sink, array: Array) -> None:
 
 def trained_net(net: Any) -> Any:
     """What Net::ToProto keeps of a NetParameter: its name and its layers, without their blobs."""
-    result = proto.NetParameter(name=net.name)
+    result = type(net)(name=net.name)
     for layer in net.layer:
         copy = result.layer.add()
         copy.CopyFrom(layer)
@@ -68,7 +68,7 @@ def caffemodel_chunks(
     net: Any, arrays: Mapping[str, Sequence[Array]], diffs: Mapping[str, Sequence[Array]] | None = None
 ) -> Iterator[Chunk]:
     """The bytes of a .caffemodel, piece by piece."""
-    head = proto.NetParameter()
+    head = type(net)()
     head.CopyFrom(net)
     head.ClearField("layer")
     yield head.SerializeToString()
@@ -111,7 +111,7 @@ def in_pieces(chunk: Chunk) -> Iterator[Any]:
 
 def _split(layer: Any) -> tuple[bytes, bytes]:
     """A serialised layer, cut where its blobs belong (fields are written in the order of their numbers)."""
-    bare = proto.LayerParameter()
+    bare = type(layer)()
     bare.CopyFrom(layer)
     bare.ClearField("blobs")
     data = bare.SerializeToString()

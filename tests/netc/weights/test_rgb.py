@@ -1,6 +1,5 @@
 """Channel order, scale and mean in the first convolution: the same values, borders included, by torch's own one.
 
-
 Tolerance: weights are rounded once more to float32, so sums of 27 products differ by some units of 1e-7 of the largest.
 """
 

@@ -27,7 +27,8 @@ layer { name: "up" type: "Deconvolution" bottom: "a1" top: "up"
   convolution_param { num_output: 6 kernel_size: 4 stride: 2 group: 6 bias_term: false } }
 layer { name: "cut" type: "Crop" bottom: "up" bottom: "s" top: "cut" crop_param { axis: 2 offset: 0 } }
 layer { name: "cat" type: "Concat" bottom: "cut" bottom: "s" top: "cat" }
-layer { name: "score" type: "Convolution" bottom: "cat" top: "score" convolution_param { num_output: 4 kernel_size: 1 } }
+layer { name: "score" type: "Convolution" bottom: "cat" top: "score"
+  convolution_param { num_output: 4 kernel_size: 1 } }
 layer { name: "prob" type: "Softmax" bottom: "score" top: "prob" }
 layer { name: "drop" type: "Dropout" bottom: "a2" top: "a2" }
 """

@@ -5,10 +5,7 @@ A running net, a converted weight file and an emitted module all ask here, so th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from netc.ir import Graph
+from collections.abc import Iterable
 
 _ATTRIBUTES = """
 T_destination _apply _backward_hooks _backward_pre_hooks _buffers _call _call_impl _check_blobs
@@ -34,25 +31,22 @@ RESERVED = frozenset(_ATTRIBUTES.split())
 the class: keys in files do not change with the version of torch."""
 
 
-def module_names(graph: Graph) -> dict[int, str]:
-    """Node index → submodule name, for the nodes with parameters.
+def module_names(layers: Iterable[tuple[int, str]]) -> dict[int, str]:
+    """Position → submodule name of each layer with parameters, given (position, layer's name) in the net's order.
 
     The layer's name, with "_" for dots (they would read as nesting) and behind an attribute's name; a name that is
-    taken gets "#" and the node's index, an empty one is "layer" and the index.
+    taken gets "#" and the position, an empty one is "layer" and the position.
     """
     names: dict[int, str] = {}
-    taken: set[str] = set()
-    for index, node in enumerate(graph.nodes):
-        if node.params:
-            names[index] = _module_name(node.name, index, taken)
-            taken.add(names[index])
+    used: set[str] = set()
+    for position, name in layers:
+        plain = name.replace(".", "_") or f"layer{position}"
+        if plain in used:
+            plain = f"{plain}#{position}"
+        elif plain in RESERVED or (plain.startswith("__") and plain.endswith("__")):
+            plain += "_"
+        while plain in used:
+            plain += "_"
+        used.add(plain)
+        names[position] = plain
     return names
-
-
-def _module_name(layer: str, index: int, taken: set[str]) -> str:
-    name = layer.replace(".", "_") or f"layer{index}"
-    if name in RESERVED or (name.startswith("__") and name.endswith("__")):
-        name += "_"
-    while name in taken:
-        name = f"{name}#{index}"
-    return name

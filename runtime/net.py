@@ -13,6 +13,7 @@ from netc.compile import compile_net
 from netc.errors import NetcError, did_you_mean
 from netc.ir import Graph, Node, ParamRef
 from netc.layers.base import Shape, format_shape
+from netc.naming import module_names
 from netc.runtime import rand
 from netc.runtime.clock import Clock, LayerRun
 from netc.runtime.fillers import fill
@@ -80,7 +81,8 @@ class Net(nn.Module):
                 if ref.owner not in tensors:
                     tensors[ref.owner] = self._new_param(node, position, node.layer.key not in unfilled)
                 self._register(holder, node, ref.blob.name, tensors[ref.owner], ref.blob.shape)
-            self._modules[self._module_name(node, index)] = holder
+        names = module_names((index, self.graph.nodes[index].name) for index in holders)
+        self._modules.update((names[index], holder) for index, holder in holders.items())
         return holders
 
     def _new_param(self, node: Node, position: int, filled: bool) -> Tensor:
@@ -106,14 +108,6 @@ class Net(nn.Module):
             holder.register_parameter(name, value)
         else:
             holder.register_buffer(name, value)
-
-    def _module_name(self, node: Node, index: int) -> str:
-        """The layer's name as a module name: dots would read as nesting, an attribute of this class gets an
-        underscore, a repeated name its position."""
-        name = node.name.replace(".", "_") or f"layer{index}"
-        if name in self._modules:
-            return f"{name}#{index}"
-        return f"{name}_" if hasattr(self, name) else name
 
     @property
     def params(self) -> dict[str, list[Tensor]]:

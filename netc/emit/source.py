@@ -10,13 +10,12 @@ from textwrap import wrap
 
 from netc import __version__
 from netc.emit import data
-from netc.emit.flow import Statement, flow_of
+from netc.emit.flow import Statement, flow_of, modules_of
 from netc.emit.helpers import helpers, names_in, needed
 from netc.emit.registry import Site, emitter_of
 from netc.emit.text import WIDTH, class_name, docstring, is_attribute, laid_out, number, quoted, shape_text, shown
 from netc.errors import Findings, NetcError, raise_all
 from netc.ir import Graph, Node
-from netc.naming import module_names
 
 _BUILTINS = ("dict", "float", "int", "len", "max", "min", "next", "print", "range", "self", "sum", "super", "tuple")
 _IMPORTED = ("F", "Tensor", "annotations", "device", "nn", "outputs", "torch")
@@ -52,7 +51,7 @@ def _class_name(graph: Graph) -> str:
 class _Writer:
     def __init__(self, graph: Graph, name: str, file: str) -> None:
         self.graph, self.name, self.file = graph, name, file
-        self.modules = module_names(graph)
+        self.modules = modules_of(graph)
         self.source = os.path.basename(graph.path) or "the net"
         _check(graph)
         self.flow = flow_of(graph, {i: _access(module) for i, module in self.modules.items()}, self._taken())

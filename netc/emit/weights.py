@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from netc.emit.flow import modules_of
 from netc.errors import NetcError, Place, counted
 from netc.ir import Graph, Node
-from netc.naming import module_names
 from netc.weights import Array, Plan, plan, read
 
 
@@ -27,7 +27,7 @@ def state(graph: Graph, path: str | os.PathLike[str]) -> dict[str, Array]:
     found = _plan(graph, path)
     owners = {(node.name, place): ref.owner for _, node in nodes for place, ref in enumerate(node.params)}
     values = {owners[copy.layer, copy.index]: copy.array for copy in found.copies}
-    names = module_names(graph)
+    names = modules_of(graph)
     return {
         f"{names[index]}.{ref.blob.name}": np.asarray(values[ref.owner], "<f4")
         for index, node in nodes

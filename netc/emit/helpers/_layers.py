@@ -122,6 +122,29 @@ class Parameter(nn.Module):
         self.weight = nn.Parameter(torch.zeros(shape))
 
 
+def im2col(
+    x: Tensor,
+    kernel: tuple[int, ...],
+    stride: tuple[int, ...],
+    padding: tuple[int, ...],
+    dilation: tuple[int, ...],
+) -> Tensor:
+    """The window of each output pixel as a column of channels; the sizes belong to the last axes."""
+    first = x.dim() - len(kernel)
+    x = F.pad(x, [pad for size in reversed(padding) for pad in (size, size)])
+    for axis, (size, step, gap) in enumerate(zip(kernel, stride, dilation, strict=True), first):
+        x = x.unfold(axis, gap * (size - 1) + 1, step)[..., ::gap]
+    outputs = x.shape[first : first + len(kernel)]
+    order = (*range(first), *range(first + len(kernel), x.dim()), *range(first, first + len(kernel)))
+    return x.permute(order).reshape(*x.shape[: first - 1], -1, *outputs)
+
+
+def at_least(x: Tensor, sizes: tuple[int, ...]) -> Tensor:
+    """`x` with zeros behind the end of its last axes, so that they are at least this long."""
+    missing = [max(0, size - length) for size, length in zip(sizes, x.shape[-len(sizes) :], strict=True)]
+    return F.pad(x, [pad for size in reversed(missing) for pad in (0, size)])
+
+
 def larger(first: Tensor, second: Tensor, *others: Tensor) -> Tensor:
     """The larger of two values, the second of equal ones; a further one has to be greater."""
     y = torch.where(first > second, first, second)

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from netc.emit import emit
+from netc.emit.flow import modules_of
 from netc.errors import NetcError
 from netc.ir import Graph
-from netc.naming import module_names
 from netc.runtime.net import Net
 
 
@@ -35,7 +35,7 @@ def parameters(module: nn.Module, graph: Graph) -> dict[str, list[Tensor]]:
     """{layer name: its parameters and buffers in Caffe's order}; of two layers of one name, the first."""
     tensors = dict(module.named_parameters(remove_duplicate=False)) | dict(module.named_buffers())
     found: dict[str, list[Tensor]] = {}
-    for index, name in module_names(graph).items():
+    for index, name in modules_of(graph).items():
         node = graph.nodes[index]
         found.setdefault(node.name, [tensors[f"{name}.{ref.blob.name}"] for ref in node.params])
     return found
@@ -154,7 +154,7 @@ def check_structure(graph: Graph) -> str:
     with torch.device("meta"):
         module = executed(emission.code, emission.class_name)().eval()
         inputs = {top: torch.empty(graph.shapes[top]) for top in sources(graph)}
-    names = module_names(graph)
+    names = modules_of(graph)
     expected: dict[str, Any] = {
         f"{names[i]}.{ref.blob.name}": ref.blob.shape for i in names for ref in graph.nodes[i].params
     }

@@ -9,8 +9,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from netc.draft import Draft
+from netc.draft import Layers
 from netc.errors import Findings, NetcError, counted, did_you_mean, raise_all
+from netc.foreign import failure
 from netc.ir import AUTOMATIC, Graph, Node, ParamRef
 from netc.layers import registry
 from netc.layers.base import MAX_AXES, MAX_COUNT, Blob, Layer, Origin, Probe, Shape, count, format_shape
@@ -18,10 +19,10 @@ from netc.layers.base import MAX_AXES, MAX_COUNT, Blob, Layer, Origin, Probe, Sh
 PERMISSIVE = 1
 
 
-def build(draft: Draft, probe: Probe | None = None) -> Graph:
-    """The graph of a filtered draft with splits. Raises NetcError(s) of the codes G4xx and L3xx."""
-    builder = _Builder(draft, probe)
-    for param, origin in zip(draft.param.layer, draft.origins, strict=True):
+def build(layers: Layers, probe: Probe | None = None) -> Graph:
+    """The graph of a phase's layers, splits inserted. Raises NetcError(s) of the codes G4xx and L3xx."""
+    builder = _Builder(layers, probe)
+    for param, origin in zip(layers.params, layers.origins, strict=True):
         try:
             builder.add(param, origin)
         except NetcError as error:
@@ -34,9 +35,9 @@ def build(draft: Draft, probe: Probe | None = None) -> Graph:
 
 
 class _Builder:
-    def __init__(self, draft: Draft, probe: Probe | None) -> None:
-        self.draft, self.probe = draft, probe
-        self.phase = draft.param.state.phase
+    def __init__(self, layers: Layers, probe: Probe | None) -> None:
+        self.draft, self.probe = layers.draft, probe
+        self.phase = self.draft.param.state.phase
         self.errors = Findings()
         self.nodes: list[Node] = []
         self.shapes: dict[str, Shape | None] = {}
@@ -47,16 +48,18 @@ class _Builder:
 
     def add(self, param: Any, origin: Origin) -> None:
         layer = self._make(param, origin)
-        shapes = [self._consume(blob) for blob in param.bottom]
-        tops = self._tops(layer)
-        self._check_tops(layer, tops)
+        bottoms, tops = tuple(param.bottom[:]), tuple(param.top[:])  # slices: protobuf's own iteration is slow
+        _check_arity(layer, len(bottoms), len(tops))
+        shapes = [self._consume(blob) for blob in bottoms]
+        tops = _with_automatic(layer, tops)
+        self._check_tops(layer, bottoms, tops)
         if any(shape is None for shape in shapes):  # a layer above failed: its error is reported already
             self.give_up(param)
             return
         known = [shape for shape in shapes if shape is not None]
-        result = [tuple(shape) for shape in layer.setup(known)]
+        result = _set_up(layer, known)
         self._check_shapes(layer, result, tops)
-        node = Node(layer, tuple(param.bottom), tops, tuple(known), tuple(result))
+        node = Node(layer, bottoms, tops, tuple(known), tuple(result))
         node.loss_weights = self._loss_weights(layer, len(tops))
         self.nodes.append(node)
         node.params = self._params(node, len(self.nodes) - 1)
@@ -93,25 +96,18 @@ class _Builder:
         layer = types[param.type](param, param.phase, origin, self.probe)
         layer.repeat = self.names[layer.name]
         self.names[layer.name] += 1
-        _check_arity(layer)
         return layer
 
     def _consume(self, blob: str) -> Shape | None:
         self.available.pop(blob, None)
         return self.shapes[blob]
 
-    def _tops(self, layer: Layer) -> tuple[str, ...]:
-        """The top names; a loss without a top gets Caffe's automatic one."""
-        tops = tuple(layer.param.top)
-        missing = layer.tops.low - len(tops)
-        return tops + (AUTOMATIC,) * missing if layer.is_loss and missing > 0 else tops
-
-    def _check_tops(self, layer: Layer, tops: Sequence[str]) -> None:
+    def _check_tops(self, layer: Layer, bottoms: Sequence[str], tops: Sequence[str]) -> None:
         mine: set[str] = set()
         for position, blob in enumerate(tops):
             if blob == AUTOMATIC:
                 continue
-            in_place = position < len(layer.param.bottom) and layer.param.bottom[position] == blob
+            in_place = position < len(bottoms) and bottoms[position] == blob
             if in_place and not layer.in_place:
                 layer.fail("cannot work in place", f"top[{position}]", "give the top a name of its own", code="G404")
             if not in_place and (blob in self.producers or blob in mine):
@@ -148,7 +144,7 @@ class _Builder:
             _check_shape(layer, param.shape, param.name)
 
     def _loss_weights(self, layer: Layer, tops: int) -> tuple[float, ...]:
-        weights = tuple(layer.param.loss_weight)
+        weights = tuple(layer.param.loss_weight[:])
         if weights and len(weights) != tops:
             layer.fail(
                 f"{counted(len(weights), 'loss_weight')} for {counted(tops, 'top')}",
@@ -172,7 +168,7 @@ class _Builder:
     # -- parameters ----------------------------------------------------------------------------------------------------
 
     def _params(self, node: Node, index: int) -> list[ParamRef]:
-        layer, specs = node.layer, node.layer.param.param
+        layer, specs = node.layer, node.layer.param.param[:]
         if len(specs) > len(layer.blobs):
             layer.fail(
                 f"{counted(len(specs), 'param block')} for {counted(len(layer.blobs), 'parameter')} "
@@ -229,6 +225,18 @@ class _Builder:
             setattr(owner, name, value)
 
 
+def _set_up(layer: Layer, bottoms: Sequence[Shape]) -> list[Shape]:
+    try:
+        return [tuple(shape) for shape in layer.setup(bottoms)]
+    except NetcError:
+        raise
+    except Exception as error:
+        if layer.plugin is None:
+            raise
+        what = f'layer "{layer.name}" ({layer.type}, of a plug-in): its setup fails'
+        raise failure("L334", what, error, layer.plugin, layer.origin.place()) from error
+
+
 def _unknown_type(param: Any, origin: Origin, types: list[str]) -> NetcError:
     if not param.type:
         return NetcError("G410", f'layer "{param.name}" has no type', origin.place(), 'add `type: "…"`')
@@ -240,9 +248,14 @@ def _unknown_type(param: Any, origin: Origin, types: list[str]) -> NetcError:
     )
 
 
-def _check_arity(layer: Layer) -> None:
-    for kind, arity, names in (("bottom", layer.bottoms, layer.param.bottom), ("top", layer.tops, layer.param.top)):
-        found = len(names)
+def _with_automatic(layer: Layer, tops: tuple[str, ...]) -> tuple[str, ...]:
+    """The tops; a loss without one gets Caffe's automatic top."""
+    missing = layer.tops.low - len(tops)
+    return tops + (AUTOMATIC,) * missing if layer.is_loss and missing > 0 else tops
+
+
+def _check_arity(layer: Layer, bottoms: int, tops: int) -> None:
+    for kind, arity, found in (("bottom", layer.bottoms, bottoms), ("top", layer.tops, tops)):
         automatic = kind == "top" and layer.is_loss and found < arity.low
         if not arity.accepts(found) and not automatic:
             layer.fail(
@@ -250,17 +263,16 @@ def _check_arity(layer: Layer) -> None:
                 f"{kind}[{max(found - 1, 0)}]",
                 code="G411",
             )
-    if layer.same_count and len(layer.param.bottom) != len(layer.param.top):
+    if layer.same_count and bottoms != tops:
         layer.fail(
-            f"makes one top for each bottom: found {counted(len(layer.param.bottom), 'bottom')}, "
-            f"{counted(len(layer.param.top), 'top')}",
+            f"makes one top for each bottom: found {counted(bottoms, 'bottom')}, {counted(tops, 'top')}",
             "top",
             code="G411",
         )
     down = len(layer.param.propagate_down)
-    if down not in (0, len(layer.param.bottom)):
+    if down not in (0, bottoms):
         layer.fail(
-            f"{down} propagate_down for {counted(len(layer.param.bottom), 'bottom')}",
+            f"{down} propagate_down for {counted(bottoms, 'bottom')}",
             "propagate_down",
             "give it for every bottom, or not at all",
             code="G412",
@@ -268,6 +280,8 @@ def _check_arity(layer: Layer) -> None:
 
 
 def _check_shape(layer: Layer, shape: Shape, what: str) -> None:
+    if len(shape) <= MAX_AXES and min(shape, default=1) > 0 and count(shape) <= MAX_COUNT:
+        return
     field = f"{layer.param_field}.shape"
     if len(shape) > MAX_AXES:
         layer.fail(f"{what} has {len(shape)} axes; at most {MAX_AXES} are allowed", field)
@@ -277,8 +291,7 @@ def _check_shape(layer: Layer, shape: Shape, what: str) -> None:
         layer.fail(
             f"{what} of {format_shape(shape)} has {count(shape):,} values; Caffe's limit is {MAX_COUNT:,}", field
         )
-    if 0 in shape:
-        layer.fail(f"{what} would be empty: its shape is {format_shape(shape)}", field)
+    layer.fail(f"{what} would be empty: its shape is {format_shape(shape)}", field)
 
 
 # -- gradients ---------------------------------------------------------------------------------------------------------
@@ -290,12 +303,12 @@ def _mark_backward(graph: Graph) -> None:
     flows: dict[str, bool] = {}
     for node in graph.nodes:
         incoming = [flows.get(blob, False) for blob in node.bottoms]
-        wish = list(node.layer.param.propagate_down) or incoming
+        wish = node.layer.param.propagate_down[:] or incoming
         node.needs_backward = any(incoming) or any(ref.learnable for ref in node.params)
         node.backward = tuple(bool(w) for w in wish)
         flows.update((top, node.needs_backward) for top in node.tops)
     _skip_without_loss(graph)
-    if graph.param.force_backward:
+    if graph.force_backward:
         _force(graph)
     raise_all(list(_impossible(graph)))
 
@@ -303,7 +316,7 @@ def _mark_backward(graph: Graph) -> None:
 def _skip_without_loss(graph: Graph) -> None:
     under_loss: set[str] = set()
     for node in reversed(graph.nodes):
-        reached = any(weight for weight in node.loss_weights) or any(top in under_loss for top in node.tops)
+        reached = any(node.loss_weights) or not under_loss.isdisjoint(node.tops)
         node.needs_backward = node.needs_backward and reached
         if not node.needs_backward:
             node.backward = (False,) * len(node.bottoms)
@@ -321,7 +334,7 @@ def _force(graph: Graph) -> None:
 
 def _impossible(graph: Graph) -> list[NetcError]:
     """Gradients asked of a bottom that has none, where a backward pass would run (Caffe aborts in it)."""
-    if graph.param.force_backward:
+    if graph.force_backward:
         return []
     found = []
     for node in graph.nodes:

@@ -4,43 +4,64 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from netc import proto
 from netc.bind import bind
 from netc.build import build
-from netc.draft import Draft, locate, origins_of
+from netc.draft import Draft, Layers, is_set, locate, message_origins, origins_of
 from netc.errors import NetcError, Place
 from netc.filter import NAMES, filter_net, set_state
+from netc.foreign import allowing
 from netc.ir import Graph
 from netc.layers.base import Origin, Probe
 from netc.prototxt import Message, Source, parse
+from netc.prototxt.source import may_be_binary
 from netc.splits import insert_splits
 from netc.upgrade import upgrade_net, upgrade_solver
 from netc.verify import verify
 
+if TYPE_CHECKING:
+    from netc.binary import Binary
+
 NetSource = Any
-"""A path, prototxt text, or a NetParameter."""
+"""A path (of text or of a binary message), prototxt text, or a NetParameter."""
 
 
 def read_net(source: NetSource) -> Any:
-    """Read a net (path or prototxt text) into a NetParameter of the current format, whatever the file's own."""
+    """Read a net (path, or prototxt text) into a NetParameter of the current format, whatever the file's own, text or
+    binary. The learned arrays of a binary file are left out."""
     return draft_net(source).param
 
 
 def read_solver(source: NetSource) -> Any:
-    """Read a solver (path or prototxt text) into a SolverParameter of the current format."""
+    """Read a solver (path, text or binary, or prototxt text) into a SolverParameter of the current format."""
     return locate_solver(source)[0]
 
 
 def locate_solver(source: NetSource) -> tuple[Any, Origin]:
     """A SolverParameter and the origin that finds the places of its fields."""
-    if isinstance(source, proto.SolverParameter):
+    if _is_message(source, "SolverParameter"):
         copy = proto.SolverParameter()
-        copy.CopyFrom(source)
+        copy.CopyFrom(proto.renewed(source))
         return copy, Origin(Place("<SolverParameter>"))
-    text = as_source(source)
-    return solver_of(text, parse(text))
+    opened = open_source(source)
+    return binary_solver(opened) if not isinstance(opened, Source) else solver_of(opened, parse(opened))
+
+
+def binary_solver(file: Binary) -> tuple[Any, Origin]:
+    """The same of a binary file. Raises NetcError S209 for a net, U130 and U131 for a damaged file."""
+    _expect(file, "solver")
+    param = file.message()
+    given = type(param).FromString(param.SerializeToString())
+    place = Place(file.path)
+    origin = Origin(place, lambda path: Place(file.path, part=path) if is_set(given, path) else None)
+    return upgrade_solver(param, origin.place), origin
+
+
+def _expect(file: Binary, kind: str) -> None:
+    if file.kind != kind:
+        raise NetcError("S209", f"this is a binary {file.kind}, not a {kind}", Place(file.path))
 
 
 def solver_of(text: Source, tree: Message) -> tuple[Any, Origin]:
@@ -55,28 +76,49 @@ def compile_net(
     level: int = 0,
     stages: Iterable[str] = (),
     probe: Probe | None = None,
+    allow_python_layers: Iterable[str] = (),
 ) -> Graph:
     """Compile a net for one phase.
 
     `source`: a path, prototxt text or NetParameter (not changed). `probe(layer_param, phase)` gives the top shapes of
-    data layers; without it they are taken from crop_size. Raises NetcError; NetcErrors where there are several.
+    data layers; without it they are taken from crop_size. `allow_python_layers`: the modules whose Python layers may
+    run, which they do to tell their shapes. Raises NetcError; NetcErrors where there are several.
     """
-    return compile_draft(set_state(draft_net(source), phase_number(phase), level, stages), probe)
+    with allowing(allow_python_layers):
+        return compile_draft(set_state(draft_net(source), phase_number(phase), level, stages), probe)
 
 
 def compile_draft(draft: Draft, probe: Probe | None = None) -> Graph:
     """The last stages, for a draft whose state (phase, level, stages) is set: filter, splits, build, verify."""
-    return verify(build(insert_splits(filter_net(draft)), probe))
+    return compile_layers(filter_net(draft), probe)
+
+
+def compile_layers(layers: Layers, probe: Probe | None = None) -> Graph:
+    """The same for the layers of one phase."""
+    return verify(build(insert_splits(layers), probe))
 
 
 def draft_net(source: NetSource) -> Draft:
     """The first stages: parse, bind, upgrade."""
-    if isinstance(source, proto.NetParameter):
+    if _is_message(source, "NetParameter"):
         param = proto.NetParameter()
-        param.CopyFrom(source)
-        return upgrade_net(Draft(param, [Origin(Place(f"<layer {layer.name}>")) for layer in param.layer]))
-    text = as_source(source)
-    return draft_of(text, parse(text))
+        given = proto.renewed(source)
+        param.CopyFrom(given)
+        return upgrade_net(Draft(param, message_origins(given.layer, "<NetParameter>"), original=given))
+    opened = open_source(source)
+    return binary_draft(opened) if not isinstance(opened, Source) else draft_of(opened, parse(opened))
+
+
+def binary_draft(file: Binary) -> Draft:
+    """The same of a binary file. Raises NetcError S209 for a solver, U130 and U131 for a damaged file."""
+    _expect(file, "net")
+    given = file.message()
+    param = type(given)()
+    param.CopyFrom(given)
+    draft = Draft(param, message_origins(given.layer, file.path), Source("", file.path), original=given)
+    for message, place in file.remarks(given):
+        draft.remark(message, place)
+    return upgrade_net(draft)
 
 
 def draft_of(text: Source, tree: Message) -> Draft:
@@ -98,13 +140,29 @@ class Drafts:
         return self._read[source].copy()
 
 
+def open_source(source: str | os.PathLike[str] | Source) -> Source | Binary:
+    """A path or prototxt text as a Source, or as a Binary where the path is a file that holds a binary message."""
+    if not isinstance(source, Source) and not _is_text(source) and may_be_binary(source):
+        from netc.binary import open_binary
+
+        return open_binary(source) or Source.read(source)
+    return as_source(source)
+
+
+def _is_message(source: NetSource, name: str) -> bool:
+    """Whether it is a message of ours of that name, even of a class from before a plug-in was loaded."""
+    return getattr(getattr(source, "DESCRIPTOR", None), "full_name", "") == f"{proto.PACKAGE}.{name}"
+
+
 def as_source(source: str | os.PathLike[str] | Source) -> Source:
     """A path or prototxt text as a Source; a bracket, a newline or a colon with a blank makes it text."""
     if isinstance(source, Source):
         return source
-    if isinstance(source, str) and any(mark in source for mark in ("{", "\n", ": ", "<")):
-        return Source(source)
-    return Source.read(source)
+    return Source(str(source)) if _is_text(source) else Source.read(source)
+
+
+def _is_text(source: str | os.PathLike[str]) -> bool:
+    return isinstance(source, str) and any(mark in source for mark in ("{", "\n", ": ", "<"))
 
 
 def phase_number(phase: int | str) -> int:

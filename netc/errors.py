@@ -30,16 +30,20 @@ MAX_ERRORS = 50
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A span of one line in a source file. `line` and `column` count from 1; `text` is the whole source line."""
+    """A span of one line in a source file. `line` and `column` count from 1; `text` is the whole source line.
+    `part` says where in a file without lines: 'layer "conv1", convolution_param'."""
 
     path: str
     line: int = 0
     column: int = 0
     length: int = 1
     text: str = ""
+    part: str = ""
 
     def __str__(self) -> str:
-        return f"{self.path}:{self.line}:{self.column}" if self.line else self.path
+        if self.line:
+            return f"{self.path}:{self.line}:{self.column}"
+        return f"{self.path}, {self.part}" if self.part else self.path
 
     def excerpt(self) -> str:
         """The source line with a caret under the span, or "" where the line is not known."""

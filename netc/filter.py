@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from netc.draft import Draft
+from netc.draft import Draft, Layers
 from netc.errors import Findings, NetcError, raise_all
 
 NAMES = ("TRAIN", "TEST")
@@ -20,36 +20,29 @@ def set_state(draft: Draft, phase: int, level: int = 0, stages: Iterable[str] = 
     return draft
 
 
-def filter_net(draft: Draft) -> Draft:
-    """Drop the layers whose include/exclude rules do not fit the net's state.
+def filter_net(draft: Draft) -> Layers:
+    """The layers whose include/exclude rules fit the net's state.
 
     Raises NetcError G401 where a layer has both include and exclude rules (all such layers at once).
     """
     errors = Findings()
+    layers = Layers(draft, draft.param.layer[:], draft.origins)
+    state = draft.param.state
     keep = []
-    for layer, origin in zip(draft.param.layer, draft.origins, strict=True):
-        if layer.include and layer.exclude:
-            errors.add(
-                NetcError(
-                    "G401",
-                    f'layer "{layer.name}" has both include and exclude rules',
-                    origin.place("exclude"),
-                    "keep one kind",
-                )
-            )
-        keep.append(_belongs(layer, draft.param.state))
+    for layer, origin in zip(layers.params, layers.origins, strict=True):
+        include, exclude = layer.include, layer.exclude
+        if include and exclude:
+            message = f'layer "{layer.name}" has both include and exclude rules'
+            errors.add(NetcError("G401", message, origin.place("exclude"), "keep one kind"))
+        keep.append(
+            any(meets(state, rule) for rule in include) if include else not any(meets(state, rule) for rule in exclude)
+        )
         if not keep[-1]:
-            draft.dropped.update((top, (layer.name, origin.start)) for top in layer.top)
+            layers.dropped.update((top, (layer.name, origin)) for top in layer.top)
     raise_all(errors)
     if not all(keep):
-        draft.keep(keep)
-    return draft
-
-
-def _belongs(layer: Any, state: Any) -> bool:
-    if layer.include:
-        return any(meets(state, rule) for rule in layer.include)
-    return not any(meets(state, rule) for rule in layer.exclude)
+        layers.keep(keep)
+    return layers
 
 
 def meets(state: Any, rule: Any) -> bool:

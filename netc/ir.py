@@ -74,9 +74,23 @@ class Graph:
     """Tops of Input layers, in order."""
     outputs: tuple[str, ...]
     """Blobs nothing consumes, in alphabetical order."""
-    param: Any
-    """The NetParameter this graph was built from: current format, filtered, splits inserted."""
+    header: Any
+    """The NetParameter with the net's own fields; the layers are those of `nodes`, whatever it has of them."""
     path: str = ""
+
+    @property
+    def param(self) -> Any:
+        """The NetParameter of this graph, put together anew: current format, the phase's layers, splits inserted."""
+        param = type(self.header)()
+        param.CopyFrom(self.header)
+        del param.layer[:]
+        param.layer.extend(node.layer.param for node in self.nodes)
+        return param
+
+    @property
+    def force_backward(self) -> bool:
+        """Every layer passes gradients on, whether or not something above it learns."""
+        return bool(self.header.force_backward)
 
     def node(self, name: str) -> Node:
         """The (last) node of that name; KeyError if there is none."""

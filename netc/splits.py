@@ -6,109 +6,95 @@ of a snapshot, and which nets are legal (a blob read before it is overwritten in
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
-from netc.draft import Draft
+from netc.draft import Layers
 from netc.errors import Findings, NetcError, did_you_mean, raise_all
 from netc.layers.base import Origin
 
-Top = tuple[int, int]
-"""(layer index, top index) of a blob's writer."""
+Spot = tuple[int, int]
+"""(layer index, position): the writer of a blob by its top, a reader by its bottom."""
 
 
-def insert_splits(draft: Draft) -> Draft:
+def insert_splits(layers: Layers) -> Layers:
     """Raises NetcError G402 for every bottom that no earlier layer produces."""
-    source_of, uses, loss = _count_uses(draft)
-    if not any(count > 1 for count in uses.values()):
-        return draft
-    layers: list[Any] = []
-    origins: list[Origin] = []
-    taken: Counter[Top] = Counter()
-    for index, (layer, origin) in enumerate(zip(draft.param.layer, draft.origins, strict=True)):
-        copy = type(layer)()
-        copy.CopyFrom(layer)
-        for position, blob in enumerate(layer.bottom):
-            top = source_of[index, position]
-            if uses[top] > 1:
-                copy.bottom[position] = split_blob(draft, top, blob, taken[top])
-                taken[top] += 1
-        layers.append(copy)
-        origins.append(origin)
-        for position, blob in enumerate(layer.top):
-            top = (index, position)
-            if uses[top] > 1:
-                layers.append(_split(draft, copy, top, blob, uses[top], loss.get(top, 0.0)))
-                origins.append(origin)
-                taken[top] += loss.get(top, 0.0) != 0
-    del draft.param.layer[:]
-    draft.param.layer.extend(layers)
-    draft.origins = origins
-    return draft
+    readers, weights = _readers(layers)
+    splits: dict[int, list[Any]] = {}
+    for top in sorted(readers):
+        if len(readers[top]) + (top in weights) > 1:
+            splits.setdefault(top[0], []).append(_split(layers, top, readers[top], weights.get(top, 0.0)))
+    if splits:
+        _insert(layers, splits)
+    return layers
 
 
-def _count_uses(draft: Draft) -> tuple[dict[Top, Top], Counter[Top], dict[Top, float]]:
-    """Which top each bottom reads, how often each top is read (a loss weight counts as once), and the loss weights."""
-    writer: dict[str, Top] = {}
-    source_of: dict[Top, Top] = {}
-    uses: Counter[Top] = Counter()
-    loss: dict[Top, float] = {}
+def _readers(layers: Layers) -> tuple[dict[Spot, list[Spot]], dict[Spot, float]]:
+    """The bottoms that read each top, and the tops with a loss weight (which counts as a reader)."""
+    writer: dict[str, Spot] = {}
+    readers: dict[Spot, list[Spot]] = {}
+    weights: dict[Spot, float] = {}
     errors = Findings()
     unknown: set[str] = set()
-    for index, (layer, origin) in enumerate(zip(draft.param.layer, draft.origins, strict=True)):
-        for position, blob in enumerate(layer.bottom):
-            if blob in writer:
-                source_of[index, position] = writer[blob]
-                uses[writer[blob]] += 1
+    for index, layer in enumerate(layers.params):
+        for position, blob in enumerate(layer.bottom[:]):  # a slice: protobuf's own iteration is slow
+            if (top := writer.get(blob)) is not None:
+                readers.setdefault(top, []).append((index, position))
             elif blob not in unknown:  # once a blob, however many layers read it
                 unknown.add(blob)
-                errors.add(_unknown_bottom(draft, index, position, writer, origin))
-        for position, blob in enumerate(layer.top):
+                errors.add(_unknown_bottom(layers, index, position, writer))
+        for position, blob in enumerate(layer.top[:]):
             writer[blob] = (index, position)
-        for blob, weight in zip(layer.top, layer.loss_weight, strict=False):
-            loss[writer[blob]] = weight
-            uses[writer[blob]] += weight != 0
+        for position, weight in enumerate(layer.loss_weight[:]):
+            if weight:
+                weights[index, position] = weight
     raise_all(errors)
-    return source_of, uses, loss
+    return readers, weights
 
 
-def _unknown_bottom(draft: Draft, index: int, position: int, writer: dict[str, Top], origin: Origin) -> NetcError:
-    layer = draft.param.layer[index]
+def _unknown_bottom(layers: Layers, index: int, position: int, writer: dict[str, Spot]) -> NetcError:
+    layer = layers.params[index]
     blob = layer.bottom[position]
     near, hint, related = did_you_mean(blob, writer), None, []
-    later = next((i for i in range(index, len(draft.param.layer)) if blob in draft.param.layer[i].top), None)
+    later = next((i for i in range(index, len(layers.params)) if blob in layers.params[i].top), None)
     if later == index:
         near, hint = "", f'"{blob}" is its own top; to work in place it needs a layer above that makes the blob'
     elif later is not None:
-        name = draft.param.layer[later].name
+        name = layers.params[later].name
         near, hint = "", f'move layer "{name}" up'
-        related = [(draft.origins[later].start, f'layer "{name}" produces it, but further down')]
-    elif blob in draft.dropped:
-        name, place = draft.dropped[blob]
+        related = [(layers.origins[later].start, f'layer "{name}" produces it, but further down')]
+    elif blob in layers.dropped:
+        name, origin = layers.dropped[blob]
         near, hint = (
             "",
             "change the include or exclude rules of one of the two, or the phase, level or stages asked for",
         )
-        related = [(place, f'layer "{name}" produces it, but its rules leave it out of this net')]
+        related = [(origin.start, f'layer "{name}" produces it, but its rules leave it out of this net')]
     elif not near:
         hint = "blobs before this layer: " + (", ".join(list(writer)[-8:]) or "none")
     message = f'layer "{layer.name}": no layer above produces the bottom "{blob}"{near}'
-    return NetcError("G402", message, origin.place(f"bottom[{position}]"), hint, related)
+    return NetcError("G402", message, layers.origins[index].place(f"bottom[{position}]"), hint, related)
 
 
-def split_blob(draft: Draft, top: Top, blob: str, copy: int) -> str:
-    """The name of one copy: <blob>_<layer>_<top index>_split_<copy>."""
-    return f"{_split_name(draft, top, blob)}_{copy}"
-
-
-def _split_name(draft: Draft, top: Top, blob: str) -> str:
-    return f"{blob}_{draft.param.layer[top[0]].name or top[0]}_{top[1]}_split"
-
-
-def _split(draft: Draft, producer: Any, top: Top, blob: str, count: int, weight: float) -> Any:
-    layer = type(producer)(name=_split_name(draft, top, blob), type="Split", bottom=[blob])
-    layer.top.extend(split_blob(draft, top, blob, copy) for copy in range(count))
+def _split(layers: Layers, top: Spot, readers: list[Spot], weight: float) -> Any:
+    """The Split layer of a top; its readers, and the loss weight if there is one, move to the copies."""
+    index, position = top
+    producer = layers.params[index]
+    blob = producer.top[position]
+    name = f"{blob}_{producer.name or index}_{position}_split"
+    copies = [f"{name}_{copy}" for copy in range(len(readers) + (weight != 0))]
+    layer = type(producer)(name=name, type="Split", bottom=[blob], top=copies)
     if weight:  # the weight moves to the first copy
         producer.ClearField("loss_weight")
-        layer.loss_weight.extend([weight] + [0.0] * (count - 1))
+        layer.loss_weight.extend([weight] + [0.0] * len(readers))
+    for (reader, at), copy in zip(readers, copies[weight != 0 :], strict=True):
+        layers.params[reader].bottom[at] = copy
     return layer
+
+
+def _insert(layers: Layers, splits: dict[int, list[Any]]) -> None:
+    """Put each Split behind the layer it copies from."""
+    pairs: list[tuple[Any, Origin]] = []
+    for index, (layer, origin) in enumerate(zip(layers.params, layers.origins, strict=True)):
+        pairs.append((layer, origin))
+        pairs += [(split, origin) for split in splits.get(index, ())]
+    layers.params, layers.origins = [layer for layer, _ in pairs], [origin for _, origin in pairs]

@@ -11,7 +11,7 @@ def verify(graph: Graph) -> Graph:
     for index, node in enumerate(graph.nodes):
         _verify_node(graph, index, node)
         for blob, shape in zip(node.bottoms, node.bottom_shapes, strict=True):
-            _require(shapes.get(blob) == shape, node, f"bottom {blob} is {shapes.get(blob)}, recorded as {shape}")
+            _require(shapes.get(blob) == shape, node, "a bottom has the shape that its writer gave it")
         shapes.update(zip(node.tops, node.top_shapes, strict=True))
     shapes.pop(AUTOMATIC, None)
     if shapes != graph.shapes:

@@ -11,12 +11,14 @@ from torch import Tensor, nn
 
 from netc.compile import compile_net
 from netc.errors import NetcError, did_you_mean
+from netc.foreign import raised_at
 from netc.ir import Graph, Node, ParamRef
 from netc.layers.base import Shape, format_shape
 from netc.naming import module_names
 from netc.runtime import rand
 from netc.runtime.clock import Clock, LayerRun
-from netc.runtime.fillers import fill
+from netc.runtime.fillers import fill_blob
+from netc.weights.keys import module_names
 
 _OUTPUT_NOT_SAVED = frozenset({"Convolution", "InnerProduct", "Deconvolution"})
 """Types whose backward pass does not need their own output, so that a layer after them may overwrite it."""
@@ -90,10 +92,10 @@ class Net(nn.Module):
         tensor = torch.empty(ref.blob.shape)  # every filler writes all of it
         if filled:
             key = rand.key(self.seed, "filler", node.layer.key, position)
-            fill(tensor, ref.blob.filler, key, node.layer)
+            fill_blob(tensor, ref.blob, key, node.layer)
         if ref.blob.frozen:
             return tensor
-        return nn.Parameter(tensor, requires_grad=ref.learnable or self.graph.param.force_backward)
+        return nn.Parameter(tensor, requires_grad=ref.learnable or self.graph.force_backward)
 
     def _register(self, holder: nn.Module, node: Node, name: str, value: Tensor, shape: Shape) -> None:
         if tuple(value.shape) != shape:
@@ -182,10 +184,10 @@ class Net(nn.Module):
         return {name: values[name] for name in wanted}
 
     def _needed(self, wanted: tuple[str, ...]) -> int:
-        """The number of steps up to the last writer of the wanted blobs."""
+        """The number of steps up to the last one that writes a wanted blob, or a file."""
         last = 0
         for number, step in enumerate(self._steps, 1):
-            if any(top in wanted for top in step.tops):
+            if step.node.layer.effect or any(top in wanted for top in step.tops):
                 last = number
         return last
 
@@ -199,15 +201,14 @@ class Net(nn.Module):
         ]
         params = [getattr(holder, name) for holder, name in step.params]
         if torch.compiler.is_compiling():
-            tops = self._call(step, bottoms, params)
-        else:
-            try:
-                tops = self._call(step, bottoms, params)
-            except NetcError:
-                raise
-            except Exception as error:
-                raise self._explain(step.node, bottoms, error) from error
-        values.update(zip(step.tops, tops, strict=True))
+            values.update(zip(step.tops, self._call(step, bottoms, params), strict=True))
+            return
+        try:
+            values.update(zip(step.tops, self._call(step, bottoms, params), strict=True))
+        except NetcError:
+            raise
+        except Exception as error:
+            raise self._explain(step.node, bottoms, error) from error
 
     def _call(self, step: _Step, bottoms: list[Tensor], params: list[Tensor]) -> Sequence[Tensor]:
         layer = step.node.layer
@@ -227,13 +228,17 @@ class Net(nn.Module):
             twin.setup(shapes)
         except NetcError as own:
             return own
+        except Exception:  # a plug-in's setup may do anything
+            twin = layer
         for mine, needed in zip(layer.blobs, twin.blobs, strict=True):
             if mine.shape != needed.shape:
                 error = RuntimeError(
                     f"its {mine.name} is {format_shape(mine.shape)}, these bottoms need {format_shape(needed.shape)}"
                 )
         listed = ", ".join(format_shape(shape) for shape in shapes)
-        return NetcError("R603", f'layer "{node.name}" ({node.type}) failed on bottoms {listed}: {error}', node.place)
+        message = f'layer "{node.name}" ({node.type}) failed on bottoms {listed}: {error}'
+        where = raised_at(error, layer.plugin) if layer.plugin else None
+        return NetcError("R603", message, node.place, None, [(where, "raised here")] if where else [])
 
     # -- inputs --------------------------------------------------------------------------------------------------------
 
@@ -326,12 +331,14 @@ def load_net(
     stages: Iterable[str] = (),
     device: str = "cpu",
     seed: int = 0,
+    allow_python_layers: Iterable[str] = (),
 ) -> Net:
     """Compile `source` (path, text or NetParameter) and make it executable on `device`, with `weights` if given.
 
-    Data layers of the net are not opened: give their tops in the call (`net(data=x, label=y)`).
+    Data layers of the net are not opened: give their tops in the call (`net(data=x, label=y)`). `allow_python_layers`:
+    the modules whose Python layers may run.
     """
-    net = Net(compile_net(source, phase, level, stages), seed)
+    net = Net(compile_net(source, phase, level, stages, allow_python_layers=allow_python_layers), seed)
     if weights is not None:
         net.copy_from(weights)
     return net.to(device)

@@ -70,7 +70,7 @@ def test_a_file_imports_only_from_its_layer_and_below(path: Path) -> None:
     assert above == []
 
 
-FORWARD_ONLY = ("netc.layers._gradients",)
+FORWARD_ONLY = ("netc.layers._gradients", "netc.layers._python")
 """Autograd functions: classes that need torch to be defined, imported inside `forward`."""
 
 TEXT_ONLY = "netc.emit.helpers._"

@@ -12,8 +12,17 @@ from typing import Any
 from netc import proto
 from netc.advise import TRAIN, Advice, advise
 from netc.analyse import Analysis, analyse
-from netc.compile import Drafts, compile_draft, draft_of, solver_of
-from netc.draft import Draft
+from netc.compile import (
+    Drafts,
+    binary_draft,
+    binary_solver,
+    compile_draft,
+    compile_layers,
+    draft_of,
+    open_source,
+    solver_of,
+)
+from netc.draft import Draft, Layers
 from netc.errors import NetcError, Place
 from netc.filter import NAMES, filter_net, set_state
 from netc.layers import registry
@@ -70,11 +79,21 @@ def examine(path: str, request: Request) -> Report:
 
 
 def _examine(report: Report, request: Request) -> None:
-    text = Source.read(report.path)
+    opened = open_source(report.path)
+    if isinstance(opened, Source):
+        _text(report, opened, request)
+    elif opened.kind == "solver":
+        report.kind = "solver"
+        _solver(report, *binary_solver(opened), request)
+    else:
+        _net(report, binary_draft(opened), request)
+
+
+def _text(report: Report, text: Source, request: Request) -> None:
     tree = parse(text)
     if is_solver(tree):
         report.kind = "solver"
-        _solver(report, text, tree, request)
+        _solver(report, *solver_of(text, tree), request)
     else:
         _net(report, draft_of(text, tree), request)
 
@@ -110,23 +129,28 @@ def _phases(draft: Draft) -> tuple[int, ...]:
 
 def _build(report: Report, draft: Draft, label: str, initialised: bool = False) -> None:
     probe = Probe(draft.path)
+    _remark(report, draft.remarks)
     try:
         graph = compile_draft(draft.copy(), probe)
     except NetcError as error:
         if {one.code for one in error.errors} == {"G402"}:
-            report.collect(lambda: compile_draft(connected_part(draft), probe))
+            report.collect(lambda: compile_layers(connected_part(draft), probe))
         raise
     report.nets.append(Net(label, analyse(graph), probe.notes))
+    _remark(report, advise(graph, initialised))
+
+
+def _remark(report: Report, remarks: Sequence[Advice]) -> None:
     known = {str(remark) for remark in report.advice}
-    report.advice += [remark for remark in advise(graph, initialised) if str(remark) not in known]
+    report.advice += [remark for remark in remarks if str(remark) not in known]
 
 
-def connected_part(draft: Draft) -> Draft:
+def connected_part(draft: Draft) -> Layers:
     """The net without the layers that hang on a bottom nobody produces: a fault there hides no others."""
     part = filter_net(draft.copy())
     known: set[str] = set()
     keep = []
-    for layer in part.param.layer:
+    for layer in part.params:
         keep.append(known.issuperset(layer.bottom))
         known.update(layer.top if keep[-1] else ())
     part.keep(keep)
@@ -166,21 +190,20 @@ class Probe:
 # -- solvers -----------------------------------------------------------------------------------------------------------
 
 
-def _solver(report: Report, text: Source, tree: Message, request: Request) -> None:
+def _solver(report: Report, param: Any, origin: Origin, request: Request) -> None:
     from netc.runtime.solver.plans import test_plans, train_plan
     from netc.runtime.solver.settings import check, warnings
 
-    param, origin = solver_of(text, tree)
     report.solver = param
-    report.advice += [Advice(message, Place(text.path)) for message in warnings(param)]
+    report.advice += [Advice(message, Place(report.path)) for message in warnings(param)]
     report.collect(lambda: check(param, origin))
     if any(error.code == "R610" for error in report.errors):  # which net is meant is not known
         return
     wanted = request.phases or (TRAIN, TEST)
     if TRAIN in wanted:
-        report.collect(lambda: _plan(report, train_plan(param, text.path, request.level, request.stages), "TRAIN"))
+        report.collect(lambda: _plan(report, train_plan(param, report.path, request.level, request.stages), "TRAIN"))
     if TEST in wanted:
-        report.collect(lambda: _tests(report, test_plans(param, text.path)))
+        report.collect(lambda: _tests(report, test_plans(param, report.path)))
     report.advice += transplant_advice(report, param, origin)
 
 

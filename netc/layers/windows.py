@@ -62,7 +62,7 @@ def geometry(layer: Layer, spatial: int) -> Geometry:
 
 
 def _sizes(layer: Layer, stem: str, field: str, spatial: int, default: int | None) -> Sizes:
-    options, listed = layer.options, list(getattr(layer.options, field))
+    options, listed = layer.options, getattr(layer.options, field)[:]
     given = [name for name in (f"{stem}_h", f"{stem}_w") if options.HasField(name)]
     if not given:
         values = _repeated(layer, field, listed, spatial, default)
@@ -102,7 +102,7 @@ def _repeated(layer: Layer, field: str, listed: list[int], spatial: int, default
 
 
 def _dilation(layer: Layer, spatial: int) -> Sizes:
-    values = _repeated(layer, "dilation", list(layer.options.dilation), spatial, 1)
+    values = _repeated(layer, "dilation", layer.options.dilation[:], spatial, 1)
     if 0 in values:
         layer.fail("dilation is 0", f"{layer.param_field}.dilation", "1 is a kernel without gaps")
     return values

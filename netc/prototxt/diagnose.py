@@ -74,7 +74,7 @@ _FOREIGN = {
     "JSON text": 'a net is written without braces around it and without quotes around names: name: "x"',
     "web page": "it was saved from a browser's view of the file; download the raw file instead",
     "UTF-16 text": "save it as UTF-8",
-    "binary file": "a prototxt is text; weights (.caffemodel) are given with --weights",
+    "binary file": "it holds no NetParameter or SolverParameter either; weights are given with --weights",
     "file that holds only the name of another file": "a symbolic link was saved as text; use the file it names",
 }
 
@@ -120,10 +120,13 @@ def _describe(source: Source, error: UnexpectedInput) -> NetcError:
     offset = _offset(source, error)
     if isinstance(error, UnexpectedToken):
         token = str(error.token).rstrip()
+        if error.token.type == "PLAIN":  # a run of fields; its first name is what stands in the wrong place
+            token = _NAME.match(token)[0]  # type: ignore[index]
         return _unexpected(source, offset, token, set(error.accepts or error.expected))
     return _stray(source, offset)
 
 
+_NAME = re.compile(r"\w+")
 _VALUE_IS_NAME = re.compile(r"([A-Za-z_]\w*)([ \t]*:\s*)([A-Za-z_]\w*)\s*\Z")
 _LAST_WORD = re.compile(r"([A-Za-z_]\w*)\s*\Z")
 _LIST_ITEM = re.compile(r"([A-Za-z_]\w*)\s*:\s*(\S+)\s*,\s*\Z")
@@ -189,6 +192,8 @@ def _expected(accepted: set[str]) -> str:
         accepted = accepted - {"STRING"}
     if accepted & {"RBRACE", "RANGLE", "$END"}:  # wherever a block may end, a field may start
         accepted = accepted | {"NAME"}
+    if "SEMICOLON" in accepted:  # between two fields a comma is as good, but nobody needs either
+        accepted = accepted - {"COMMA"}
     words = sorted({_TOKENS[name] for name in accepted & _TOKENS.keys()})
     return f"expected {' or '.join(words)}" if words else "unexpected text"
 

@@ -51,22 +51,11 @@ class _Build(Transformer[Token, Message]):
     def start(self, *rest: Any) -> Message:
         return Message(_flat(rest))
 
-    def PAIRS(self, token: Token) -> list[Field]:
-        start = token.start_pos or 0
-        return [
-            Field(m[1], Scalar(_kind(m[2]), m[2], start + m.start(2)), start + m.start()) for m in _PAIR.finditer(token)
-        ]
-
-    def braced(self, opening: Token, *rest: Any) -> Field:
-        text, start = opening.rstrip(_BLANKS), opening.start_pos or 0
-        bare = text[:-1].rstrip(" \t")
-        inner = Message(_flat(rest[:-1]), start + len(text) - 1)
-        return Field(bare.rstrip(": \t"), inner, start, colon=bare.endswith(":"))
-
-    angled = braced
+    def PLAIN(self, token: Token) -> list[Field]:
+        return _plain_fields(token, token.start_pos or 0)
 
     def message(self, opening: Token, *rest: Any) -> Message:
-        return Message(_flat(rest[:-1]), opening.start_pos or 0)
+        return Message(_flat(rest), opening.start_pos or 0)
 
     def list_value(self, *values: Scalar | Message) -> list[Scalar | Message]:
         return [*values]
@@ -74,8 +63,8 @@ class _Build(Transformer[Token, Message]):
     def scalar_field(self, name: Token, value: Scalar) -> Field:
         return Field(str(name), value, name.start_pos or 0)
 
-    def message_field(self, name: Token, value: Message) -> Field:
-        return Field(str(name), value, name.start_pos or 0, colon=False)
+    def message_field(self, name: Token, *rest: Any) -> Field:
+        return Field(str(name), rest[-1], name.start_pos or 0, colon=len(rest) > 1)
 
     def list_field(self, name: Token, value: list[Scalar | Message]) -> Field:
         return Field(str(name), value, name.start_pos or 0)
@@ -90,11 +79,6 @@ class _Build(Transformer[Token, Message]):
         return Scalar("string", " ".join(tokens), tokens[0].start_pos or 0)
 
 
-_BLANKS = " \t\n\r\v\f"
-_PAIR = re.compile(r"""(\w+)[ \t]*:[ \t]*("[^"]*"|'[^']*'|[^\s}>,;#]+)""")
-"""One pair of a PAIRS token, whose form the grammar has checked."""
-
-
 def _flat(items: tuple[Field | list[Field], ...]) -> list[Field]:
     fields: list[Field] = []
     for item in items:
@@ -105,11 +89,34 @@ def _flat(items: tuple[Field | list[Field], ...]) -> list[Field]:
     return fields
 
 
-def _kind(value: str) -> str:
-    first = value[1] if value[0] == "-" else value[0]
-    if first in "\"'":
-        return "string"
-    return "number" if first.isdigit() or first == "." else "name"
+_ITEM = re.compile(
+    r"""(\w+)[ \t]*(:?)[ \t]*
+        (?: (\{) | ("[^"]*"|'[^']*') | (-?[.0-9][^\s}>,;#]*) | ([^\s}>,;#]+) )
+        | (\}) | \#[^\n]*""",
+    re.VERBOSE,
+)
+"""One step through a PLAIN token, whose form the grammar has checked: a pair or an opening, a closing, a comment."""
+_OPENING, _CLOSING = 3, 7
+_KINDS = {4: "string", 5: "number", 6: "name"}
+
+
+def _plain_fields(text: str, start: int) -> list[Field]:
+    """The fields of a PLAIN token that stands at `start`."""
+    fields: list[Field] = []
+    outer: list[list[Field]] = []
+    for match in _ITEM.finditer(text):
+        group = match.lastindex
+        if group == _OPENING:
+            block = Message([], start + match.start(_OPENING))
+            fields.append(Field(match[1], block, start + match.start(), bool(match[2])))
+            outer.append(fields)
+            fields = block.fields
+        elif group == _CLOSING:
+            fields = outer.pop()
+        elif group is not None:
+            value = Scalar(_KINDS[group], match[group], start + match.start(group))
+            fields.append(Field(match[1], value, start + match.start()))
+    return fields
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from bisect import bisect_right
 from functools import cached_property
 from itertools import accumulate
@@ -12,6 +13,12 @@ from netc.paths import nearest_path
 
 MAX_BYTES = 4 << 20
 """Longest prototxt that is read. The largest net in the wild is 0.3 MB; hostile files come in gigabytes."""
+
+HEAD = 4096
+"""Bytes by which text and binary are told apart."""
+
+CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")
+"""Bytes that no text has and nearly every binary message: tags, lengths, small numbers."""
 
 
 class Source:
@@ -46,6 +53,18 @@ class Source:
             end = self.text.find("\n", start)
             self._line = (row, self.text[start : end if end >= 0 else len(self.text)].rstrip("\r"))
         return self._line[1]
+
+
+def may_be_binary(path: str | os.PathLike[str]) -> bool:
+    """Whether a file looks binary by its first bytes: control characters, or nothing that a prototxt is made of."""
+    try:
+        if not os.path.isfile(path):
+            return False
+        with open(path, "rb") as file:
+            head = file.read(HEAD)
+    except (OSError, ValueError):  # whoever reads the file will say so
+        return False
+    return CONTROL.search(head) is not None or (head.strip() != b"" and b":" not in head and b"{" not in head)
 
 
 def _read_bytes(name: str) -> bytes:

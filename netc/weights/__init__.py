@@ -15,11 +15,18 @@ from netc.weights.caffemodel import SolverState as SolverState
 from netc.weights.caffemodel import read as read
 from netc.weights.caffemodel import read_blob as read_blob
 from netc.weights.caffemodel import read_solverstate as read_solverstate
+from netc.weights.layers import StoredLayer as StoredLayer
+from netc.weights.layers import StoredNet as StoredNet
+from netc.weights.layers import read_layers as read_layers
+from netc.weights.layers import read_net as read_net
 from netc.weights.match import Plan as Plan
 from netc.weights.match import copy_weights as copy_weights
 from netc.weights.match import plan as plan
 from netc.weights.match import target_of as target_of
 from netc.weights.match import transplant as transplant
+from netc.weights.pieces import fill as fill
+from netc.weights.pieces import loaded as loaded
+from netc.weights.pieces import pieces as pieces
 from netc.weights.write import trained_net as trained_net
 from netc.weights.write import write_blob as write_blob
 from netc.weights.write import write_caffemodel as write_caffemodel
@@ -29,8 +36,15 @@ __all__ = [
     "Array",
     "Weights",
     "SolverState",
+    "StoredLayer",
+    "StoredNet",
     "Plan",
     "read",
+    "read_layers",
+    "read_net",
+    "pieces",
+    "fill",
+    "loaded",
     "read_blob",
     "read_solverstate",
     "plan",

@@ -21,6 +21,9 @@ class Weights(dict[str, list[Array]]):
             fits any shape that equals them once 1s are put in front (Blob::ShapeEquals).
         partial: an HDF5 file, which leaves out the blobs that another layer owns.
         absent: (layer, blob) left out in the middle of a list; the array in its place is empty.
+        diffs: layer name → the `diff` of each blob (a gradient, or the last update of a solver with snapshot_diff),
+            empty where the file has none; filled only on request, and only with layers that have some.
+        metadata: the texts a .safetensors carries beside its tensors.
     """
 
     def __init__(
@@ -35,6 +38,8 @@ class Weights(dict[str, list[Array]]):
         self.legacy = set(legacy)
         self.partial = partial
         self.absent: set[tuple[str, int]] = set()
+        self.diffs: dict[str, list[Array]] = {}
+        self.metadata: dict[str, str] = {}
 
 
 def bare(shape: Shape) -> Shape:

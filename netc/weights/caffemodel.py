@@ -5,57 +5,59 @@ Field numbers are those of caffe.proto; a test holds them to the schema.
 
 from __future__ import annotations
 
-import math
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from netc.errors import NetcError, Place
-from netc.layers.base import MAX_AXES, MAX_COUNT, format_shape
-from netc.weights.arrays import Array, Shape, Weights
-from netc.weights.files import is_hdf5, is_safetensors, map_file
+from netc.weights.arrays import Array, Weights
+from netc.weights.blob import Blob, read_blob_at
+from netc.weights.files import Source, is_hdf5, is_safetensors, is_zip, open_source
 from netc.weights.wire import BYTES, VARINT, Damaged, Field, Wire, signed
 
 NET = {"layers": 2, "layer": 100}
-LAYER = {"name": 1, "blobs": 7}
-V1 = {"layer": 1, "name": 4, "blobs": 6}
-V0 = {"name": 1, "blobs": 50}
-BLOB = {"num": 1, "channels": 2, "height": 3, "width": 4, "data": 5, "shape": 7, "double_data": 8}
+LAYER = {"name": 1, "type": 2, "blobs": 7}
+V1 = {"layer": 1, "name": 4, "type": 5, "blobs": 6}
+V0 = {"name": 1, "type": 2, "blobs": 50}
 STATE = {"iter": 1, "learned_net": 2, "history": 3, "current_step": 4}
 
-_OLD_AXES = tuple(BLOB[name] for name in ("num", "channels", "height", "width"))
 
+def read(source: Source, diffs: bool = False) -> Weights:
+    """The arrays of a weight file by layer name; its content tells .caffemodel, .caffemodel.h5, .safetensors and .npz.
 
-def read(path: str | os.PathLike[str]) -> Weights:
-    """The arrays of a weight file by layer name: .caffemodel, .caffemodel.h5 or .safetensors, told by their content.
-
-    Arrays of a .caffemodel are read-only views of the mapped file, float32, or float64 where the file holds doubles.
-    Of layers with the same name the last counts, as in Caffe. Gradients in the file are passed over.
-    Raises NetcError F110, X110 (no such file, unreadable), W701-W706 (not a weight file, damaged, sizes that disagree).
+    Arrays are read-only views of the mapped file where it holds their values as such: float32, or float64, float16 or
+    int32 where that is what the file has; `pieces` reads them fastest. Of layers with the same name the last counts,
+    as in Caffe. With `diffs` the gradients in the file are in the result's `diffs`.
+    A file must not be truncated while views of it are read: the kernel then ends the process. `pieces`, `fill`,
+    `loaded` and `copy_weights` raise X110 instead.
+    Raises NetcError F110, X110 (no such file, unreadable), W701-W706, W741 (not a weight file, damaged, sizes that
+    disagree, values of a kind that is not read), W707 (h5py missing).
     """
-    name = os.fspath(path)
-    buffer = map_file(name)
+    return read_mapped(*open_source(source), diffs)
+
+
+def read_mapped(name: str, buffer: Any, diffs: bool = False) -> Weights:
+    """The same of a file that is open already. Raises NetcError as `read`."""
     if is_hdf5(buffer):
         from netc.weights.hdf5 import read_hdf5
 
-        return read_hdf5(name)
+        return read_hdf5(name, buffer, diffs)
     if is_safetensors(buffer):
         from netc.weights.tensors import read_safetensors
 
         return read_safetensors(name, buffer)
-    return _File(name, buffer).weights()
+    if is_zip(buffer):
+        from netc.weights.npz import read_npz
+
+        return read_npz(name, buffer)
+    return CaffeFile(name, buffer).weights(diffs)
 
 
-def read_blob(path: str | os.PathLike[str]) -> Array:
+def read_blob(source: Source) -> Array:
     """The array of a .binaryproto (a BlobProto, as compute_image_mean writes), e.g. a mean image of shape (1, C, H, W).
     Raises NetcError as `read`."""
-    name = os.fspath(path)
-    file = _File(name, map_file(name))
-    with file.place("the blob"):
-        return file.blob(0, len(file.wire), "the blob").array
+    name, buffer = open_source(source)
+    return CaffeFile(name, buffer).single_blob().array
 
 
 @dataclass(slots=True)
@@ -68,20 +70,26 @@ class SolverState:
     current_step: int = 0
 
 
-def read_solverstate(path: str | os.PathLike[str]) -> SolverState:
+def read_solverstate(source: Source) -> SolverState:
     """A .solverstate or .solverstate.h5. Arrays of 2014's files have four axes. Raises NetcError as `read`."""
-    name = os.fspath(path)
-    buffer = map_file(name)
+    name, buffer = open_source(source)
     if is_hdf5(buffer):
         from netc.weights.hdf5 import read_hdf5_state
 
-        return read_hdf5_state(name)
-    return _File(name, buffer).state()
+        return read_hdf5_state(name, buffer)
+    return CaffeFile(name, buffer).state()
 
 
-class _Blob(NamedTuple):
-    array: Array
-    legacy: bool
+class Entry(NamedTuple):
+    """Where a layer lies in its file. `version`: "V0", "V1" or "current"; `outer`: the field of the net that holds it;
+    `inner`: the message with its name and blobs, within `outer` or `outer` itself."""
+
+    version: str
+    outer: Field
+    inner: Field
+    name: str
+    type: str
+    blobs: list[Field]
 
 
 class _Context:
@@ -100,7 +108,9 @@ class _Context:
             ) from None
 
 
-class _File:
+class CaffeFile:
+    """A binary file of Caffe's, walked in place."""
+
     def __init__(self, path: str, buffer: Any) -> None:
         self.path, self.wire = path, Wire(buffer)
 
@@ -109,32 +119,60 @@ class _File:
 
     # -- weights -------------------------------------------------------------------------------------------------------
 
-    def weights(self) -> Weights:
+    def weights(self, diffs: bool = False) -> Weights:
         result = Weights(path=self.path)
-        for name, blobs in self._layers():
-            label = f'layer "{name}"'
-            found = [self._layer_blob(label, index, span) for index, span in enumerate(blobs)]
+        for entry in self.entries():
+            name, blobs = entry.name, self.blobs(entry, diffs)
             result.legacy.difference_update((name, index) for index in range(len(result.get(name, ()))))
-            result.legacy.update((name, index) for index, blob in enumerate(found) if blob.legacy)
-            result[name] = [blob.array for blob in found]
+            result.legacy.update((name, index) for index, blob in enumerate(blobs) if blob.legacy)
+            result[name] = [blob.array for blob in blobs]
+            result.diffs.pop(name, None)
+            if any(blob.diff.size for blob in blobs):
+                result.diffs[name] = [blob.diff for blob in blobs]
         if not result:
             raise self._foreign("it has no layers")
         return result
 
-    def _layer_blob(self, label: str, index: int, span: Field) -> _Blob:
-        with self.place(f"{label}, blob {index},"):
-            return self.blob(span.start, span.end, f"{label}, blob {index}")
-
-    def _layers(self) -> Iterator[tuple[str, list[Field]]]:
+    def entries(self) -> Iterator[Entry]:
+        """The layers in the order of the file. Raises NetcError W701, W702, W703."""
         seen: set[int] = set()
         with self.place("the file"):
-            for entry in self.wire.fields(0, len(self.wire)):
-                if entry.kind != BYTES and entry.number in (1, *NET.values()):
-                    raise self._foreign(f"field {entry.number} is a number")
-                if entry.number in NET.values():
-                    seen.add(entry.number)
+            for found in self.wire.fields(0, len(self.wire)):
+                if found.kind != BYTES and found.number in (1, *NET.values()):
+                    raise self._foreign(f"field {found.number} is a number")
+                if found.number in NET.values():
+                    seen.add(found.number)
                     self._refuse_mixture(seen)
-                    yield self._current(entry) if entry.number == NET["layer"] else self._old(entry)
+                    with self.place(f"the layer at byte {found.start:,}"):
+                        entry = self._entry(found)
+                    yield entry
+
+    def blobs(self, entry: Entry, diffs: bool = False) -> list[Blob]:
+        """The blobs of a layer. Raises NetcError W702, W704, W741."""
+        return [self._blob(f'layer "{entry.name}", blob {i}', blob, diffs) for i, blob in enumerate(entry.blobs)]
+
+    def _entry(self, found: Field) -> Entry:
+        if found.number == NET["layer"]:
+            return self._named("current", found, found, LAYER)
+        inner = [part for part in self.wire.fields(found.start, found.end) if part.number == V1["layer"]]
+        if inner and inner[-1].kind == BYTES:
+            return self._named("V0", found, inner[-1], V0)
+        return self._named("V1", found, found, V1)
+
+    def _named(self, version: str, outer: Field, inner: Field, numbers: dict[str, int]) -> Entry:
+        name, kind, blobs = "", "", []
+        for part in self.wire.fields(inner.start, inner.end):
+            if part.number == numbers["name"]:
+                name = self.wire.text(part)
+            elif part.number == numbers["type"]:
+                kind = self.wire.text(part) if part.kind == BYTES else str(part.value)
+            elif part.number == numbers["blobs"] and part.kind == BYTES:
+                blobs.append(part)
+        return Entry(version, outer, inner, name, kind, blobs)
+
+    def _blob(self, label: str, span: Field, diffs: bool = False) -> Blob:
+        with self.place(f"{label},"):
+            return read_blob_at(self.wire, span.start, span.end, self.path, label, diffs)
 
     def _refuse_mixture(self, seen: set[int]) -> None:
         if len(seen) > 1:
@@ -145,79 +183,24 @@ class _File:
                 "upgrade the net with Caffe's upgrade_net_proto_binary before adding layers to it",
             )
 
-    def _current(self, entry: Field) -> tuple[str, list[Field]]:
-        return self._names_and_blobs(entry, LAYER)
-
-    def _old(self, entry: Field) -> tuple[str, list[Field]]:
-        """An entry of `layers`: V1, or V0 if the layer sits one level deeper."""
-        for part in self.wire.fields(entry.start, entry.end):
-            if part.number == V1["layer"] and part.kind == BYTES:
-                return self._names_and_blobs(part, V0)
-        return self._names_and_blobs(entry, V1)
-
-    def _names_and_blobs(self, entry: Field, numbers: dict[str, int]) -> tuple[str, list[Field]]:
-        name, blobs = "", []
-        with self.place(f"the layer at byte {entry.start:,}"):
-            for part in self.wire.fields(entry.start, entry.end):
-                if part.number == numbers["name"]:
-                    name = self.wire.text(part)
-                elif part.number == numbers["blobs"] and part.kind == BYTES:
-                    blobs.append(part)
-        return name, blobs
-
     def _foreign(self, reason: str) -> NetcError:
         return NetcError(
             "W701",
             f"this is no .caffemodel: {reason}",
             Place(self.path),
             "a .solverstate goes to --snapshot, a mean .binaryproto to mean_file; weights are .caffemodel, "
-            ".caffemodel.h5 or .safetensors",
+            ".caffemodel.h5, .safetensors or .npz",
         )
 
-    # -- one blob ------------------------------------------------------------------------------------------------------
+    # -- one blob, a solver state --------------------------------------------------------------------------------------
 
-    def blob(self, start: int, end: int, label: str) -> _Blob:
-        """The BlobProto in [start, end). Raises Damaged, NetcError W704 (values and shape disagree)."""
-        dims: list[int] = []
-        old: dict[int, int] = {}
-        single: list[Array] = []
-        double: list[Array] = []
-        for part in self.wire.fields(start, end):
-            if part.number == BLOB["shape"] and part.kind == BYTES:
-                dims += self._dims(part)
-            elif part.number in _OLD_AXES and part.kind == VARINT:
-                old[part.number] = signed(part.value, 32)
-            elif part.number == BLOB["data"]:
-                single.append(self.wire.reals(part, "<f4"))
-            elif part.number == BLOB["double_data"]:
-                double.append(self.wire.reals(part, "<f8"))
-        shape = tuple(old.get(axis, 0) for axis in _OLD_AXES) if old else tuple(dims)
-        values = _joined(double) if any(map(len, double)) else _joined(single)
-        self._check_count(shape, len(values), label)
-        return _Blob(values.reshape(shape), bool(old))
-
-    def _dims(self, part: Field) -> list[int]:
-        dims: list[int] = []
-        for item in self.wire.fields(part.start, part.end):
-            if item.number == 1:
-                dims += [signed(value) for value in self.wire.varints(item, MAX_AXES)]
-            if len(dims) > MAX_AXES:
-                raise Damaged(part.start, f"a shape of more than {MAX_AXES} axes")
-        return dims
-
-    def _check_count(self, shape: Shape, found: int, label: str) -> None:
-        """An axis beyond Caffe's int is never real, and zero times a huge one is more than numpy can shape."""
-        if any(not 0 <= dim <= MAX_COUNT for dim in shape) or math.prod(shape) != found:
-            raise NetcError(
-                "W704",
-                f"{label} says shape {format_shape(shape)}, {math.prod(shape):,} values, but holds {found:,}",
-                Place(self.path),
-                "the file was cut, stripped of its values or written wrongly; get it again from its source",
-            )
-
-    # -- solver state --------------------------------------------------------------------------------------------------
+    def single_blob(self, diffs: bool = False) -> Blob:
+        """The file as a BlobProto. Raises NetcError W702, W704, W741."""
+        with self.place("the blob"):
+            return read_blob_at(self.wire, 0, len(self.wire), self.path, "the blob", diffs)
 
     def state(self) -> SolverState:
+        """The file as a SolverState. Raises NetcError W702, W704, W705, W741."""
         result = SolverState()
         read_one: dict[int, Callable[[Field], None]] = {
             STATE["iter"]: lambda part: setattr(result, "iteration", self._integer(part)),
@@ -241,7 +224,7 @@ class _File:
     def _history(self, part: Field, index: int) -> Array:
         if part.kind != BYTES:
             raise Damaged(part.start, "history holds no blob")
-        return self.blob(part.start, part.end, f"history {index}").array
+        return self._blob(f"history {index}", part).array
 
     def _no_state(self) -> NetcError:
         return NetcError(
@@ -250,9 +233,3 @@ class _File:
             Place(self.path),
             "to go on training give the .solverstate to --snapshot; to start from weights give them to --weights",
         )
-
-
-def _joined(parts: list[Array]) -> Array:
-    if len(parts) == 1:
-        return parts[0]
-    return np.concatenate(parts) if parts else np.zeros(0, "<f4")

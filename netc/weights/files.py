@@ -7,14 +7,19 @@ import os
 import stat
 from typing import Any
 
+import numpy as np
+
 from netc.errors import NetcError, Place
 from netc.paths import nearest_path
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
+ZIP = b"PK\x03\x04"
 
-_KINDS = "netc reads .caffemodel, .caffemodel.h5 and .safetensors"
+Source = str | os.PathLike[str] | bytes | bytearray | memoryview
+"""Where a weight file comes from: a path, or its bytes."""
+
+_KINDS = "netc reads .caffemodel, .caffemodel.h5, .safetensors and .npz"
 _BINARY = {
-    b"PK\x03\x04": ("a zip file or a PyTorch checkpoint", _KINDS),
     b"\x80\x02": ("a Python pickle", _KINDS),
     b"\x1f\x8b": ("compressed with gzip", "unpack it first (gunzip)"),
 }
@@ -25,21 +30,55 @@ _TEXT = {
 }
 
 
-def map_file(path: str | os.PathLike[str]) -> Any:
+class Mapped(mmap.mmap):
+    """A mapped file that knows its name, its address and its open file (for `netc.weights.pieces`)."""
+
+    name: str
+    file: Any
+    address: int
+
+
+def open_source(source: Source) -> tuple[str, Any]:
+    """(name, bytes) of a weight file: mapped read-only if `source` is a path. Raises NetcError F110 (missing), X110
+    (unreadable), W701 (empty, foreign)."""
+    if isinstance(source, bytes | bytearray | memoryview):
+        _refuse_foreign("<bytes>", bytes(source[:512]))
+        return "<bytes>", source
+    return os.fspath(source), map_file(source)
+
+
+def map_file(path: str | os.PathLike[str]) -> Mapped:
     """The file's bytes, mapped read-only. Raises NetcError F110 (missing), X110 (unreadable), W701 (empty, foreign)."""
     name = os.fspath(path)
     try:
-        with open(os.open(name, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:  # a FIFO must not block the open
-            mode, size = os.fstat(file.fileno()).st_mode, os.fstat(file.fileno()).st_size
-            if not stat.S_ISREG(mode):
-                raise NetcError("W701", "this is no regular file", Place(name), "give the path of a weight file")
-            if not size:
-                raise NetcError("W701", "the file is empty", Place(name), "was it copied completely?")
-            buffer = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        buffer = _map(name)
     except OSError as error:
         raise cannot_read(name, error) from None
     _refuse_foreign(name, buffer[:512])
     return buffer
+
+
+def _map(name: str) -> Mapped:
+    """Raises OSError, NetcError W701."""
+    handle = os.open(name, os.O_RDONLY | os.O_NONBLOCK)  # a FIFO must not block the open
+    file = os.fdopen(handle, "rb", buffering=0)
+    try:
+        found = os.fstat(file.fileno())
+        if not stat.S_ISREG(found.st_mode):
+            raise NetcError("W701", "this is no regular file", Place(name), "give the path of a weight file")
+        if not found.st_size:
+            raise _empty(name)
+        buffer = Mapped(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except BaseException:
+        file.close()
+        raise
+    buffer.name, buffer.file = name, file
+    buffer.address = np.frombuffer(buffer, "u1").__array_interface__["data"][0]
+    return buffer
+
+
+def _empty(name: str) -> NetcError:
+    return NetcError("W701", "the file is empty", Place(name), "was it copied completely?")
 
 
 def cannot_read(name: str, error: OSError) -> NetcError:
@@ -54,12 +93,22 @@ def is_hdf5(buffer: Any) -> bool:
     return bool(buffer[: len(HDF5)] == HDF5)
 
 
+def is_zip(buffer: Any) -> bool:
+    return bool(buffer[: len(ZIP)] == ZIP)
+
+
 def is_safetensors(buffer: Any) -> bool:
     size = int.from_bytes(buffer[:8], "little")
     return bool(len(buffer) > 9 and buffer[8:9] == b"{" and size <= len(buffer) - 8)
 
 
+def is_caffemodel(buffer: Any) -> bool:
+    return not (is_hdf5(buffer) or is_zip(buffer) or is_safetensors(buffer))
+
+
 def _refuse_foreign(name: str, head: bytes) -> None:
+    if not head:
+        raise _empty(name)
     known, head = (_TEXT, head.lstrip()) if _is_text(head) else (_BINARY, head)
     start = next((start for start in known if head.startswith(start)), None)
     if start is not None:

@@ -13,6 +13,7 @@ from netc.errors import NetcError, Place, counted, did_you_mean, printable, rais
 from netc.layers.base import format_shape
 from netc.weights.arrays import Array, Shape, Weights, bare, fits
 from netc.weights.caffemodel import read
+from netc.weights.pieces import fill, loaded
 
 Target = Mapping[str, Sequence[tuple[str, Shape]]]
 """Layer name → (name, shape) of each of its blobs, in Caffe's order."""
@@ -141,14 +142,14 @@ def target_of(params: Mapping[str, Sequence[Any]]) -> dict[str, list[tuple[str, 
 
 
 def _fill(tensor: Any, array: Array) -> None:
-    """On the CPU straight from the mapped file into the tensor, elsewhere by way of one copy."""
+    """On the CPU straight from the file into the tensor, elsewhere by way of one copy."""
     import torch
 
     if tensor.device.type == "cpu" and tensor.dtype == torch.float32:
-        np.copyto(tensor.detach().numpy(), array, casting="same_kind")
+        fill(tensor.detach().numpy(), array)
         return
     with torch.no_grad():
-        tensor.copy_(torch.from_numpy(np.array(array, "f4", order="C")))
+        tensor.copy_(torch.from_numpy(loaded(array)))
 
 
 def _shared(params: Mapping[str, Sequence[Any]]) -> set[tuple[str, int]]:

@@ -1,47 +1,230 @@
-"""safetensors: the arrays of a net under the keys of its state_dict, "<layer>.weight" and "<layer>.bias"."""
+"""safetensors: the arrays of a net under the keys of its state_dict, "<layer>.weight" and "<layer>.bias".
+
+The format: eight bytes with the length of a JSON header, the header, and the tensors' bytes. The tensors are handed on
+as views of the mapped file, and written from wherever they are without a copy of them all.
+"""
 
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from netc.errors import NetcError, Place
-from netc.weights.arrays import Weights
+import numpy as np
 
-_POSITION = {"weight": 0, "bias": 1}
+from netc.errors import NetcError, Place
+from netc.weights.arrays import Array, Shape, Weights
+from netc.weights.write import Chunk, Sink, write_chunks
+
+BLOB_NAMES = (
+    "input_weight",
+    "input_bias",
+    "static_weight",
+    "hidden_weight",
+    "output_weight",
+    "output_bias",
+    "weight",
+    "bias",
+    "mean",
+    "variance",
+    "factor",
+)
+"""The blobs of all types of layers, those of one type in Caffe's order (a test holds it to netc.layers)."""
+
+BLOBS_KEY = "netc.blobs"
+"""Key of the metadata that says which blob each tensor is, as JSON: {tensor: [layer, number of the blob]}. A module's
+name cannot have a dot, a layer's can; without this entry the tensors' names must do."""
+
+MAX_HEADER = 1 << 25
+_TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Tensor:
+    key: str
+    dtype: str
+    shape: Shape
+    start: int
+    end: int
 
 
 def read_safetensors(path: str, buffer: Any) -> Weights:
-    """Layer name → arrays, ordered weight, bias; "<layer>.<i>" gives other blobs their place.
-    Raises NetcError W702 (damaged), W706 (keys that no net of ours writes)."""
-    from safetensors import SafetensorError, safe_open
+    """Layer name → arrays in Caffe's blob order, and the file's metadata. "<layer>.<i>" is a blob by its number.
+    Raises NetcError W702 (damaged), W706 (keys that no net of ours writes), W741 (tensors that are no floats)."""
+    header, start = _header(path, buffer)
+    metadata = _metadata(path, header.pop("__metadata__", {}))
+    tensors = [_tensor(path, key, entry) for key, entry in header.items()]
+    _check_cover(path, tensors, len(buffer) - start)
+    told = _told(path, metadata)
+    layers: dict[str, dict[tuple[int, int], Array]] = {}
+    for tensor in tensors:
+        layer, rank = told.get(tensor.key) or _split(path, tensor.key)
+        blobs = layers.setdefault(layer, {})
+        if rank in blobs:
+            raise NetcError("W706", f'layer "{layer}" has its blob {rank[1]} twice', Place(path))
+        blobs[rank] = _array(buffer, tensor, start)
+    result = Weights({layer: _in_order(path, layer, blobs) for layer, blobs in layers.items()}, path)
+    result.metadata = metadata
+    return result
 
-    found: dict[str, dict[int, Any]] = {}
+
+def read_metadata(path: str, buffer: Any) -> dict[str, str]:
+    """The texts beside the tensors. Raises NetcError W702."""
+    return _metadata(path, _header(path, buffer)[0].pop("__metadata__", {}))
+
+
+def _header(path: str, buffer: Any) -> tuple[dict[str, Any], int]:
+    size = int.from_bytes(buffer[:8], "little")
+    if size > MAX_HEADER:
+        raise _damaged(path, f"its header claims {size:,} bytes")
     try:
-        with safe_open(path, framework="numpy") as file:
-            for key in file.keys():  # noqa: SIM118 (not a dict)
-                layer, position = _split(path, key)
-                found.setdefault(layer, {})[position] = file.get_tensor(key)
-    except (SafetensorError, json.JSONDecodeError, TypeError) as error:
-        raise NetcError("W702", f"the safetensors file is damaged: {error}", Place(path), "get it again") from None
-    return Weights({layer: _in_order(path, layer, blobs) for layer, blobs in found.items()}, path)
+        header = json.loads(bytes(buffer[8 : 8 + size]), object_pairs_hook=_no_repeats)
+    except (ValueError, RecursionError) as error:
+        raise _damaged(path, f"its header cannot be read ({error})") from None
+    if not isinstance(header, dict):
+        raise _damaged(path, "its header is no table")
+    return header, 8 + size
 
 
-def _split(path: str, key: str) -> tuple[str, int]:
+def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    table = dict(pairs)
+    if len(table) < len(pairs):
+        raise ValueError("a key stands twice")
+    return table
+
+
+def _metadata(path: str, found: Any) -> dict[str, str]:
+    if not isinstance(found, dict) or not all(isinstance(text, str) for text in found.values()):
+        raise _damaged(path, "its metadata is no table of texts")
+    return found
+
+
+def _tensor(path: str, key: str, entry: Any) -> _Tensor:
+    try:
+        dtype, shape, (start, end) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
+    except (TypeError, KeyError, ValueError):
+        raise _damaged(path, f'the entry of "{key}" is incomplete') from None
+    if dtype not in _TYPES:
+        hint = "weights are F64, F32, F16 or BF16"
+        raise NetcError("W741", f'the tensor "{key}" is of type {dtype}, which no blob is', Place(path), hint)
+    if not all(type(number) is int and 0 <= number < 1 << 63 for number in (*shape, start, end)) or len(shape) > 32:
+        raise _damaged(path, f'"{key}" has a shape or place that is none')
+    needed = math.prod(shape) * np.dtype(_TYPES[dtype]).itemsize
+    if end - start != needed:
+        raise _damaged(path, f'"{key}" needs {needed:,} bytes and has {end - start:,}')
+    return _Tensor(key, dtype, shape, start, end)
+
+
+def _check_cover(path: str, tensors: list[_Tensor], size: int) -> None:
+    """The tensors lie side by side and fill the file, as the format demands."""
+    at = 0
+    for tensor in sorted(tensors, key=lambda tensor: (tensor.start, tensor.end)):
+        if tensor.start != at:
+            raise _damaged(path, f'"{tensor.key}" begins at byte {tensor.start:,} of the data, not at {at:,}')
+        at = tensor.end
+    if at != size:
+        raise _damaged(path, f"its tensors take {at:,} bytes, the file has {size:,} for them")
+
+
+def _told(path: str, metadata: Mapping[str, str]) -> dict[str, tuple[str, tuple[int, int]]]:
+    """What the metadata says about which blob a tensor is."""
+    if BLOBS_KEY not in metadata:
+        return {}
+    try:
+        table = json.loads(metadata[BLOBS_KEY])
+        return {key: (str(layer), (0, _small(number))) for key, (layer, number) in table.items()}
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        raise _damaged(path, f"its metadata {BLOBS_KEY} cannot be read") from None
+
+
+def _small(number: Any) -> int:
+    if type(number) is not int or not 0 <= number < 1000:
+        raise ValueError
+    return number
+
+
+def _split(path: str, key: str) -> tuple[str, tuple[int, int]]:
+    """(layer, rank): ranks of one layer are compared. Numbers stand for themselves, names for their order."""
     layer, _, blob = key.rpartition(".")
-    if layer and blob in _POSITION:
-        return layer, _POSITION[blob]
-    if layer and blob.isdecimal() and len(blob) < 4:
-        return layer, int(blob)
+    if layer and blob in BLOB_NAMES:
+        return layer, (1, BLOB_NAMES.index(blob))
+    if layer and blob.isdecimal() and blob.isascii() and len(blob) < 4:
+        return layer, (0, int(blob))
     raise NetcError(
         "W706",
         f'the key "{key}" does not say which blob of which layer it is',
         Place(path),
-        "expected <layer>.weight, <layer>.bias or <layer>.<number of the blob>",
+        "expected <layer>.weight, <layer>.bias (or another name of a blob) or <layer>.<number of the blob>",
     )
 
 
-def _in_order(path: str, layer: str, blobs: dict[int, Any]) -> list[Any]:
-    if sorted(blobs) != list(range(len(blobs))):
-        raise NetcError("W706", f'layer "{layer}" has blobs {sorted(blobs)}; some are missing', Place(path))
-    return [blobs[index] for index in range(len(blobs))]
+def _in_order(path: str, layer: str, blobs: dict[tuple[int, int], Array]) -> list[Array]:
+    numbers = [number for named, number in blobs if not named]
+    if numbers and sorted(numbers) != list(range(len(blobs))):
+        raise NetcError("W706", f'layer "{layer}" has blobs {sorted(numbers)}; some are missing', Place(path))
+    return [blobs[rank] for rank in sorted(blobs)]
+
+
+def _array(buffer: Any, tensor: _Tensor, data: int) -> Array:
+    dtype = _TYPES[tensor.dtype]
+    count = math.prod(tensor.shape)
+    array = np.frombuffer(buffer, dtype, count, data + tensor.start) if count else np.zeros(0, dtype)
+    if tensor.dtype == "BF16":  # the upper half of a float32
+        array = (array.astype("<u4") << 16).view("<f4")
+    return array.reshape(tensor.shape)
+
+
+def _damaged(path: str, reason: str) -> NetcError:
+    return NetcError("W702", f"the safetensors file is damaged: {reason}", Place(path), "get it again")
+
+
+# -- writing -----------------------------------------------------------------------------------------------------------
+
+
+def write_safetensors(
+    sink: Sink,
+    tensors: Mapping[str, Array],
+    blobs: Mapping[str, tuple[str, int]] | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """Write key → array (float16, float32 or float64, as they are), streamed.
+
+    `blobs`: key → (layer, number of the blob), for the layers' own names to come back; `metadata`: other texts.
+    Raises OSError, NetcError X110 (a mapped file that they lie in cannot be read any more).
+    """
+    write_chunks(sink, safetensors_chunks(tensors, blobs, metadata))
+
+
+def safetensors_chunks(
+    tensors: Mapping[str, Array],
+    blobs: Mapping[str, tuple[str, int]] | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> Iterator[Chunk]:
+    """The bytes of a safetensors file, the header first; wider types first, so that every value is aligned."""
+    texts = dict(metadata or {})
+    if blobs is not None:
+        texts[BLOBS_KEY] = json.dumps(blobs)
+    table: dict[str, Any] = {"__metadata__": texts} if texts else {}
+    ordered = sorted(tensors.items(), key=lambda item: -item[1].itemsize)
+    at = 0
+    for key, array in ordered:
+        place = [at, at + array.nbytes]
+        table[key] = {"dtype": _NAMES[array.dtype.itemsize], "shape": list(array.shape), "data_offsets": place}
+        at += array.nbytes
+    header = json.dumps(table, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    yield len(header).to_bytes(8, "little") + header
+    for _, array in ordered:
+        if array.size:
+            yield raw_bytes(array)
+
+
+_NAMES = {8: "F64", 4: "F32", 2: "F16"}
+
+
+def raw_bytes(array: Array) -> memoryview:
+    """An array's values in the order of its axes, little-endian: a view wherever its memory is like that already."""
+    flat: Any = np.ascontiguousarray(array, array.dtype.newbyteorder("<")).reshape(-1)
+    return memoryview(flat).cast("B")

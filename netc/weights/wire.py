@@ -76,15 +76,20 @@ class Wire:
         kind = np.dtype(dtype)
         expected = FIXED32 if kind.itemsize == 4 else FIXED64
         if field.kind == BYTES:
-            size = field.end - field.start
-            if size % kind.itemsize:
-                raise Damaged(field.start, f"{size} bytes are no whole number of {kind.itemsize}-byte values")
-            return np.frombuffer(self.buffer, kind, size // kind.itemsize, field.start)
+            return self.raw(field, dtype)
         if field.kind != expected:
             raise Damaged(field.start, f"field {field.number} holds no {kind.itemsize}-byte numbers")
         tagged = np.dtype([("tag", "u1"), ("value", kind)])
         size = (field.end - field.start) // tagged.itemsize
         return np.frombuffer(self.buffer, tagged, size, field.start)["value"]
+
+    def raw(self, field: Field, dtype: str) -> NDArray[Any]:
+        """A view of the values in a bytes field. Read-only, and in general not aligned."""
+        kind = np.dtype(dtype)
+        size = field.end - field.start
+        if field.kind != BYTES or size % kind.itemsize:
+            raise Damaged(field.start, f"field {field.number} holds no whole number of {kind.itemsize}-byte values")
+        return np.frombuffer(self.buffer, kind, size // kind.itemsize, field.start)
 
     def text(self, field: Field) -> str:
         if field.kind != BYTES:

@@ -43,7 +43,7 @@ class Builder:
 
     def feeds_itself(self, plan: Plan) -> bool:
         """Whether the plan's net has data layers, and none whose data is given by the caller."""
-        layers = filter_net(in_state(self._draft(plan.source), plan)).param.layer
+        layers = filter_net(in_state(self._draft(plan.source), plan)).params
         sources = {layer.type for layer in layers if layer.type in registry() and registry()[layer.type].is_source}
         return bool(sources) and all(map(has_feed, sources))
 

@@ -58,7 +58,18 @@ def test_a_comment_between_adjacent_strings() -> None:
 
 def test_odd_forms_of_one_pair() -> None:
     """Each form reaches the message by another way through the grammar."""
-    for text in ("axis:2", "axis : 2", "axis:\n2", "axis: # c\n2", "axis: 0x2", "axis: 02", "axis: 2;", "axis: 2 # c"):
+    forms = (
+        "axis:2",
+        "axis : 2",
+        "axis:\n2",
+        "axis: # c\n2",
+        "axis: 0x2",
+        "axis: 02",
+        "axis: 2;",
+        "axis: 0x2,",
+        "axis: 2 # c",
+    )
+    for text in forms:
         source = Source(f"layer {{ concat_param {{ {text}\n }} }}")
         assert bind(parse(source), proto.NetParameter, source).layer[0].concat_param.axis == 2, text
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from netc import proto, weights
 from netc.errors import NetcError
-from netc.weights import caffemodel
+from netc.weights import blob, caffemodel
 from netc.weights.wire import Damaged, Wire, signed
 
 
@@ -50,7 +50,7 @@ def test_field_numbers_are_the_schemas():
         "LayerParameter": caffemodel.LAYER,
         "V1LayerParameter": caffemodel.V1,
         "V0LayerParameter": caffemodel.V0,
-        "BlobProto": caffemodel.BLOB,
+        "BlobProto": blob.BLOB,
         "SolverState": caffemodel.STATE,
     }.items():
         fields = proto.message(message).DESCRIPTOR.fields_by_name

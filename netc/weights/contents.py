@@ -1,0 +1,143 @@
+"""What any file of arrays holds, in one form: weights, solver states and single blobs, in every format netc reads."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from netc.errors import NetcError, Place
+from netc.weights.arrays import Array, Weights
+from netc.weights.blob import Blob
+from netc.weights.caffemodel import CaffeFile, SolverState, read, read_solverstate
+from netc.weights.files import Source, is_hdf5, is_safetensors, is_zip, open_source
+from netc.weights.layers import read_layers
+from netc.weights.wire import BYTES, FIXED32, VARINT, Damaged, Wire
+
+CAFFEMODEL, SOLVERSTATE, BLOB = "caffemodel", "solverstate", "binaryproto"
+HDF5, HDF5_STATE, SAFETENSORS, NPZ = "hdf5 weights", "hdf5 solver state", "safetensors", "npz"
+
+
+@dataclass(slots=True)
+class Held:
+    """An array. `label`: the blob's number, with " diff" for its gradient; `legacy`: its shape is of the old style."""
+
+    label: str
+    array: Array
+    legacy: bool = False
+
+
+@dataclass(slots=True)
+class Part:
+    """A layer with its arrays; the history of a solver state, and a single blob, are one part. `replaced`: a later
+    layer of the same name counts instead."""
+
+    name: str
+    type: str = ""
+    held: list[Held] = field(default_factory=list)
+    replaced: bool = False
+
+
+@dataclass(slots=True)
+class Contents:
+    """`version`: "V0", "V1" or "current" for a caffemodel; `net`: the net's name; `facts`: what else the file says,
+    by name; `unknown`: "message field" → how often a field occurs that Caffe's schema does not have."""
+
+    path: str
+    size: int
+    kind: str
+    parts: list[Part]
+    version: str = ""
+    net: str = ""
+    facts: dict[str, str | int] = field(default_factory=dict)
+    unknown: Counter[str] = field(default_factory=Counter)
+
+
+def contents(source: Source) -> Contents:
+    """What a file holds; the arrays are views of it as with `read`. Raises NetcError F110, X110, W701-W743."""
+    name, buffer = open_source(source)
+    size = len(buffer)
+    kind = kind_of(name, buffer)
+    if kind == CAFFEMODEL:
+        return _caffemodel(source, size)
+    if kind in (SOLVERSTATE, HDF5_STATE):
+        state = read_solverstate(source)
+        return Contents(name, size, kind, [_history(state)], facts=_facts(state))
+    if kind == BLOB:
+        blob = CaffeFile(name, buffer).single_blob(diffs=True)
+        return Contents(name, size, kind, [Part("blob", "", _blobs([blob]))], unknown=_unknown([blob]))
+    found = read(source, diffs=True)
+    return Contents(name, size, kind, _arrays(found), facts=dict(found.metadata))
+
+
+def kind_of(path: str, buffer: Any) -> str:
+    """Which of the kinds above the bytes are. Raises NetcError W702."""
+    if is_hdf5(buffer):
+        from netc.weights.hdf5 import holds_state
+
+        return HDF5_STATE if holds_state(path, buffer) else HDF5
+    if is_safetensors(buffer):
+        return SAFETENSORS
+    return NPZ if is_zip(buffer) else _caffe_kind(path, buffer)
+
+
+def _caffe_kind(path: str, buffer: Any) -> str:
+    """A message does not say which it is: a net has layers or a name, a state the number of its iteration and blobs, a
+    blob a shape or values."""
+    wire = Wire(buffer)
+    try:
+        found = {(part.number, part.kind) for part in wire.fields(0, len(wire))}
+    except Damaged as error:
+        raise NetcError(
+            "W702", f"the file is damaged: {error}", Place(path), "copy or download the file again"
+        ) from None
+    if (100, BYTES) in found or (1, BYTES) in found:
+        return CAFFEMODEL
+    if found & {(5, BYTES), (5, FIXED32), (7, BYTES), (8, BYTES), (12, BYTES)}:
+        return BLOB
+    if (1, VARINT) in found:
+        return SOLVERSTATE
+    return CAFFEMODEL
+
+
+def _caffemodel(source: Source, size: int) -> Contents:
+    net = read_layers(source, diffs=True)
+    parts = [Part(layer.name, layer.type, _blobs(layer.blobs), layer.replaced) for layer in net.layers]
+    return Contents(net.path, size, CAFFEMODEL, parts, net.version, _text(net.param.name), unknown=net.unknown)
+
+
+def _blobs(blobs: Iterable[Blob]) -> list[Held]:
+    held: list[Held] = []
+    for index, blob in enumerate(blobs):
+        held.append(Held(str(index), blob.array, blob.legacy))
+        if blob.diff.size:
+            held.append(Held(f"{index} diff", blob.diff, blob.legacy))
+    return held
+
+
+def _unknown(blobs: Iterable[Blob]) -> Counter[str]:
+    return Counter(f"BlobProto {number}" for blob in blobs for number in blob.unknown)
+
+
+def _arrays(found: Weights) -> list[Part]:
+    """A blob that an HDF5 file leaves to another layer is left out."""
+    parts = []
+    for name, arrays in found.items():
+        held = [Held(str(i), array) for i, array in enumerate(arrays) if (name, i) not in found.absent]
+        held += [Held(f"{i} diff", array) for i, array in enumerate(found.diffs.get(name, ())) if array.size]
+        parts.append(Part(name, "", sorted(held, key=lambda one: (int(one.label.split()[0]), one.label))))
+    return parts
+
+
+def _history(state: SolverState) -> Part:
+    return Part("history", "", [Held(str(index), array) for index, array in enumerate(state.history)])
+
+
+def _facts(state: SolverState) -> dict[str, str | int]:
+    return {"iter": state.iteration, "learned_net": state.learned_net, "current_step": state.current_step}
+
+
+def _text(name: str | bytes) -> str:
+    """protobuf hands a text that is no UTF-8 on as bytes."""
+    return name.decode("utf-8", "surrogateescape") if isinstance(name, bytes) else name

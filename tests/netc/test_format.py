@@ -1,0 +1,83 @@
+"""The canonical printer, against what protobuf's C++ printed, and number by number."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import pytest
+
+from netc import proto
+from netc.bind import bind
+from netc.prototxt import Source, parse
+from netc.prototxt.format import canonical, quoted
+from tests.netc import test_textformat, test_zoo
+
+FOLDER = Path(__file__).parents[1] / "goldens" / "textformat"
+CASES = sorted(FOLDER.glob("*.out.prototxt"))
+
+
+@pytest.mark.parametrize("path", CASES, ids=lambda path: path.name.partition(".")[0])
+def test_as_caffe_prints_it(path: Path) -> None:
+    assert canonical(test_textformat.read(path.name.removesuffix(".out.prototxt"))) == path.read_text()
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.1, "0.1"),
+        (1e6, "1e+06"),
+        (123456.0, "123456"),
+        (1234567.0, "1234567"),
+        (1 / 3, "0.333333343"),
+        (1e-5, "1e-05"),
+        (0.00390625, "0.00390625"),
+        (16777216.0, "16777216"),
+        (3.4028234663852886e38, "3.40282347e+38"),
+        (1e-45, "1.40129846e-45"),
+        (0.0, "0"),
+        (-0.0, "-0"),
+        (float("inf"), "inf"),
+        (float("-inf"), "-inf"),
+        (float("nan"), "nan"),
+    ],
+)
+def test_floats(value: float, text: str) -> None:
+    """Six digits where they give the same float of 32 bits back, else nine (printf's %g)."""
+    assert canonical(proto.ReLUParameter(negative_slope=value)) == f"negative_slope: {text}\n"
+
+
+def test_doubles() -> None:
+    blob = proto.BlobProto(double_data=[0.1, 1 / 3, 1e22])
+    assert canonical(blob) == "double_data: 0.1\ndouble_data: 0.33333333333333331\ndouble_data: 1e+22\n"
+
+
+def test_strings() -> None:
+    assert quoted("plain") == '"plain"'
+    assert quoted("a\"b'c\\d\n\r\t\x01\x7f") == r'''"a\"b\'c\\d\n\r\t\001\177"'''
+    assert quoted("é") == r'"\303\251"'
+    assert quoted(b"\xff\x00") == r'"\377\000"'
+
+
+def test_blocks_enums_and_bools() -> None:
+    net = proto.NetParameter(force_backward=True)
+    pool = net.layer.add(name="p").pooling_param
+    pool.pool = 1
+    net.layer.add().input_param.SetInParent()
+    assert canonical(net) == (
+        'force_backward: true\nlayer {\n  name: "p"\n  pooling_param {\n    pool: AVE\n  }\n}\n'
+        "layer {\n  input_param {\n  }\n}\n"
+    )
+
+
+def test_a_sample_of_the_zoo(shared: Path) -> None:
+    for row in list(test_zoo.manifest(shared))[::61]:
+        if row["accepted_by_caffe"] == "ok":
+            expected = gzip.decompress((shared / f"zoo/canonical/{row['sha256'][:16]}.txt.gz").read_bytes())
+            assert canonical(test_zoo.read(shared, row)).encode() == expected, row["file"]
+
+
+def test_what_is_printed_is_read_back() -> None:
+    text = canonical(proto.NetParameter(name="\x00é\"'\\", input=["a"]))
+    source = Source(text)
+    assert canonical(bind(parse(source), proto.NetParameter, source)) == text

@@ -14,7 +14,6 @@ from netc.errors import NetcError, did_you_mean
 from netc.foreign import raised_at
 from netc.ir import Graph, Node, ParamRef
 from netc.layers.base import Shape, format_shape
-from netc.naming import module_names
 from netc.runtime import rand
 from netc.runtime.clock import Clock, LayerRun
 from netc.runtime.fillers import fill_blob

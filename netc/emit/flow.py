@@ -13,7 +13,7 @@ from netc.emit.registry import INLINE, JOINTS, Site, emitter_of
 from netc.emit.text import identifier
 from netc.ir import Graph, Node
 from netc.layers.base import Shape
-from netc.naming import module_names
+from netc.weights.keys import module_names
 
 CHAIN = ("x", "y", "z", *(f"x{number}" for number in range(1000)))
 """Names for values that live from one statement to the next; the first that no input has."""

@@ -84,7 +84,7 @@ def test_stages_and_shipped_nets(folder: Path, capsys: pytest.CaptureFixture[str
         (["-o", "net.prototxt"], "C172", 2),
         (["-o", "x.py", "--weights", "gone.caffemodel"], "F110", 66),
         (["-o", "x.py", "--weights", "net.prototxt"], "W701", 65),
-        (["-o", "no/folder/x.py"], "F900", 66),
+        (["-o", "no/folder/x.py"], "O165", 73),
     ],
 )
 def test_what_is_refused_leaves_nothing(
@@ -102,14 +102,14 @@ def test_weights_that_lack_a_layer(folder: Path, capsys: pytest.CaptureFixture[s
         + 'layer { name: "three" type: "InnerProduct" bottom: "two" top: "c" inner_product_param { num_output: 3 } }'
     )
     assert run(["emit", "more.prototxt", "-o", "x.py", "--weights", "net.caffemodel"]) == 65
-    assert 'error[L392]: the file has no weights for 1 layer of the net: "three"' in capsys.readouterr().err
+    assert 'error[W764]: the file has no weights for 1 layer of the net: "three"' in capsys.readouterr().err
     assert not Path("x.py").exists()
 
 
 def test_two_layers_of_one_name(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("same.prototxt").write_text(NET.replace('name: "two" type', 'name: "one" type'))
     assert run(["emit", "same.prototxt", "-o", "x.py", "--weights", "net.caffemodel"]) == 65
-    assert "error[L393]" in capsys.readouterr().err
+    assert "error[W765]" in capsys.readouterr().err
 
 
 def test_it_answers_without_torch(folder: Path) -> None:

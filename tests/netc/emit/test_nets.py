@@ -114,7 +114,7 @@ def test_a_sample_of_the_zoo(shared: Path, tmp_path: Path) -> None:
         if analyse(graph).macs < 3e8:
             ran += 1
             assert compare(graph) <= tolerance(graph), graph.path
-    assert ran > 3
+    assert ran > 2
     assert formed(tmp_path) == ""
 
 

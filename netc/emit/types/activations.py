@@ -16,8 +16,9 @@ def relu(site: Site) -> Code:
 
 @emits("ELU", inline=True)
 def elu(site: Site) -> Code:
-    alpha = site.options.alpha
-    return Code(f"F.elu({site.x}, {number(alpha)})" if alpha != 1 else f"F.elu({site.x})")
+    alpha, factor = site.options.alpha, getattr(site.layer, "factor", 1.0)
+    call = f"F.elu({site.x}, {number(alpha)})" if alpha != 1 else f"F.elu({site.x})"
+    return Code(f"{number(factor)} * {call}" if factor != 1 else call)
 
 
 @emits("Sigmoid", inline=True)

@@ -66,7 +66,7 @@ class BN(nn.Module):
 
 
 def reorg(x: Tensor, stride: int, reverse: bool = False) -> Tensor:
-    """Blocks of stride x stride positions as channels, in darknet's order; `reverse` spreads channels over positions."""
+    """Blocks of stride x stride positions as channels, in darknet's order; `reverse` makes positions of channels."""
     n, channels, height, width = x.shape
     thin = channels // stride**2
     if reverse:
@@ -85,13 +85,19 @@ def zoomed(shape: torch.Size, zoom: int, shrink: int, cut: int = 0) -> tuple[int
 def unpool(x: Tensor, positions: Tensor, size: tuple[int, int]) -> Tensor:
     """Each value where a pooling found it (h * width + w), all else 0."""
     flat = x.new_zeros(x.shape[0], x.shape[1], size[0] * size[1])
-    return flat.scatter(2, positions.detach().flatten(2).long(), x.flatten(2)).unflatten(2, size)
+    flat = flat.scatter(2, positions.detach().flatten(2).long(), x.flatten(2))
+    return flat.reshape(x.shape[0], x.shape[1], *size)
 
 
 def continuation_marks(steps: int, sequences: int, like: Tensor | None = None) -> Tensor:
     """0 in the first step of each sequence, 1 in all that follow."""
     marks = torch.ones(steps, sequences) if like is None else like.new_ones(steps, sequences)
     return torch.cat([torch.zeros_like(marks[:1]), marks[1:]])
+
+
+def kept_or_dropped(x: Tensor, ratio: float, training: bool = True) -> Tensor:
+    """Dropout that leaves what it keeps as it is, and scales where nothing is dropped."""
+    return x * (torch.rand_like(x) >= ratio) if training else x * (1 - ratio)
 
 
 def smooth_l1_loss(
@@ -151,7 +157,9 @@ def roi_cells(x: Tensor, region: list[int], size: tuple[int, int]) -> Tensor:
     down = roi_bins(top, bottom, size[0], x.shape[1])
     across = roi_bins(left, right, size[1], x.shape[2])
     empty = x.new_zeros(x.shape[0])
-    cells = [[x[:, a:b, c:d].amax((1, 2)) if a < b and c < d else empty for c, d in across] for a, b in down]
+    cells = [
+        [x[:, a:b, c:d].flatten(1).max(1).values if a < b and c < d else empty for c, d in across] for a, b in down
+    ]
     return torch.stack([torch.stack(row, 1) for row in cells], 1)
 
 

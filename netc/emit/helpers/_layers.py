@@ -47,6 +47,20 @@ class BatchNorm(nn.Module):
         return y
 
 
+class ScaledBatchNorm(BatchNorm):
+    """NVIDIA's BatchNorm with a learned factor and an offset for each channel behind it."""
+
+    def __init__(
+        self, channels: int, eps: float = 1e-5, fraction: float = 0.999, use_global_stats: bool | None = None
+    ) -> None:
+        super().__init__(channels, eps, fraction, use_global_stats)
+        self.scale = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) * spread(self.scale, x.dim() - 2) + spread(self.bias, x.dim() - 2)
+
+
 class Scale(nn.Module):
     """A learned factor (and summand) for each channel; `axes_behind`: how many axes follow those that it spans."""
 

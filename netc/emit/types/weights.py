@@ -148,7 +148,8 @@ def batch_norm(site: Site) -> Code:
         arguments.append("use_global_stats=True")
     elif options.HasField("use_global_stats"):
         arguments.append("use_global_stats=False")
-    return Code(site.call(), module=f"BatchNorm({', '.join(arguments)})")
+    kind = "ScaledBatchNorm" if site.has_param("scale") else "BatchNorm"
+    return Code(site.call(), module=f"{kind}({', '.join(arguments)})")
 
 
 @emits("Parameter")

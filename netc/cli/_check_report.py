@@ -9,7 +9,7 @@ from typing import Any
 from netc.analyse import FLOAT, Analysis, Row, memory
 from netc.cli._examine import Net, Report
 from netc.cli._human import in_bytes, scaled, table
-from netc.errors import NetcError, counted, printable, printable_lines
+from netc.errors import NetcError, Place, counted, printable, printable_lines
 from netc.layers.base import format_shape
 from netc.runtime.solver.settings import HISTORIES
 
@@ -133,17 +133,20 @@ def as_dict(report: Report, batch: int | None) -> dict[str, Any]:
         "path": report.path,
         "kind": report.kind,
         "errors": [_error(error) for error in report.errors],
-        "warnings": [
-            {"message": r.message, "path": r.place.path, "line": r.place.line, "column": r.place.column, "hint": r.hint}
-            for r in report.advice
-        ],
+        "warnings": [{"message": r.message, **_where(r.place), "hint": r.hint} for r in report.advice],
         "nets": [_net(report, net, batch) for net in report.nets],
     }
 
 
 def _error(error: NetcError) -> dict[str, Any]:
-    where = {"path": error.path, "line": error.line, "column": error.column}
-    return {"code": error.code, "message": error.message, **where, "hint": error.hint}
+    return {"code": error.code, "message": error.message, **_where(error.place), "hint": error.hint}
+
+
+def _where(place: Place | None) -> dict[str, Any]:
+    """`part`: the layer and field, in a file without lines."""
+    place = place or Place("")
+    part = {"part": place.part} if place.part else {}
+    return {"path": place.path, "line": place.line, "column": place.column, **part}
 
 
 def _net(report: Report, net: Net, batch: int | None) -> dict[str, Any]:

@@ -33,6 +33,10 @@ COMMANDS: dict[str, dict[str, str]] = {
         "convert-imageset": "Make an LMDB of pictures.",
         "image-mean": "Compute the means and principal colours of an LMDB.",
     },
+    "Write": {
+        "fmt": "Write prototxt files in canonical form.",
+        "upgrade": "Rewrite a net or solver of an older format in the current one.",
+    },
     "Weights": {
         "convert-caffemodel": "Convert a weight file, and prove it.",
     },

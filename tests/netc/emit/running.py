@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -115,8 +115,9 @@ def tries(graph: Graph, seed: int) -> Iterator[dict[str, Tensor]]:
         yield inputs_of(graph, seed, change)
 
 
-def compare(graph: Graph, seed: int = 0) -> float:
-    """The largest gap of any output between the running net and the emitted module, with equal weights and inputs.
+def compare(graph: Graph, seed: int = 0, given: Iterable[dict[str, Tensor]] = ()) -> float:
+    """The largest gap of any output between the running net and the emitted module, with equal weights and the first
+    inputs that the net takes, of those given or of `tries`.
 
     Dropouts are set aside: the draws of the two are not the same.
     """
@@ -127,13 +128,13 @@ def compare(graph: Graph, seed: int = 0) -> float:
     randomise(net, seed)
     module.load_state_dict(net.state_dict(), strict=True)
     with torch.no_grad():
-        for inputs in tries(graph, seed):
+        for inputs in given or tries(graph, seed):
             try:
                 expected = net(**inputs)
             except NetcError:
                 continue
             found = results(module, graph, inputs)
-            return max(gap(found[name], expected[name]) for name in graph.outputs)
+            return max((gap(found[name], expected[name]) for name in graph.outputs), default=0.0)
     raise AssertionError("the net runs on none of the inputs")
 
 

@@ -67,8 +67,6 @@ CODES: dict[str, str] = {
     "L334": "a plug-in's shape rule that fails",
     "L390": "a layer whose settings the modules of torch do not have, in a net to be written as a module",
     "L391": "a layer whose type has no form outside netc, in a net to be written as a module",
-    "L392": "layers without weights in the file that an emitted net's weights are taken from",
-    "L393": "layers of one name in a net whose weights are to be emitted",
     # D: data
     "D501": "a layer that has no data of its own and was given none",
     "D502": "force_color and force_gray together",

@@ -18,6 +18,7 @@ _HOME = {
     "NetcError": "netc.errors",
     "NetcErrors": "netc.errors",
     "compile_net": "netc.compile",
+    "load_plugin": "netc.plugin",
     "read_net": "netc.compile",
     "read_solver": "netc.compile",
 }
@@ -32,10 +33,16 @@ def __getattr__(name: str) -> Any:
 
 
 def load_net(
-    source: Any, phase: int | str = "TEST", weights: Any = None, level: int = 0, stages: Any = (), device: str = "cpu"
+    source: Any,
+    phase: int | str = "TEST",
+    weights: Any = None,
+    level: int = 0,
+    stages: Any = (),
+    device: str = "cpu",
+    **options: Any,
 ) -> Any:
-    """A net ready to run: `netc.runtime.net.load_net`."""
-    return import_module("netc.runtime.net").load_net(source, phase, weights, level, stages, device)
+    """A net ready to run: `netc.runtime.net.load_net`, which takes `seed` and `allow_python_layers` too."""
+    return import_module("netc.runtime.net").load_net(source, phase, weights, level, stages, device, **options)
 
 
 def load_solver(source: Any, weights: Any = None, snapshot: Any = None, device: str = "cpu", **options: Any) -> Any:
@@ -51,3 +58,4 @@ if TYPE_CHECKING:
     from netc.compile import read_solver as read_solver
     from netc.errors import NetcError as NetcError
     from netc.errors import NetcErrors as NetcErrors
+    from netc.plugin import load_plugin as load_plugin

@@ -12,6 +12,7 @@ from netc.build import build
 from netc.draft import Draft, Layers, is_set, locate, message_origins, origins_of
 from netc.errors import NetcError, Place
 from netc.filter import NAMES, filter_net, set_state
+from netc.foreign import allowing
 from netc.ir import Graph
 from netc.layers.base import Origin, Probe
 from netc.prototxt import Message, Source, parse
@@ -40,9 +41,9 @@ def read_solver(source: NetSource) -> Any:
 
 def locate_solver(source: NetSource) -> tuple[Any, Origin]:
     """A SolverParameter and the origin that finds the places of its fields."""
-    if isinstance(source, proto.SolverParameter):
+    if _is_message(source, "SolverParameter"):
         copy = proto.SolverParameter()
-        copy.CopyFrom(source)
+        copy.CopyFrom(proto.renewed(source))
         return copy, Origin(Place("<SolverParameter>"))
     opened = open_source(source)
     return binary_solver(opened) if not isinstance(opened, Source) else solver_of(opened, parse(opened))
@@ -75,13 +76,16 @@ def compile_net(
     level: int = 0,
     stages: Iterable[str] = (),
     probe: Probe | None = None,
+    allow_python_layers: Iterable[str] = (),
 ) -> Graph:
     """Compile a net for one phase.
 
     `source`: a path, prototxt text or NetParameter (not changed). `probe(layer_param, phase)` gives the top shapes of
-    data layers; without it they are taken from crop_size. Raises NetcError; NetcErrors where there are several.
+    data layers; without it they are taken from crop_size. `allow_python_layers`: the modules whose Python layers may
+    run, which they do to tell their shapes. Raises NetcError; NetcErrors where there are several.
     """
-    return compile_draft(set_state(draft_net(source), phase_number(phase), level, stages), probe)
+    with allowing(allow_python_layers):
+        return compile_draft(set_state(draft_net(source), phase_number(phase), level, stages), probe)
 
 
 def compile_draft(draft: Draft, probe: Probe | None = None) -> Graph:
@@ -96,10 +100,11 @@ def compile_layers(layers: Layers, probe: Probe | None = None) -> Graph:
 
 def draft_net(source: NetSource) -> Draft:
     """The first stages: parse, bind, upgrade."""
-    if isinstance(source, proto.NetParameter):
+    if _is_message(source, "NetParameter"):
         param = proto.NetParameter()
-        param.CopyFrom(source)
-        return upgrade_net(Draft(param, message_origins(source.layer, "<NetParameter>"), original=source))
+        given = proto.renewed(source)
+        param.CopyFrom(given)
+        return upgrade_net(Draft(param, message_origins(given.layer, "<NetParameter>"), original=given))
     opened = open_source(source)
     return binary_draft(opened) if not isinstance(opened, Source) else draft_of(opened, parse(opened))
 
@@ -112,13 +117,23 @@ def binary_draft(file: Binary) -> Draft:
     param.CopyFrom(given)
     draft = Draft(param, message_origins(given.layer, file.path), Source("", file.path), original=given)
     for message, place in file.remarks(given):
-        draft.remark(message, place)
+        draft.remark("A881", message, place)
     return upgrade_net(draft)
 
 
 def draft_of(text: Source, tree: Message) -> Draft:
     """The same of a file that is parsed already: bind, upgrade."""
     return upgrade_net(Draft(bind(tree, proto.NetParameter, text), origins_of(text, tree), text, tree))
+
+
+def is_solver(tree: Message) -> bool:
+    """Whether the file's fields are a solver's rather than a net's."""
+    names = [item.name for item in tree.fields]
+    solver, net = (
+        sum(name in message.DESCRIPTOR.fields_by_name for name in names)
+        for message in (proto.SolverParameter, proto.NetParameter)
+    )
+    return solver > net
 
 
 class Drafts:
@@ -142,6 +157,11 @@ def open_source(source: str | os.PathLike[str] | Source) -> Source | Binary:
 
         return open_binary(source) or Source.read(source)
     return as_source(source)
+
+
+def _is_message(source: NetSource, name: str) -> bool:
+    """Whether it is a message of ours of that name, even of a class from before a plug-in was loaded."""
+    return getattr(getattr(source, "DESCRIPTOR", None), "full_name", "") == f"{proto.PACKAGE}.{name}"
 
 
 def as_source(source: str | os.PathLike[str] | Source) -> Source:

@@ -15,7 +15,7 @@ loaded by somebody else in the same process does not collide with them.
 from __future__ import annotations
 
 import enum as _enum
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache, partial
 from typing import Any
 
@@ -57,14 +57,61 @@ def messages() -> list[str]:
 
 
 @cache
+def _schema() -> dict[str, Any]:
+    """What plug-ins change: the pool, and the comments on what they have added."""
+    from google.protobuf import descriptor_pb2
+
+    files = descriptor_pb2.FileDescriptorSet.FromString(_data("caffe.desc")).file
+    return {"pool": _pool_of(file.SerializeToString() for file in files), "comments": {}}
+
+
 def pool() -> Any:
     """The private DescriptorPool that holds the schema."""
-    from google.protobuf import descriptor_pb2, descriptor_pool
+    return _schema()["pool"]
+
+
+def _pool_of(files: Iterable[bytes]) -> Any:
+    from google.protobuf import descriptor_pool
 
     own = descriptor_pool.DescriptorPool()
-    for file in descriptor_pb2.FileDescriptorSet.FromString(_data("caffe.desc")).file:
-        own.AddSerializedFile(file.SerializeToString())
+    for file in files:
+        own.AddSerializedFile(file)
     return own
+
+
+def extend(additions: Iterable[tuple[str, int, Any]], comments: Mapping[str, str]) -> None:
+    """Give LayerParameter further fields: (name, number, DescriptorProto of the message it holds).
+
+    A pool cannot be changed, so a new one takes its place, and classes come from that: messages made before stay what
+    they are, of the old classes (`renewed` brings them up to date). Raises TypeError, and changes nothing, for a schema
+    that cannot be.
+    """
+    from google.protobuf.descriptor_pb2 import FileDescriptorProto
+
+    file = FileDescriptorProto()
+    _file().CopyToProto(file)
+    layer = next(message for message in file.message_type if message.name == "LayerParameter")
+    for name, number, message in additions:
+        file.message_type.append(message)
+        layer.field.add(name=name, number=number, label=1, type=11, type_name=f".{PACKAGE}.{message.name}")
+    _use({"pool": _pool_of([file.SerializeToString()]), "comments": {**_schema()["comments"], **comments}})
+
+
+def _use(schema: dict[str, Any]) -> dict[str, Any]:
+    """Replace the schema, and forget what was made from it; returns the one before."""
+    before = dict(_schema())
+    for name in _top_level():
+        globals().pop(name, None)
+    _schema().update(schema)
+    enum.cache_clear()
+    _top_level.cache_clear()
+    return before
+
+
+def renewed(old: Any) -> Any:
+    """The same message in the class that its name has now: itself, unless a plug-in was loaded since it was made."""
+    cls = message(old.DESCRIPTOR.name)
+    return old if isinstance(old, cls) else cls.FromString(old.SerializePartialToString())
 
 
 def comment(name: str) -> str:
@@ -73,7 +120,9 @@ def comment(name: str) -> str:
     `name` is as in "NetParameter", "NetParameter.layer", "PoolingParameter.PoolMethod" or
     "PoolingParameter.PoolMethod.MAX", with or without the package in front. KeyError if the schema has no such name.
     """
-    return _comments()[name.removeprefix(f"{PACKAGE}.")]
+    name = name.removeprefix(f"{PACKAGE}.")
+    added: dict[str, str] = _schema()["comments"]
+    return added[name] if name in added else _comments()[name]
 
 
 @cache

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -38,6 +40,7 @@ class LayerRun:
         self._clock, self._seed, self.training = clock, seed, training
         self._keys: dict[str, int] = {}
         self._state: dict[str, dict[str, Any]] = {}
+        self._outputs: dict[str, Any] = {}
 
     def uniform(self, layer: Layer, like: Tensor) -> Tensor:
         key = rand.step_key(self._key(layer.key), self._clock.step)
@@ -51,3 +54,12 @@ class LayerRun:
 
     def state(self, layer: Layer) -> dict[str, Any]:
         return self._state.setdefault(layer.key, {})
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def write(self, layer: Layer, path: str, rows: Mapping[str, Tensor]) -> None:
+        from netc.runtime.data.hdf5_output import Output
+
+        if layer.key not in self._outputs:
+            self._outputs[layer.key] = output = Output(layer, path)
+            weakref.finalize(self, output.finish)
+        self._outputs[layer.key].add({name: x.detach().cpu().numpy().copy() for name, x in rows.items()})

@@ -11,11 +11,13 @@ from torch import Tensor, nn
 
 from netc.compile import compile_net
 from netc.errors import NetcError, did_you_mean
+from netc.foreign import raised_at
 from netc.ir import Graph, Node, ParamRef
 from netc.layers.base import Shape, format_shape
 from netc.runtime import rand
 from netc.runtime.clock import Clock, LayerRun
-from netc.runtime.fillers import fill
+from netc.runtime.fillers import fill_blob
+from netc.weights.keys import module_names
 
 _OUTPUT_NOT_SAVED = frozenset({"Convolution", "InnerProduct", "Deconvolution"})
 """Types whose backward pass does not need their own output, so that a layer after them may overwrite it."""
@@ -27,12 +29,25 @@ class _Step:
 
     node: Node
     params: list[tuple[nn.Module, str]]
+    """The module and attribute that hold each parameter."""
     tops: tuple[str, ...]
     detached: tuple[bool, ...]
     no_grad: bool
     in_place: bool
     dead: tuple[str, ...]
     """Blobs nothing reads after this node."""
+    views: dict[int, Shape]
+    """Parameters shared with a layer that gives them another shape (share_mode: PERMISSIVE): position → shape here."""
+
+    def held(self) -> list[Tensor]:
+        """The parameters as they are held, in the shape of their owner."""
+        return [getattr(holder, name) for holder, name in self.params]
+
+    def values(self) -> list[Tensor]:
+        """The parameters as the layer sees them."""
+        if not self.views:
+            return self.held()
+        return [t.view(self.views[i]) if i in self.views else t for i, t in enumerate(self.held())]
 
 
 class Net(nn.Module):
@@ -51,6 +66,8 @@ class Net(nn.Module):
         self.graph, self.seed = graph, seed
         self.feeds = dict(feeds or {})
         self.clock = Clock()
+        self._counts = False
+        """Whether passes are counted in TEST too, because arrays wait to be read batch by batch."""
         self.run = LayerRun(self.clock, seed, training=any(node.layer.phase == 0 for node in graph.nodes))
         self.inputs: tuple[str, ...] = graph.inputs
         self.outputs: tuple[str, ...] = graph.outputs
@@ -79,8 +96,9 @@ class Net(nn.Module):
             for position, ref in enumerate(node.params):
                 if ref.owner not in tensors:
                     tensors[ref.owner] = self._new_param(node, position, node.layer.key not in unfilled)
-                self._register(holder, node, ref.blob.name, tensors[ref.owner], ref.blob.shape)
-            self._modules[self._module_name(node, index)] = holder
+                self._register(holder, ref.blob.name, tensors[ref.owner])
+        names = module_names((index, self.graph.nodes[index].name) for index in holders)
+        self._modules.update((names[index], holder) for index, holder in holders.items())
         return holders
 
     def _new_param(self, node: Node, position: int, filled: bool) -> Tensor:
@@ -88,32 +106,16 @@ class Net(nn.Module):
         tensor = torch.empty(ref.blob.shape)  # every filler writes all of it
         if filled:
             key = rand.key(self.seed, "filler", node.layer.key, position)
-            fill(tensor, ref.blob.filler, key, node.layer)
+            fill_blob(tensor, ref.blob, key, node.layer)
         if ref.blob.frozen:
             return tensor
         return nn.Parameter(tensor, requires_grad=ref.learnable or self.graph.force_backward)
 
-    def _register(self, holder: nn.Module, node: Node, name: str, value: Tensor, shape: Shape) -> None:
-        if tuple(value.shape) != shape:
-            raise NetcError(
-                "R605",
-                f"PERMISSIVE sharing of {format_shape(tuple(value.shape))} as {format_shape(shape)} "
-                "is read but cannot be run",
-                node.place,
-                "give both layers the same parameter shape",
-            )
+    def _register(self, holder: nn.Module, name: str, value: Tensor) -> None:
         if isinstance(value, nn.Parameter):
             holder.register_parameter(name, value)
         else:
             holder.register_buffer(name, value)
-
-    def _module_name(self, node: Node, index: int) -> str:
-        """The layer's name as a module name: dots would read as nesting, an attribute of this class gets an
-        underscore, a repeated name its position."""
-        name = node.name.replace(".", "_") or f"layer{index}"
-        if name in self._modules:
-            return f"{name}#{index}"
-        return f"{name}_" if hasattr(self, name) else name
 
     @property
     def params(self) -> dict[str, list[Tensor]]:
@@ -121,7 +123,7 @@ class Net(nn.Module):
         found: dict[str, list[Tensor]] = {}
         for step in self._steps:
             if step.params:
-                found.setdefault(step.node.name, [getattr(holder, name) for holder, name in step.params])
+                found.setdefault(step.node.name, step.values())
         return found
 
     def own_params(self) -> list[tuple[ParamRef, Tensor]]:
@@ -143,13 +145,24 @@ class Net(nn.Module):
         writers: dict[str, str] = {}
         for index, node in enumerate(self.graph.nodes):
             params = [(holders[index], ref.blob.name) for ref in node.params]
+            views = {i: ref.blob.shape for i, ref in enumerate(node.params) if ref.blob.shape != self._owned(ref)}
             dead = tuple(blob for blob in node.bottoms if last_use[blob] == index and blob not in node.tops)
-            steps.append(self._step(node, params, writers, dead))
+            steps.append(self._step(node, params, writers, dead, views))
             writers.update((top, node.type) for top in node.tops)
         return steps
 
+    def _owned(self, ref: ParamRef) -> Shape:
+        """The shape of a parameter at its owner."""
+        node, position = ref.owner
+        return self.graph.nodes[node].params[position].blob.shape
+
     def _step(
-        self, node: Node, params: list[tuple[nn.Module, str]], writers: dict[str, str], dead: tuple[str, ...]
+        self,
+        node: Node,
+        params: list[tuple[nn.Module, str]],
+        writers: dict[str, str],
+        dead: tuple[str, ...],
+        views: dict[int, Shape],
     ) -> _Step:
         layer = node.layer
         count = len(node.bottoms)
@@ -161,7 +174,7 @@ class Net(nn.Module):
             and node.tops[:1] == node.bottoms[:1]
             and writers.get(node.bottoms[0]) in _OUTPUT_NOT_SAVED
         )
-        return _Step(node, params, node.top_names, detached, layer.no_gradient is None, in_place, dead)
+        return _Step(node, params, node.top_names, detached, layer.no_gradient is None, in_place, dead, views)
 
     # -- running -------------------------------------------------------------------------------------------------------
 
@@ -175,7 +188,7 @@ class Net(nn.Module):
         if blobs is not None:
             self._check_blobs(wanted)
         result = self._walk(values, wanted)
-        if self.run.training:
+        if self.run.training or self._counts:
             self.clock.step += 1
         return result
 
@@ -188,10 +201,10 @@ class Net(nn.Module):
         return {name: values[name] for name in wanted}
 
     def _needed(self, wanted: tuple[str, ...]) -> int:
-        """The number of steps up to the last writer of the wanted blobs."""
+        """The number of steps up to the last one that writes a wanted blob, or a file."""
         last = 0
         for number, step in enumerate(self._steps, 1):
-            if any(top in wanted for top in step.tops):
+            if step.node.layer.effect or any(top in wanted for top in step.tops):
                 last = number
         return last
 
@@ -203,17 +216,16 @@ class Net(nn.Module):
         bottoms = [
             values[b].detach() if d else values[b] for b, d in zip(step.node.bottoms, step.detached, strict=True)
         ]
-        params = [getattr(holder, name) for holder, name in step.params]
+        params = step.values()
         if torch.compiler.is_compiling():
-            tops = self._call(step, bottoms, params)
-        else:
-            try:
-                tops = self._call(step, bottoms, params)
-            except NetcError:
-                raise
-            except Exception as error:
-                raise self._explain(step.node, bottoms, error) from error
-        values.update(zip(step.tops, tops, strict=True))
+            values.update(zip(step.tops, self._call(step, bottoms, params), strict=True))
+            return
+        try:
+            values.update(zip(step.tops, self._call(step, bottoms, params), strict=True))
+        except NetcError:
+            raise
+        except Exception as error:
+            raise self._explain(step.node, bottoms, error) from error
 
     def _call(self, step: _Step, bottoms: list[Tensor], params: list[Tensor]) -> Sequence[Tensor]:
         layer = step.node.layer
@@ -233,13 +245,17 @@ class Net(nn.Module):
             twin.setup(shapes)
         except NetcError as own:
             return own
+        except Exception:  # a plug-in's setup may do anything
+            twin = layer
         for mine, needed in zip(layer.blobs, twin.blobs, strict=True):
             if mine.shape != needed.shape:
                 error = RuntimeError(
                     f"its {mine.name} is {format_shape(mine.shape)}, these bottoms need {format_shape(needed.shape)}"
                 )
         listed = ", ".join(format_shape(shape) for shape in shapes)
-        return NetcError("R603", f'layer "{node.name}" ({node.type}) failed on bottoms {listed}: {error}', node.place)
+        message = f'layer "{node.name}" ({node.type}) failed on bottoms {listed}: {error}'
+        where = raised_at(error, layer.plugin) if layer.plugin else None
+        return NetcError("R603", message, node.place, None, [(where, "raised here")] if where else [])
 
     # -- inputs --------------------------------------------------------------------------------------------------------
 
@@ -273,6 +289,27 @@ class Net(nn.Module):
         for top, tensor in zip(step.tops, feed.batch(self.clock.iteration), strict=True):
             values.setdefault(top, tensor.to(self.clock.step.device, non_blocking=True))
 
+    def set_input_arrays(self, data: Any, labels: Any, layer: str | None = None) -> None:
+        """Feed a MemoryData layer (`layer`: its name, where the net has several) from arrays, as pycaffe's method of
+        this name: (n, channels, height, width) and n labels, n a multiple of its batch size.
+
+        Each pass takes the next batch, starting with the first one and again after the last. Raises NetcError R651 (no
+        such layer), D555 (arrays that do not fit).
+        """
+        from netc.runtime.data.array_feed import ArrayFeed
+
+        found = [s.node for s in self._steps if s.node.type == "MemoryData" and layer in (None, s.node.name)]
+        if len(found) != 1:
+            named = f' of the name "{layer}"' if layer is not None else ""
+            raise NetcError(
+                "R651",
+                f"the net has {len(found) or 'no'} MemoryData layers{named}",
+                found[0].place if found else None,
+                "say which: layer=…" if found else "other layers' tops are given in the call, net(data=…)",
+            )
+        self.feeds[found[0].layer.key] = ArrayFeed(found[0].layer, data, labels, self.clock.iteration)
+        self._counts = True
+
     def _check_blobs(self, wanted: Sequence[str]) -> None:
         for name in wanted:
             if name not in self.graph.shapes:
@@ -296,12 +333,12 @@ class Net(nn.Module):
 
         Raises NetcError R606 where such a layer has other parameter shapes here.
         """
-        theirs = trained.params
+        theirs = {step.node.name: step for step in reversed(trained._steps) if step.params}
         for step in self._steps:
-            tensors = theirs.get(step.node.name)
-            if tensors is None or not step.params:
+            if step.node.name not in theirs or not step.params:
                 continue
-            shapes, own = [tuple(t.shape) for t in tensors], [ref.blob.shape for ref in step.node.params]
+            other = theirs[step.node.name]
+            shapes, own = ([ref.blob.shape for ref in node.params] for node in (other.node, step.node))
             if shapes != own:
                 raise NetcError(
                     "R606",
@@ -309,9 +346,10 @@ class Net(nn.Module):
                     f"but {', '.join(map(format_shape, shapes))} in the net it shares them with",
                     step.node.place,
                 )
-            for (holder, name), tensor in zip(step.params, tensors, strict=True):
+            for (holder, name), tensor in zip(step.params, other.held(), strict=True):
                 delattr(holder, name)
-                self._register(holder, step.node, name, tensor, tuple(tensor.shape))
+                self._register(holder, name, tensor)
+            step.views = other.views
 
     def copy_from(self, source: Any) -> Any:
         """Load weights by layer name from a file (or {layer: [arrays]}), as Net::CopyTrainedLayersFrom.
@@ -332,12 +370,14 @@ def load_net(
     stages: Iterable[str] = (),
     device: str = "cpu",
     seed: int = 0,
+    allow_python_layers: Iterable[str] = (),
 ) -> Net:
     """Compile `source` (path, text or NetParameter) and make it executable on `device`, with `weights` if given.
 
-    Data layers of the net are not opened: give their tops in the call (`net(data=x, label=y)`).
+    Data layers of the net are not opened: give their tops in the call (`net(data=x, label=y)`). `allow_python_layers`:
+    the modules whose Python layers may run.
     """
-    net = Net(compile_net(source, phase, level, stages), seed)
+    net = Net(compile_net(source, phase, level, stages, allow_python_layers=allow_python_layers), seed)
     if weights is not None:
         net.copy_from(weights)
     return net.to(device)

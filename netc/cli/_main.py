@@ -33,15 +33,29 @@ COMMANDS: dict[str, dict[str, str]] = {
         "convert-imageset": "Make an LMDB of pictures.",
         "image-mean": "Compute the means and principal colours of an LMDB.",
     },
+    "Write": {
+        "fmt": "Write prototxt files in canonical form.",
+        "upgrade": "Rewrite a net or solver of an older format in the current one.",
+    },
+    "Weights": {
+        "convert-caffemodel": "Convert a weight file, and prove it.",
+    },
     "Look": {
         "check": "Check nets and solvers; show shapes, sizes and costs.",
+        "draw": "Draw a net as SVG, DOT or Mermaid.",
+        "diff": "Compare two nets or solvers by what they mean.",
+        "explain": "Explain an error or warning by its code.",
         "weights": "Show what a weight file holds, or how two differ.",
+        "emit": "Write a net as one file of PyTorch code.",
         "device_query": "List the processors and GPUs that netc can use.",
     },
 }
 """Heading → command → its line of help, in the order `netc --help` shows them."""
 
 MODULES = {normal(name): f"netc.cli.{name.replace('-', '_')}" for group in COMMANDS.values() for name in group}
+
+WITHOUT_NETS = frozenset({"demo", "convert-imageset", "image-mean", "device_query"})
+"""Commands that read no net, and so have no use for the user's own layers. All others take `user_code_options`."""
 
 EPILOG = """\
 \b
@@ -88,8 +102,15 @@ def load(name: str) -> click.Command | None:
         return None
     command: click.Command = importlib.import_module(module).command
     if not any(param.name == "debug" for param in command.params):
-        command.params.append(debug_option())
+        command.params += [*user_code_options(name), debug_option()]
     return command
+
+
+def user_code_options(name: str) -> list[click.Parameter]:
+    """The options that let code of the user's run, of every command that reads nets."""
+    from netc.cli._options import allow_python_layers, plugin
+
+    return [] if normal(name) in map(normal, WITHOUT_NETS) else [plugin(), allow_python_layers()]
 
 
 def debug_option() -> click.Option:

@@ -30,3 +30,42 @@ def gpus_of(text: str, count: int) -> list[int]:
             has = f"it has {count}, numbered from 0" if count else "torch sees none here"
             raise NetcError("C201", f"this machine has no GPU {number}: {has}", hint="netc device_query lists them")
     return list(dict.fromkeys(numbers))
+
+
+def allow_python_layers() -> click.Option:
+    """`--allow-python-layers`, in force until the command ends."""
+    return click.Option(
+        ["--allow-python-layers"],
+        metavar="MODULES",
+        multiple=True,
+        expose_value=False,
+        callback=_allow,
+        help="Python modules whose layers may run (several: commas between them, or repeated).",
+    )
+
+
+def _allow(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) -> None:
+    if given:
+        from netc.foreign import allowing
+
+        ctx.with_resource(allowing(split(",".join(given))))
+
+
+def plugin() -> click.Option:
+    """`--plugin`; the types stay known to the process."""
+    return click.Option(
+        ["--plugin"],
+        metavar="FILE",
+        multiple=True,
+        expose_value=False,
+        callback=_load,
+        help="A Python file that defines further layer types (repeatable).",
+    )
+
+
+def _load(ctx: click.Context, param: click.Parameter, files: tuple[str, ...]) -> None:
+    if files:
+        from netc.plugin import load_plugin
+
+        for file in files:
+            load_plugin(file)

@@ -15,8 +15,8 @@ A layer file needs this module only. A class registers itself when it is defined
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from math import isfinite
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol
 
@@ -67,13 +67,15 @@ def between(low: int, high: int) -> Arity:
 class Blob:
     """A parameter blob of a layer: its name in `state_dict`, its shape and the FillerParameter that starts it.
 
-    `frozen`: Caffe forces lr_mult 0 (BatchNorm's sums). `filler` None means constant 0.
+    `frozen`: Caffe forces lr_mult 0 (BatchNorm's sums). `filler` None means constant 0. `start`: an array to start from
+    instead (what a Python layer's own setup put there).
     """
 
     name: str
     shape: Shape
     filler: Any = None
     frozen: bool = False
+    start: Any = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,10 @@ class Run(Protocol):
         """What the layer wants to keep from one forward pass to the next (LSTM's hidden state)."""
         ...
 
+    def write(self, layer: Layer, path: str, rows: Mapping[str, Tensor]) -> None:
+        """Add rows to the datasets of the layer's HDF5 file; the first call starts it (HDF5Output)."""
+        ...
+
 
 class Layer:
     """One layer of a net. Class attributes declare the type; an instance is one configured layer.
@@ -113,6 +119,9 @@ class Layer:
     type: ClassVar[str] = ""
     fork: ClassVar[str | None] = None
     """The fork of Caffe that defines this type, None for BVLC's own."""
+
+    plugin: ClassVar[str | None] = None
+    """The file of the plug-in that defines this type, None for netc's own."""
 
     bottoms: ClassVar[Arity] = exactly(1)
     tops: ClassVar[Arity] = exactly(1)
@@ -128,8 +137,14 @@ class Layer:
     is_source: ClassVar[bool] = False
     """Its tops come from outside (Input, Data, …): `forward` is never called, the machine feeds it."""
 
+    effect: bool = False
+    """Does more than make its tops (HDF5Output): it runs whichever blobs are asked for."""
+
     no_gradient: ClassVar[tuple[int, ...] | None] = ()
     """Bottoms that cannot receive a gradient (labels, indices); None: no bottom can (Accuracy, ArgMax)."""
+
+    lenient: ClassVar[bool] = False
+    """Asking for a gradient of a bottom that has none is no error: the backward pass leaves that bottom alone."""
 
     force_backward_skips: ClassVar[tuple[int, ...]] = ()
     """Bottoms that force_backward leaves alone (the labels of losses)."""

@@ -33,7 +33,11 @@ def read(source: Source, diffs: bool = False) -> Weights:
     Raises NetcError F110, X110 (no such file, unreadable), W701-W706, W741 (not a weight file, damaged, sizes that
     disagree, values of a kind that is not read), W707 (h5py missing).
     """
-    name, buffer = open_source(source)
+    return read_mapped(*open_source(source), diffs)
+
+
+def read_mapped(name: str, buffer: Any, diffs: bool = False) -> Weights:
+    """The same of a file that is open already. Raises NetcError as `read`."""
     if is_hdf5(buffer):
         from netc.weights.hdf5 import read_hdf5
 

@@ -16,6 +16,7 @@ import numpy as np
 from netc.errors import NetcError, Place
 from netc.weights.arrays import Array, Weights
 from netc.weights.files import Mapped
+from netc.weights.pieces import PIECE, loaded
 
 if TYPE_CHECKING:
     from netc.weights.caffemodel import SolverState
@@ -67,6 +68,14 @@ def read_hdf5_state(path: str, buffer: Any) -> SolverState:
 _NONE: Array = np.zeros(0, "<f4")
 
 
+def hdf5_sets(sets: Mapping[str, Array]) -> bytes:
+    """The bytes of a file with these datasets at its top. Raises NetcError W707 (h5py missing)."""
+    with _in_memory() as file:
+        for name, array in sets.items():
+            file.create_dataset(name, data=array)
+        return bytes(_image(file))
+
+
 def hdf5_image(layers: Mapping[str, Sequence[Array]], diffs: Mapping[str, Sequence[Array]] | None = None) -> bytes:
     """The bytes of a .caffemodel.h5 as Net::ToHDF5 writes it: a group per layer, empty where it has no parameters; an
     array that an earlier layer has given already (a shared parameter) is left out. Raises NetcError W707."""
@@ -88,6 +97,57 @@ def hdf5_state_image(state: SolverState) -> bytes:
         for index, array in enumerate(state.history):
             history.create_dataset(str(index), data=np.asarray(array, "<f4"))
         return bytes(_image(file))
+
+
+def write_hdf5(path: str, layers: Mapping[str, Sequence[Array]], text: tuple[str, str] | None = None) -> None:
+    """The same as a file, array by array; `text`: name and content of a text beside them, which Caffe passes over.
+
+    Raises NetcError W707, W762 (a name that HDF5 cannot hold), OSError.
+    """
+    with _h5py("").File(path, "w") as file:
+        data = file.create_group("data")
+        for name, arrays in layers.items():
+            layer = _new_group(data, name)
+            for index, array in enumerate(arrays):
+                _write_rows(layer.create_dataset(str(index), array.shape, held_as(array)), array)
+        if text is not None:
+            file.create_dataset(text[0], data=np.bytes_(text[1].encode()))
+
+
+def _new_group(data: Any, name: str) -> Any:
+    """The group of a layer. A name with a slash is a path of groups, which must not lead astray or through arrays."""
+    parts = name.split("/")
+    if "\0" not in name and not {"", ".", ".."} & set(parts) and not any(part.isdecimal() for part in parts[1:]):
+        try:
+            return data.require_group(name)
+        except (ValueError, TypeError):
+            pass
+    raise NetcError(
+        "W762",
+        f'an HDF5 file cannot hold a layer called "{name}": it takes names for paths',
+        None,
+        "convert to another format, such as --to caffemodel",
+    )
+
+
+def _write_rows(data: Any, array: Array) -> None:
+    """A few rows at a time, so that memory holds no whole array."""
+    rows = max(1, PIECE // max(1, array[0].size)) if array.ndim and len(array) else 1
+    for start in range(0, len(array) if array.ndim else 1, rows):
+        place: Any = slice(start, start + rows) if array.ndim else ()
+        if array[place].size:
+            data[place] = loaded(array[place], data.dtype)
+
+
+def held_as(array: Array) -> str:
+    """The type that Caffe's files hold an array in: float32, or float64 where it is that."""
+    return "<f8" if array.dtype.itemsize == 8 else "<f4"
+
+
+def read_text(path: str, buffer: Any, name: str) -> str | None:
+    """A text beside the arrays, None where there is none. Raises NetcError W702, W707."""
+    with _open(path, buffer) as file:
+        return _string(file, name, path) if name in file else None
 
 
 def _fill(group: Any, layers: Mapping[str, Sequence[Array]]) -> None:

@@ -1,16 +1,24 @@
-"""numpy's .npz: the arrays of a net under "<layer>/<number of the blob>", as views of the mapped file if not packed."""
+"""numpy's .npz: the arrays of a net under "<layer>/<number of the blob>", as views of the mapped file if not packed.
+
+What no name of a file should have (control characters, ":", "\\", "%", parts that are empty, "." or "..") is %XX
+in a key, so that unpacking the archive harms nothing. A text may stand beside the arrays, as .json.
+"""
 
 from __future__ import annotations
 
 import io
+import re
 import zipfile
 import zlib
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import IO, Any
 
 import numpy as np
 
 from netc.errors import NetcError, Place
 from netc.weights.arrays import Array, Weights
+from netc.weights.tensors import raw_bytes
+from netc.weights.write import in_pieces
 
 _HEAD = 1 << 12
 """Bytes in which the header of any array of floats fits."""
@@ -18,7 +26,9 @@ _HEAD = 1 << 12
 _BEST_RATIO = 1100
 """Deflate cannot shrink data more than 1032 times; a member that claims more is not backed by the file."""
 
-_STEP = 1 << 22
+_STEP = 1 << 20
+_MOST_TEXT = 1 << 25
+_EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 def read_npz(path: str, buffer: Any) -> Weights:
@@ -28,9 +38,11 @@ def read_npz(path: str, buffer: Any) -> Weights:
     try:
         with zipfile.ZipFile(_Bytes(buffer)) as archive:
             members = archive.infolist()
-            if not members or not all(member.filename.endswith(".npy") for member in members):
+            if not members or not all(member.filename.endswith((".npy", ".json")) for member in members):
                 raise _foreign(path)
             for member in members:
+                if member.filename.endswith(".json"):
+                    continue
                 layer, index = _split(path, member.filename.removesuffix(".npy"))
                 blobs = found.setdefault(layer, {})
                 if index in blobs:
@@ -41,6 +53,22 @@ def read_npz(path: str, buffer: Any) -> Weights:
     except Exception as error:  # zipfile raises nearly anything on damaged files
         raise _damaged(path, f"{error}" or type(error).__name__) from None
     return Weights({layer: _in_order(path, layer, blobs) for layer, blobs in found.items()}, path)
+
+
+def read_text_member(path: str, buffer: Any, name: str) -> str | None:
+    """A text in the archive, None where it is not there. Raises NetcError W702, W704."""
+    try:
+        with zipfile.ZipFile(_Bytes(buffer)) as archive:
+            if name not in archive.namelist():
+                return None
+            member = archive.getinfo(name)
+            if member.file_size > min(member.compress_size * _BEST_RATIO, _MOST_TEXT):
+                raise _sizes(path, member, f"claims {member.file_size:,} bytes")
+            return archive.read(member).decode()
+    except NetcError:
+        raise
+    except Exception as error:  # as in read_npz
+        raise _damaged(path, f"{error}" or type(error).__name__) from None
 
 
 class _Bytes(io.RawIOBase):
@@ -72,7 +100,7 @@ class _Bytes(io.RawIOBase):
 def _split(path: str, key: str) -> tuple[str, int]:
     layer, slash, blob = key.rpartition("/")
     if slash and layer and blob.isdecimal() and blob.isascii() and len(blob) < 4:
-        return layer, int(blob)
+        return unquoted(layer), int(blob)
     raise NetcError(
         "W706",
         f'the array "{key}" does not say which blob of which layer it is',
@@ -148,3 +176,49 @@ def _damaged(path: str, reason: str) -> NetcError:
 
 def _sizes(path: str, member: zipfile.ZipInfo, what: str) -> NetcError:
     return NetcError("W704", f'"{member.filename}" {what}', Place(path), "get the file again from its source")
+
+
+# -- writing -----------------------------------------------------------------------------------------------------------
+
+
+def write_npz(file: IO[bytes], layers: Mapping[str, Sequence[Array]], card: Callable[[], str] | None = None) -> None:
+    """Write layer → arrays to an open binary file, uncompressed and streamed; `card` gives a JSON text, and is
+    asked after them. Raises OSError."""
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+        for layer, arrays in layers.items():
+            for index, array in enumerate(arrays):
+                _write(archive, f"{quoted(layer)}/{index}.npy", array)
+        if card is not None:
+            archive.writestr(zipfile.ZipInfo("netc.json", _EPOCH), card())
+
+
+def _write(archive: zipfile.ZipFile, name: str, array: Array) -> None:
+    head = io.BytesIO()
+    kind = np.lib.format.dtype_to_descr(array.dtype.newbyteorder("<"))
+    np.lib.format.write_array_header_1_0(head, {"descr": kind, "fortran_order": False, "shape": array.shape})
+    with archive.open(zipfile.ZipInfo(name, _EPOCH), "w", force_zip64=True) as member:
+        member.write(head.getvalue())
+        if array.size:
+            for piece in in_pieces(raw_bytes(array)):
+                member.write(piece)
+
+
+_UNSAFE = re.compile(r"[\x00-\x1f\x7f%\\:\ud800-\udfff]|^\.{1,2}(?=/|$)|(?<=/)\.{1,2}(?=/|$)|^(?=/|$)|(?<=/)(?=/|$)")
+
+
+def quoted(name: str) -> str:
+    """A layer's name as part of a key."""
+    return _UNSAFE.sub(lambda found: _escaped(found[0]), name)
+
+
+def _escaped(text: str) -> str:
+    return "".join(f"%{byte:02X}" for byte in text.encode("utf-8", "surrogateescape")) or "%"
+
+
+def unquoted(name: str) -> str:
+    raw = re.sub(rb"%([0-9A-F]{2})|%", lambda found: bytes.fromhex(found[1].decode()) if found[1] else b"", _raw(name))
+    return raw.decode("utf-8", "surrogateescape")
+
+
+def _raw(name: str) -> bytes:
+    return name.encode("utf-8", "surrogateescape")

@@ -19,8 +19,8 @@ from netc.errors import NetcError, Place
 from netc.weights.arrays import Array
 from netc.weights.files import Mapped
 
-PIECE = 1 << 20
-"""Values in one piece."""
+PIECE = 1 << 18
+"""Values in one piece: a megabyte of floats, which the caches hold on its way through."""
 
 
 def pieces(array: Array, count: int = PIECE) -> Iterator[Array]:
@@ -75,12 +75,11 @@ def _origin(array: Array) -> tuple[Mapped, int] | None:
     if not array.flags.c_contiguous:
         return None
     base: object = array
-    while isinstance(base, np.ndarray):
-        base = base.base
-    owner = base.obj if isinstance(base, memoryview) else base
-    if not isinstance(owner, Mapped):
+    while isinstance(base, np.ndarray | memoryview):
+        base = base.base if isinstance(base, np.ndarray) else base.obj
+    if not isinstance(base, Mapped):
         return None
-    return owner, array.__array_interface__["data"][0] - owner.address
+    return base, array.__array_interface__["data"][0] - base.address
 
 
 def _pread(buffer: Mapped, offset: int, out: Array) -> None:

@@ -1,14 +1,14 @@
 """safetensors: the arrays of a net under the keys of its state_dict, "<layer>.weight" and "<layer>.bias".
 
 The format: eight bytes with the length of a JSON header, the header, and the tensors' bytes. The tensors are handed on
-as views of the mapped file.
+as views of the mapped file, and written from wherever they are without a copy of them all.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 
 from netc.errors import NetcError, Place
 from netc.weights.arrays import Array, Shape, Weights
+from netc.weights.write import Chunk, Sink, write_chunks
 
 BLOB_NAMES = (
     "input_weight",
@@ -67,6 +68,11 @@ def read_safetensors(path: str, buffer: Any) -> Weights:
     result = Weights({layer: _in_order(path, layer, blobs) for layer, blobs in layers.items()}, path)
     result.metadata = metadata
     return result
+
+
+def read_metadata(path: str, buffer: Any) -> dict[str, str]:
+    """The texts beside the tensors. Raises NetcError W702."""
+    return _metadata(path, _header(path, buffer)[0].pop("__metadata__", {}))
 
 
 def _header(path: str, buffer: Any) -> tuple[dict[str, Any], int]:
@@ -172,3 +178,53 @@ def _array(buffer: Any, tensor: _Tensor, data: int) -> Array:
 
 def _damaged(path: str, reason: str) -> NetcError:
     return NetcError("W702", f"the safetensors file is damaged: {reason}", Place(path), "get it again")
+
+
+# -- writing -----------------------------------------------------------------------------------------------------------
+
+
+def write_safetensors(
+    sink: Sink,
+    tensors: Mapping[str, Array],
+    blobs: Mapping[str, tuple[str, int]] | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """Write key → array (float16, float32 or float64, as they are), streamed.
+
+    `blobs`: key → (layer, number of the blob), for the layers' own names to come back; `metadata`: other texts.
+    Raises OSError, NetcError X110 (a mapped file that they lie in cannot be read any more).
+    """
+    write_chunks(sink, safetensors_chunks(tensors, blobs, metadata))
+
+
+def safetensors_chunks(
+    tensors: Mapping[str, Array],
+    blobs: Mapping[str, tuple[str, int]] | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> Iterator[Chunk]:
+    """The bytes of a safetensors file, the header first; wider types first, so that every value is aligned."""
+    texts = dict(metadata or {})
+    if blobs is not None:
+        texts[BLOBS_KEY] = json.dumps(blobs)
+    table: dict[str, Any] = {"__metadata__": texts} if texts else {}
+    ordered = sorted(tensors.items(), key=lambda item: -item[1].itemsize)
+    at = 0
+    for key, array in ordered:
+        place = [at, at + array.nbytes]
+        table[key] = {"dtype": _NAMES[array.dtype.itemsize], "shape": list(array.shape), "data_offsets": place}
+        at += array.nbytes
+    header = json.dumps(table, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    yield len(header).to_bytes(8, "little") + header
+    for _, array in ordered:
+        if array.size:
+            yield raw_bytes(array)
+
+
+_NAMES = {8: "F64", 4: "F32", 2: "F16"}
+
+
+def raw_bytes(array: Array) -> memoryview:
+    """An array's values in the order of its axes, little-endian: a view wherever its memory is like that already."""
+    flat: Any = np.ascontiguousarray(array, array.dtype.newbyteorder("<")).reshape(-1)
+    return memoryview(flat).cast("B")

@@ -17,6 +17,7 @@ import numpy as np
 from netc import proto
 from netc.weights.arrays import Array
 from netc.weights.caffemodel import LAYER, NET, STATE, SolverState
+from netc.weights.pieces import PIECE, pieces
 from netc.weights.wire import BYTES, Wire
 
 Sink = str | os.PathLike[str] | IO[bytes]
@@ -35,12 +36,12 @@ def write_caffemodel(
         diffs: the same for the `diff` of each blob (a solver with snapshot_diff), or None.
     Raises OSError.
     """
-    _write(sink, caffemodel_chunks(net, arrays, diffs))
+    write_chunks(sink, caffemodel_chunks(net, arrays, diffs))
 
 
 def write_solverstate(sink: Sink, state: SolverState) -> None:
     """Write a .solverstate, as SGDSolver::SnapshotSolverStateToBinaryProto. Raises OSError."""
-    _write(sink, solverstate_chunks(state))
+    write_chunks(sink, solverstate_chunks(state))
 
 
 def write_blob(sink: Sink, array: Array) -> None:
@@ -50,12 +51,12 @@ def write_blob(sink: Sink, array: Array) -> None:
     num, channels, height, width = axes
     data = _values(array)
     head = proto.BlobProto(num=num, channels=channels, height=height, width=width).SerializeToString()
-    _write(sink, [head, field_head(5, len(data)), data])
+    write_chunks(sink, [head, field_head(5, len(data)), data])
 
 
 def trained_net(net: Any) -> Any:
     """What Net::ToProto keeps of a NetParameter: its name and its layers, without their blobs."""
-    result = proto.NetParameter(name=net.name)
+    result = type(net)(name=net.name)
     for layer in net.layer:
         copy = result.layer.add()
         copy.CopyFrom(layer)
@@ -67,7 +68,7 @@ def caffemodel_chunks(
     net: Any, arrays: Mapping[str, Sequence[Array]], diffs: Mapping[str, Sequence[Array]] | None = None
 ) -> Iterator[Chunk]:
     """The bytes of a .caffemodel, piece by piece."""
-    head = proto.NetParameter()
+    head = type(net)()
     head.CopyFrom(net)
     head.ClearField("layer")
     yield head.SerializeToString()
@@ -87,19 +88,30 @@ def solverstate_chunks(state: SolverState) -> Iterator[Chunk]:
     yield proto.SolverState(current_step=state.current_step).SerializeToString()
 
 
-def _write(sink: Sink, chunks: Iterable[Chunk]) -> None:
+def write_chunks(sink: Sink, chunks: Iterable[Chunk]) -> None:
+    """Write pieces to a path or an open binary file. Raises OSError, NetcError X110 where the mapped file they lie in
+    cannot be read any more."""
     if isinstance(sink, str | os.PathLike):
         with Path(sink).open("wb") as file:
-            _write(file, chunks)
+            write_chunks(file, chunks)
         return
     write: Callable[[Chunk], Any] = sink.write
     for chunk in chunks:
-        write(chunk)
+        for piece in in_pieces(chunk):
+            write(piece)
+
+
+def in_pieces(chunk: Chunk) -> Iterator[Any]:
+    """A chunk a megabyte at a time; by way of `pieces` where it lies in a mapped file."""
+    if len(chunk) <= PIECE:
+        yield chunk
+    else:
+        yield from pieces(np.frombuffer(chunk, "u1"), PIECE)
 
 
 def _split(layer: Any) -> tuple[bytes, bytes]:
     """A serialised layer, cut where its blobs belong (fields are written in the order of their numbers)."""
-    bare = proto.LayerParameter()
+    bare = type(layer)()
     bare.CopyFrom(layer)
     bare.ClearField("blobs")
     data = bare.SerializeToString()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import platform
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -13,6 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
 
+from netc.durable import alive, host
+from netc.durable import sync_folder as sync_folder
 from netc.errors import NetcError, Place
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -52,12 +53,14 @@ class Staged:
             with suppress(OSError):
                 temporary.unlink()
 
-    def write(self, path: Path, chunks: Iterable[bytes | memoryview]) -> Digest:
-        """Write what will be `path`, down to the disk. Raises OSError."""
-        temporary = path.with_name(f"{path.name}.tmp-{_host()}-{os.getpid()}")
+    def write(self, path: Path, chunks: Iterable[bytes | memoryview], mode: int | None = None) -> Digest:
+        """Write what will be `path`, down to the disk; `mode`: its permissions, if not the usual. Raises OSError."""
+        temporary = path.with_name(f"{path.name}.tmp-{host()}-{os.getpid()}")
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
         self._waiting[path] = temporary
         try:
+            if mode is not None:
+                os.fchmod(handle, mode)
             result = _write(handle, chunks)
             # an fsync that failed is never tried again: the kernel forgets the pages it could not write
             os.fsync(handle)
@@ -79,18 +82,6 @@ def digest(path: Path, limit: int) -> Digest:
         return Digest(size, hashlib.file_digest(file, "sha256").hexdigest() if size == limit else "")
 
 
-def sync_folder(folder: Path) -> None:
-    """Make renames in a folder last. Raises OSError."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # a file system that has nothing to flush
-            raise
-    finally:
-        os.close(handle)
-
-
 def free_bytes(folder: Path) -> int:
     """Bytes that may be written where `folder` lies (2⁶³ where the file system does not say). Raises OSError."""
     found = os.statvfs(folder)
@@ -100,10 +91,10 @@ def free_bytes(folder: Path) -> int:
 def remove_stale(prefix: Path) -> None:
     """Remove temporary files of this prefix whose process on this machine is no more. Raises OSError where the folder
     cannot be listed."""
-    pattern = re.compile(rf"{re.escape(prefix.name)}_iter_\d+\..*\.tmp-{re.escape(_host())}-(\d+)")
+    pattern = re.compile(rf"{re.escape(prefix.name)}_iter_\d+\..*\.tmp-{re.escape(host())}-(\d+)")
     for name in os.listdir(prefix.parent):
         match = pattern.fullmatch(name)
-        if match and not _alive(int(match[1])):
+        if match and not alive(int(match[1])):
             with suppress(OSError):
                 prefix.with_name(name).unlink()
 
@@ -156,22 +147,6 @@ def _pieces(chunks: Iterable[bytes | memoryview]) -> Iterator[bytes | memoryview
             yield chunk
     if small:
         yield bytes(small)
-
-
-def _host() -> str:
-    return re.sub(r"[^\w.]", "_", platform.node()) or "localhost"
-
-
-def _alive(pid: int) -> bool:
-    if pid == os.getpid():
-        return False  # our own, from a save that failed
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _free(folder: Path) -> str:

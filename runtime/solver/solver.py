@@ -13,6 +13,7 @@ from torch import Tensor
 
 from netc.compile import locate_solver
 from netc.errors import NetcError
+from netc.foreign import allowing
 from netc.ir import Node
 from netc.layers.base import Origin
 from netc.runtime.net import Net
@@ -328,12 +329,15 @@ def load_solver(
     weights: str | Sequence[str] | None = None,
     snapshot: str | None = None,
     device: str = "cpu",
+    allow_python_layers: Iterable[str] = (),
     **options: Any,
 ) -> Solver:
     """Read a solver (path, prototxt text or SolverParameter) and build its nets, ready to train.
 
     weights: files to start from, instead of the solver's own `weights` and `transplant_param`. snapshot: a .solverstate
-    to continue from, instead of either. options: seed, workers, level, stages, report of `Solver`.
+    to continue from, instead of either. allow_python_layers: the modules whose Python layers may run. options: seed,
+    workers, level, stages, report of `Solver`.
     """
     param, origin = locate_solver(source)
-    return Solver(param, origin, weights, snapshot, device, **options)
+    with allowing(allow_python_layers):
+        return Solver(param, origin, weights, snapshot, device, **options)

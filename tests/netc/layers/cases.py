@@ -2,37 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
-Shape = tuple[int, ...]
-
-TRAIN, TEST = 0, 1
-
-
-@dataclass(frozen=True)
-class Case:
-    """One layer to try.
-
-    `text`: the fields of the layer but for name, type, bottom and top. `fill` tells what each bottom holds: "normal",
-    "positive" (0.1 … 1.1), "below K" (whole numbers 0 … K - 1), "marks" (0 or 1). `other`: further shapes that the
-    layer must run on after it has been set up for `shapes`; the default is one sample more.
-    """
-
-    text: str
-    shapes: tuple[Shape, ...] = ()
-    fill: tuple[str, ...] = ()
-    tops: int = 1
-    phase: int = TRAIN
-    other: tuple[Shape, ...] | None = None
-    caffes_gradient: bool = False
-    """The gradient is Caffe's and not the derivative (the goldens hold it)."""
-    data_dependent: bool = False
-    """The shape of the top depends on values: not for a graph of fixed shapes."""
-    probe: Any = None
-
-    def shapes_of_more(self) -> tuple[Shape, ...]:
-        return self.other or tuple((shape[0] + 1, *shape[1:]) if shape else shape for shape in self.shapes)
+from netc.layers.base import Shape
+from netc.runtime.conformance import TEST, TRAIN, Case
 
 
 def one(text: str = "", *shapes: Shape, **rest: Any) -> Case:
@@ -54,6 +27,12 @@ def pool(settings: str, shape: Shape = (2, 3, 7, 6), **rest: Any) -> Case:
 
 def found(*shapes: Shape) -> Any:
     return lambda param, phase: shapes
+
+
+def python(kind: str, settings: str, *shapes: Shape, **rest: Any) -> Case:
+    module = "tests.netc.pycaffe.python_layers"
+    text = f'python_param {{ module: "{module}" layer: "{kind}" {settings} }}'
+    return Case(text, shapes, opaque=True, modules=(module,), **rest)
 
 
 GAUSSIAN = 'weight_filler { type: "gaussian" std: 0.5 }'
@@ -128,6 +107,7 @@ CASES: dict[str, list[Case]] = {
         conv("num_output: 5 kernel_size: 3 stride: 2", (2, 4, 6), (2, 4, 6), tops=2),
         conv("num_output: 5 kernel_size: 2 axis: 2", (2, 3, 4, 3, 2, 5)),
         conv("num_output: 5", (3, 4)),
+        conv("num_output: 4 kernel_size: 2 stride: 2 pad: 1 dilation: 2 group: 2", (1, 4, 3, 2, 4, 2)),
     ],
     "Dropout": [
         one("dropout_param { dropout_ratio: 0.3 }"),
@@ -153,6 +133,7 @@ CASES: dict[str, list[Case]] = {
     ],
     "Flatten": [one(), one("flatten_param { axis: -3 end_axis: 2 }")],
     "HDF5Data": [Case("hdf5_data_param { batch_size: 3 }", tops=2, probe=found((3, 2), (3, 4, 5)))],
+    "HDF5Output": [Case('hdf5_output_param { file_name: "x.h5" }', ((3, 2, 5), (3,)), tops=0, opaque=True)],
     "HingeLoss": [
         loss("", (5, 6), (5,), classes=6),
         loss("hinge_loss_param { norm: L2 }", (5, 2, 3), (5, 1), classes=6),
@@ -244,6 +225,10 @@ CASES: dict[str, list[Case]] = {
         one("power_param { power: 0 }"),
         one(),
     ],
+    "Python": [
+        python("Affine", 'param_str: "0.5"', (2, 3, 4)),
+        python("Doubled", "", (2, 3, 4)),
+    ],
     "RNN": [
         Case(RECURRENT, ((4, 3, 2), (4, 3), (3, 6)), ("normal", "marks"), other=((5, 2, 2), (5, 2), (2, 6))),
         Case(
@@ -300,3 +285,7 @@ CASES: dict[str, list[Case]] = {
     "Tile": [one("tile_param { tiles: 3 }"), one("tile_param { axis: -1 tiles: 2 }")],
     "WindowData": [Case("window_data_param { batch_size: 4 crop_size: 5 }", tops=2)],
 }
+
+from tests.netc.layers.fork_cases import FORK_CASES, MORE_CASES  # noqa: E402  it needs what is above
+
+CASES |= FORK_CASES | {kind: CASES[kind] + more for kind, more in MORE_CASES.items()}

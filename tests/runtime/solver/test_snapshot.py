@@ -218,13 +218,13 @@ def test_too_little_room_is_found_out_before_writing(tmp_path, monkeypatch):
 
 
 def test_what_a_dead_process_left_is_removed(tmp_path):
-    from netc.runtime.solver.durable import _host
+    from netc.runtime.solver.durable import host
 
-    gone = f"run_iter_7.caffemodel.tmp-{_host()}-99999999"
+    gone = f"run_iter_7.caffemodel.tmp-{host()}-99999999"
     kept = [
-        f"run_iter_7.caffemodel.tmp-{_host()}-{os.getppid()}",
+        f"run_iter_7.caffemodel.tmp-{host()}-{os.getppid()}",
         "run_iter_7.caffemodel.tmp-elsewhere-99999999",
-        f"run2_iter_7.caffemodel.tmp-{_host()}-99999999",
+        f"run2_iter_7.caffemodel.tmp-{host()}-99999999",
     ]
     for name in (gone, *kept):
         (tmp_path / name).write_text("half")

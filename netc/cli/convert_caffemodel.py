@@ -1,0 +1,110 @@
+"""`netc convert-caffemodel`: a weight file in the format another program reads, with its proof."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from netc.cli._options import json_option
+from netc.errors import NetcError, Place, printable
+
+if TYPE_CHECKING:
+    from netc.runtime.export.convert import Conversion
+
+FORMATS = ("safetensors", "torchvision", "onnx", "pt2", "hdf5", "npz", "caffemodel")
+
+
+@click.command("convert-caffemodel", short_help="Convert a weight file, and prove it.")
+@click.argument("file", metavar="FILE")
+@click.option("--net", metavar="NET", help="The net, best its deploy.prototxt (default: the one in FILE).")
+@click.option("--to", type=click.Choice(FORMATS), help="The format (default: told by OUT's name, else safetensors).")
+@click.option("-o", "--out", metavar="OUT", help="The new file (default: beside FILE).")
+@click.option("--rgb", is_flag=True, help="Fold channel order, scale and mean into the first convolution.")
+@click.option("--mean", default="", metavar="MEAN", help="104,117,123 (blue, green, red) or a .binaryproto.")
+@click.option("--scale", type=float, metavar="S", help="Factor after the mean is taken away.")
+@click.option("--crop", type=click.IntRange(min=1), metavar="N", help="Side of the input, in pixels.")
+@click.option("--classes", type=click.Path(path_type=Path), metavar="LIST", help="Names of the classes, one a line.")
+@click.option("--run", "run_net", is_flag=True, help="Run the net on both sides for the formats of weights alone, too.")
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(min=0),
+    default=1e-4,
+    show_default=True,
+    metavar="T",
+    help="Largest difference of a run, relative to the blob's largest value.",
+)
+@click.option("--report", type=click.Path(path_type=Path), metavar="REPORT", help="Write the whole proof, as JSON.")
+@json_option
+def command(
+    file: str,
+    net: str | None,
+    to: str | None,
+    out: str | None,
+    rgb: bool,
+    mean: str,
+    scale: float | None,
+    crop: int | None,
+    classes: Path | None,
+    run_net: bool,
+    tolerance: float,
+    report: Path | None,
+    as_json: bool,
+) -> None:
+    """Convert the weights in FILE, of any format that netc reads, and prove the result.
+
+    What was written is read again and compared bit by bit; what holds a computation (torchvision, onnx, pt2) is run
+    beside netc on a fixed random input. If anything differs, no file is left. docs/weights.md describes the formats.
+    """
+    from netc.runtime.export.convert import Options, convert
+
+    names = _names(classes) if classes is not None else ()
+    options = Options(_located(net), to or "", rgb, run_net, mean, scale, crop, names, tolerance)
+    made = convert(file, out, options)
+    found = made.as_dict()
+    if report is not None:
+        _write_report(report, found)
+    click.echo(_json(found) if as_json else "\n".join(lines(made)))
+
+
+def _located(net: str | None) -> str | None:
+    from netc.shipped import locate
+
+    return None if net is None else locate(net, "deploy.prototxt")
+
+
+def _names(path: Path) -> list[str]:
+    try:
+        return [line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()]
+    except UnicodeDecodeError:
+        raise NetcError("W766", "the names of classes are no UTF-8 text", Place(str(path)), "one name a line") from None
+
+
+def _write_report(path: Path, found: dict[str, Any]) -> None:
+    from netc.durable import Staging
+
+    with Staging(path) as staging:
+        staging.path.write_text(_json(found) + "\n", "utf-8")
+        staging.publish()
+
+
+def _json(found: dict[str, Any]) -> str:
+    import json
+
+    return json.dumps(found, indent=2)
+
+
+def lines(made: Conversion) -> list[str]:
+    """For a reader."""
+    from netc.cli._human import in_bytes
+
+    rows = [
+        f"{made.out}: {made.format}, {in_bytes(made.size)}",
+        f"  from   {made.card.source}, sha256 {made.card.sha256}",
+        f"  net    {made.card.net or 'without a name'}",
+        f"  input  {made.card.preprocessing}",
+        f"  proof  {made.parity.line()}",
+        *(f"  note   {remark}" for remark in made.remarks),
+    ]
+    return [printable(row) for row in rows]

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from netc.layers.base import Layer, Run, Shape, exactly, format_shape, layer
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@layer("HDF5Output")
+class HDF5Output(Layer):
+    """Writes its bottoms to an HDF5 file, as the datasets "data" and "label".
+
+    Each has at least four axes, 1 for the missing ones. The first pass writes the file, over one that is there, and
+    each further pass of the same net adds its rows, where Caffe aborts. The file is always whole: it is written under
+    another name and renamed. No file is made before a batch has passed.
+    Fields: `file_name` (required). Shapes: (N, …), (N, …) → no top. Errors: no file_name, batch sizes that differ.
+    Source: hdf5_output_layer.cpp.
+    """
+
+    bottoms = exactly(2)
+    tops = exactly(0)
+    no_gradient = None
+    effect = True
+    param_field = "hdf5_output_param"
+
+    def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
+        if not self.options.file_name:
+            self.fail("names no file", "hdf5_output_param", 'add `file_name: "features.h5"`')
+        data, label = bottoms
+        if (data or (1,))[0] != (label or (1,))[0]:
+            listed = f"{format_shape(data)} and {format_shape(label)}"
+            self.fail(f"its bottoms differ in batch size: {listed}", "bottom[1]", code="L302")
+        return []
+
+    def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
+        named = zip(("data", "label"), bottoms, strict=True)
+        run.write(self, self.options.file_name, {name: _four_axes(x.detach()) for name, x in named})
+        return []
+
+
+def _four_axes(x: Tensor) -> Tensor:
+    return x.reshape(*x.shape, *[1] * (4 - x.dim()))

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from netc.layers.base import Blob, Layer, Run, Shape, at_least, layer
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from netc.pycaffe import PythonCode
+
+
+@layer("Python")
+class Python(Layer):
+    """A layer class of the user's own, written for pycaffe: setup, reshape, forward and backward on numpy blobs.
+
+    The module runs only where it is allowed by name (`--allow-python-layers`, docs/plugins.md). It is looked for in
+    PYTHONPATH, the working directory, the prototxt's folder, and where Python looks itself.
+    Fields: `python_param { module, layer, param_str }`; share_in_parallel changes nothing.
+    Shapes: what `reshape` gives the tops; parameters are those that `setup` adds to `self.blobs`. A loss says
+    `loss_weight: 1`. Errors: a module that is not allowed or not found, an exception in it. Source: python_layer.hpp.
+    """
+
+    bottoms = at_least(0)
+    tops = at_least(0)
+    param_field = "python_param"
+    code: PythonCode
+
+    def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
+        from netc.pycaffe import PythonCode
+
+        self.effect = not self.param.top
+        self.code = PythonCode(self)
+        shapes = self.code.set_up(bottoms)
+        for index, blob in enumerate(self.code.user.blobs):
+            self.blobs.append(Blob(f"blob{index}", blob.shape, start=blob.data))
+        return shapes
+
+    def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
+        from netc.layers._python import call
+
+        tops: Sequence[Tensor] = call(self.code, bottoms, params)
+        return tops

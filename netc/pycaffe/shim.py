@@ -1,0 +1,96 @@
+"""What `import caffe` gives a Python layer where Caffe itself is not installed: the base class, and little else.
+
+The module stands in `sys.modules` only while such a layer is imported or called, so that a program that looks for Caffe
+is not deceived.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+import types
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from netc import proto
+from netc.pycaffe.blob import BlobVec
+
+
+class Layer:
+    """pycaffe's base class: `param_str`, `phase` and `blobs` are there when `setup` is called."""
+
+    param_str: str = ""
+    phase: int = 1
+    blobs: BlobVec
+
+    def __init__(self, param: Any = None) -> None:
+        """Caffe hands over its LayerParameter; layers rarely look at it."""
+
+
+@contextmanager
+def as_in_caffe(folder: str) -> Iterator[None]:
+    """`import` finds what it finds in Caffe: PYTHONPATH, the working directory, the prototxt's folder, and `caffe`."""
+    path, shims = list(sys.path), {} if _has_caffe() else _modules()
+    known = {name: sys.modules[name] for name in shims if name in sys.modules}
+    sys.path[:0] = search_path(folder)
+    sys.modules.update(shims)
+    try:
+        yield
+    finally:
+        sys.path[:] = path
+        for name in shims:
+            sys.modules.pop(name, None)
+        sys.modules.update(known)
+
+
+def search_path(folder: str) -> list[str]:
+    """Where a layer's module is looked for before the places that Python itself knows."""
+    named = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
+    return list(dict.fromkeys([*named, os.getcwd(), os.path.abspath(folder)]))
+
+
+def _has_caffe() -> bool:
+    loaded = sys.modules.get("caffe")
+    if loaded is not None:
+        return loaded is not _modules()["caffe"]
+    try:
+        return importlib.util.find_spec("caffe") is not None
+    except (ImportError, ValueError):
+        return False
+
+
+@cache
+def _modules() -> dict[str, Any]:
+    """Name → module: caffe, caffe.proto, caffe.proto.caffe_pb2, caffe.io."""
+    caffe, messages, io = (types.ModuleType(name) for name in ("caffe", "caffe.proto", "caffe.io"))
+    caffe.__doc__ = "netc's stand-in for pycaffe, for Python layers"
+    named = {"Layer": Layer, "TRAIN": 0, "TEST": 1, "proto": messages, "io": io, "__path__": []}
+    quiet = dict.fromkeys(("set_mode_cpu", "set_mode_gpu", "set_device", "set_random_seed"), _nothing)
+    vars(caffe).update(named, **quiet)
+    vars(messages).update(caffe_pb2=proto, __path__=[])
+    vars(io).update(array_to_blobproto=array_to_blobproto, blobproto_to_array=blobproto_to_array)
+    return {"caffe": caffe, "caffe.proto": messages, "caffe.proto.caffe_pb2": proto, "caffe.io": io}
+
+
+def _nothing(*args: Any) -> None:
+    """Device and seed are netc's matter."""
+
+
+def array_to_blobproto(array: Any, diff: Any = None) -> Any:
+    """pycaffe's caffe.io.array_to_blobproto."""
+    values = np.asarray(array, np.float32)
+    blob = proto.BlobProto(shape=proto.BlobShape(dim=values.shape), data=values.ravel().tolist())
+    if diff is not None:
+        blob.diff.extend(np.asarray(diff, np.float32).ravel().tolist())
+    return blob
+
+
+def blobproto_to_array(blob: Any, return_diff: bool = False) -> Any:
+    """pycaffe's caffe.io.blobproto_to_array."""
+    axes = blob.shape.dim if blob.HasField("shape") else (blob.num, blob.channels, blob.height, blob.width)
+    return np.array(blob.diff if return_diff else blob.data, np.float32).reshape(tuple(axes))

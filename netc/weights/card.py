@@ -1,0 +1,135 @@
+"""The card of a converted file: which net the weights belong to, and what its input looks like."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from netc.errors import NetcError, Place
+from netc.weights.files import is_hdf5, is_safetensors, is_zip, map_file
+
+CARD = "netc"
+"""The key of the card in a file's metadata."""
+
+
+@dataclass(slots=True)
+class Preprocessing:
+    """How an image becomes the net's input: y = (x - mean) · scale / std for each channel, x from 0 to `range`.
+
+    Attributes:
+        channels: their order, "BGR" or "RGB"; "" where the input has not three channels.
+        mean: one value a channel, in that order and in units of x; None where it is not known.
+        mean_file: the mean image that the net names, where its values are not known.
+        scale: Caffe's factor. std: one value a channel. crop: side of the input in pixels, None where not known.
+    """
+
+    channels: str = "BGR"
+    range: float = 255.0
+    mean: list[float] | None = None
+    mean_file: str | None = None
+    scale: float = 1.0
+    std: list[float] | None = None
+    crop: int | None = None
+
+    def __str__(self) -> str:
+        mean = f"mean {_listed(self.mean)}" if self.mean else f"mean image {self.mean_file}" if self.mean_file else ""
+        parts = [
+            f"{self.channels or 'channels as they are'} from 0 to {self.range:g}",
+            mean or "mean not known",
+            f"std {_listed(self.std)}" if self.std else "",
+            f"scale {self.scale:g}" if self.scale != 1 else "",
+            f"crop {self.crop}" if self.crop else "",
+        ]
+        return ", ".join(part for part in parts if part)
+
+
+@dataclass(slots=True)
+class Card:
+    """What a converted file says of itself.
+
+    Attributes:
+        net: the net's name. prototxt: its definition in the current format, "" where it is not known.
+        preprocessing: of its input. classes: names in the order of the scores.
+        source: name of the file that was converted. sha256: of its bytes.
+        netc: the version that converted it. layers: Caffe's layer name → the keys of its blobs, in Caffe's order.
+        notes: what else there is to know.
+    """
+
+    net: str = ""
+    prototxt: str = ""
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
+    classes: list[str] = field(default_factory=list)
+    source: str = ""
+    sha256: str = ""
+    netc: str = ""
+    layers: dict[str, list[str]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @staticmethod
+    def from_json(text: str, path: str) -> Card:
+        """Raises NetcError W761 where the text is no card."""
+        try:
+            data = json.loads(text)
+            shown = Preprocessing(**_known(data.pop("preprocessing", {}), Preprocessing))
+            card = Card(**_known(data, Card), preprocessing=shown)
+            _check(card)
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
+            raise NetcError("W761", f"the card in this file cannot be read: {error}", Place(path)) from None
+        return card
+
+
+def read_card(path: str | os.PathLike[str]) -> Card | None:
+    """The card of a .safetensors, .npz or .caffemodel.h5 that netc converted; None where the file has none.
+
+    Raises NetcError F110, X110 (no such file, unreadable), W702 (damaged), W707, W761 (a card that is none).
+    """
+    name = os.fspath(path)
+    return card_in(name, map_file(name))
+
+
+def card_in(name: str, buffer: Any) -> Card | None:
+    """The same of a file that is mapped already."""
+    text = _text_in(name, buffer)
+    return None if text is None else Card.from_json(text, name)
+
+
+def _text_in(name: str, buffer: Any) -> str | None:
+    if is_hdf5(buffer):
+        from netc.weights.hdf5 import read_text
+
+        return read_text(name, buffer, CARD)
+    if is_zip(buffer):
+        from netc.weights.npz import read_text_member
+
+        return read_text_member(name, buffer, f"{CARD}.json")
+    if is_safetensors(buffer):
+        from netc.weights.tensors import read_metadata
+
+        return read_metadata(name, buffer).get(CARD)
+    return None
+
+
+def _known(data: Any, kind: type[Any]) -> dict[str, Any]:
+    """The fields that this version knows; a later one may write more."""
+    names = {entry.name for entry in fields(kind)}
+    return {name: value for name, value in data.items() if name in names}
+
+
+def _check(card: Card) -> None:
+    if not isinstance(card.layers, dict) or not all(_strings(keys) for keys in card.layers.values()):
+        raise ValueError("layers is no table of keys")
+    if not isinstance(card.prototxt, str) or not _strings(card.classes):
+        raise ValueError("prototxt or classes are no text")
+
+
+def _strings(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+def _listed(values: list[float] | None) -> str:
+    return ", ".join(f"{value:.6g}" for value in values or ())

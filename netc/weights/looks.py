@@ -1,0 +1,87 @@
+"""What a net's input looks like: from the options of a conversion, or from the transform_param of the net itself."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from netc.errors import NetcError, Place
+from netc.ir import Graph
+from netc.paths import resolve
+from netc.weights.caffemodel import read_blob
+from netc.weights.card import Preprocessing
+
+
+def preprocessing_of(
+    param: Any, graph: Graph | None, near: str = "", mean: str = "", scale: float | None = None, crop: int | None = None
+) -> Preprocessing:
+    """The preprocessing of a net (NetParameter or None).
+
+    Args:
+        graph: the same, compiled, if it can be. near: path of the file that names the net's mean image.
+        mean: "104,117,123" (one value a channel, or one for all), a .binaryproto whose channel means count, or "" for
+            what the net says. scale, crop: likewise, or None.
+    Raises NetcError F120 (no such file), W767 (neither numbers nor a mean image).
+    """
+    transform = _transform(param)
+    shape = _input_shape(graph)
+    channels = shape[1] if len(shape) == 4 else 3
+    result = Preprocessing("BGR" if channels == 3 else "")
+    _set_mean(result, mean, transform, near, channels)
+    given = transform is not None and transform.HasField("scale")
+    result.scale = scale if scale is not None else float(transform.scale) if given else 1.0
+    square = shape[2] if len(shape) == 4 and shape[2] == shape[3] else None
+    own = int(transform.crop_size) if transform is not None and transform.crop_size else square
+    result.crop = crop if crop is not None else own
+    return result
+
+
+def _transform(param: Any) -> Any:
+    """The transform_param of the data layer that tests see, else of the first one."""
+    found = [layer for layer in param.layer if layer.HasField("transform_param")] if param is not None else []
+    tests = [layer for layer in found if any(rule.phase == 1 for rule in layer.include)]
+    return (tests or found)[0].transform_param if found else None
+
+
+def _input_shape(graph: Graph | None) -> tuple[int, ...]:
+    return graph.shapes[graph.inputs[0]] if graph is not None and graph.inputs else ()
+
+
+def _set_mean(result: Preprocessing, mean: str, transform: Any, near: str, channels: int) -> None:
+    if mean:
+        result.mean, result.mean_file = _mean(mean, channels)
+    elif transform is not None and transform.mean_value:
+        result.mean = _spread([float(value) for value in transform.mean_value], channels, "mean_value")
+    elif transform is not None and transform.mean_file:
+        result.mean_file = transform.mean_file
+        try:
+            result.mean = _of_image(resolve(transform.mean_file, near, "mean file"), channels)
+        except NetcError as error:
+            if error.code != "F120":  # the file's name is all there is, and the card says so
+                raise
+
+
+def _mean(text: str, channels: int) -> tuple[list[float], str | None]:
+    try:
+        return _spread([float(part) for part in text.split(",")], channels, text), None
+    except ValueError:
+        return _of_image(resolve(text, what="mean file"), channels), os.path.basename(text)
+
+
+def _of_image(path: str, channels: int) -> list[float]:
+    image = read_blob(path)
+    if image.ndim < 3 or image.shape[-3] != channels:
+        message = f"the mean image has the shape {image.shape}, and the net's input {channels} channels"
+        raise NetcError("W767", message, Place(path), "give one value a channel, such as --mean 104,117,123")
+    return [float(value) for value in image.reshape(-1, *image.shape[-3:])[0].astype("f8").mean((1, 2))]
+
+
+def _spread(values: list[float], channels: int, text: str) -> list[float]:
+    if len(values) == 1:
+        return values * channels
+    if len(values) != channels or not all(abs(value) < float("inf") for value in values):
+        message = f'"{text}" gives {len(values)} means, and the net\'s input has {channels} channels'
+        raise NetcError(
+            "W767", message, None, "give one for each channel, in the order blue, green, red, or one for all"
+        )
+    return values

@@ -1,0 +1,228 @@
+"""What there is to convert: a weight file, the net it belongs to, and each array under its key."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from netc.compile import compile_net, read_net
+from netc.errors import NetcError, Place, counted
+from netc.ir import Graph, Node
+from netc.weights.arrays import Array, Shape, Weights, bare
+from netc.weights.caffemodel import read_mapped
+from netc.weights.card import Card, card_in
+from netc.weights.files import is_caffemodel, map_file
+from netc.weights.keys import blob_names, module_names, state_keys
+from netc.weights.layers import read_net as read_own_net
+from netc.weights.match import plan
+from netc.weights.own_net import deployed, unknown_input
+
+Layers = dict[str, list[Array]]
+
+
+class Entry(NamedTuple):
+    """One array: its key in `state_dict`, whose blob it is in Caffe's order, and the values in the net's shape."""
+
+    key: str
+    layer: str
+    blob: int
+    array: Array
+
+
+@dataclass(slots=True)
+class Model:
+    """A weight file, read.
+
+    Attributes:
+        path: of the file. buffer: its bytes, mapped.
+        weights: as the file has them. entries: the arrays to convert, views of the file.
+        param: NetParameter in the current format, without arrays, as given or as the file contains it; None where
+            neither gives one.
+        graph: that net compiled for the TEST phase, data layers replaced by Input layers; None where it cannot be.
+        reason: why there is no graph. card: what the file says of itself, if netc wrote it.
+        given: whether the net was given, so that its layers are those that count.
+        unused: layers of the file that the net has not, and how many arrays.
+    """
+
+    path: str
+    buffer: Any
+    weights: Weights
+    entries: list[Entry] = field(default_factory=list)
+    param: Any = None
+    graph: Graph | None = None
+    reason: NetcError | None = None
+    card: Card | None = None
+    given: bool = False
+    unused: dict[str, int] = field(default_factory=dict)
+
+    def layers(self) -> Layers:
+        """Layer name → its arrays in Caffe's order and the net's shapes."""
+        found: Layers = {}
+        for entry in self.entries:
+            found.setdefault(entry.layer, []).append(entry.array)
+        return found
+
+    def keys(self) -> dict[str, list[str]]:
+        """Layer name → the keys of its blobs."""
+        found: dict[str, list[str]] = {}
+        for entry in self.entries:
+            found.setdefault(entry.layer, []).append(entry.key)
+        return found
+
+    def runnable(self) -> Graph:
+        """The compiled net. Raises NetcError W763 where there is none."""
+        if self.graph is not None:
+            return self.graph
+        why = f": {self.reason.message}" if self.reason else ""
+        raise NetcError("W763", f"the net itself is needed, and the file does not give it{why}", Place(self.path), NEED)
+
+
+NEED = "give the net's deploy.prototxt with --net"
+
+
+def open_model(path: str | os.PathLike[str], net: Any = None, buffer: Any = None) -> Model:
+    """Read a weight file (`buffer`: mapped already) and, if given, the net (path, text or NetParameter) whose layers
+    count.
+
+    Without a net, every layer of the file that has arrays counts, and the file's own net, or its card's, is compiled
+    if that is possible. Raises NetcError as `weights.read`, `compile_net`, `weights.plan`, and W764 (a layer without
+    weights), W765 (two layers of one name with parameters).
+    """
+    name = os.fspath(path)
+    buffer = map_file(name) if buffer is None else buffer
+    source = Model(name, buffer, read_mapped(name, buffer))
+    source.card = card_in(name, buffer)
+    if net is not None:
+        source.given, source.param = True, read_net(net)
+        source.graph = _compiled(source)
+        source.entries = _by_net(source, source.graph)
+    else:
+        _own_net(source)
+        source.entries = _by_file(source)
+    return source
+
+
+def open_for(graph: Graph, path: str | os.PathLike[str]) -> Model:
+    """Read a weight file for a net that is compiled already. Raises NetcError as `open_model` with a net."""
+    name = os.fspath(path)
+    buffer = map_file(name)
+    model = Model(name, buffer, read_mapped(name, buffer), graph=graph, given=True)
+    model.entries = _by_net(model, graph)
+    return model
+
+
+# -- the layers of a net -----------------------------------------------------------------------------------------------
+
+
+def _by_net(source: Model, graph: Graph) -> list[Entry]:
+    nodes = [(index, node) for index, node in enumerate(graph.nodes) if node.params]
+    _refuse_repeated(graph, nodes)
+    target = {node.name: [(ref.blob.name, ref.blob.shape) for ref in node.params] for _, node in nodes}
+    shared = {
+        (node.name, place)
+        for index, node in nodes
+        for place, ref in enumerate(node.params)
+        if ref.owner != (index, place)
+    }
+    without: dict[str, list[tuple[str, Shape]]] = {node.name: [] for node in graph.nodes if not node.params}
+    found = plan(without | target, source.weights, shared)
+    if found.fresh:
+        raise _missing(source, found.fresh)
+    source.unused = found.unused
+    owner_of = {(node.name, place): ref.owner for _, node in nodes for place, ref in enumerate(node.params)}
+    values = {owner_of[copy.layer, copy.index]: copy.array for copy in found.copies}  # of shared ones, the last counts
+    keys = state_keys(graph)
+    return [
+        Entry(key, node.name, place, values[ref.owner])
+        for index, node in nodes
+        for place, (key, ref) in enumerate(zip(keys[index], node.params, strict=True))
+    ]
+
+
+def _refuse_repeated(graph: Graph, nodes: Sequence[tuple[int, Node]]) -> None:
+    names = Counter(node.name for _, node in nodes)
+    twice = next((node for _, node in nodes if names[node.name] > 1), None)
+    if twice is not None:
+        raise NetcError(
+            "W765",
+            f'{counted(names[twice.name], "layer")} with parameters are called "{twice.name}", '
+            "and a weight file tells layers apart by their names alone",
+            twice.place,
+            "give each layer with parameters a name of its own",
+        )
+
+
+def _missing(source: Model, fresh: Mapping[str, Any]) -> NetcError:
+    listed = ", ".join(f'"{name}"' for name in list(fresh)[:5]) + (", …" if len(fresh) > 5 else "")
+    hint = "is this the net that the file was trained as? `netc weights FILE` lists the layers it has"
+    message = f"the file has no weights for {counted(len(fresh), 'layer')} of the net: {listed}"
+    return NetcError("W764", message, Place(source.path), hint)
+
+
+# -- the layers of a file ----------------------------------------------------------------------------------------------
+
+
+def _own_net(source: Model) -> None:
+    """Set `param` and `graph` from what the file says of its net; where that does not do, `reason`."""
+    try:
+        if source.card is not None:
+            source.param = read_net(source.card.prototxt) if source.card.prototxt else None
+        elif is_caffemodel(source.buffer):
+            source.param = read_net(read_own_net(source.path))
+        if source.param is not None:
+            graph = _compiled(source)
+            _by_net(source, graph)
+            source.graph = graph
+    except NetcError as error:
+        source.reason = error
+    source.unused = {}
+
+
+def _compiled(source: Model) -> Graph:
+    net = deployed(source.param, source.weights)
+    unknown = unknown_input(net)
+    if unknown is not None:
+        message = f'the size of its input "{unknown}" is not known'
+        raise NetcError("W763", message, Place(source.path), NEED + ", with the shape of its Input layer")
+    return compile_net(net, "TEST")
+
+
+def _by_file(source: Model) -> list[Entry]:
+    types = {layer.name: layer for layer in source.param.layer} if source.param is not None else {}
+    named = [(position, name) for position, (name, arrays) in enumerate(source.weights.items()) if arrays]
+    modules = module_names(named)
+    given = source.card.layers if source.card is not None else {}
+    entries = []
+    for position, name in named:
+        arrays, layer = source.weights[name], types.get(name)
+        blobs = blob_names(layer.type, len(arrays), len(layer.bottom)) if layer else blob_names("", len(arrays))
+        keys = given.get(name) or [f"{modules[position]}.{blob}" for blob in blobs]
+        for index, (key, blob) in enumerate(zip(keys, blobs, strict=True)):
+            if (name, index) in source.weights.absent:
+                raise _absent(source, name, index)
+            shape = _shape(source.weights, layer.type if layer else "", name, index, blob)
+            entries.append(Entry(key, name, index, arrays[index].reshape(shape)))
+    return entries
+
+
+def _absent(source: Model, name: str, index: int) -> NetcError:
+    message = f'layer "{name}" shares its blob {index} with another layer, which the file does not name'
+    return NetcError("W763", message, Place(source.path), NEED)
+
+
+_MATRICES = frozenset({"InnerProduct", "Embed", "LSTM", "RNN"})
+
+
+def _shape(weights: Weights, type: str, name: str, index: int, blob: str) -> Shape:
+    """The array's shape; four axes of 2014 become those that the layer has today: a matrix, or a vector."""
+    shape: Shape = weights[name][index].shape
+    if (name, index) not in weights.legacy:
+        return shape
+    if blob.endswith("weight") and type in _MATRICES:
+        return shape[-2:]
+    if blob.endswith("weight") and type in ("", "Convolution", "Deconvolution"):
+        return shape[-2:] if type == "" and shape[:2] == (1, 1) else shape
+    return bare(shape) or (1,)

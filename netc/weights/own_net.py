@@ -1,0 +1,103 @@
+"""The net that a .caffemodel contains, made ready to be run.
+
+A file that training wrote holds the training net: its data layers become an Input layer, and what needs their labels
+(losses, accuracies) is dropped, so that the net's outputs are its scores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from netc import proto
+from netc.layers import registry
+from netc.weights.arrays import Array
+
+
+def deployed(param: Any, weights: Mapping[str, Sequence[Array]]) -> Any:
+    """A copy of a net in the current format whose data layers are Input layers, for the TEST phase.
+
+    An input is as large as its data layer's crop_size (without one it has no shape, and the net cannot be compiled) and
+    has the channels that the first convolution's `weights` have.
+    """
+    net = proto.NetParameter()
+    net.CopyFrom(param)
+    net.ClearField("state")
+    for layer in net.layer:
+        layer.ClearField("phase")
+        layer.ClearField("blobs")
+    fed = [layer for layer in net.layer if _is_fed(layer)]
+    if not fed or any(layer.type == "Input" for layer in net.layer):
+        return net
+    images = {layer.top[0]: layer for layer in fed if layer.top}
+    lost = {top for layer in fed for top in layer.top} - set(images)
+    kept = [_input(top, data, _channels(net, top, weights)) for top, data in images.items()]
+    kept += [layer for layer in net.layer if not _is_fed(layer) and not _needs(layer, lost)]
+    return _with_layers(net, _without_splits(kept))
+
+
+def unknown_input(net: Any) -> str | None:
+    """The name of an input of `deployed`'s net whose size is not known; None where there is none."""
+    made: set[str] = set()
+    for layer in net.layer:
+        unknown = layer.top if layer.type == "Input" and not layer.input_param.shape else layer.bottom
+        missing = next((str(blob) for blob in unknown if blob not in made), None)
+        if missing is not None:
+            return missing
+        made.update(layer.top)
+    return None
+
+
+def _is_fed(layer: Any) -> bool:
+    kind = registry().get(layer.type)
+    return kind is not None and kind.is_source and layer.type not in ("Input", "DummyData")
+
+
+def _needs(layer: Any, lost: set[str]) -> bool:
+    """Whether the layer reads something that is lost; then its tops are lost, too."""
+    if lost.isdisjoint(layer.bottom):
+        return False
+    lost.update(layer.top)
+    return True
+
+
+def _input(top: str, data: Any, channels: int) -> Any:
+    layer = proto.LayerParameter(name=top, type="Input", top=[top])
+    size, memory = data.transform_param.crop_size, data.memory_data_param
+    if data.type == "MemoryData":
+        layer.input_param.shape.add(dim=[1, memory.channels, size or memory.height, size or memory.width])
+    elif size:
+        layer.input_param.shape.add(dim=[1, channels, size, size])
+    return layer
+
+
+def _channels(net: Any, top: str, weights: Mapping[str, Sequence[Array]]) -> int:
+    for layer in net.layer:
+        blobs = weights.get(layer.name, ())
+        if top in layer.bottom and layer.type == "Convolution" and blobs and blobs[0].ndim == 4:
+            return int(blobs[0].shape[1] * layer.convolution_param.group)
+    return 3
+
+
+def _without_splits(layers: list[Any]) -> list[Any]:
+    """Splits that have lost all readers but one are taken away; of the others, the tops nobody reads."""
+    read = {bottom for layer in layers for bottom in layer.bottom}
+    same: dict[str, str] = {}
+    kept = []
+    for layer in layers:
+        layer.bottom[:] = [same.get(bottom, bottom) for bottom in layer.bottom]
+        if layer.type == "Split":
+            tops = [top for top in layer.top if top in read]
+            if len(tops) <= 1:
+                same.update(dict.fromkeys(tops, layer.bottom[0]))
+                continue
+            layer.top[:] = tops
+        kept.append(layer)
+    return kept
+
+
+def _with_layers(net: Any, layers: list[Any]) -> Any:
+    copies = [proto.LayerParameter.FromString(layer.SerializeToString()) for layer in layers]
+    del net.layer[:]
+    net.layer.extend(copies)
+    return net

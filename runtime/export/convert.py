@@ -1,0 +1,285 @@
+"""A weight file in another format, proved: what `netc convert-caffemodel` does.
+
+Nothing appears under the name that was asked for until the proof has passed. torch is loaded only for the formats that
+need it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from netc import __version__
+from netc.durable import Staging
+from netc.errors import NetcError, Place, counted
+from netc.weights.card import Card, Preprocessing
+from netc.weights.convert import CAFFES_LIMIT, WRITERS, Hashing, definition, prove, write
+from netc.weights.files import map_file
+from netc.weights.looks import preprocessing_of
+from netc.weights.model import Model, open_model
+from netc.weights.proof import TOLERANCE, Parity, compared_all
+from netc.weights.rgb import fold_rgb, folded_mean
+
+SUFFIXES = {
+    "safetensors": ".safetensors",
+    "torchvision": ".pth",
+    "onnx": ".onnx",
+    "pt2": ".pt2",
+    "hdf5": ".caffemodel.h5",
+    "npz": ".npz",
+    "caffemodel": ".caffemodel",
+}
+"""The formats, and what their files are called."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to convert.
+
+    Attributes:
+        net: path of the net; None for the file's own. to: one of `SUFFIXES`, "" to tell by the name of `out`.
+        rgb: fold channel order, scale and mean into the first convolution.
+        run: run the net for the formats of weights alone, too.
+        mean, scale, crop: of the preprocessing, where the net does not say or is to be overruled.
+        classes: their names, in order. tolerance: of runs, relative to a blob's largest value.
+    """
+
+    net: str | None = None
+    to: str = ""
+    rgb: bool = False
+    run: bool = False
+    mean: str = ""
+    scale: float | None = None
+    crop: int | None = None
+    classes: Sequence[str] = ()
+    tolerance: float = TOLERANCE
+
+
+@dataclass(slots=True)
+class Conversion:
+    """What was made: the file, its format, its card, the proof, and what a reader should know besides."""
+
+    out: Path
+    format: str
+    card: Card
+    parity: Parity
+    remarks: list[str] = field(default_factory=list)
+    size: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        import dataclasses
+
+        card = dataclasses.asdict(self.card)
+        return {
+            "out": str(self.out),
+            "format": self.format,
+            "bytes": self.size,
+            "source": card["source"],
+            "sha256": card["sha256"],
+            "net": card["net"],
+            "preprocessing": card["preprocessing"],
+            "remarks": self.remarks,
+            "parity": self.parity.as_dict(),
+        }
+
+
+def convert(path: str, out: str | None = None, options: Options | None = None) -> Conversion:
+    """Convert a weight file of any kind that netc reads.
+
+    `out`: the new file; by default `path` with the format's suffix. Raises NetcError as `open_model`, W761-W775 (see
+    docs/weights.md), O165-O167 (it cannot be written).
+    """
+    options = options or Options()
+    format = format_of(options.to, out)
+    target = Path(out) if out else default_out(path, format)
+    _refuse_same(path, target)
+    buffer = map_file(path)
+    hashing = Hashing(buffer)
+    source = open_model(path, options.net, buffer)
+    return _Job(source, target, format, options).done(hashing)
+
+
+def format_of(to: str, out: str | None) -> str:
+    """The format that was asked for, or that the file's name tells. Raises NetcError C160."""
+    if to or not out:
+        return to or "safetensors"
+    lower = out.lower()
+    found = next((format for format, suffix in SUFFIXES.items() if lower.endswith(suffix)), None)
+    if found is None and lower.endswith(".h5"):
+        found = "hdf5"
+    if found is None:
+        hint = "say which with --to, or let the name end in " + ", ".join(SUFFIXES.values())
+        raise NetcError("C160", f'"{out}" does not tell the format', None, hint)
+    return found
+
+
+def default_out(path: str, format: str) -> Path:
+    """Beside the source: its name with the format's suffix."""
+    name = Path(path).name
+    known = (*SUFFIXES.values(), ".h5")
+    stem = next((name[: -len(suffix)] for suffix in known if name.endswith(suffix)), name)
+    return Path(path).with_name(stem + SUFFIXES[format])
+
+
+def _refuse_same(path: str, out: Path) -> None:
+    if out.exists() and Path(path).exists() and out.samefile(path):
+        raise NetcError("C161", "this is the file to convert", Place(str(out)), "give another name with -o")
+
+
+class _Job:
+    """One conversion on its way."""
+
+    def __init__(self, source: Model, out: Path, format: str, options: Options) -> None:
+        self.original, self.out, self.format, self.options = source, out, format, options
+        near = options.net or source.path
+        self.shown = preprocessing_of(source.param, source.graph, near, options.mean, options.scale, options.crop)
+        if source.card is not None and options.net is None and not (options.mean or options.scale or options.crop):
+            self.shown = source.card.preprocessing
+        self.source, self.looks = fold_rgb(source, self.shown) if options.rgb else (source, self.shown)
+        self.remarks: list[str] = []
+        self.parity = Parity(tolerance=options.tolerance)
+
+    def done(self, hashing: Hashing) -> Conversion:
+        self._remark()
+        with Staging(self.out) as staging:
+            card = self._card()
+            if self.format in WRITERS:
+                self._weights(staging, card, hashing)
+            else:
+                card.sha256 = hashing.hexdigest()  # before the card is written into the file
+                self._computed(staging.path, card)
+            self.parity.check(str(self.out))
+            card.sha256 = hashing.hexdigest()
+            size = sum(path.stat().st_size for path in staging.folder.iterdir())
+            staging.publish()
+        return Conversion(self.out, self.format, card, self.parity, self.remarks, size)
+
+    # -- the formats ---------------------------------------------------------------------------------------------------
+
+    def _weights(self, staging: Staging, card: Card, hashing: Hashing) -> None:
+        write(self.format, staging.path, self.source, card, hashing)
+        staging.flush(staging.path)
+        self.parity.arrays = prove(self.format, staging.path, self.source)
+        size = staging.path.stat().st_size
+        if self.format == "caffemodel" and size > CAFFES_LIMIT:
+            self.remarks.append(f"Caffe itself reads no file above 2 GiB; this one has {size:,} bytes")
+        if self.format == "hdf5" and any("/" in entry.layer for entry in self.source.entries):
+            self.remarks.append("Caffe itself finds no layer in an HDF5 file whose name has a slash; netc does")
+        if self.options.run:
+            self._run_weights(staging.path)
+
+    def _run_weights(self, path: Path) -> None:
+        from netc.runtime.export.graphs import distinct_blobs, net_with, run
+        from netc.weights import read
+
+        graph = self.source.runnable()
+        samples, blobs = self._samples(), distinct_blobs(graph)
+        before = run(net_with(graph, self.original.layers()), samples.inputs(self.shown), blobs)
+        after = run(net_with(graph, read(path)), samples.inputs(self.looks), blobs)
+        self.parity.runs = compared_all(before, after)
+
+    def _computed(self, path: Path, card: Card) -> None:
+        {"onnx": self._onnx, "pt2": self._pt2, "torchvision": self._torchvision}[self.format](path, card)
+
+    def _onnx(self, path: Path, card: Card) -> None:
+        from netc.runtime.export.onnx import require, run_onnx, write_onnx
+        from netc.runtime.export.shapes import Axes
+
+        require()
+        graph = self.source.runnable()
+        axes = Axes(graph)
+        write_onnx(path, self.source, graph, axes, card)
+        samples = self._samples()
+        outputs, inner, self.parity.arrays = run_onnx(path, samples.inputs(self.looks), self.source, graph)
+        before = self._original_blobs(samples, [*inner, *graph.outputs])
+        self.parity.runs = compared_all(before, inner | outputs)
+        self._remark_axes(axes)
+
+    def _pt2(self, path: Path, card: Card) -> None:
+        from netc.runtime.export.pt2 import run_pt2, write_pt2
+        from netc.runtime.export.shapes import Axes
+
+        graph = self.source.runnable()
+        axes = Axes(graph)
+        write_pt2(path, self.source, graph, axes, card)
+        samples = self._samples()
+        outputs, self.parity.arrays = run_pt2(path, samples.inputs(self.looks), self.source)
+        self.parity.runs = compared_all(self._original_blobs(samples, graph.outputs), outputs)
+        self._remark_axes(axes)
+
+    def _torchvision(self, path: Path, card: Card) -> None:
+        from netc.weights.torchvision import vgg_of
+
+        graph = self.source.runnable()
+        vgg = vgg_of(graph, self.source.layers())
+        name = vgg.name
+        from netc.runtime.export.graphs import run_module
+        from netc.runtime.export.torchvision import module_of, prove_state, read_state, write_state
+
+        write_state(path, vgg, card)
+        state = read_state(path)
+        self.parity.arrays = prove_state(vgg, state)
+        samples = self._samples()
+        (pixels,) = samples.inputs(self.looks).values()
+        scores = run_module(module_of(vgg, state), pixels)
+        before = self._original_blobs(samples, [vgg.scores])
+        self.parity.runs = compared_all(before, {vgg.scores: scores.reshape(before[vgg.scores].shape)})
+        arguments = f"num_classes={vgg.sizes[2]}" if vgg.sizes[2] != 1000 else ""
+        self.remarks.insert(0, f"torchvision.models.{name}({arguments}) loads it, and gives scores without a softmax")
+
+    # -- what they share -----------------------------------------------------------------------------------------------
+
+    def _samples(self) -> Any:
+        from netc.runtime.export.shapes import Axes, Samples
+
+        graph = self.source.runnable()
+        samples = Samples(graph, Axes(graph).sample())
+        self.parity.inputs = {name: tuple(pixels.shape) for name, pixels in samples.pixels.items()}
+        return samples
+
+    def _original_blobs(self, samples: Any, blobs: Sequence[str]) -> Any:
+        from netc.runtime.export.graphs import net_with, run
+
+        return run(net_with(self.original.runnable(), self.original.layers()), samples.inputs(self.shown), blobs)
+
+    def _card(self) -> Card:
+        from google.protobuf import text_format
+
+        prototxt = ""
+        if self.source.param is not None:
+            prototxt = text_format.MessageToString(definition(self.source), as_utf8=True)
+        classes = list(self.options.classes) or (self.source.card.classes if self.source.card else [])
+        self._check_classes(classes)
+        net = self.source.param.name if self.source.param is not None else ""
+        name, layers = Path(self.source.path).name, self.source.keys()
+        return Card(net, prototxt, self.looks, classes, name, "", __version__, layers, self.remarks)
+
+    def _check_classes(self, classes: Sequence[str]) -> None:
+        """Raises NetcError W766 where no output has as many values as there are classes."""
+        graph = self.source.graph
+        if not classes or graph is None:
+            return
+        sizes = {graph.shapes[blob][1] for blob in graph.outputs if len(graph.shapes[blob]) > 1}
+        if len(classes) not in sizes:
+            found = ", ".join(map(str, sorted(sizes))) or "none"
+            raise NetcError("W766", f"{counted(len(classes), 'class name')} for outputs of {found} values")
+
+    def _remark(self) -> None:
+        if self.source.unused:
+            listed = ", ".join(f'"{name}"' for name in self.source.unused)
+            self.remarks.append(f"not in the net, and left out: {listed}")
+        if self.options.rgb:
+            self.remarks.append(_convention(self.looks))
+
+    def _remark_axes(self, axes: Any) -> None:
+        free = [name for name, is_free in (("batch", axes.batch), ("height and width", axes.size)) if is_free]
+        self.remarks.append("any " + ", ".join(free) if free else "sizes are fixed")
+
+
+def _convention(looks: Preprocessing) -> str:
+    mean, std = (", ".join(f"{value:.6g}" for value in values or ()) for values in (looks.mean, looks.std))
+    why = "torchvision's own" if folded_mean(looks) else "the net's own mean, since its first convolution pads"
+    return f"reads RGB from 0 to 1 after Normalize(mean=({mean}), std=({std})): {why}"

@@ -1,0 +1,113 @@
+"""A compiled net with its weights as a torch.export program."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from netc.errors import NetcError
+from netc.ir import Graph
+from netc.runtime.export.shapes import Axes
+from netc.runtime.net import Net
+from netc.weights import Array
+
+
+class Blobs(nn.Module):
+    """A net as a function from the dict of its inputs to a dict of blobs. Its parameters have the net's own keys."""
+
+    def __init__(self, net: Net, blobs: Sequence[str]) -> None:
+        super().__init__()
+        self._modules.update(net._modules)
+        self.__dict__.update(_net=net, _blobs=tuple(blobs))  # no module of this one: its name would lead every key
+
+    def forward(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        blobs: dict[str, Tensor] = self.__dict__["_net"](inputs, blobs=self.__dict__["_blobs"])
+        return blobs
+
+
+def net_with(graph: Graph, layers: Mapping[str, Sequence[Array]]) -> Net:
+    """The executable net with these weights, gradients off."""
+    net = Net(graph, unfilled=[node.layer.key for node in graph.nodes])
+    net.copy_from(layers)
+    return net.eval().requires_grad_(False)
+
+
+def run(net: Net, inputs: Mapping[str, Array], blobs: Sequence[str]) -> dict[str, Array]:
+    """One forward pass: the blobs asked for, as arrays."""
+    with torch.no_grad():
+        values = net({name: torch.from_numpy(np.ascontiguousarray(x)) for name, x in inputs.items()}, blobs=blobs)
+    return {name: value.numpy() for name, value in values.items()}
+
+
+def run_module(module: nn.Module, pixels: Array) -> Array:
+    """One forward pass of a module with one input and one output."""
+    with torch.no_grad():
+        scores: Array = module(torch.from_numpy(np.ascontiguousarray(pixels))).numpy()
+    return scores
+
+
+def distinct_blobs(graph: Graph) -> list[str]:
+    """The blobs that are values of their own: not those of layers that hand on their bottom. The outputs are last."""
+    passed = {top for node in graph.nodes if node.type in ("Split", "Dropout", "Input") for top in node.tops}
+    inner = [name for name in graph.shapes if name not in passed and name not in graph.outputs]
+    return [*inner, *graph.outputs]
+
+
+def exported(module: nn.Module, graph: Graph, axes: Axes) -> Any:
+    """`module`, a function of the net's inputs by name, as a torch.export.ExportedProgram in which `axes` are free.
+    Where torch finds an axis fixed after all, it is taken out of them. Raises NetcError W773 where torch cannot."""
+    try:
+        program = _exported(module, axes)
+        while axes.keep_only(_free(program, list(graph.inputs))):
+            program = _exported(module, axes)
+    except NetcError:
+        raise
+    except Exception as error:  # torch.export raises nearly anything
+        raise cannot(graph, error) from error
+    return program
+
+
+def _exported(module: nn.Module, axes: Axes) -> Any:
+    inputs = {name: torch.zeros(shape) for name, shape in axes.sample().items()}
+    sizes = {name: dict.fromkeys(axes.free(name), torch.export.Dim.AUTO) for name in inputs}
+    with quiet(), torch.no_grad():
+        return torch.export.export(module, (inputs,), dynamic_shapes=(sizes,))
+
+
+def _free(program: Any, names: Sequence[str]) -> dict[str, list[int]]:
+    """Input → its axes whose size is no number in the program."""
+    given = set(program.graph_signature.user_inputs)
+    nodes = [node for node in program.graph.nodes if node.op == "placeholder" and node.name in given]
+    return {
+        name: [axis for axis, size in enumerate(node.meta["val"].shape) if not isinstance(size, int)]
+        for name, node in zip(names, nodes, strict=True)
+    }
+
+
+def cannot(graph: Graph, error: Exception) -> NetcError:
+    reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    hint = "netc check lists its layers; --to safetensors and the other formats of weights alone always work"
+    return NetcError("W773", f'torch cannot export the net "{graph.name}": {reason}', None, hint)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without torch's remarks on its own insides."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "torch", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)

@@ -126,6 +126,16 @@ def draft_of(text: Source, tree: Message) -> Draft:
     return upgrade_net(Draft(bind(tree, proto.NetParameter, text), origins_of(text, tree), text, tree))
 
 
+def is_solver(tree: Message) -> bool:
+    """Whether the file's fields are a solver's rather than a net's."""
+    names = [item.name for item in tree.fields]
+    solver, net = (
+        sum(name in message.DESCRIPTOR.fields_by_name for name in names)
+        for message in (proto.SolverParameter, proto.NetParameter)
+    )
+    return solver > net
+
+
 class Drafts:
     """The drafts of nets by their source; a file is read once, and each call gives a copy that may be changed."""
 

@@ -12,7 +12,7 @@ Give shapes whose sizes are pairwise different: a wrong axis passes on 5×5×5×
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,13 +34,14 @@ class Case:
     """One layer to try.
 
     `text`: the fields of the layer but for name, type, bottom and top. `fill` tells what each bottom holds: "normal",
-    "positive" (0.1 … 1.1), "below K" (whole numbers 0 … K - 1), "marks" (0 or 1). `other`: further shapes that the
-    layer must run on after it has been set up for `shapes`; the default is one sample more.
+    "positive" (0.1 … 1.1), "below K" (whole numbers 0 … K - 1), "marks" (0 or 1), or what a function makes of its shape
+    (with torch's own random numbers). `other`: further shapes that the layer must run on after it has been set up for
+    `shapes`; the default is one sample more.
     """
 
     text: str
     shapes: tuple[Shape, ...] = ()
-    fill: tuple[str, ...] = ()
+    fill: tuple[str | Callable[[Shape], Tensor], ...] = ()
     tops: int = 1
     phase: int = TRAIN
     other: tuple[Shape, ...] | None = None
@@ -48,6 +49,8 @@ class Case:
     """The gradient is Caffe's and not the derivative (the goldens hold it)."""
     data_dependent: bool = False
     """The shape of the top depends on values: not for a graph of fixed shapes."""
+    free_axis: int = 0
+    """The axis of that top whose size depends on values."""
     opaque: bool = False
     """Runs code that torch.compile cannot look into: the graph breaks there."""
     probe: Any = None
@@ -102,7 +105,8 @@ def check_shapes(kind: str, case: Case) -> None:
     tops = layer.forward(Run(case.phase == TRAIN), bottoms, params(layer, torch.float32))
     found = [tuple(top.shape) for top in tops]
     if case.data_dependent:
-        found = [(expected[0], *shape[1:]) for expected, shape in zip(promised, found, strict=True)]
+        axis = case.free_axis
+        found = [(*f[:axis], *p[axis : axis + 1], *f[axis + 1 :]) for p, f in zip(promised, found, strict=True)]
     assert found == promised, f"promised {promised}, made {found}"
     assert all(top.dtype == torch.float32 for top in tops), [top.dtype for top in tops]
     assert all(torch.equal(a, b) for a, b in zip(before, bottoms, strict=True)), "a bottom has been changed"
@@ -186,11 +190,14 @@ def make(kind: str, case: Case, shapes: Sequence[Shape] | None = None) -> tuple[
 def values(case: Case, shapes: Sequence[Shape], dtype: torch.dtype) -> list[Tensor]:
     """What the bottoms hold: the same for the same shapes."""
     generator = torch.Generator().manual_seed(sum(map(count, shapes)))
+    torch.manual_seed(sum(map(count, shapes)))
     fills = (*case.fill, *["normal"] * (len(shapes) - len(case.fill)))
-    return [_fill(kind, shape, generator).to(dtype) for kind, shape in zip(fills, shapes, strict=True)]
+    return [_fill(fill, shape, generator).to(dtype) for fill, shape in zip(fills, shapes, strict=True)]
 
 
-def _fill(kind: str, shape: Shape, generator: torch.Generator) -> Tensor:
+def _fill(kind: str | Callable[[Shape], Tensor], shape: Shape, generator: torch.Generator) -> Tensor:
+    if callable(kind):
+        return kind(shape)
     if kind == "normal":
         return torch.randn(shape, dtype=torch.float64, generator=generator)
     if kind == "positive":

@@ -8,21 +8,24 @@ from netc.advice.flow import TRAIN, Flow, flow, trains
 from netc.advice.remark import Advice
 from netc.ir import Graph, Node
 
-MOVED = ("scale", "mean_file", "crop_size", "mirror")
-"""Fields of data_param that went to transform_param, and that current nets may still spell in the old place."""
+MOVED = {
+    "Data": ("scale", "mean_file", "crop_size", "mirror"),
+    "ImageData": ("scale", "mean_file", "crop_size", "mirror"),
+    "WindowData": ("mean_file", "mirror"),
+}
+"""Fields that went to transform_param, and that current nets may still spell in the old place."""
 TRANSFORMING = frozenset({"Data", "ImageData", "WindowData", "MemoryData"})
 LAYERS_OF_PIXELS = frozenset({"Convolution", "InnerProduct"})
 
 
 def moved(graph: Graph) -> Iterator[Advice]:
-    """Old fields of a Data layer, which Caffe no longer reads."""
+    """Old fields of a data layer, which Caffe no longer reads."""
     for node in graph.nodes:
-        for name in MOVED if node.type == "Data" else ():
+        for name in MOVED.get(node.type, ()):
             if node.layer.options.HasField(name):
-                message = f'layer "{node.name}": data_param.{name} has no effect in the current format'
-                yield Advice(
-                    "A820", message, node.layer.origin.place(f"data_param.{name}"), "move it to transform_param"
-                )
+                field = f"{node.layer.param_field}.{name}"
+                message = f'layer "{node.name}": {field} has no effect in the current format'
+                yield Advice("A820", message, node.layer.origin.place(field), "move it to transform_param")
 
 
 def unread(graph: Graph) -> Iterator[Advice]:

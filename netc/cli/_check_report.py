@@ -10,7 +10,7 @@ from netc.advice import Advice, Facts
 from netc.analyse import FLOAT, Analysis, Row, memory
 from netc.cli._examine import Net, Report
 from netc.cli._human import in_bytes, scaled, table
-from netc.errors import NetcError, counted, printable, printable_lines
+from netc.errors import NetcError, Place, counted, printable, printable_lines
 from netc.layers.base import format_shape
 from netc.runtime.solver.settings import HISTORIES
 
@@ -147,13 +147,18 @@ def as_dict(report: Report, batch: int | None) -> dict[str, Any]:
 
 
 def _remark(remark: Advice) -> dict[str, Any]:
-    where = {"path": remark.place.path, "line": remark.place.line, "column": remark.place.column}
-    return {"code": remark.code, "message": remark.message, **where, "hint": remark.hint}
+    return {"code": remark.code, "message": remark.message, **_where(remark.place), "hint": remark.hint}
 
 
 def _error(error: NetcError) -> dict[str, Any]:
-    where = {"path": error.path, "line": error.line, "column": error.column}
-    return {"code": error.code, "message": error.message, **where, "hint": error.hint}
+    return {"code": error.code, "message": error.message, **_where(error.place), "hint": error.hint}
+
+
+def _where(place: Place | None) -> dict[str, Any]:
+    """`part`: the layer and field, in a file without lines."""
+    place = place or Place("")
+    part = {"part": place.part} if place.part else {}
+    return {"path": place.path, "line": place.line, "column": place.column, **part}
 
 
 def _net(report: Report, net: Net, batch: int | None) -> dict[str, Any]:

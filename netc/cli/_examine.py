@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from netc import proto
 from netc.advice import TRAIN, Advice, Facts, advise, compare, look, solver_remarks
 from netc.advice.pairs import mismatches
 from netc.analyse import Analysis, analyse
@@ -22,6 +21,7 @@ from netc.compile import (
     compile_draft,
     compile_layers,
     draft_of,
+    is_solver,
     open_source,
     solver_of,
 )
@@ -30,7 +30,7 @@ from netc.errors import NetcError, did_you_mean, raise_all
 from netc.filter import NAMES, filter_net, set_state
 from netc.layers import registry
 from netc.layers.base import Origin
-from netc.prototxt import Message, Source, parse
+from netc.prototxt import Source, parse
 
 TEST = 1
 
@@ -105,16 +105,6 @@ def _text(report: Report, text: Source, request: Request) -> None:
         _solver(report, *solver_of(text, tree), request)
     else:
         _net(report, draft_of(text, tree), request)
-
-
-def is_solver(tree: Message) -> bool:
-    """Whether the file's fields are a solver's rather than a net's."""
-    names = [item.name for item in tree.fields]
-    solver, net = (
-        sum(name in message.DESCRIPTOR.fields_by_name for name in names)
-        for message in (proto.SolverParameter, proto.NetParameter)
-    )
-    return solver > net
 
 
 # -- nets --------------------------------------------------------------------------------------------------------------

@@ -92,8 +92,7 @@ def _compare(first: str, second: str, request: _Request) -> Comparison:
 
 def _read(path: str) -> Draft | tuple[Any, Origin]:
     """A net's draft, or a solver and its origin; text or binary, of any format."""
-    from netc.cli._examine import is_solver
-    from netc.compile import binary_draft, binary_solver, draft_of, open_source, solver_of
+    from netc.compile import binary_draft, binary_solver, draft_of, is_solver, open_source, solver_of
     from netc.prototxt import Source, parse
 
     opened = open_source(path)

@@ -29,7 +29,8 @@ def fold_padding(draft: Draft) -> None:
                 errors.add(_unknown(layer, blob, draft.origins[index].place(f"bottom[{position}]"), writer))
             elif (above := writer[blob]) is not None and layers[above].layer.type == "padding":
                 if fault := _misfit(layer, layers[above]):
-                    errors.add(NetcError("U113", fault, draft.origins[index].place(f"bottom[{position}]")))
+                    hint = "padding is a setting of the convolution or pooling itself: `pad` in its `layer` block"
+                    errors.add(NetcError("U113", fault, draft.origins[index].place(f"bottom[{position}]"), hint))
                 else:
                     _fold(draft, layer, index, position, above)
         writer.update(dict.fromkeys(layer.top, index))

@@ -15,8 +15,8 @@ from netc.paths import nearest_path
 HDF5 = b"\x89HDF\r\n\x1a\n"
 ZIP = b"PK\x03\x04"
 
-Source = str | os.PathLike[str] | bytes | bytearray | memoryview
-"""Where a weight file comes from: a path, or its bytes."""
+Source = str | os.PathLike[str] | bytes | bytearray | memoryview | mmap.mmap
+"""Where a weight file comes from: a path, or its bytes, which may be what `map_file` gave."""
 
 _KINDS = "netc reads .caffemodel, .caffemodel.h5, .safetensors and .npz"
 _BINARY = {
@@ -41,7 +41,9 @@ class Mapped(mmap.mmap):
 def open_source(source: Source) -> tuple[str, Any]:
     """(name, bytes) of a weight file: mapped read-only if `source` is a path. Raises NetcError F110 (missing), X110
     (unreadable), W701 (empty, foreign)."""
-    if isinstance(source, bytes | bytearray | memoryview):
+    if isinstance(source, Mapped):
+        return source.name, source
+    if isinstance(source, bytes | bytearray | memoryview | mmap.mmap):
         _refuse_foreign("<bytes>", bytes(source[:512]))
         return "<bytes>", source
     return os.fspath(source), map_file(source)

@@ -105,6 +105,15 @@ def open_model(path: str | os.PathLike[str], net: Any = None, buffer: Any = None
     return source
 
 
+def open_for(graph: Graph, path: str | os.PathLike[str]) -> Model:
+    """Read a weight file for a net that is compiled already. Raises NetcError as `open_model` with a net."""
+    name = os.fspath(path)
+    buffer = map_file(name)
+    model = Model(name, buffer, read_mapped(name, buffer), graph=graph, given=True)
+    model.entries = _by_net(model, graph)
+    return model
+
+
 # -- the layers of a net -----------------------------------------------------------------------------------------------
 
 

@@ -107,6 +107,7 @@ CASES: dict[str, list[Case]] = {
         conv("num_output: 5 kernel_size: 3 stride: 2", (2, 4, 6), (2, 4, 6), tops=2),
         conv("num_output: 5 kernel_size: 2 axis: 2", (2, 3, 4, 3, 2, 5)),
         conv("num_output: 5", (3, 4)),
+        conv("num_output: 4 kernel_size: 2 stride: 2 pad: 1 dilation: 2 group: 2", (1, 4, 3, 2, 4, 2)),
     ],
     "Dropout": [
         one("dropout_param { dropout_ratio: 0.3 }"),
@@ -284,3 +285,7 @@ CASES: dict[str, list[Case]] = {
     "Tile": [one("tile_param { tiles: 3 }"), one("tile_param { axis: -1 tiles: 2 }")],
     "WindowData": [Case("window_data_param { batch_size: 4 crop_size: 5 }", tops=2)],
 }
+
+from tests.netc.layers.fork_cases import FORK_CASES, MORE_CASES  # noqa: E402  it needs what is above
+
+CASES |= FORK_CASES | {kind: CASES[kind] + more for kind, more in MORE_CASES.items()}

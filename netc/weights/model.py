@@ -19,6 +19,7 @@ from netc.weights.keys import blob_names, module_names, state_keys
 from netc.weights.layers import read_net as read_own_net
 from netc.weights.match import plan
 from netc.weights.own_net import deployed, unknown_input
+from netc.weights.pieces import loaded
 
 Layers = dict[str, list[Array]]
 
@@ -94,6 +95,7 @@ def open_model(path: str | os.PathLike[str], net: Any = None, buffer: Any = None
     name = os.fspath(path)
     buffer = map_file(name) if buffer is None else buffer
     source = Model(name, buffer, read_mapped(name, buffer))
+    _make_floats(source.weights)
     source.card = card_in(name, buffer)
     if net is not None:
         source.given, source.param = True, read_net(net)
@@ -112,6 +114,12 @@ def open_for(graph: Graph, path: str | os.PathLike[str]) -> Model:
     model = Model(name, buffer, read_mapped(name, buffer), graph=graph, given=True)
     model.entries = _by_net(model, graph)
     return model
+
+
+def _make_floats(found: Weights) -> None:
+    """Whole numbers, which NVIDIA's fork can store, count as the float32 values that a net would take them for."""
+    for arrays in found.values():
+        arrays[:] = [array if array.dtype.kind == "f" else loaded(array) for array in arrays]
 
 
 # -- the layers of a net -----------------------------------------------------------------------------------------------

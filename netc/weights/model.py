@@ -203,10 +203,15 @@ def _by_file(source: Model) -> list[Entry]:
     named = [(position, name) for position, (name, arrays) in enumerate(source.weights.items()) if arrays]
     modules = module_names(named)
     given = source.card.layers if source.card is not None else {}
+    compiled = (
+        {node.name: [ref.blob.name for ref in node.params] for node in source.graph.nodes} if source.graph else {}
+    )
     entries = []
     for position, name in named:
         arrays, layer = source.weights[name], types.get(name)
-        blobs = blob_names(layer.type, len(arrays), len(layer.bottom)) if layer else blob_names("", len(arrays))
+        blobs = compiled.get(name, [])
+        if len(blobs) != len(arrays):
+            blobs = blob_names(layer.type, len(arrays), len(layer.bottom)) if layer else blob_names("", len(arrays))
         keys = given.get(name) or [f"{modules[position]}.{blob}" for blob in blobs]
         for index, (key, blob) in enumerate(zip(keys, blobs, strict=True)):
             if (name, index) in source.weights.absent:

@@ -37,8 +37,8 @@ graph half inputs ipu load_state_dict losses modules mtia named_buffers named_ch
 outputs own_params parameters params register_backward_hook register_buffer register_forward_hook
 register_forward_pre_hook register_full_backward_hook register_full_backward_pre_hook
 register_load_state_dict_post_hook register_load_state_dict_pre_hook register_module register_parameter
-register_state_dict_post_hook register_state_dict_pre_hook requires_grad_ run seed set_extra_state set_input_arrays set_submodule
-share_from share_memory state_dict to to_empty train training type xpu zero_grad
+register_state_dict_post_hook register_state_dict_pre_hook requires_grad_ run seed set_extra_state set_input_arrays
+set_submodule share_from share_memory state_dict to to_empty train training type xpu zero_grad
 """
 TAKEN = frozenset(_ATTRIBUTES.split())
 """Attributes of a net (torch.nn.Module's and ours) that a layer's name must not hide. Written down, not asked of torch:

@@ -13,8 +13,8 @@ NETS = {
         layer { name: "a/b" type: "Convolution" bottom: "x" top: "y"
           convolution_param { num_output: 2 kernel_size: 3 } }
         layer { name: "bn" type: "BatchNorm" bottom: "y" top: "z" }
-        layer { name: "bn5" type: "BatchNorm" bottom: "z" top: "z4" batch_norm_param { scale_bias: true } }
-        layer { name: "segnet" type: "BN" bottom: "z" top: "z5" bn_param { scale_filler { type: "constant" } } }
+        layer { name: "bn5" type: "BatchNorm" bottom: "y" top: "z4" batch_norm_param { scale_bias: true } }
+        layer { name: "segnet" type: "BN" bottom: "y" top: "z5" bn_param { scale_filler { type: "constant" } } }
         layer { name: "sc" type: "Scale" bottom: "z" top: "z" scale_param { bias_term: true } }
         layer { name: "pr" type: "PReLU" bottom: "z" top: "z" }
         layer { name: "bi" type: "Bias" bottom: "z" top: "z" }

@@ -82,7 +82,7 @@ def net_of(type: str, case: Case) -> str:
 
 def all_cases() -> list[tuple[str, int]]:
     types = registry()
-    emitted = {name for name, cls in types.items() if not cls.is_source and name not in WITHOUT}
+    emitted = set(types) & set(emitters())
     return [(name, i) for name, found in CASES.items() for i in range(len(found)) if name in emitted]
 
 

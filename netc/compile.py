@@ -117,7 +117,7 @@ def binary_draft(file: Binary) -> Draft:
     param.CopyFrom(given)
     draft = Draft(param, message_origins(given.layer, file.path), Source("", file.path), original=given)
     for message, place in file.remarks(given):
-        draft.remark(message, place)
+        draft.remark("A881", message, place)
     return upgrade_net(draft)
 
 

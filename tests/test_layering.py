@@ -70,8 +70,8 @@ def test_a_file_imports_only_from_its_layer_and_below(path: Path) -> None:
     assert above == []
 
 
-FORWARD_ONLY = ("netc.layers._gradients", "netc.layers._python")
-"""Autograd functions: classes that need torch to be defined, imported inside `forward`."""
+FORWARD_ONLY = ("netc.layers._boxes", "netc.layers._gradients", "netc.layers._python")
+"""Functions on tensors, and classes that need torch to be defined, imported inside `forward`."""
 
 TEXT_ONLY = "netc.emit.helpers._"
 """What emitted files carry with them: read as text, never imported."""

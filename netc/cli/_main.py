@@ -42,6 +42,9 @@ COMMANDS: dict[str, dict[str, str]] = {
     },
     "Look": {
         "check": "Check nets and solvers; show shapes, sizes and costs.",
+        "draw": "Draw a net as SVG, DOT or Mermaid.",
+        "diff": "Compare two nets or solvers by what they mean.",
+        "explain": "Explain an error or warning by its code.",
         "weights": "Show what a weight file holds, or how two differ.",
         "emit": "Write a net as one file of PyTorch code.",
         "device_query": "List the processors and GPUs that netc can use.",

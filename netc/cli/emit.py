@@ -79,7 +79,7 @@ def _check(net: str, output: Path | None, weights: str | None, class_name: str |
 
 
 def _compiled(path: str, phase: str, level: int, stages: Iterable[str]) -> Graph:
-    from netc.cli._examine import Probe
+    from netc.cli._probe import Probe
     from netc.compile import compile_draft, draft_net, phase_number
     from netc.filter import set_state
 

@@ -39,5 +39,5 @@ def _refuse_mixture(draft: Draft) -> None:
             errors.add(NetcError("U111", message, origin.start, hint))
         for name in [field.name for field, _ in layer.ListFields() if field.name not in ("layer", "bottom", "top")]:
             message = f'"{name}" beside a `layer {{ … }}` of the format of 2013 (V0) has no effect; Caffe drops it'
-            draft.remark(message, origin.place(name), "move it into the `layer` block, or delete it")
+            draft.remark("A880", message, origin.place(name), "move it into the `layer` block, or delete it")
     raise_all(errors)

@@ -83,15 +83,16 @@ class Model:
 NEED = "give the net's deploy.prototxt with --net"
 
 
-def open_model(path: str | os.PathLike[str], net: Any = None) -> Model:
-    """Read a weight file and, if given, the net (path, text or NetParameter) whose layers count.
+def open_model(path: str | os.PathLike[str], net: Any = None, buffer: Any = None) -> Model:
+    """Read a weight file (`buffer`: mapped already) and, if given, the net (path, text or NetParameter) whose layers
+    count.
 
     Without a net, every layer of the file that has arrays counts, and the file's own net, or its card's, is compiled
     if that is possible. Raises NetcError as `weights.read`, `compile_net`, `weights.plan`, and W764 (a layer without
     weights), W765 (two layers of one name with parameters).
     """
     name = os.fspath(path)
-    buffer = map_file(name)
+    buffer = map_file(name) if buffer is None else buffer
     source = Model(name, buffer, read_mapped(name, buffer))
     source.card = card_in(name, buffer)
     if net is not None:

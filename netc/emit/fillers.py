@@ -69,8 +69,10 @@ def _filling(node: Node, kind: str, filler: Any, shape: Shape) -> str:
         return f"nn.init.normal_({{}}, {mean}std={number(filler.std)})"
     if kind in ("xavier", "msra"):
         return _scaled(kind, filler.variance_norm, shape)
-    if kind in ("positive_unitball", "bilinear"):
-        return f"{kind}_({{}})"
+    if kind == "positive_unitball":
+        return "positive_unitball_({})"
+    if kind == "bilinear":
+        return "bilinear_({})"
     message = f'layer "{node.name}" cannot be written as a module of its own: its filler is "{kind}"'
     raise NetcError("L390", message, node.place, "write the net for the TEST phase, and load weights")
 

@@ -12,6 +12,7 @@ from typing import Any
 from netc.draft import Layers
 from netc.errors import Findings, NetcError, counted, did_you_mean, raise_all
 from netc.foreign import failure
+from netc.forks import FORK_OF_TYPE, refuse_grouped_statistics
 from netc.ir import AUTOMATIC, Graph, Node, ParamRef
 from netc.layers import registry
 from netc.layers.base import MAX_AXES, MAX_COUNT, Blob, Layer, Origin, Probe, Shape, count, format_shape
@@ -58,6 +59,8 @@ class _Builder:
             return
         known = [shape for shape in shapes if shape is not None]
         result = _set_up(layer, known)
+        if layer.type == "BatchNorm":
+            refuse_grouped_statistics(layer, known[0], self.draft.param.bn_stats_batch_size)
         self._check_shapes(layer, result, tops)
         node = Node(layer, bottoms, tops, tuple(known), tuple(result))
         node.loss_weights = self._loss_weights(layer, len(tops))
@@ -238,6 +241,13 @@ def _set_up(layer: Layer, bottoms: Sequence[Shape]) -> list[Shape]:
 def _unknown_type(param: Any, origin: Origin, types: list[str]) -> NetcError:
     if not param.type:
         return NetcError("G410", f'layer "{param.name}" has no type', origin.place(), 'add `type: "…"`')
+    if (fork := FORK_OF_TYPE.get(param.type)) is not None:
+        return NetcError(
+            "G410",
+            f'layer "{param.name}": "{param.type}" is a layer of {fork}, which netc does not have',
+            origin.place("type"),
+            "a plug-in can add it (docs/plugins.md)",
+        )
     return NetcError(
         "G410",
         f'layer "{param.name}": unknown layer type "{param.type}"{did_you_mean(param.type, types)}',
@@ -336,6 +346,8 @@ def _impossible(graph: Graph) -> list[NetcError]:
         return []
     found = []
     for node in graph.nodes:
+        if node.layer.lenient:
+            continue
         barred = range(len(node.bottoms)) if node.layer.no_gradient is None else node.layer.no_gradient
         for i in barred:
             if i < len(node.backward) and node.backward[i]:

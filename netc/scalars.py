@@ -11,6 +11,7 @@ from typing import Any
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from netc.errors import did_you_mean
+from netc.forks import FORK_OF_VALUE
 from netc.prototxt.ast import Scalar
 
 F = FieldDescriptor
@@ -129,6 +130,9 @@ def _enum(info: FieldInfo, value: Scalar) -> int:
         number = _integer(info, value)
         if number in info.enum.values_by_number:
             return number
+    if (fork := FORK_OF_VALUE.get(value.text)) is not None:
+        hint = f"{fork} has it, a fork of Caffe; Caffe itself does not, nor does netc"
+        raise Misfit("S204", f'"{info.name}" has no value {value.text}', hint)
     raise Misfit(
         "S204",
         f'"{info.name}" has no value {value.text[:60]}{did_you_mean(value.text.strip(chr(34)), by_name)}',

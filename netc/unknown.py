@@ -7,6 +7,7 @@ from functools import cache
 from google.protobuf.descriptor import Descriptor
 
 from netc.errors import nearest
+from netc.forks import FORK_OF_FIELD
 from netc.prototxt.ast import Field, Message, Scalar
 
 
@@ -86,25 +87,3 @@ _RETIRED = {
     },
 }
 """(Message, field) that Caffe once had and has given up → what to do. Caffe refuses such files too."""
-
-_FORKS = {
-    "SSD (weiliu89/caffe)": """annotated_data_param detection_evaluate_param detection_output_param multibox_loss_param
-        norm_param permute_param prior_box_param video_data_param ap_version eval_type distort_param emit_constraint
-        expand_param resize_param show_per_class_result""",
-    "MobileNet-YOLO (eric612)": """region_loss_param yolo_detection_output_param yolov3_param yolo_seg_param
-        yolov3_detection_output_param""",
-    "Faster R-CNN or R-FCN (rbgirshick, daijifeng001)": """roi_pooling_param psroi_pooling_param smooth_l1_loss_param
-        box_annotator_ohem_param proposal_param""",
-    "SegNet (alexgkendall/caffe-segnet)": """bn_param upsample_param dense_image_data_param sample_weights_test
-        class_weighting weight_by_label_freqs""",
-    "PSPNet (hszhao/PSPNet)": "interp_param seg_accuracy_param label_type scale_factors",
-    "NVIDIA's Caffe": """cache default_backward_type default_forward_type default_backward_math default_forward_math
-        global_grad_scale larc larc_eta larc_policy min_lr rampup_interval rampup_lr scale_bias solver_data_type
-        detectnet_augmentation_param detectnet_groundtruth_param img_rand_resize_lower img_rand_resize_upper""",
-    "Intel's Caffe": """bn_stats_batch_size local_gw_ratio local_lr_auto quantization_param random_resize_param
-        random_aspect_ratio_param reorg_param warmup_iter warmup_start_lr pre_fixed_normalizer""",
-    "The fork for action recognition (yjxiong/caffe)": "fix_crop max_distort multi_scale scale_ratios",
-}
-
-FORK_OF_FIELD = {field: fork for fork, fields in _FORKS.items() for field in fields.split()}
-"""Field name → the fork of Caffe that has it (the best known of several)."""

@@ -34,14 +34,14 @@ class Case:
     """One layer to try.
 
     `text`: the fields of the layer but for name, type, bottom and top. `fill` tells what each bottom holds: "normal",
-    "positive" (0.1 … 1.1), "below K" (whole numbers 0 … K - 1), "marks" (0 or 1), or what a function makes of its shape
-    (with torch's own random numbers). `other`: further shapes that the layer must run on after it has been set up for
-    `shapes`; the default is one sample more.
+    "positive" (0.1 … 1.1), "below K" (whole numbers 0 … K - 1), "marks" (0 or 1), or a function of shape and generator.
+    `other`: further shapes that the layer must run on after it has been set up for `shapes`; the default is one sample
+    more.
     """
 
     text: str
     shapes: tuple[Shape, ...] = ()
-    fill: tuple[str | Callable[[Shape], Tensor], ...] = ()
+    fill: tuple[str | Callable[[Shape, torch.Generator], Tensor], ...] = ()
     tops: int = 1
     phase: int = TRAIN
     other: tuple[Shape, ...] | None = None
@@ -126,7 +126,7 @@ def check_other_shapes(kind: str, case: Case) -> None:
 def check_gradient(kind: str, case: Case) -> None:
     """The gradients are the finite differences' in double precision, for bottoms and parameters."""
     layer, _ = make(kind, case)
-    barred = [i % max(len(case.shapes), 1) for i in layer.no_gradient or ()]
+    barred = [i % len(case.shapes) for i in layer.no_gradient or () if i < len(case.shapes)]
     fixed = values(case, case.shapes, torch.float64)
     own = params(layer, torch.float64)
     moving = [i for i in range(len(fixed)) if i not in barred]
@@ -190,14 +190,15 @@ def make(kind: str, case: Case, shapes: Sequence[Shape] | None = None) -> tuple[
 def values(case: Case, shapes: Sequence[Shape], dtype: torch.dtype) -> list[Tensor]:
     """What the bottoms hold: the same for the same shapes."""
     generator = torch.Generator().manual_seed(sum(map(count, shapes)))
-    torch.manual_seed(sum(map(count, shapes)))
     fills = (*case.fill, *["normal"] * (len(shapes) - len(case.fill)))
-    return [_fill(fill, shape, generator).to(dtype) for fill, shape in zip(fills, shapes, strict=True)]
+    make = [
+        _fill(kind, shape, generator) if isinstance(kind, str) else kind(shape, generator)
+        for kind, shape in zip(fills, shapes, strict=True)
+    ]
+    return [tensor.to(dtype) for tensor in make]
 
 
-def _fill(kind: str | Callable[[Shape], Tensor], shape: Shape, generator: torch.Generator) -> Tensor:
-    if callable(kind):
-        return kind(shape)
+def _fill(kind: str, shape: Shape, generator: torch.Generator) -> Tensor:
     if kind == "normal":
         return torch.randn(shape, dtype=torch.float64, generator=generator)
     if kind == "positive":

@@ -89,14 +89,15 @@ def _compiled(path: str, phase: str, level: int, stages: Iterable[str]) -> Graph
 
 def _write(output: Path, code: str, graph: Graph, weights: str | None) -> None:
     """Both files, or neither."""
-    from netc.runtime.solver.durable import Staged
+    from netc.durable import Staging
+    from netc.weights.model import open_for
+    from netc.weights.tensors import safetensors_chunks
 
-    contents: dict[Path, Iterable[bytes | memoryview]] = {output: [code.encode()]}
-    if weights is not None:
-        from netc.emit.weights import safetensors, state
-
-        contents[output.with_suffix(".safetensors")] = safetensors(state(graph, weights))
-    with Staged() as staged:
-        for path, chunks in contents.items():
-            staged.write(path, chunks)
-        staged.publish(*contents)
+    model = open_for(graph, weights) if weights is not None else None
+    with Staging(output) as staging:
+        staging.path.write_text(code, "utf-8")
+        if model is not None:
+            tensors = {entry.key: entry.array for entry in model.entries}
+            with staging.path.with_suffix(".safetensors").open("wb") as file:
+                file.writelines(safetensors_chunks(tensors, metadata={"format": "pt"}))
+        staging.publish()

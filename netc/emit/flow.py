@@ -13,6 +13,7 @@ from netc.emit.registry import INLINE, JOINTS, Site, emitter_of
 from netc.emit.text import identifier
 from netc.ir import Graph, Node
 from netc.layers.base import Shape
+from netc.weights.keys import module_names
 
 CHAIN = ("x", "y", "z", *(f"x{number}" for number in range(1000)))
 """Names for values that live from one statement to the next; the first that no input has."""
@@ -87,6 +88,11 @@ class Flow:
     results: dict[str, Value] = field(default_factory=dict)
     losses: dict[str, float] = field(default_factory=dict)
     idle: list[Node] = field(default_factory=list)
+
+
+def modules_of(graph: Graph) -> dict[int, str]:
+    """Node index → the name of its submodule, for the nodes with parameters."""
+    return module_names((index, node.name) for index, node in enumerate(graph.nodes) if node.params)
 
 
 def flow_of(graph: Graph, modules: Mapping[int, str], taken: Collection[str]) -> Flow:

@@ -81,6 +81,24 @@ class Code:
 
 Emitter = Callable[[Site], Code]
 
+_BOXES = "boxes are sorted out from the net's outputs by netc's own code"
+_MINING = "it chooses examples while training, by netc's own code"
+
+WITHOUT = {
+    "HDF5Output": "it writes a file",
+    "Python": "it runs a Python module of your own",
+    "DetectionOutput": _BOXES,
+    "DetectionEvaluate": _BOXES,
+    "YoloDetectionOutput": _BOXES,
+    "Yolov3DetectionOutput": _BOXES,
+    "MultiBoxLoss": _MINING,
+    "BoxAnnotatorOHEM": _MINING,
+    "SmoothL1LossOHEM": _MINING,
+    "SoftmaxWithLossOHEM": _MINING,
+    "PSROIPooling": "position-sensitive pooling of regions is netc's own code",
+}
+"""Types that no emitted module can have, and why."""
+
 EMITTERS: dict[str, Emitter] = {}
 INLINE: set[str] = set()
 """Types whose expression takes the bottom once, as an argument, so that the bottom may be a call itself."""
@@ -119,7 +137,8 @@ def emitter_of(node: Node) -> Emitter:
     if found is None:
         raise NetcError(
             "L391",
-            f'layer "{node.name}": the type {node.type} has no form outside netc',
+            f'layer "{node.name}" ({node.type}) cannot be written as a module of its own: '
+            + WITHOUT.get(node.type, "this type has no form outside netc"),
             node.place,
             "leave the layer out, or run the net with netc.load_net",
         )

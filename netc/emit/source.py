@@ -10,13 +10,12 @@ from textwrap import wrap
 
 from netc import __version__
 from netc.emit import data
-from netc.emit.flow import Statement, flow_of
+from netc.emit.flow import Statement, flow_of, modules_of
 from netc.emit.helpers import helpers, names_in, needed
 from netc.emit.registry import Site, emitter_of
 from netc.emit.text import WIDTH, class_name, docstring, is_attribute, laid_out, number, quoted, shape_text, shown
 from netc.errors import Findings, NetcError, raise_all
 from netc.ir import Graph, Node
-from netc.naming import module_names
 
 _BUILTINS = ("dict", "float", "int", "len", "max", "min", "next", "print", "range", "self", "sum", "super", "tuple")
 _IMPORTED = ("F", "Tensor", "annotations", "device", "nn", "outputs", "torch")
@@ -52,7 +51,7 @@ def _class_name(graph: Graph) -> str:
 class _Writer:
     def __init__(self, graph: Graph, name: str, file: str) -> None:
         self.graph, self.name, self.file = graph, name, file
-        self.modules = module_names(graph)
+        self.modules = modules_of(graph)
         self.source = os.path.basename(graph.path) or "the net"
         _check(graph)
         self.flow = flow_of(graph, {i: _access(module) for i, module in self.modules.items()}, self._taken())
@@ -173,7 +172,13 @@ class _Writer:
             yield from self._statement(statement)
             if statement.ends_block and statement is not self.flow.statements[-1]:
                 yield ""
-        yield from self._return()
+        if self._last() is None:
+            yield from self._return()
+
+    def _last(self) -> Statement | None:
+        """The statement whose value forward returns, where that is all that it returns."""
+        last = self.flow.statements[-1] if self.flow.statements else None
+        return last if last and self._returns_one() and list(self.flow.results.values()) == last.tops else None
 
     def _returns_one(self) -> bool:
         return len(self.flow.results) == 1 and not self.flow.losses
@@ -197,6 +202,11 @@ class _Writer:
         tops, comment = statement.tops, self._comment(statement)
         if not tops:
             yield from self._idle(statement.parts[0].node)
+        elif statement is self._last():
+            for node in statement.idle:
+                yield from self._idle(node)
+            yield from laid_out(f"return {expressions[0]}", 2, comment)
+            return
         elif len(expressions) == 1:
             yield from laid_out(f"{', '.join(value.name for value in tops)} = {expressions[0]}", 2, comment)
         else:
@@ -209,7 +219,8 @@ class _Writer:
     def _comment(self, statement: Statement) -> str:
         """The layers' names where the code does not show them, the shapes, the lines."""
         first = statement.parts[0]
-        known = first.module or first.node.name in [value.name for value in statement.tops]
+        shows = [value.name for value in statement.tops] if statement is not self._last() else []
+        known = first.module or first.node.name in shows
         name = "" if known or not first.node.name else f"{shown(first.node.name)}: "
         shapes = list(dict.fromkeys(shape_text(value.shape) for value in statement.tops))
         lines = [str(part.node.place.line) for part in statement.parts if part.node.place.line]

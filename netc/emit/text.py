@@ -14,6 +14,8 @@ from netc.errors import printable
 from netc.layers.base import Shape
 
 WIDTH = 120
+MAX_NAME = 60
+_LARGEST = 3.4e38
 INDENT = "    "
 
 
@@ -32,8 +34,13 @@ def number(value: float) -> str:
         return f'float("{value}")'
     if value == int(value) and abs(value) < 1e7:
         return str(int(value))
-    single = struct.pack("f", value)
-    shortest = next(text for digits in range(1, 10) if struct.pack("f", float(text := f"{value:.{digits}g}")) == single)
+    if abs(value) > _LARGEST:  # a product of settings: netc computes it in double precision
+        return repr(value)
+    packed = struct.pack("f", value)
+    (single,) = struct.unpack("f", packed)
+    shortest = next(
+        text for digits in range(1, 10) if struct.pack("f", float(text := f"{single:.{digits}g}")) == packed
+    )
     return repr(float(shortest))
 
 
@@ -61,6 +68,7 @@ def identifier(text: str, otherwise: str = "value") -> str:
     name = re.sub(r"[^0-9A-Za-z_]+", "_", text).strip("_")
     if not name:
         return otherwise
+    name = name[:MAX_NAME]
     if name[0].isdigit():
         name = f"{otherwise}_{name}"
     return f"{name}_" if keyword.iskeyword(name) or keyword.issoftkeyword(name) else name
@@ -70,7 +78,7 @@ def class_name(text: str) -> str:
     """A class name in CapWords from a net's name ("vgg_E" → VggE, "ResNet-50" → ResNet50)."""
     words = re.findall(r"[0-9A-Za-z]+", text)
     name = "".join(word[0].upper() + word[1:] for word in words)
-    name = f"Net{name}" if name[:1].isdigit() else name
+    name = f"Net{name}" if name[:1].isdigit() else name[:MAX_NAME]
     return "Net" if not name or keyword.iskeyword(name) else name
 
 
@@ -111,7 +119,7 @@ def _split(code: str, depth: int, tail: str = "") -> list[str]:
         return [f"{indent}{head}(", *[deeper + part for part in parts], f"{indent}){tail}"]
     span = _last_bracket(code)
     if span is None:
-        return [indent + code + tail]
+        return _in_brackets(code, depth, tail)
     opening, closing = span
     head, body, end = code[: opening + 1], code[opening + 1 : closing], code[closing:]
     if not body:
@@ -120,6 +128,14 @@ def _split(code: str, depth: int, tail: str = "") -> list[str]:
     if is_call and len(deeper + body) <= WIDTH and not body.endswith(","):
         return [indent + head, deeper + body, indent + end + tail]
     return [indent + head, *_items(body, depth + 1), indent + end + tail]
+
+
+def _in_brackets(code: str, depth: int, tail: str) -> list[str]:
+    """A right side without brackets of its own, in a pair of its own."""
+    indent, (target, equals, value) = INDENT * depth, code.partition(" = ")
+    return (
+        [f"{indent}{target} = (", f"{indent}{INDENT}{value}", f"{indent}){tail}"] if equals else [indent + code + tail]
+    )
 
 
 def _items(body: str, depth: int) -> Iterator[str]:

@@ -69,15 +69,50 @@ class Clip(Pointwise):
 class ELU(Pointwise):
     """y = x for x > 0, else alpha · (exp(x) - 1).
 
-    Fields: `alpha` (1). Shapes: any → the same. Source: elu_layer.cpp.
+    Fields: `alpha` (1); `lambda` (1), NVIDIA's factor on all of it. Shapes: any → the same. Source: elu_layer.cpp.
     """
 
     param_field = "elu_param"
+    factor: float
+
+    def check(self) -> None:
+        self.factor = getattr(self.options, "lambda")
 
     def value(self, x: Tensor) -> Tensor:
         import torch.nn.functional as F
 
-        return F.elu(x, self.options.alpha)
+        y = F.elu(x, self.options.alpha)
+        return y if self.factor == 1 else y * self.factor
+
+
+@layer("ReLU6")
+class ReLU6(Pointwise):
+    """y = min(max(x, 0), 6). The gradient at 0 and at 6 is 0.
+
+    Shapes: any → the same. Source: MobileNets (Howard et al., 2017); relu6_layer.cpp of eric612/MobileNet-YOLO.
+    """
+
+    fork = "MobileNet-YOLO (eric612)"
+
+    def value(self, x: Tensor) -> Tensor:
+        import torch.nn.functional as F
+
+        return F.relu6(x)
+
+
+@layer("SeLu")
+class SeLu(Pointwise):
+    """y = 1.0507 · x for x > 0, else 1.0507 · 1.67326 · (exp(x) - 1): the scaled exponential linear unit.
+
+    Shapes: any → the same. Source: Self-Normalizing Neural Networks (Klambauer et al., 2017), equation 2.
+    """
+
+    fork = "jolibrain/caffe"
+
+    def value(self, x: Tensor) -> Tensor:
+        import torch.nn.functional as F
+
+        return F.selu(x)
 
 
 @layer("Sigmoid")

@@ -143,6 +143,9 @@ class Layer:
     no_gradient: ClassVar[tuple[int, ...] | None] = ()
     """Bottoms that cannot receive a gradient (labels, indices); None: no bottom can (Accuracy, ArgMax)."""
 
+    lenient: ClassVar[bool] = False
+    """Asking for a gradient of a bottom that has none is no error: the backward pass leaves that bottom alone."""
+
     force_backward_skips: ClassVar[tuple[int, ...]] = ()
     """Bottoms that force_backward leaves alone (the labels of losses)."""
 

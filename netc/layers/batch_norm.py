@@ -18,16 +18,18 @@ class BatchNorm(Layer):
     The parameters are running sums: of means, of variances (unbiased) and of their weights, so the statistics are
     mean / factor and variance / factor (0 where the factor is 0). With batch statistics, y uses the batch's own mean
     and biased variance, and the sums become moving_average_fraction · sum + new; this happens in every forward pass.
-    Fields: `use_global_stats` (default: in TEST), `moving_average_fraction` (0.999), `eps` (1e-5).
-    Shapes: (N, C, …) → the same; mean (C), variance (C), factor (1), none of them trained.
-    Errors: an lr_mult other than 0. Source: batch_norm_layer.cpp.
+    Fields: `use_global_stats` (default: in TEST), `moving_average_fraction` (0.999), `eps` (1e-5); NVIDIA's
+    `scale_bias` (false; a filler sets it) learns a factor and an offset behind it, `scale_filler` (1), `bias_filler`
+    (0).
+    Shapes: (N, C, …) → the same; mean (C), variance (C), factor (1), none of them trained; scale (C), bias (C).
+    Errors: an lr_mult of the sums other than 0. Source: batch_norm_layer.cpp.
     """
 
     param_field = "batch_norm_param"
     uses_sums: bool
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
-        for index, spec in enumerate(self.param.param):
+        for index, spec in enumerate(self.param.param[:3]):
             if spec.lr_mult != 0:
                 self.fail(
                     f"its statistics are not trained, but param {index} has lr_mult {spec.lr_mult:g}",
@@ -39,11 +41,23 @@ class BatchNorm(Layer):
         channels = bottoms[0][1] if len(bottoms[0]) > 1 else 1
         for name, size in (("mean", channels), ("variance", channels), ("factor", 1)):
             self.blobs.append(Blob(name, (size,), frozen=True))
+        if self._learns_scale():
+            self.learn("scale", (channels,), "batch_norm_param.scale_filler", 1.0)
+            self.learn("bias", (channels,), "batch_norm_param.bias_filler")
         return [bottoms[0]]
+
+    def _learns_scale(self) -> bool:
+        """NVIDIA's own rule: a filler asks for it too. (With `filler` it is Intel's, whose Scale layer follows.)"""
+        o = self.options
+        filler = o.HasField("scale_filler") or (o.HasField("bias_filler") and not o.HasField("filler"))
+        return bool(o.scale_bias) or filler
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
         x = bottoms[0] if bottoms[0].dim() > 1 else bottoms[0][:, None]
-        y = self._with_sums(x, params) if self.uses_sums else self._with_batch(x, params)
+        y = self._with_sums(x, params[:3]) if self.uses_sums else self._with_batch(x, params[:3])
+        if len(params) > 3:
+            scale, bias = (p.view(-1, *[1] * (x.dim() - 2)) for p in params[3:])
+            y = y * scale + bias
         return [y.view_as(bottoms[0])]
 
     def _with_sums(self, x: Tensor, params: Sequence[Tensor]) -> Tensor:

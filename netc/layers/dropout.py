@@ -14,7 +14,9 @@ class Dropout(Layer):
     """TRAIN: each value is 0 with probability dropout_ratio, else x / (1 - dropout_ratio). TEST: y = x. The phase is
     the layer's own, which `phase:` may set against the net's.
 
-    Fields: `dropout_ratio` (0.5). Shapes: any → the same. Errors: a ratio outside [0, 1]. Source: dropout_layer.cpp.
+    Fields: `dropout_ratio` (0.5); SegNet's `sample_weights_test` (false: with it TEST does as TRAIN does) and R-FCN's
+    `scale_train` (true; false leaves what is kept in TRAIN as it is and multiplies by 1 - ratio in TEST). Shapes: any →
+    the same. Errors: a ratio outside [0, 1]. Source: dropout_layer.cpp.
     """
 
     param_field = "dropout_param"
@@ -30,9 +32,12 @@ class Dropout(Layer):
         return [bottoms[0]]
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
-        return [bottoms[0] * self._mask(run, bottoms[0])] if self.phase == 0 else [bottoms[0]]
+        x = bottoms[0]
+        if self.phase == 0 or self.options.sample_weights_test:
+            return [x * self._mask(run, x)]
+        return [x if self.options.scale_train else x * (1 - self.options.dropout_ratio)]
 
     def _mask(self, run: Run, x: Tensor) -> Tensor:
         ratio = self.options.dropout_ratio
         kept: Tensor = (run.uniform(self, x) >= ratio).to(x.dtype)
-        return kept * (1 / (1 - ratio)) if ratio < 1 else kept
+        return kept * (1 / (1 - ratio)) if ratio < 1 and self.options.scale_train else kept

@@ -85,7 +85,9 @@ class InfogainLoss(Loss):
         losses = -(rows * through(logs, logs.clamp(min=math.log(SMALLEST))))
         if counted is not None:
             losses = losses * counted
-        loss = losses.sum() / normalizer(self.mode, index.numel(), x.shape[0], counted)
+        loss = losses.sum() / normalizer(
+            self.mode, index.numel(), x.shape[0], counted, self.param.loss_param.pre_fixed_normalizer
+        )
         return [loss, logs.exp()][: 1 + self.with_probabilities]
 
     def _matrix(self, bottoms: Sequence[Tensor], classes: int) -> Tensor:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _REMEDY = "correct the labels, num_output of the last layer, or ignore_label"
-FULL, VALID, BATCH_SIZE, NONE = 0, 1, 2, 3
+FULL, VALID, BATCH_SIZE, NONE, PRE_FIXED = 0, 1, 2, 3, 10100
 
 
 class Loss(Layer):
@@ -90,16 +90,20 @@ def check_range(
         layer.fail(found, field, _REMEDY if what == "label" else None, "L305")
 
 
-def normalizer(mode: int, positions: int, batch: int, counted: Tensor | None) -> Tensor | float:
-    """What the summed loss is divided by: at least 1 (LossLayer::GetNormalizer)."""
+def normalizer(mode: int, positions: int, batch: int, counted: Tensor | None, fixed: float = 1.0) -> Tensor | float:
+    """What the summed loss is divided by: at least 1 (LossLayer::GetNormalizer). `fixed` is Intel's PRE_FIXED."""
     if mode == VALID and counted is not None:
         return counted.sum().clamp(min=1)
-    return float(max(1, {FULL: positions, VALID: positions, BATCH_SIZE: batch, NONE: 1}[mode]))
+    divisors = {FULL: positions, VALID: positions, BATCH_SIZE: batch, NONE: 1, PRE_FIXED: fixed}
+    return float(max(1, divisors[mode]))
 
 
 def normalization(layer: Layer, default: int) -> int:
     """The mode; `normalize`, the older field, only counts where `normalization` is absent."""
     options = layer.param.loss_param
+    if options.label_smoothing:
+        found = "label_smoothing is of NVIDIA's and Intel's forks of Caffe, and not available"
+        layer.fail(found, "loss_param.label_smoothing", "take it out", "L351")
     if options.HasField("normalization") or not options.HasField("normalize"):
         return int(options.normalization) if options.HasField("normalization") else default
     return VALID if options.normalize else BATCH_SIZE

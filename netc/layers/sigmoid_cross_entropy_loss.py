@@ -40,4 +40,7 @@ class SigmoidCrossEntropyLoss(Loss):
         counted = None if ignore is None else targets.trunc() != ignore
         if counted is not None:
             losses = losses * counted
-        return [losses.sum() / normalizer(self.mode, x.numel(), x.shape[0], counted)]
+        return [
+            losses.sum()
+            / normalizer(self.mode, x.numel(), x.shape[0], counted, self.param.loss_param.pre_fixed_normalizer)
+        ]

@@ -102,7 +102,12 @@ def _repeated(layer: Layer, field: str, listed: list[int], spatial: int, default
 
 
 def _dilation(layer: Layer, spatial: int) -> Sizes:
-    values = _repeated(layer, "dilation", layer.options.dilation[:], spatial, 1)
+    given = layer.options.dilation[:]
+    if layer.options.HasField("hole"):  # the word of DeepLab and PSPNet
+        if given:
+            layer.fail("gives dilation and hole", f"{layer.param_field}.hole", "keep one of the two")
+        given = [layer.options.hole]
+    values = _repeated(layer, "dilation", given, spatial, 1)
     if 0 in values:
         layer.fail("dilation is 0", f"{layer.param_field}.dilation", "1 is a kernel without gaps")
     return values

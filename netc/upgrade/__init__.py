@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from netc.draft import Draft
+from netc.forks import refuse_lost_blocks
 from netc.upgrade.batch_norm import freeze_batch_norm
 from netc.upgrade.inputs import inputs_to_layer
 from netc.upgrade.mixed import begin
@@ -32,6 +33,7 @@ STAGES: tuple[Callable[[Draft], None], ...] = (
     v1_to_current,
     inputs_to_layer,
     freeze_batch_norm,
+    refuse_lost_blocks,
 )
 
 
@@ -40,7 +42,7 @@ def upgrade_net(draft: Draft) -> Draft:
 
     Raises NetcError U101 (`layer` beside `layers`), U103 (input fields that do not fit together), U111 (V0 beside V1),
     U112 (a V0 type that Caffe does not know), U113 (padding that cannot be folded), G402 (a bottom of a V0 net that
-    nothing produces).
+    nothing produces), L354 (a fork's settings in a layer that does not read them).
     """
     for stage in STAGES:
         stage(draft)

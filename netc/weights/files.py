@@ -111,6 +111,8 @@ def is_caffemodel(buffer: Any) -> bool:
 def _refuse_foreign(name: str, head: bytes) -> None:
     if not head:
         raise _empty(name)
+    if head[6:9] == b"\0\0{":  # a .safetensors, the length of whose header may begin like anything
+        return
     known, head = (_TEXT, head.lstrip()) if _is_text(head) else (_BINARY, head)
     start = next((start for start in known if head.startswith(start)), None)
     if start is not None:

@@ -106,8 +106,9 @@ class RecordFeed:
 
 
 def _shuffles(layer: Layer) -> bool:
-    options = layer.options if layer.type == "ImageData" else layer.options.sampling_param
-    return bool(options.shuffle)
+    """`shuffle` of ImageData; of Data netc's own, or that of NVIDIA's and Intel's forks."""
+    options = layer.options
+    return bool(options.shuffle or (layer.type == "Data" and options.sampling_param.shuffle))
 
 
 def _skipped(layer: Layer, seed: int) -> int:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netc.errors import NetcError, Place
+from netc.forks import no_reader_for, transform_of_fork
 from netc.layers.base import Shape, format_shape
 from netc.paths import resolve
 from netc.runtime import rand
@@ -28,12 +29,15 @@ _NORMAL = NormalDist()
 class Transform:
     """The transform of one data layer. Pixels stay uint8 until `arithmetic`, the last step.
 
-    Raises NetcError D505 to D509 for settings that contradict each other, D521 for a picture smaller than the crop.
+    Raises NetcError L356 for settings of a fork that it does not have, D505 to D509 for settings that contradict each
+    other, D521 for a picture smaller than the crop.
     """
 
     def __init__(self, param: Any, phase: int, path: str = "", place: Place | None = None) -> None:
         self.param, self.options = param, param.transform_param
         self.name, self.place, self.path = param.name, place or Place(path or "<net>"), path
+        if (found := transform_of_fork(param)) is not None:
+            raise no_reader_for(param, *found, self.place)
         self.training = phase == TRAIN
         self.crop = int(self.options.crop_size)
         self.batch_size = int(_source_options(param).batch_size)

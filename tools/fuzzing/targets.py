@@ -14,9 +14,8 @@ from typing import Any
 from netc import NetcError, proto, weights
 from netc.binary import Binary, kind_of
 from netc.bind import bind
-from netc.cli._examine import is_solver
 from netc.codes import CODES
-from netc.compile import binary_draft, binary_solver, compile_draft, draft_of, solver_of
+from netc.compile import binary_draft, binary_solver, compile_draft, draft_of, is_solver, solver_of
 from netc.draft import Draft
 from netc.filter import set_state
 from netc.prototxt import Source, parse

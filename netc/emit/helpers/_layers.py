@@ -47,6 +47,20 @@ class BatchNorm(nn.Module):
         return y
 
 
+class ScaledBatchNorm(BatchNorm):
+    """NVIDIA's BatchNorm with a learned factor and an offset for each channel behind it."""
+
+    def __init__(
+        self, channels: int, eps: float = 1e-5, fraction: float = 0.999, use_global_stats: bool | None = None
+    ) -> None:
+        super().__init__(channels, eps, fraction, use_global_stats)
+        self.scale = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) * spread(self.scale, x.dim() - 2) + spread(self.bias, x.dim() - 2)
+
+
 class Scale(nn.Module):
     """A learned factor (and summand) for each channel; `axes_behind`: how many axes follow those that it spans."""
 
@@ -120,6 +134,29 @@ class Parameter(nn.Module):
     def __init__(self, *shape: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(shape))
+
+
+def im2col(
+    x: Tensor,
+    kernel: tuple[int, ...],
+    stride: tuple[int, ...],
+    padding: tuple[int, ...],
+    dilation: tuple[int, ...],
+) -> Tensor:
+    """The window of each output pixel as a column of channels; the sizes belong to the last axes."""
+    first = x.dim() - len(kernel)
+    x = F.pad(x, [pad for size in reversed(padding) for pad in (size, size)])
+    for axis, (size, step, gap) in enumerate(zip(kernel, stride, dilation, strict=True), first):
+        x = x.unfold(axis, gap * (size - 1) + 1, step)[..., ::gap]
+    outputs = x.shape[first : first + len(kernel)]
+    order = (*range(first), *range(first + len(kernel), x.dim()), *range(first, first + len(kernel)))
+    return x.permute(order).reshape(*x.shape[: first - 1], -1, *outputs)
+
+
+def at_least(x: Tensor, sizes: tuple[int, ...]) -> Tensor:
+    """`x` with zeros behind the end of its last axes, so that they are at least this long."""
+    missing = [max(0, size - length) for size, length in zip(sizes, x.shape[-len(sizes) :], strict=True)]
+    return F.pad(x, [pad for size in reversed(missing) for pad in (0, size)])
 
 
 def larger(first: Tensor, second: Tensor, *others: Tensor) -> Tensor:

@@ -28,8 +28,10 @@ def through(x: Tensor, y: Tensor) -> Tensor:
     return value
 
 
-def normalizer(mode: str, positions: int, batch: int, counted: Tensor | None) -> Tensor | int:
-    """What a summed loss is divided by, at least 1."""
+def normalizer(mode: str | float, positions: int, batch: int, counted: Tensor | None) -> Tensor | float:
+    """What a summed loss is divided by, at least 1: a number, or by its mode."""
+    if not isinstance(mode, str):
+        return max(1.0, mode)
     if mode == "valid" and counted is not None:
         return counted.sum().clamp(min=1)
     return max(1, {"full": positions, "valid": positions, "batch_size": batch, "none": 1}[mode])
@@ -43,17 +45,24 @@ def class_indices(labels: Tensor, scores: Tensor, dim: int, ignore: int | None) 
 
 
 def softmax_loss(
-    scores: Tensor, labels: Tensor, dim: int = 1, ignore: int | None = None, normalization: str = "valid"
+    scores: Tensor,
+    labels: Tensor,
+    dim: int = 1,
+    ignore: int | None = None,
+    normalization: str | float = "valid",
+    weights: list[float] | None = None,
 ) -> Tensor:
-    """Caffe's SoftmaxWithLoss: each term is at most -log(FLT_MIN), its gradient is not cut."""
+    """Caffe's SoftmaxWithLoss: each term is at most -log(FLT_MIN), its gradient is not cut. `weights`: one a class."""
     index, counted = class_indices(labels, scores, dim, ignore)
     terms = -scores.log_softmax(dim).gather(dim, index)
     terms = through(terms, terms.clamp(max=-math.log(2.0**-126))) * counted
+    if weights is not None:
+        terms = terms * scores.new_tensor(weights)[index]
     return terms.sum() / normalizer(normalization, terms.numel(), scores.shape[0], counted)
 
 
 def sigmoid_loss(
-    scores: Tensor, targets: Tensor, ignore: int | None = None, normalization: str = "batch_size"
+    scores: Tensor, targets: Tensor, ignore: int | None = None, normalization: str | float = "batch_size"
 ) -> Tensor:
     """Caffe's SigmoidCrossEntropyLoss; a target that is `ignore` when truncated does not count."""
     targets = targets.detach().reshape(scores.shape)
@@ -114,7 +123,7 @@ def infogain_loss(
     matrix: Tensor,
     dim: int = 1,
     ignore: int | None = None,
-    normalization: str = "valid",
+    normalization: str | float = "valid",
 ) -> Tensor:
     """-Σ H[label, k] · log softmax(x)_k; a probability counts as at least 1e-20, its gradient is not cut."""
     classes = scores.shape[dim]

@@ -16,8 +16,9 @@ def relu(site: Site) -> Code:
 
 @emits("ELU", inline=True)
 def elu(site: Site) -> Code:
-    alpha = site.options.alpha
-    return Code(f"F.elu({site.x}, {number(alpha)})" if alpha != 1 else f"F.elu({site.x})")
+    alpha, factor = site.options.alpha, getattr(site.layer, "factor", 1.0)
+    call = f"F.elu({site.x}, {number(alpha)})" if alpha != 1 else f"F.elu({site.x})"
+    return Code(f"{number(factor)} * {call}" if factor != 1 else call)
 
 
 @emits("Sigmoid", inline=True)
@@ -70,9 +71,15 @@ def prelu(site: Site) -> Code:
 @emits("Dropout")
 def dropout(site: Site) -> Code:
     """In the TEST phase nothing; in a TRAIN net it follows `net.train()` and `net.eval()`."""
+    options, ratio = site.options, number(site.options.dropout_ratio)
+    scales = getattr(options, "scale_train", True)
+    if site.layer.phase != 0 and getattr(options, "sample_weights_test", False):
+        return Code(f"F.dropout({site.x}, {ratio})" if scales else f"kept_or_dropped({site.x}, {ratio})")
     if site.layer.phase != 0:
-        return Code(site.x)
-    return Code(f"F.dropout({site.x}, {number(site.options.dropout_ratio)}, training=self.training)")
+        return Code(site.x if scales else f"{number(1 - options.dropout_ratio)} * {site.x}")
+    if scales:
+        return Code(f"F.dropout({site.x}, {ratio}, training=self.training)")
+    return Code(f"kept_or_dropped({site.x}, {ratio}, self.training)")
 
 
 @emits("Power")

@@ -17,7 +17,11 @@ def softmax_with_loss(site: Site) -> Code:
     if _is_cross_entropy(site):
         labels = _as_indices(site, labels)
         return Code(f"F.cross_entropy({scores}, {labels})")
-    return Code(f"softmax_loss({', '.join([scores, labels, *_loss_arguments(site, layer.axis)])})")
+    arguments = [scores, labels, *_loss_arguments(site, layer.axis)]
+    weights = getattr(layer, "weights", None)
+    if weights is not None:
+        arguments.append(f"weights=[{', '.join(map(number, weights))}]")
+    return Code(f"softmax_loss({', '.join(arguments)})")
 
 
 def _is_cross_entropy(site: Site) -> bool:
@@ -25,7 +29,8 @@ def _is_cross_entropy(site: Site) -> bool:
     layer = site.layer
     positions = count(site.shape) // site.shape[1] if len(site.shape) > 1 and site.shape[1] else 0
     whole = layer.mode in (FULL, VALID) or (layer.mode == BATCH_SIZE and len(site.shape) == 2)
-    return bool(layer.axis == 1 and layer.ignore is None and whole and positions)
+    weighted = getattr(layer, "weights", None) is not None
+    return bool(not weighted and layer.axis == 1 and layer.ignore is None and whole and positions)
 
 
 def _as_indices(site: Site, labels: str) -> str:
@@ -46,6 +51,8 @@ def _loss_arguments(site: Site, axis: int, default: int = VALID) -> list[str]:
     arguments = [f"dim={axis}"] if axis != 1 else []
     if layer.ignore is not None:
         arguments.append(f"ignore={layer.ignore}")
+    if layer.mode not in _MODES:  # Intel's PRE_FIXED
+        return [*arguments, f"normalization={float(number(layer.param.loss_param.pre_fixed_normalizer))!r}"]
     return arguments + ([f"normalization={quoted(_MODES[layer.mode])}"] if layer.mode != default else [])
 
 

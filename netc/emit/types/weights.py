@@ -5,27 +5,28 @@ from __future__ import annotations
 from netc.emit.registry import Code, Site, emits
 from netc.emit.text import number, same_or_tuple, tuple_of
 from netc.layers.base import Shape, count
+from netc.layers.windows import Geometry
 
 
 @emits("Convolution")
 def convolution(site: Site) -> Code:
     windows = site.layer.geometry
     sizes = site.shape[len(site.shape) - len(windows.kernel) :]
-    overhang = windows.overhang(sizes)
-    return _spatial(site, "Conv", _channels(site), [n for size in reversed(overhang) for n in (0, size)])
+    return _spatial(site, "Conv", _channels(site), any(windows.overhang(sizes)))
 
 
 @emits("Deconvolution")
 def deconvolution(site: Site) -> Code:
-    return _spatial(site, "ConvTranspose", _channels(site), [])
+    return _spatial(site, "ConvTranspose", _channels(site), False)
 
 
 def _channels(site: Site) -> int:
     return site.shape[len(site.shape) - len(site.layer.geometry.kernel) - 1]
 
 
-def _spatial(site: Site, kind: str, channels: int, pad: list[int]) -> Code:
-    """nn.Conv2d and its relatives, called on each bottom; axes before the channels are one batch."""
+def _spatial(site: Site, kind: str, channels: int, overhangs: bool) -> Code:
+    """nn.Conv2d and its relatives, called on each bottom; axes before the channels are one batch. `overhangs`: the only
+    window reaches beyond the image and its padding, which Caffe takes for zeros and torch refuses."""
     windows = site.layer.geometry
     axes = len(windows.kernel)
     if axes > 3:
@@ -35,9 +36,14 @@ def _spatial(site: Site, kind: str, channels: int, pad: list[int]) -> Code:
     axis = len(site.shape) - axes - 1
     calls = []
     for x in site.bottoms:
-        given = f"F.pad({x}, {tuple_of(pad)})" if any(pad) else x
+        given = f"at_least({x}, {tuple_of(least_sizes(windows))})" if overhangs else x
         calls.append(_over_batch(site, given, x, axis))
     return Code(tuple(calls), module=f"nn.{kind}{axes}d({_arguments(site, channels)})")
+
+
+def least_sizes(windows: Geometry) -> list[int]:
+    """The sizes of image that the window needs."""
+    return [extent - 2 * pad for extent, pad in zip(windows.extent, windows.pad, strict=True)]
 
 
 def _arguments(site: Site, channels: int) -> str:
@@ -142,7 +148,8 @@ def batch_norm(site: Site) -> Code:
         arguments.append("use_global_stats=True")
     elif options.HasField("use_global_stats"):
         arguments.append("use_global_stats=False")
-    return Code(site.call(), module=f"BatchNorm({', '.join(arguments)})")
+    kind = "ScaledBatchNorm" if site.has_param("scale") else "BatchNorm"
+    return Code(site.call(), module=f"{kind}({', '.join(arguments)})")
 
 
 @emits("Parameter")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from netc.emit.registry import Code, Site, emits
 from netc.emit.text import number, same_or_tuple, tuple_of
+from netc.emit.types.weights import least_sizes
 from netc.layers.pools import Pool
 
 
@@ -82,10 +83,8 @@ def mvn(site: Site) -> Code:
 @emits("Im2col")
 def im2col(site: Site) -> Code:
     windows = site.layer.geometry
-    axes = len(windows.kernel)
-    if axes == 2 and len(site.shape) == 4 and not any(windows.overhang(site.shape[2:])):
-        names = ("kernel", "dilation", "pad", "stride")
-        arguments = ", ".join(same_or_tuple(getattr(windows, name)) for name in names)
-        sizes = windows.outputs(site.shape[2:])
-        return Code(f"F.unfold({site.x}, {arguments}).unflatten(2, {tuple_of(sizes)})")
-    return site.fail("columns over other than two axes of (N, C, H, W)", "convolution_param")
+    x = site.x
+    if any(windows.overhang(site.shape[len(site.shape) - len(windows.kernel) :])):
+        x = f"at_least({x}, {tuple_of(least_sizes(windows))})"
+    arguments = ", ".join(str(tuple(getattr(windows, name))) for name in ("kernel", "stride", "pad", "dilation"))
+    return Code(f"im2col({x}, {arguments})")

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from netc.emit import emit
+from netc.emit.flow import modules_of
 from netc.errors import NetcError
 from netc.ir import Graph
-from netc.naming import module_names
 from netc.runtime.net import Net
 
 
@@ -35,7 +35,7 @@ def parameters(module: nn.Module, graph: Graph) -> dict[str, list[Tensor]]:
     """{layer name: its parameters and buffers in Caffe's order}; of two layers of one name, the first."""
     tensors = dict(module.named_parameters(remove_duplicate=False)) | dict(module.named_buffers())
     found: dict[str, list[Tensor]] = {}
-    for index, name in module_names(graph).items():
+    for index, name in modules_of(graph).items():
         node = graph.nodes[index]
         found.setdefault(node.name, [tensors[f"{name}.{ref.blob.name}"] for ref in node.params])
     return found
@@ -115,8 +115,9 @@ def tries(graph: Graph, seed: int) -> Iterator[dict[str, Tensor]]:
         yield inputs_of(graph, seed, change)
 
 
-def compare(graph: Graph, seed: int = 0) -> float:
-    """The largest gap of any output between the running net and the emitted module, with equal weights and inputs.
+def compare(graph: Graph, seed: int = 0, given: Iterable[dict[str, Tensor]] = ()) -> float:
+    """The largest gap of any output between the running net and the emitted module, with equal weights and the first
+    inputs that the net takes, of those given or of `tries`.
 
     Dropouts are set aside: the draws of the two are not the same.
     """
@@ -127,13 +128,13 @@ def compare(graph: Graph, seed: int = 0) -> float:
     randomise(net, seed)
     module.load_state_dict(net.state_dict(), strict=True)
     with torch.no_grad():
-        for inputs in tries(graph, seed):
+        for inputs in given or tries(graph, seed):
             try:
                 expected = net(**inputs)
             except NetcError:
                 continue
             found = results(module, graph, inputs)
-            return max(gap(found[name], expected[name]) for name in graph.outputs)
+            return max((gap(found[name], expected[name]) for name in graph.outputs), default=0.0)
     raise AssertionError("the net runs on none of the inputs")
 
 
@@ -154,7 +155,7 @@ def check_structure(graph: Graph) -> str:
     with torch.device("meta"):
         module = executed(emission.code, emission.class_name)().eval()
         inputs = {top: torch.empty(graph.shapes[top]) for top in sources(graph)}
-    names = module_names(graph)
+    names = modules_of(graph)
     expected: dict[str, Any] = {
         f"{names[i]}.{ref.blob.name}": ref.blob.shape for i in names for ref in graph.nodes[i].params
     }

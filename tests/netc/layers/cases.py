@@ -285,3 +285,7 @@ CASES: dict[str, list[Case]] = {
     "Tile": [one("tile_param { tiles: 3 }"), one("tile_param { axis: -1 tiles: 2 }")],
     "WindowData": [Case("window_data_param { batch_size: 4 crop_size: 5 }", tops=2)],
 }
+
+from tests.netc.layers.fork_cases import FORK_CASES, MORE_CASES  # noqa: E402  it needs what is above
+
+CASES |= FORK_CASES | {kind: CASES[kind] + more for kind, more in MORE_CASES.items()}

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from netc.layers.base import Blob, Layer, Run, Shape, canonical_axis, format_shape, layer
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+TEST = 1
+INFERENCE = 1
+SEGNET_EPS = 1e-9
+FIELDS = {
+    "SegNet": ("bn_mode",),
+    "PSPNet": ("var_eps", "moving_average", "decay", "axis"),
+    "Cysu": ("slope_filler", "bias_filler", "momentum", "eps", "frozen"),
+}
+"""Fields by which the forks' layers of this name are told apart."""
+
+
+@layer("BN")
+class BN(Layer):
+    """y = scale · (x - mean) / sqrt(variance + eps) + shift for each channel: batch normalisation with its own scale.
+
+    Three forks have a layer of this name; the fields tell which is meant:
+    SegNet's (`bn_mode`, or `scale_filler` and `shift_filler` alone) always takes the batch's own mean and biased
+    variance, in TEST too, eps 1e-9; with `bn_mode: INFERENCE` y = scale · x + shift. Blobs: scale, shift.
+    PSPNet's (`moving_average`, `var_eps` (1e-10), `decay` (0.05), `axis` (1)) does the same, keeps running statistics
+    in TRAIN, decay · new + (1 - decay) · old, and with moving_average takes them in TEST. Blobs: scale, shift, mean,
+    variance. Cysu's and yjxiong's (`slope_filler`, `bias_filler`, `momentum` (0.9), `eps` (1e-5), `frozen`) takes the
+    running statistics in TEST, and in TRAIN too if frozen, when nothing is learned; they become momentum · old +
+    (1 - momentum) · new. Blobs: slope, bias, mean, variance. Fillers that are left out are 0, as in the forks.
+    Shapes: (N, C, …) → the same; blobs (1, C, 1, 1). Errors: fields of two forks at once.
+    Source: Batch Normalization (Ioffe, Szegedy, 2015); bn_layer.cpp of alexgkendall/caffe-segnet, hszhao/PSPNet and
+    Cysu/caffe.
+    """
+
+    fork = "SegNet (alexgkendall/caffe-segnet)"
+    param_field = "bn_param"
+    of: str
+    axis: int
+    share: float
+
+    def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
+        shape = bottoms[0]
+        if len(shape) < 2:
+            self.fail(f"needs a bottom with channels (N, C, …), found {format_shape(shape)}", "bottom", code="L302")
+        self.of = self._fork()
+        self.axis = canonical_axis(self, self.options.axis, shape, "bn_param.axis")
+        blob = tuple(shape[self.axis] if i == self.axis else 1 for i in range(max(4, len(shape))))
+        first, second = ("slope", "bias") if self.of == "Cysu" else ("scale", "shift")
+        self.learn(first, blob, f"bn_param.{first}_filler")
+        self.learn(second, blob, f"bn_param.{second}_filler")
+        if self.of != "SegNet":
+            self.blobs += [Blob("mean", blob, frozen=True), Blob("variance", blob, frozen=True)]
+        self.share = self.options.decay if self.of == "PSPNet" else 1 - self.options.momentum
+        for learned in self.blobs[:2]:
+            learned.frozen = self.of == "Cysu" and self.options.frozen
+        return [shape]
+
+    def _fork(self) -> str:
+        given = {fork: next((f for f in fields if self.options.HasField(f)), "") for fork, fields in FIELDS.items()}
+        named = {fork: field for fork, field in given.items() if field}
+        if len(named) > 1:
+            listed = " and ".join(f"{field} ({fork})" for fork, field in named.items())
+            field = f"bn_param.{list(named.values())[1]}"
+            self.fail(f"has fields of two forks: {listed}", field, "keep those of one", "L350")
+        return next(iter(named), "SegNet")
+
+    def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
+        x = bottoms[0]
+        spread = [p.reshape([-1 if i == self.axis else 1 for i in range(x.dim())]) for p in params]
+        scale, shift = spread[:2]
+        if self.of == "SegNet" and self.options.bn_mode == INFERENCE:
+            return [x * scale + shift]
+        if self._uses_running():
+            mean, variance = spread[2:]
+        else:
+            mean, variance = self._of_batch(x, params)
+        return [(x - mean) / (variance + self._eps()).sqrt() * scale + shift]
+
+    def _uses_running(self) -> bool:
+        if self.of == "Cysu":
+            return self.phase == TEST or bool(self.options.frozen)
+        return self.of == "PSPNet" and self.phase == TEST and bool(self.options.moving_average)
+
+    def _eps(self) -> float:
+        return float({"SegNet": SEGNET_EPS, "PSPNet": self.options.var_eps, "Cysu": self.options.eps}[self.of])
+
+    def _of_batch(self, x: Tensor, params: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Mean and biased variance of the batch; in TRAIN the running ones follow."""
+        import torch
+
+        axes = [i for i in range(x.dim()) if i != self.axis]
+        variance, mean = torch.var_mean(x, axes, correction=0, keepdim=True)
+        if len(params) > 2 and self.phase != TEST:
+            with torch.no_grad():
+                for running, new in zip(params[2:], (mean, variance), strict=True):
+                    running.lerp_(new.reshape(running.shape), self.share)
+        return mean, variance

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from netc.layers.base import Layer, Run, Shape, between, format_shape, layer
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@layer("Interp")
+class Interp(Layer):
+    """Bilinear resizing that puts the corners of the top onto those of the bottom.
+
+    Fields: exactly one of: `height` and `width`; `zoom_factor` z: h + (h - 1)(z - 1) rows; `shrink_factor` s:
+    (h - 1) / s + 1 rows, rounded down; both factors, shrinking first; or a second bottom, whose size is taken.
+    `pad_beg` and `pad_end`, at most 0, cut rows and columns off first. Shapes: (N, C, H, W) → (N, C, height, width).
+    Errors: no size or two; a pad above 0 or that leaves nothing; an interp_type other than "bilinear".
+    Source: DeepLab (Chen et al., 2014); interp_layer.cpp of hszhao/PSPNet.
+    """
+
+    fork = "PSPNet (hszhao/PSPNet)"
+    bottoms = between(1, 2)
+    in_place = False
+    no_gradient = (1,)
+    lenient = True
+    param_field = "interp_param"
+    fixed: tuple[int, int] | None
+
+    def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
+        for place, shape in enumerate(bottoms):
+            if len(shape) != 4:
+                found = format_shape(shape)
+                self.fail(f"needs bottoms of 4 axes (N, C, H, W), found {found}", f"bottom[{place}]", code="L302")
+        if self.options.interp_type != "bilinear":
+            self.fail(f'interp_type "{self.options.interp_type}" is not available', "interp_param.interp_type")
+        self._check_factors()
+        self.fixed = (self.options.height, self.options.width) if self.options.HasField("height") else None
+        size = self._size([tuple(shape) for shape in bottoms])
+        if min(size) < 1:
+            self.fail(f"nothing of {format_shape(bottoms[0])} is left", "interp_param", code="L302")
+        return [(*bottoms[0][:2], *size)]
+
+    def _check_factors(self) -> None:
+        for name in ("pad_beg", "pad_end"):
+            if getattr(self.options, name) > 0:
+                self.fail(f"{name} is above 0", f"interp_param.{name}", "a negative one cuts off")
+        given = self._given()
+        if len(given) != 1:
+            found = "has no size" if not given else f"gives its size as {' and as '.join(given)}"
+            hint = "give height and width, zoom_factor, shrink_factor, or a second bottom"
+            self.fail(found, "interp_param", hint)
+        for name in ("height", "width", "zoom_factor", "shrink_factor"):
+            if self.options.HasField(name) and getattr(self.options, name) < 1:
+                self.fail(f"{name} is {getattr(self.options, name)}", f"interp_param.{name}", "give at least 1")
+
+    def _given(self) -> list[str]:
+        has = self.options.HasField
+        size = ["height and width"] if has("height") and has("width") else []
+        factors = ["a factor"] if has("zoom_factor") or has("shrink_factor") else []
+        return size + factors + (["a second bottom"] if len(self.param.bottom) > 1 else [])
+
+    def _size(self, shapes: Sequence[Shape]) -> tuple[int, int]:
+        if len(shapes) > 1:
+            return shapes[1][2], shapes[1][3]
+        if self.fixed is not None:
+            return self.fixed
+        height, width = (size + self.options.pad_beg + self.options.pad_end for size in shapes[0][2:])
+        return self._scaled(height), self._scaled(width)
+
+    def _scaled(self, size: int) -> int:
+        if size < 1:
+            return 0
+        size = (size - 1) // self.options.shrink_factor + 1
+        return int(size + (size - 1) * (self.options.zoom_factor - 1))
+
+    def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
+        import torch.nn.functional as F
+
+        x, begin = bottoms[0], -self.options.pad_beg
+        rows, columns = x.shape[2] + self.options.pad_end, x.shape[3] + self.options.pad_end
+        size = self._size([tuple(b.shape) for b in bottoms])
+        return [F.interpolate(x[:, :, begin:rows, begin:columns], size, mode="bilinear", align_corners=True)]

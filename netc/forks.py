@@ -1,4 +1,4 @@
-"""What forks of Caffe add: which of it netc reads but cannot use, and which it does not have at all, by the fork's name.
+"""What forks of Caffe add: what of it netc reads but cannot use, and what it does not have, by the fork's name.
 
 What netc has of them is in the schema ("Of forks") and among the layers (`Layer.fork`); docs/forks.md lists both.
 """

@@ -318,6 +318,42 @@ def test_psroi_pooling(draw: np.random.Generator) -> None:
     close(run("PSROIPooling", text, x, ROIS), expected)
 
 
+def iou_of_pixels(a: list[float], b: list[float]) -> float:
+    w, h = min(a[2], b[2]) - max(a[0], b[0]) + 1, min(a[3], b[3]) - max(a[1], b[1]) + 1
+    areas = [(c[2] - c[0] + 1) * (c[3] - c[1] + 1) for c in (a, b)]
+    return w * h / (sum(areas) - w * h) if w > 0 and h > 0 else 0.0
+
+
+def test_proposal(draw: np.random.Generator) -> None:
+    """Faster R-CNN, equation 2, walked anchor by anchor."""
+    ratios, scales, stride, image = (0.5, 1.0), (2.0, 4.0), 8, (40.0, 56.0, 1.5, 0.5)
+    scores, offsets = draw.random((1, 8, 4, 6)), draw.normal(size=(1, 16, 4, 6)) * 0.5
+    rows = []
+    for i, j, (k, (r, s)) in product(range(4), range(6), enumerate(product(ratios, scales))):
+        w = math.floor(math.sqrt(64 / r) + 0.5)
+        h = math.floor(w * r + 0.5)
+        w, h = w * s, h * s
+        left, upper = j * stride + 3.5 - (w - 1) / 2, i * stride + 3.5 - (h - 1) / 2
+        dx, dy, dw, dh = offsets[0, 4 * k : 4 * k + 4, i, j]
+        cx, cy, w, h = left + w / 2 + dx * w, upper + h / 2 + dy * h, w * math.exp(dw), h * math.exp(dh)
+        edges = [cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2]
+        box = [min(max(e, 0.0), image[1 - c % 2] - 1) for c, e in enumerate(edges)]
+        large = box[2] - box[0] + 1 >= 6 * image[3] and box[3] - box[1] + 1 >= 6 * image[2]
+        rows.append([0, *box, scores[0, 4 + k, i, j] if large else 0.0])
+    rows = sorted(rows, key=lambda row: -row[5])[:60]
+    kept: list[list[float]] = []
+    for row in rows:
+        if len(kept) < 12 and all(iou_of_pixels(row[1:5], other[1:5]) <= 0.6 for other in kept):
+            kept.append(row)
+    text = (
+        "proposal_param { ratio: 0.5 ratio: 1 scale: 2 scale: 4 base_size: 8 feat_stride: 8 min_size: 6"
+        " pre_nms_topn: 60 post_nms_topn: 12 nms_thresh: 0.6 }"
+    )
+    found, values = run("Proposal", text, scores, offsets, [image], tops=2)
+    close(found, [row[:5] for row in kept])
+    close(values, [row[5] for row in kept])
+
+
 def test_box_annotator_ohem() -> None:
     rois = [[0, 0, 0, 1, 1], [1, 0, 0, 1, 1], [0, 0, 0, 1, 1], [0, 0, 0, 1, 1], [1, 0, 0, 1, 1]]
     losses, labels, weights = [0.3, 0.1, 0.9, 0.3, 0.2], [4, 5, 6, 7, 8], np.ones((5, 3))

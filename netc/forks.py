@@ -90,7 +90,11 @@ _FIELDS = {
     "Mask R-CNN": "roi_align_param",
 }
 
-_VALUES = {INTEL: "DNNL MKL MLSL", NVIDIA: "FLOAT16_SR"}
+_VALUES = {
+    "FCN's early Caffe (longjon/caffe), where it finds the place itself": "CROP",
+    INTEL: "DNNL MKL MLSL",
+    NVIDIA: "FLOAT16_SR",
+}
 
 
 def _turned(table: dict[str, str]) -> dict[str, str]:

@@ -133,12 +133,11 @@ def test_old_nets_of_fast_r_cnn() -> None:
     net = read_net(
         'layers { name: "r" type: ROI_POOLING bottom: "a" bottom: "b" top: "r" roi_pooling_param { pooled_h: 6 } }'
         'layers { name: "l" type: SMOOTH_L1_LOSS bottom: "r" bottom: "t" top: "l" }'
-        'layers { name: "c" type: CROP bottom: "r" bottom: "t" top: "c" }'
         'layers { name: "n" type: BN bottom: "r" top: "n" bn_param { bn_mode: INFERENCE } }'
     )
-    assert [one.type for one in net.layer] == ["ROIPooling", "SmoothL1Loss", "Crop", "BN"]
+    assert [one.type for one in net.layer] == ["ROIPooling", "SmoothL1Loss", "BN"]
     assert net.layer[0].roi_pooling_param.pooled_h == 6
-    assert net.layer[3].bn_param.bn_mode == 1
+    assert net.layer[2].bn_param.bn_mode == 1
 
 
 # -- whole nets --------------------------------------------------------------------------------------------------------

@@ -13,9 +13,11 @@ FLOOR = {
     "intel+caffe": (217, 121, 205),
     "eric612+MobileNet-YOLO": (54, 51, 51),
     "NVIDIA+caffe": (69, 57, 57),
-    "weiliu89+caffe@ssd": (38, 32, 32),
+    "weiliu89+caffe@ssd": (38, 33, 33),
     "alexgkendall+caffe-segnet": (21, 19, 19),
     "hszhao+PSPNet": (7, 7, 7),
+    "happynear+caffe-windows": (7, 7, 7),
+    "yjxiong+caffe": (4, 4, 4),
 }
 """Fork → nets read, built, built but for Python layers."""
 

@@ -65,7 +65,7 @@ class _Builder:
         node = Node(layer, bottoms, tops, tuple(known), tuple(result))
         node.loss_weights = self._loss_weights(layer, len(tops))
         self.nodes.append(node)
-        node.params = self._params(node, len(self.nodes) - 1)
+        self._add_params(node, len(self.nodes) - 1)
         self._produce(layer, tops, result)
 
     def give_up(self, param: Any) -> None:
@@ -170,7 +170,7 @@ class _Builder:
 
     # -- parameters ----------------------------------------------------------------------------------------------------
 
-    def _params(self, node: Node, index: int) -> list[ParamRef]:
+    def _add_params(self, node: Node, index: int) -> None:
         layer, specs = node.layer, node.layer.param.param[:]
         if len(specs) > len(layer.blobs):
             layer.fail(
@@ -180,11 +180,9 @@ class _Builder:
                 "take this block away",
                 code="G407",
             )
-        refs = []
-        for position, blob in enumerate(layer.blobs):
+        for position, blob in enumerate(layer.blobs):  # one by one: a layer may share with itself
             spec = specs[position] if position < len(specs) else None
-            refs.append(self._param(layer, blob, spec, (index, position)))
-        return refs
+            node.params.append(self._param(layer, blob, spec, (index, position)))
 
     def _param(self, layer: Layer, blob: Blob, spec: Any, here: tuple[int, int]) -> ParamRef:
         ref = ParamRef(blob, here)

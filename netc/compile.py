@@ -117,13 +117,23 @@ def binary_draft(file: Binary) -> Draft:
     param.CopyFrom(given)
     draft = Draft(param, message_origins(given.layer, file.path), Source("", file.path), original=given)
     for message, place in file.remarks(given):
-        draft.remark(message, place)
+        draft.remark("A881", message, place)
     return upgrade_net(draft)
 
 
 def draft_of(text: Source, tree: Message) -> Draft:
     """The same of a file that is parsed already: bind, upgrade."""
     return upgrade_net(Draft(bind(tree, proto.NetParameter, text), origins_of(text, tree), text, tree))
+
+
+def is_solver(tree: Message) -> bool:
+    """Whether the file's fields are a solver's rather than a net's."""
+    names = [item.name for item in tree.fields]
+    solver, net = (
+        sum(name in message.DESCRIPTOR.fields_by_name for name in names)
+        for message in (proto.SolverParameter, proto.NetParameter)
+    )
+    return solver > net
 
 
 class Drafts:

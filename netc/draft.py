@@ -14,7 +14,7 @@ from netc.prototxt.ast import Message
 from netc.prototxt.source import Source
 
 if TYPE_CHECKING:
-    from netc.advise import Advice
+    from netc.advice.remark import Advice
 
 
 @dataclass(slots=True)
@@ -54,10 +54,10 @@ class Draft:
     def fail(self, code: str, message: str, path: str = "", hint: str | None = None) -> NetcError:
         return NetcError(code, message, self.place(path), hint)
 
-    def remark(self, message: str, place: Place, hint: str | None = None) -> None:
-        from netc.advise import Advice  # it needs the layers, which a net of the current format does not need here
+    def remark(self, code: str, message: str, place: Place, hint: str | None = None) -> None:
+        from netc.advice.remark import Advice  # a net of the current format has no need of it here
 
-        self.remarks.append(Advice(message, place, hint))
+        self.remarks.append(Advice(code, message, place, hint))
 
 
 def origins_of_field(draft: Draft, field_name: str) -> list[Origin]:

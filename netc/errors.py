@@ -12,6 +12,7 @@ command line returns.
     R  run: solver settings, training, testing      W  weights and snapshots
     F  files that are missing                       O  output that cannot be written
     X  I/O errors                                   C  command line
+    A  advice: what is legal but hardly meant (`netc.advice`); it changes no exit status
 """
 
 from __future__ import annotations

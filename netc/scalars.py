@@ -116,6 +116,10 @@ def _bool(info: FieldInfo, value: Scalar) -> bool:
     raise _mismatch(info, value)
 
 
+_RETIRED = {"LRN_MAP": "Caffe has replaced it: LRN with lrn_param { norm_region: WITHIN_CHANNEL }"}
+"""Values of enums that Caffe once had and has given up → what to write."""
+
+
 def _enum(info: FieldInfo, value: Scalar) -> int:
     by_name = info.enum.values_by_name
     if value.kind == "string" and value.text[1:-1] in by_name:
@@ -132,7 +136,7 @@ def _enum(info: FieldInfo, value: Scalar) -> int:
     raise Misfit(
         "S204",
         f'"{info.name}" has no value {value.text[:60]}{did_you_mean(value.text.strip(chr(34)), by_name)}',
-        f"it is {wanted(info)}" if len(by_name) <= 12 else None,
+        _RETIRED.get(value.text) or (f"it is {wanted(info)}" if len(by_name) <= 12 else None),
     )
 
 

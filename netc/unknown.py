@@ -13,6 +13,8 @@ from netc.prototxt.ast import Field, Message, Scalar
 
 def explain(name: str, descriptor: Descriptor, block: Message) -> tuple[str, str | None]:
     """(end of the message, hint) for the field `name` in `block`, which is a `descriptor` and has no such field."""
+    if (then := _RETIRED.get((descriptor.name, name))) is not None:
+        return "", then
     if (fork := FORK_OF_FIELD.get(name)) is not None:
         return "", f"{fork} has it, a fork of Caffe; Caffe itself does not, nor does netc"
     if (children := _children_with(name, descriptor, block)) != []:
@@ -70,5 +72,18 @@ _ELSEWHERE = {
     "lr": "Caffe calls it base_lr",
     "epochs": "Caffe counts iterations, not epochs: max_iter",
     "padding": "Caffe calls it pad",
-    "version": "files of 2013 had it; it says nothing: delete it",
 }
+
+_RETIRED = {
+    ("NetParameter", "version"): "files of 2013 had it; it says nothing: delete it",
+    ("V0LayerParameter", "can_clobber"): "files of 2013 had it; nothing reads it: delete it",
+    ("V0LayerParameter", "context_pad"): "Caffe has renamed it: write det_context_pad",
+    ("V0LayerParameter", "crop_mode"): "Caffe has renamed it: write det_crop_mode",
+    ("V1LayerParameter", "lrn_map_param"): "Caffe has replaced it: lrn_param { norm_region: WITHIN_CHANNEL … }",
+    **{
+        (f"{kind}Parameter", "transform_param"): "in files of summer 2014 it stood here: move it out of this block, to "
+        "stand beside it"
+        for kind in ("Data", "ImageData", "WindowData")
+    },
+}
+"""(Message, field) that Caffe once had and has given up → what to do. Caffe refuses such files too."""

@@ -50,7 +50,7 @@ class Case:
     data_dependent: bool = False
     """The shape of the top depends on values: not for a graph of fixed shapes."""
     free_axis: int = 0
-    """The axis whose size does."""
+    """The axis of that top whose size depends on values."""
     opaque: bool = False
     """Runs code that torch.compile cannot look into: the graph breaks there."""
     probe: Any = None

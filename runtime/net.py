@@ -29,12 +29,25 @@ class _Step:
 
     node: Node
     params: list[tuple[nn.Module, str]]
+    """The module and attribute that hold each parameter."""
     tops: tuple[str, ...]
     detached: tuple[bool, ...]
     no_grad: bool
     in_place: bool
     dead: tuple[str, ...]
     """Blobs nothing reads after this node."""
+    views: dict[int, Shape]
+    """Parameters shared with a layer that gives them another shape (share_mode: PERMISSIVE): position → shape here."""
+
+    def held(self) -> list[Tensor]:
+        """The parameters as they are held, in the shape of their owner."""
+        return [getattr(holder, name) for holder, name in self.params]
+
+    def values(self) -> list[Tensor]:
+        """The parameters as the layer sees them."""
+        if not self.views:
+            return self.held()
+        return [t.view(self.views[i]) if i in self.views else t for i, t in enumerate(self.held())]
 
 
 class Net(nn.Module):
@@ -53,6 +66,8 @@ class Net(nn.Module):
         self.graph, self.seed = graph, seed
         self.feeds = dict(feeds or {})
         self.clock = Clock()
+        self._counts = False
+        """Whether passes are counted in TEST too, because arrays wait to be read batch by batch."""
         self.run = LayerRun(self.clock, seed, training=any(node.layer.phase == 0 for node in graph.nodes))
         self.inputs: tuple[str, ...] = graph.inputs
         self.outputs: tuple[str, ...] = graph.outputs
@@ -81,7 +96,7 @@ class Net(nn.Module):
             for position, ref in enumerate(node.params):
                 if ref.owner not in tensors:
                     tensors[ref.owner] = self._new_param(node, position, node.layer.key not in unfilled)
-                self._register(holder, node, ref.blob.name, tensors[ref.owner], ref.blob.shape)
+                self._register(holder, ref.blob.name, tensors[ref.owner])
         names = module_names((index, self.graph.nodes[index].name) for index in holders)
         self._modules.update((names[index], holder) for index, holder in holders.items())
         return holders
@@ -96,15 +111,7 @@ class Net(nn.Module):
             return tensor
         return nn.Parameter(tensor, requires_grad=ref.learnable or self.graph.force_backward)
 
-    def _register(self, holder: nn.Module, node: Node, name: str, value: Tensor, shape: Shape) -> None:
-        if tuple(value.shape) != shape:
-            raise NetcError(
-                "R605",
-                f"PERMISSIVE sharing of {format_shape(tuple(value.shape))} as {format_shape(shape)} "
-                "is read but cannot be run",
-                node.place,
-                "give both layers the same parameter shape",
-            )
+    def _register(self, holder: nn.Module, name: str, value: Tensor) -> None:
         if isinstance(value, nn.Parameter):
             holder.register_parameter(name, value)
         else:
@@ -116,7 +123,7 @@ class Net(nn.Module):
         found: dict[str, list[Tensor]] = {}
         for step in self._steps:
             if step.params:
-                found.setdefault(step.node.name, [getattr(holder, name) for holder, name in step.params])
+                found.setdefault(step.node.name, step.values())
         return found
 
     def own_params(self) -> list[tuple[ParamRef, Tensor]]:
@@ -138,13 +145,24 @@ class Net(nn.Module):
         writers: dict[str, str] = {}
         for index, node in enumerate(self.graph.nodes):
             params = [(holders[index], ref.blob.name) for ref in node.params]
+            views = {i: ref.blob.shape for i, ref in enumerate(node.params) if ref.blob.shape != self._owned(ref)}
             dead = tuple(blob for blob in node.bottoms if last_use[blob] == index and blob not in node.tops)
-            steps.append(self._step(node, params, writers, dead))
+            steps.append(self._step(node, params, writers, dead, views))
             writers.update((top, node.type) for top in node.tops)
         return steps
 
+    def _owned(self, ref: ParamRef) -> Shape:
+        """The shape of a parameter at its owner."""
+        node, position = ref.owner
+        return self.graph.nodes[node].params[position].blob.shape
+
     def _step(
-        self, node: Node, params: list[tuple[nn.Module, str]], writers: dict[str, str], dead: tuple[str, ...]
+        self,
+        node: Node,
+        params: list[tuple[nn.Module, str]],
+        writers: dict[str, str],
+        dead: tuple[str, ...],
+        views: dict[int, Shape],
     ) -> _Step:
         layer = node.layer
         count = len(node.bottoms)
@@ -156,7 +174,7 @@ class Net(nn.Module):
             and node.tops[:1] == node.bottoms[:1]
             and writers.get(node.bottoms[0]) in _OUTPUT_NOT_SAVED
         )
-        return _Step(node, params, node.top_names, detached, layer.no_gradient is None, in_place, dead)
+        return _Step(node, params, node.top_names, detached, layer.no_gradient is None, in_place, dead, views)
 
     # -- running -------------------------------------------------------------------------------------------------------
 
@@ -170,7 +188,7 @@ class Net(nn.Module):
         if blobs is not None:
             self._check_blobs(wanted)
         result = self._walk(values, wanted)
-        if self.run.training:
+        if self.run.training or self._counts:
             self.clock.step += 1
         return result
 
@@ -198,7 +216,7 @@ class Net(nn.Module):
         bottoms = [
             values[b].detach() if d else values[b] for b, d in zip(step.node.bottoms, step.detached, strict=True)
         ]
-        params = [getattr(holder, name) for holder, name in step.params]
+        params = step.values()
         if torch.compiler.is_compiling():
             values.update(zip(step.tops, self._call(step, bottoms, params), strict=True))
             return
@@ -271,6 +289,27 @@ class Net(nn.Module):
         for top, tensor in zip(step.tops, feed.batch(self.clock.iteration), strict=True):
             values.setdefault(top, tensor.to(self.clock.step.device, non_blocking=True))
 
+    def set_input_arrays(self, data: Any, labels: Any, layer: str | None = None) -> None:
+        """Feed a MemoryData layer (`layer`: its name, where the net has several) from arrays, as pycaffe's method of
+        this name: (n, channels, height, width) and n labels, n a multiple of its batch size.
+
+        Each pass takes the next batch, starting with the first one and again after the last. Raises NetcError R651 (no
+        such layer), D555 (arrays that do not fit).
+        """
+        from netc.runtime.data.array_feed import ArrayFeed
+
+        found = [s.node for s in self._steps if s.node.type == "MemoryData" and layer in (None, s.node.name)]
+        if len(found) != 1:
+            named = f' of the name "{layer}"' if layer is not None else ""
+            raise NetcError(
+                "R651",
+                f"the net has {len(found) or 'no'} MemoryData layers{named}",
+                found[0].place if found else None,
+                "say which: layer=…" if found else "other layers' tops are given in the call, net(data=…)",
+            )
+        self.feeds[found[0].layer.key] = ArrayFeed(found[0].layer, data, labels, self.clock.iteration)
+        self._counts = True
+
     def _check_blobs(self, wanted: Sequence[str]) -> None:
         for name in wanted:
             if name not in self.graph.shapes:
@@ -294,12 +333,12 @@ class Net(nn.Module):
 
         Raises NetcError R606 where such a layer has other parameter shapes here.
         """
-        theirs = trained.params
+        theirs = {step.node.name: step for step in reversed(trained._steps) if step.params}
         for step in self._steps:
-            tensors = theirs.get(step.node.name)
-            if tensors is None or not step.params:
+            if step.node.name not in theirs or not step.params:
                 continue
-            shapes, own = [tuple(t.shape) for t in tensors], [ref.blob.shape for ref in step.node.params]
+            other = theirs[step.node.name]
+            shapes, own = ([ref.blob.shape for ref in node.params] for node in (other.node, step.node))
             if shapes != own:
                 raise NetcError(
                     "R606",
@@ -307,9 +346,10 @@ class Net(nn.Module):
                     f"but {', '.join(map(format_shape, shapes))} in the net it shares them with",
                     step.node.place,
                 )
-            for (holder, name), tensor in zip(step.params, tensors, strict=True):
+            for (holder, name), tensor in zip(step.params, other.held(), strict=True):
                 delattr(holder, name)
-                self._register(holder, step.node, name, tensor, tuple(tensor.shape))
+                self._register(holder, name, tensor)
+            step.views = other.views
 
     def copy_from(self, source: Any) -> Any:
         """Load weights by layer name from a file (or {layer: [arrays]}), as Net::CopyTrainedLayersFrom.

@@ -73,9 +73,16 @@ def test_a_file_imports_only_from_its_layer_and_below(path: Path) -> None:
 FORWARD_ONLY = ("netc.layers._boxes", "netc.layers._gradients", "netc.layers._python")
 """Functions on tensors, and classes that need torch to be defined, imported inside `forward`."""
 
+TEXT_ONLY = "netc.emit.helpers._"
+"""What emitted files carry with them: read as text, never imported."""
+
 
 def compiler_sources() -> list[Path]:
-    return [p for p in sources() if layer_of(module_of(p)) in (0, 1) and module_of(p) not in FORWARD_ONLY]
+    return [p for p in sources() if layer_of(module_of(p)) in (0, 1) and not _may_use_torch(module_of(p))]
+
+
+def _may_use_torch(module: str) -> bool:
+    return module in FORWARD_ONLY or module.startswith(TEXT_ONLY)
 
 
 @pytest.mark.parametrize("path", compiler_sources(), ids=module_of)

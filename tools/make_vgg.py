@@ -27,6 +27,9 @@ BLOCKS = {16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
 """Convolutions of each block; its width is 64, 128, 256, 512, 512."""
 
 FC = (4096, 4096, 1000)
+CELLS = 512 * 7 * 7
+"""Inputs of fc6."""
+
 PIECE = 1 << 20
 Shape = tuple[int, ...]
 V1_LAYERS, V1_BLOBS, BLOB_DATA = 2, 6, 5
@@ -92,13 +95,13 @@ def blob_shapes(depth: int, least: int = 0) -> dict[str, list[Shape]]:
         for number in range(1, count + 1):
             shapes[f"conv{block}_{number}"] = [(width(block), inputs, 3, 3), (1, 1, 1, width(block))]
             inputs = width(block)
-    inputs *= 7 * 7
+    inputs = CELLS
     for number, outputs in enumerate(FC, 6):
         shapes[f"fc{number}"] = [(1, 1, outputs, inputs), (1, 1, 1, outputs)]
         inputs = outputs
     missing = least // 4 - sum(math.prod(shape) for blobs in shapes.values() for shape in blobs)
-    wide = FC[0] + max(0, -(-missing // (512 * 7 * 7 + 1 + FC[1])))
-    shapes["fc6"] = [(1, 1, wide, 512 * 7 * 7), (1, 1, 1, wide)]
+    wide = FC[0] + max(0, -(-missing // (CELLS + 1 + FC[1])))
+    shapes["fc6"] = [(1, 1, wide, CELLS), (1, 1, 1, wide)]
     shapes["fc7"][0] = (1, 1, FC[1], wide)
     return shapes
 
@@ -120,8 +123,13 @@ def _layer(layer: Any, shapes: Sequence[Shape], seed: int) -> Iterator[Chunk]:
     yield field_head(V1_LAYERS, len(first) + blobs + len(last)) + first
     for index, (head, shape) in enumerate(zip(heads, shapes, strict=True)):
         yield head
-        yield from _values(shape, zlib.crc32(f"{before.name}/{index}/{seed}".encode()))
+        yield from _values(shape, seed_of(before.name, index, seed))
     yield last
+
+
+def seed_of(layer: str, index: int, seed: int) -> int:
+    """The seed of one blob's values."""
+    return zlib.crc32(f"{layer}/{index}/{seed}".encode())
 
 
 def _blob_head(shape: Shape) -> bytes:

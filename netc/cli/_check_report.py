@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from netc.advice import Advice, Facts
 from netc.analyse import FLOAT, Analysis, Row, memory
 from netc.cli._examine import Net, Report
 from netc.cli._human import in_bytes, scaled, table
-from netc.errors import NetcError, counted, printable, printable_lines
+from netc.errors import NetcError, Place, counted, printable, printable_lines
 from netc.layers.base import format_shape
 from netc.runtime.solver.settings import HISTORIES
 
@@ -41,10 +42,17 @@ def _solver_line(report: Report) -> str:
     p = report.solver
     images = report.nets[0].analysis.images * p.iter_size if report.nets else 0
     batches = f" of {counted(images, 'image')}, {scaled(images * p.max_iter)} in all" if images else ""
+    batches += _epochs(report, images * p.max_iter)
     text = f'{p.type}, rate {p.base_lr:g} by "{p.lr_policy}", {counted(p.max_iter, "iteration")}{batches}'
     for transplant in p.transplant_param:
         text += f"\nstarts from {transplant.weights}: {', '.join(copy.layer for copy in transplant.copy)}"
     return printable_lines(text)
+
+
+def _epochs(report: Report, images: int) -> str:
+    """How often each record is seen, where it is known how many there are."""
+    sizes = [found.size for net in report.nets[:1] for found in net.facts.values() if found.size]
+    return f", {images / sizes[0]:.3g} epochs of {sizes[0]:,}" if sizes and images else ""
 
 
 def _net_lines(report: Report, net: Net, first: Net | None, batch: int | None) -> Iterator[str]:
@@ -133,17 +141,24 @@ def as_dict(report: Report, batch: int | None) -> dict[str, Any]:
         "path": report.path,
         "kind": report.kind,
         "errors": [_error(error) for error in report.errors],
-        "warnings": [
-            {"message": r.message, "path": r.place.path, "line": r.place.line, "column": r.place.column, "hint": r.hint}
-            for r in report.advice
-        ],
+        "warnings": [_remark(remark) for remark in report.advice],
         "nets": [_net(report, net, batch) for net in report.nets],
     }
 
 
+def _remark(remark: Advice) -> dict[str, Any]:
+    return {"code": remark.code, "message": remark.message, **_where(remark.place), "hint": remark.hint}
+
+
 def _error(error: NetcError) -> dict[str, Any]:
-    where = {"path": error.path, "line": error.line, "column": error.column}
-    return {"code": error.code, "message": error.message, **where, "hint": error.hint}
+    return {"code": error.code, "message": error.message, **_where(error.place), "hint": error.hint}
+
+
+def _where(place: Place | None) -> dict[str, Any]:
+    """`part`: the layer and field, in a file without lines."""
+    place = place or Place("")
+    part = {"part": place.part} if place.part else {}
+    return {"path": place.path, "line": place.line, "column": place.column, **part}
 
 
 def _net(report: Report, net: Net, batch: int | None) -> dict[str, Any]:
@@ -154,6 +169,10 @@ def _net(report: Report, net: Net, batch: int | None) -> dict[str, Any]:
         "name": a.graph.name,
         "phase": net.label,
         "notes": net.notes,
+        "data": [
+            {"layer": key, "source": found.path, "records": found.size, "labels": _label_range(found)}
+            for key, found in net.facts.items()
+        ],
         "images": images,
         "inputs": list(a.graph.inputs),
         "outputs": {blob: list(a.graph.shapes[blob]) for blob in a.graph.outputs},
@@ -164,6 +183,12 @@ def _net(report: Report, net: Net, batch: int | None) -> dict[str, Any]:
         "training_bytes": {**asdict(used), "total": used.total},
         "layers": [_layer(row, a) for row in a.rows],
     }
+
+
+def _label_range(found: Facts) -> list[int] | None:
+    """The least and the largest label that was seen."""
+    seen = found.labels.get(1)
+    return [min(seen), max(seen)] if seen else None
 
 
 def _layer(row: Row, a: Analysis) -> dict[str, Any]:

@@ -5,13 +5,15 @@ examine(path, request) -> Report     a net: its phases; a solver: its settings a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from netc import proto
-from netc.advise import TRAIN, Advice, advise
+from netc.advice import TRAIN, Advice, Facts, advise, compare, look, solver_remarks
+from netc.advice.pairs import mismatches
 from netc.analyse import Analysis, analyse
+from netc.cli._facts import facts
+from netc.cli._probe import Probe
 from netc.compile import (
     Drafts,
     binary_draft,
@@ -19,15 +21,16 @@ from netc.compile import (
     compile_draft,
     compile_layers,
     draft_of,
+    is_solver,
     open_source,
     solver_of,
 )
 from netc.draft import Draft, Layers
-from netc.errors import NetcError, Place
+from netc.errors import NetcError, did_you_mean, raise_all
 from netc.filter import NAMES, filter_net, set_state
 from netc.layers import registry
-from netc.layers.base import Origin, Shape, format_shape
-from netc.prototxt import Message, Source, parse
+from netc.layers.base import Origin
+from netc.prototxt import Source, parse
 
 TEST = 1
 
@@ -43,11 +46,12 @@ class Request:
 
 @dataclass(slots=True)
 class Net:
-    """One net for one phase. `notes`: what had to be assumed."""
+    """One net for one phase. `notes`: what had to be assumed; `facts`: what is known of its data, by layer."""
 
     label: str
     analysis: Analysis
     notes: list[str]
+    facts: dict[str, Facts]
 
 
 @dataclass(slots=True)
@@ -69,6 +73,11 @@ class Report:
         except NetcError as error:
             known = {str(one) for one in self.errors}
             self.errors += [one for one in error.errors if str(one) not in known]
+
+    def remark(self, remarks: Iterable[Advice]) -> None:
+        """Note remarks, each once."""
+        known = {str(one) for one in self.advice}
+        self.advice += [one for one in remarks if str(one) not in known]
 
 
 def examine(path: str, request: Request) -> Report:
@@ -98,16 +107,6 @@ def _text(report: Report, text: Source, request: Request) -> None:
         _net(report, draft_of(text, tree), request)
 
 
-def is_solver(tree: Message) -> bool:
-    """Whether the file's fields are a solver's rather than a net's."""
-    names = [item.name for item in tree.fields]
-    solver, net = (
-        sum(name in message.DESCRIPTOR.fields_by_name for name in names)
-        for message in (proto.SolverParameter, proto.NetParameter)
-    )
-    return solver > net
-
-
 # -- nets --------------------------------------------------------------------------------------------------------------
 
 
@@ -120,29 +119,31 @@ def _net(report: Report, draft: Draft, request: Request) -> None:
 def phases_of(draft: Draft) -> tuple[int, ...]:
     """Both, or TEST alone where nothing in the file speaks of training."""
     types = registry()
-    trains = any(
-        layer.include or layer.exclude or (layer.type in types and types[layer.type].is_loss)
-        for layer in draft.param.layer
-    )
-    return (TRAIN, TEST) if trains else (TEST,)
+    losses = any(layer.type in types and types[layer.type].is_loss for layer in draft.param.layer)
+    return (TRAIN, TEST) if losses or speaks_of_phases(draft) else (TEST,)
 
 
-def _build(report: Report, draft: Draft, label: str, initialised: bool = False) -> None:
+def speaks_of_phases(draft: Draft) -> bool:
+    """Whether some layers belong to one phase only: a file without such is one phase's, the other is nobody's."""
+    return any(layer.include or layer.exclude for layer in draft.param.layer)
+
+
+def _build(report: Report, draft: Draft, label: str, initialised: bool = False, test_iter: int | None = None) -> None:
     probe = Probe(draft.path)
-    _remark(report, draft.remarks)
+    report.remark(draft.remarks)
     try:
         graph = compile_draft(draft.copy(), probe)
     except NetcError as error:
         if {one.code for one in error.errors} == {"G402"}:
             report.collect(lambda: compile_layers(connected_part(draft), probe))
         raise
-    report.nets.append(Net(label, analyse(graph), probe.notes))
-    _remark(report, advise(graph, initialised))
-
-
-def _remark(report: Report, remarks: Sequence[Advice]) -> None:
-    known = {str(remark) for remark in report.advice}
-    report.advice += [remark for remark in remarks if str(remark) not in known]
+    found = Net(label, analyse(graph), probe.notes, facts(graph))
+    report.nets.append(found)
+    report.remark([*advise(graph, initialised), *look(graph, found.facts, test_iter)])
+    trained = report.nets[0].analysis.graph
+    if graph.phase == TEST and trained.phase == TRAIN and (report.solver is not None or speaks_of_phases(draft)):
+        report.remark(compare(trained, graph))
+        report.collect(lambda: raise_all(list(mismatches(trained, graph))))
 
 
 def connected_part(draft: Draft) -> Layers:
@@ -157,45 +158,15 @@ def connected_part(draft: Draft) -> Layers:
     return part
 
 
-class Probe:
-    """Shapes of a data layer from its first record or, where its data are not here, from its settings."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self.notes: list[str] = []
-
-    def __call__(self, layer: Any, phase: int) -> Sequence[Shape]:
-        from netc.paths import resolve
-        from netc.runtime.data import can_probe, probe
-
-        if not can_probe(layer):
-            return registry()[layer.type](layer, phase).setup([])
-        options = getattr(layer, registry()[layer.type].param_field or "")
-        try:
-            resolve(options.source, self.path, "database" if layer.type == "Data" else "list")
-        except NetcError as missing:
-            return self._assumed(layer, phase, missing)
-        return probe(layer, phase, self.path)
-
-    def _assumed(self, layer: Any, phase: int, missing: NetcError) -> Sequence[Shape]:
-        try:
-            shapes = registry()[layer.type](layer, phase).setup([])
-        except NetcError:
-            raise missing from None
-        image = format_shape(tuple(shapes[0][1:]))
-        self.notes.append(f'the data of layer "{layer.name}" are not here: its images are taken to be {image}')
-        return shapes
-
-
 # -- solvers -----------------------------------------------------------------------------------------------------------
 
 
 def _solver(report: Report, param: Any, origin: Origin, request: Request) -> None:
     from netc.runtime.solver.plans import test_plans, train_plan
-    from netc.runtime.solver.settings import check, warnings
+    from netc.runtime.solver.settings import check
 
     report.solver = param
-    report.advice += [Advice(message, Place(report.path)) for message in warnings(param)]
+    report.remark(solver_remarks(param, origin))
     report.collect(lambda: check(param, origin))
     if any(error.code == "R610" for error in report.errors):  # which net is meant is not known
         return
@@ -204,21 +175,22 @@ def _solver(report: Report, param: Any, origin: Origin, request: Request) -> Non
         report.collect(lambda: _plan(report, train_plan(param, report.path, request.level, request.stages), "TRAIN"))
     if TEST in wanted:
         report.collect(lambda: _tests(report, test_plans(param, report.path)))
-    report.advice += transplant_advice(report, param, origin)
+    report.remark(transplant_advice(report, param, origin))
 
 
 def _tests(report: Report, plans: Sequence[Any]) -> None:
     for number, plan in enumerate(plans):
         label = f"TEST #{number}" if len(plans) > 1 else "TEST"
-        report.collect(lambda plan=plan, label=label: _plan(report, plan, label))  # type: ignore[misc]
+        count = report.solver.test_iter[number] if number < len(report.solver.test_iter) else None
+        report.collect(lambda plan=plan, label=label, count=count: _plan(report, plan, label, count))  # type: ignore[misc]
 
 
-def _plan(report: Report, plan: Any, label: str) -> None:
+def _plan(report: Report, plan: Any, label: str, test_iter: int | None = None) -> None:
     from netc.runtime.solver.plans import in_state
 
     draft = in_state(report.draft(plan.source), plan)
     initialised = bool(report.solver.weights or report.solver.transplant_param)
-    _build(report, draft, label, initialised)
+    _build(report, draft, label, initialised, test_iter)
 
 
 def transplant_advice(report: Report, param: Any, origin: Origin) -> Iterator[Advice]:
@@ -231,8 +203,11 @@ def transplant_advice(report: Report, param: Any, origin: Origin) -> Iterator[Ad
         try:
             resolve(transplant.weights, report.path, "weights")
         except NetcError as error:
-            yield Advice(f"these weights are not here: {error.message}", origin.place(f"{at}.weights"), error.hint)
+            yield Advice(
+                "A870", f"these weights are not here: {error.message}", origin.place(f"{at}.weights"), error.hint
+            )
         for position, copy in enumerate(transplant.copy):
             if layers and copy.layer not in layers:
                 place = origin.place(f"{at}.copy[{position}].layer")
-                yield Advice(f'the net has no layer "{copy.layer}"', place)
+                near = did_you_mean(copy.layer, layers)
+                yield Advice("A871", f'the net has no layer "{copy.layer}"{near}', place)

@@ -33,12 +33,20 @@ COMMANDS: dict[str, dict[str, str]] = {
         "convert-imageset": "Make an LMDB of pictures.",
         "image-mean": "Compute the means and principal colours of an LMDB.",
     },
+    "Write": {
+        "fmt": "Write prototxt files in canonical form.",
+        "upgrade": "Rewrite a net or solver of an older format in the current one.",
+    },
     "Weights": {
         "convert-caffemodel": "Convert a weight file, and prove it.",
     },
     "Look": {
         "check": "Check nets and solvers; show shapes, sizes and costs.",
+        "draw": "Draw a net as SVG, DOT or Mermaid.",
+        "diff": "Compare two nets or solvers by what they mean.",
+        "explain": "Explain an error or warning by its code.",
         "weights": "Show what a weight file holds, or how two differ.",
+        "emit": "Write a net as one file of PyTorch code.",
         "device_query": "List the processors and GPUs that netc can use.",
     },
 }

@@ -75,3 +75,7 @@ def _print_text(reports: list[Report], batch: int | None) -> None:
         click.echo("\n".join(lines(report, batch)))
         for remark in (*report.errors, *report.advice):
             click.echo(str(remark), err=True)
+    codes = [one.code for report in reports for one in report.errors]
+    codes += [one.code for report in reports for one in report.advice]
+    if codes:
+        click.echo(f"netc explain {codes[0]} tells what this means and what to do", err=True)

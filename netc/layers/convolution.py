@@ -112,7 +112,7 @@ def _slide(x: Tensor, weight: Tensor, bias: Tensor | None, windows: Geometry, gr
     """More than three axes: the first one is walked by hand, tap by tap; the others are convolved as its batch."""
     import torch.nn.functional as F
 
-    (stride, pad, step), inner = _first(windows), _inner(windows)
+    (stride, pad, step), inner = first_axis(windows), inner_axes(windows)
     padded = F.pad(x, [0, 0] * (x.dim() - 3) + [pad, pad])
     length = (padded.shape[2] - step * (weight.shape[2] - 1) - 1) // stride + 1
     total: Tensor | None = None
@@ -124,9 +124,11 @@ def _slide(x: Tensor, weight: Tensor, bias: Tensor | None, windows: Geometry, gr
     return total.reshape(x.shape[0], length, *total.shape[1:]).movedim(1, 2)
 
 
-def _first(windows: Geometry) -> Sizes:
+def first_axis(windows: Geometry) -> Sizes:
+    """Stride, pad and dilation of the first axis."""
     return windows.stride[0], windows.pad[0], windows.dilation[0]
 
 
-def _inner(windows: Geometry) -> Geometry:
+def inner_axes(windows: Geometry) -> Geometry:
+    """The geometry of all axes but the first."""
     return Geometry(windows.kernel[1:], windows.stride[1:], windows.pad[1:], windows.dilation[1:])

@@ -4,25 +4,25 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from netc.layers.base import Run, Shape, count, format_shape, layer
-from netc.layers.convolution import SpatialWeights
+from netc.layers.convolution import SpatialWeights, first_axis, inner_axes
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from netc.layers.windows import Geometry
 
 
 @layer("Deconvolution")
 class Deconvolution(SpatialWeights):
     """The transpose of Convolution: each input value adds its kernel, scaled, to the output.
 
-    Fields: those of Convolution. Shapes: (N, C, H, W) → (N, num_output, s(H - 1) + d(k - 1) + 1 - 2p, …), up to three
-    spatial axes. Weight (C, num_output / group, kh, kw), bias (num_output).
+    Fields: those of Convolution. Shapes: (N, C, H, W) → (N, num_output, s(H - 1) + d(k - 1) + 1 - 2p, …).
+    Weight (C, num_output / group, kh, kw), bias (num_output).
     Errors: as Convolution; pad that leaves nothing. Source: deconv_layer.cpp, base_conv_layer.cpp.
     """
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         axis, shape = self.check_bottoms(bottoms), bottoms[0]
-        if len(shape) - axis - 1 > 3:
-            self.fail(f"takes up to three spatial axes; the bottom is {format_shape(shape)}", "bottom", code="L302")
         sizes = self._outputs(shape[axis + 1 :])
         if any(size < 1 for size in sizes):
             made = format_shape(shape[axis + 1 :])
@@ -40,17 +40,46 @@ class Deconvolution(SpatialWeights):
         return [self._deconvolve(x, weight, bias) for x in bottoms]
 
     def _deconvolve(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        import torch.nn.functional as F
-
-        axes, g, group = len(self.geometry.kernel), self.geometry, self.options.group
-        axis = x.dim() - axes - 1
+        axis = x.dim() - len(self.geometry.kernel) - 1
         flat = x if axis == 1 else x.reshape(-1, *x.shape[axis:])
-        if axes == 0:
-            y = F.conv_transpose1d(flat[..., None], weight[..., None], bias, groups=group)[..., 0]
-        else:
-            call = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)[axes - 1]
-            y = call(flat, weight, bias, g.stride, g.pad, 0, group, g.dilation)
+        y = deconvolve(flat, weight, bias, self.geometry, self.options.group)
         return y if axis == 1 else y.reshape(*x.shape[:axis], *y.shape[1:])
 
     def macs(self, bottoms: Sequence[Shape], tops: Sequence[Shape]) -> int:
         return sum(count(bottom) for bottom in bottoms) * count(self.blobs[0].shape, 1)
+
+
+def deconvolve(x: Tensor, weight: Tensor, bias: Tensor | None, windows: Geometry, group: int) -> Tensor:
+    """Transposed convolution of (N, C, …) over as many axes as the geometry has."""
+    import torch.nn.functional as F
+
+    axes = len(windows.kernel)
+    if axes == 0:
+        return F.conv_transpose1d(x[..., None], weight[..., None], bias, groups=group)[..., 0]
+    if axes > 3:
+        return _spread(x, weight, bias, windows, group)
+    call = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)[axes - 1]
+    return call(x, weight, bias, windows.stride, windows.pad, 0, group, windows.dilation)
+
+
+def _spread(x: Tensor, weight: Tensor, bias: Tensor | None, windows: Geometry, group: int) -> Tensor:
+    """More than three axes: the first one is walked tap by tap, the others are its batch; each tap's rows are added
+    where they belong, and the padding is cut off."""
+    (stride, pad, step), inner = first_axis(windows), inner_axes(windows)
+    rows, taps = x.shape[2], weight.shape[2]
+    flat = x.movedim(2, 1).reshape(-1, *x.shape[1:2], *x.shape[3:])
+    total: Tensor | None = None
+    for tap in range(taps):
+        part = deconvolve(flat, weight[:, :, tap], None, inner, group)
+        part = part.reshape(x.shape[0], rows, *part.shape[1:]).movedim(1, 2)
+        if total is None:
+            length = stride * (rows - 1) + step * (taps - 1) + 1
+            total = part.new_zeros(*part.shape[:2], length, *part.shape[3:])
+        start = tap * step
+        places = slice(start, start + stride * (rows - 1) + 1, stride)
+        padded = total.new_zeros(total.shape)
+        padded[:, :, places] = part
+        total = total + padded
+    assert total is not None
+    total = total[:, :, pad : total.shape[2] - pad]
+    return total if bias is None else total + bias.view(-1, *[1] * (total.dim() - 2))

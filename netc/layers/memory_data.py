@@ -8,7 +8,7 @@ from netc.layers.sources import Source
 
 @layer("MemoryData")
 class MemoryData(Source):
-    """Batches of arrays that the calling program hands over.
+    """Batches of arrays that the calling program hands over: by `net.set_input_arrays(data, labels)`, or in the call.
 
     Fields: `memory_data_param { batch_size, channels, height, width }`, all at least 1.
     Shapes: none → (batch, channels, height, width), (batch). Source: memory_data_layer.cpp.

@@ -46,6 +46,10 @@ class Source:
         row = bisect_right(self._starts, offset) - 1
         return Place(self.path, row + 1, offset - self._starts[row] + 1, max(1, length), self._row(row))
 
+    def offset(self, place: Place) -> int:
+        """Where a place of this source begins in the text."""
+        return self._starts[place.line - 1] + place.column - 1
+
     def _row(self, row: int) -> str:
         """The text of a line; places in one line share it (it may be the whole file)."""
         if self._line[0] != row:

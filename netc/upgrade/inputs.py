@@ -36,7 +36,7 @@ def _shapes(draft: Draft) -> list[list[int]]:
             raise draft.fail("U103", f"{count} inputs but {len(found)} input_shape blocks", "input_shape")
         if param.input_dim:
             hint = "keep one of the two"
-            draft.remark('"input_dim" has no effect beside "input_shape"', draft.place("input_dim"), hint)
+            draft.remark("A880", '"input_dim" has no effect beside "input_shape"', draft.place("input_dim"), hint)
     else:
         dims = list(param.input_dim)
         if dims and len(dims) < 4 * count:
@@ -50,7 +50,7 @@ def _shapes(draft: Draft) -> list[list[int]]:
     if len(found) > count:
         what = f"input_shape[{count}]" if param.input_shape else f"input_dim[{4 * count}]"
         message = f"{len(found)} input shapes for {count} inputs: those without an input have no effect"
-        draft.remark(message, draft.place(what), "name the input they belong to, or delete them")
+        draft.remark("A880", message, draft.place(what), "name the input they belong to, or delete them")
     return found[:count]
 
 

@@ -33,12 +33,11 @@ def is_v0(draft: Draft) -> bool:
 def _refuse_mixture(draft: Draft) -> None:
     errors = Findings()
     for layer, origin in zip(draft.param.layers, draft.origins, strict=True):
-        stray = next((f.name for f, _ in layer.ListFields() if f.name not in ("layer", "bottom", "top")), None)
         if not layer.HasField("layer"):
             message = "other `layers` blocks of the file are in the format of 2013 (V0), with a `layer` in them"
             hint = "this block lacks its `layer { name: … type: … }`; Caffe would drop what it says"
             errors.add(NetcError("U111", message, origin.start, hint))
-        elif stray is not None:
-            message = f'"{stray}" stands beside `layer {{ … }}`, whose format (V0, 2013) has it inside'
-            errors.add(NetcError("U111", message, origin.place(stray), "move it into the `layer` block, or delete it"))
+        for name in [field.name for field, _ in layer.ListFields() if field.name not in ("layer", "bottom", "top")]:
+            message = f'"{name}" beside a `layer {{ … }}` of the format of 2013 (V0) has no effect; Caffe drops it'
+            draft.remark("A880", message, origin.place(name), "move it into the `layer` block, or delete it")
     raise_all(errors)

@@ -123,7 +123,7 @@ def v0_to_v1(draft: Draft) -> None:
         draft.origins[number] = renamed(origin, partial(_old_paths, kind))
     raise_all(errors)
     for name in {field.name for field, _ in draft.param.ListFields()} & {"state", "debug_info", "input_shape"}:
-        draft.remark(f'"{name}" is not known in files of 2013 (V0), and Caffe drops it', draft.place(name))
+        draft.remark("A880", f'"{name}" is not known in files of 2013 (V0), and Caffe drops it', draft.place(name))
         draft.param.ClearField(name)
 
 
@@ -144,7 +144,7 @@ def _upgraded(draft: Draft, shell: Any, origin: Origin) -> Any:
             _put(layer, path, value)
         else:
             message = f'"{field.name}" has no effect on a layer of type "{kind}"; Caffe drops it'
-            draft.remark(message, origin.place(f"layer.{field.name}"), "delete it")
+            draft.remark("A880", message, origin.place(f"layer.{field.name}"), "delete it")
     return layer
 
 

@@ -57,17 +57,16 @@ class Contents:
 def contents(source: Source) -> Contents:
     """What a file holds; the arrays are views of it as with `read`. Raises NetcError F110, X110, W701-W743."""
     name, buffer = open_source(source)
-    size = len(buffer)
-    kind = kind_of(name, buffer)
+    size, kind = len(buffer), kind_of(name, buffer)
     if kind == CAFFEMODEL:
-        return _caffemodel(source, size)
+        return _caffemodel(buffer, size)
     if kind in (SOLVERSTATE, HDF5_STATE):
-        state = read_solverstate(source)
+        state = read_solverstate(buffer)
         return Contents(name, size, kind, [_history(state)], facts=_facts(state))
     if kind == BLOB:
         blob = CaffeFile(name, buffer).single_blob(diffs=True)
         return Contents(name, size, kind, [Part("blob", "", _blobs([blob]))], unknown=_unknown([blob]))
-    found = read(source, diffs=True)
+    found = read(buffer, diffs=True)
     return Contents(name, size, kind, _arrays(found), facts=dict(found.metadata))
 
 

@@ -15,8 +15,8 @@ from netc.paths import nearest_path
 HDF5 = b"\x89HDF\r\n\x1a\n"
 ZIP = b"PK\x03\x04"
 
-Source = str | os.PathLike[str] | bytes | bytearray | memoryview
-"""Where a weight file comes from: a path, or its bytes."""
+Source = str | os.PathLike[str] | bytes | bytearray | memoryview | mmap.mmap
+"""Where a weight file comes from: a path, or its bytes, which may be what `map_file` gave."""
 
 _KINDS = "netc reads .caffemodel, .caffemodel.h5, .safetensors and .npz"
 _BINARY = {
@@ -41,7 +41,9 @@ class Mapped(mmap.mmap):
 def open_source(source: Source) -> tuple[str, Any]:
     """(name, bytes) of a weight file: mapped read-only if `source` is a path. Raises NetcError F110 (missing), X110
     (unreadable), W701 (empty, foreign)."""
-    if isinstance(source, bytes | bytearray | memoryview):
+    if isinstance(source, Mapped):
+        return source.name, source
+    if isinstance(source, bytes | bytearray | memoryview | mmap.mmap):
         _refuse_foreign("<bytes>", bytes(source[:512]))
         return "<bytes>", source
     return os.fspath(source), map_file(source)
@@ -109,6 +111,8 @@ def is_caffemodel(buffer: Any) -> bool:
 def _refuse_foreign(name: str, head: bytes) -> None:
     if not head:
         raise _empty(name)
+    if head[6:9] == b"\0\0{":  # a .safetensors, the length of whose header may begin like anything
+        return
     known, head = (_TEXT, head.lstrip()) if _is_text(head) else (_BINARY, head)
     start = next((start for start in known if head.startswith(start)), None)
     if start is not None:

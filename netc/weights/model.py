@@ -83,15 +83,16 @@ class Model:
 NEED = "give the net's deploy.prototxt with --net"
 
 
-def open_model(path: str | os.PathLike[str], net: Any = None) -> Model:
-    """Read a weight file and, if given, the net (path, text or NetParameter) whose layers count.
+def open_model(path: str | os.PathLike[str], net: Any = None, buffer: Any = None) -> Model:
+    """Read a weight file (`buffer`: mapped already) and, if given, the net (path, text or NetParameter) whose layers
+    count.
 
     Without a net, every layer of the file that has arrays counts, and the file's own net, or its card's, is compiled
     if that is possible. Raises NetcError as `weights.read`, `compile_net`, `weights.plan`, and W764 (a layer without
     weights), W765 (two layers of one name with parameters).
     """
     name = os.fspath(path)
-    buffer = map_file(name)
+    buffer = map_file(name) if buffer is None else buffer
     source = Model(name, buffer, read_mapped(name, buffer))
     source.card = card_in(name, buffer)
     if net is not None:
@@ -102,6 +103,15 @@ def open_model(path: str | os.PathLike[str], net: Any = None) -> Model:
         _own_net(source)
         source.entries = _by_file(source)
     return source
+
+
+def open_for(graph: Graph, path: str | os.PathLike[str]) -> Model:
+    """Read a weight file for a net that is compiled already. Raises NetcError as `open_model` with a net."""
+    name = os.fspath(path)
+    buffer = map_file(name)
+    model = Model(name, buffer, read_mapped(name, buffer), graph=graph, given=True)
+    model.entries = _by_net(model, graph)
+    return model
 
 
 # -- the layers of a net -----------------------------------------------------------------------------------------------

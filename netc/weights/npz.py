@@ -26,7 +26,7 @@ _HEAD = 1 << 12
 _BEST_RATIO = 1100
 """Deflate cannot shrink data more than 1032 times; a member that claims more is not backed by the file."""
 
-_STEP = 1 << 22
+_STEP = 1 << 20
 _MOST_TEXT = 1 << 25
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 

@@ -38,8 +38,14 @@ def deployed(param: Any, weights: Mapping[str, Sequence[Array]]) -> Any:
 
 def unknown_input(net: Any) -> str | None:
     """The name of an input of `deployed`'s net whose size is not known; None where there is none."""
-    unknown = (layer for layer in net.layer if layer.type == "Input" and not layer.input_param.shape)
-    return next((layer.top[0] for layer in unknown if layer.top), None)
+    made: set[str] = set()
+    for layer in net.layer:
+        unknown = layer.top if layer.type == "Input" and not layer.input_param.shape else layer.bottom
+        missing = next((str(blob) for blob in unknown if blob not in made), None)
+        if missing is not None:
+            return missing
+        made.update(layer.top)
+    return None
 
 
 def _is_fed(layer: Any) -> bool:

@@ -19,8 +19,8 @@ from netc.errors import NetcError, Place
 from netc.weights.arrays import Array
 from netc.weights.files import Mapped
 
-PIECE = 1 << 20
-"""Values in one piece."""
+PIECE = 1 << 18
+"""Values in one piece: a megabyte of floats, which the caches hold on its way through."""
 
 
 def pieces(array: Array, count: int = PIECE) -> Iterator[Array]:

@@ -77,6 +77,8 @@ def vgg_of(graph: Graph, layers: Mapping[str, Sequence[Array]]) -> Vgg:
             _check_pooling(node)
             result.widths.append(POOL)
             at += 1
+        elif node.type not in (*_PASSED, "Convolution", "InnerProduct"):
+            _refuse(node, "torchvision's VGG nets have no such layer")
         elif node.params and not full:
             _check_convolution(node)
             result.widths.append(node.params[0].blob.shape[0])
@@ -84,8 +86,6 @@ def vgg_of(graph: Graph, layers: Mapping[str, Sequence[Array]]) -> Vgg:
             at += 2  # with its ReLU
         elif node.params:
             _add_full(result, node, layers[node.name])
-        elif node.type not in _PASSED:
-            _refuse(node, "torchvision's VGG nets have no such layer")
     _check_relus(graph, learned)
     return result
 
@@ -117,8 +117,8 @@ def _check_pooling(node: Node) -> None:
 def _check_convolution(node: Node) -> None:
     geometry = getattr(node.layer, "geometry", None)
     sizes = ((3, 3), (1, 1), (1, 1), (1, 1))
-    if node.type != "Convolution" or geometry is None:
-        _refuse(node, "a fully-connected layer that is none of the last three")
+    if geometry is None:
+        _refuse(node, "only the last three layers with weights are fully connected in torchvision")
     if (geometry.kernel, geometry.stride, geometry.pad, geometry.dilation) != sizes or node.layer.options.group != 1:
         _refuse(node, "torchvision's convolutions are 3×3 with stride 1 and pad 1, without groups")
     if len(node.params) != 2:

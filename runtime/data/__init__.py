@@ -58,7 +58,7 @@ def can_probe(param: Any) -> bool:
 
 def has_feed(type: str) -> bool:
     """Whether `open_feed` knows this type of layer; others are given their tops in the call."""
-    return type in ("Data", "ImageData", "DummyData", "HDF5Data")
+    return type in ("Data", "ImageData", "DummyData", "HDF5Data", "WindowData")
 
 
 def open_feed(layer: Layer, phase: int, seed: int, workers: int | None = None) -> Feed:
@@ -77,9 +77,14 @@ def open_feed(layer: Layer, phase: int, seed: int, workers: int | None = None) -
         from netc.runtime.data.hdf5_feed import HDF5Feed
 
         return HDF5Feed(layer, seed)
+    if layer.type == "WindowData":
+        from netc.runtime.data.window_feed import WindowFeed
+
+        return WindowFeed(layer, phase, seed, workers)
     raise NetcError(
         "D501",
         f'layer "{layer.name}": {layer.type} has no source of its own',
         layer.origin.start,
-        f"give {', '.join(layer.param.top)} in the call, net({layer.param.top[0]}=…)",
+        f"give {', '.join(layer.param.top)} in the call, net({layer.param.top[0]}=…)"
+        + (", or net.set_input_arrays(data, labels)" if layer.type == "MemoryData" else ""),
     )

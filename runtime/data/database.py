@@ -12,6 +12,7 @@ import struct
 import threading
 import weakref
 from array import array
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import lmdb
@@ -132,6 +133,16 @@ class Database:
                 cursor = transaction.cursor()
                 cursor.first()
                 return cursor.item()  # type: ignore[no-any-return]
+        except lmdb.Error as error:
+            raise self._damaged(error) from None
+
+    def values(self, backwards: bool = False) -> Iterator[bytes]:
+        """The values of all records from the first on, or from the last back, without reading the keys of others."""
+        try:
+            with self._handle.env.begin() as transaction:
+                cursor = transaction.cursor()
+                step = cursor.iterprev if backwards else cursor.iternext
+                yield from step(keys=False, values=True)
         except lmdb.Error as error:
             raise self._damaged(error) from None
 

@@ -62,6 +62,17 @@ def shapes(param: Any, path: str) -> list[Shape]:
     return [(int(param.hdf5_data_param.batch_size), *rows.shape[1:]) for rows in first]
 
 
+def labels(param: Any, path: str) -> tuple[int, dict[int, list[int]]]:
+    """The rows of all files, and the values of the tops that may be labels (one whole number a row), by top number."""
+    files = [_load(param, name) for name in _files(param, path, None)]
+    found: dict[int, list[int]] = {}
+    for at, parts in enumerate(zip(*files, strict=True)):
+        values = np.concatenate([rows.reshape(len(rows), -1) for rows in parts])
+        if values.shape[1] == 1 and bool((values == np.floor(values)).all()):
+            found[at] = [int(value) for value in values[:, 0]]
+    return sum(len(rows[0]) for rows in files), found
+
+
 def _files(param: Any, path: str, place: Place | None) -> list[str]:
     listed = resolve(param.hdf5_data_param.source, path, "list of HDF5 files", place)
     try:

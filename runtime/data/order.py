@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,19 +14,25 @@ from netc.runtime import rand
 Permutation = NDArray[np.int64]
 
 
+class Sequence(Protocol):
+    def __getitem__(self, position: int) -> int:
+        """The record at a position, 0 ≤ position."""
+        ...
+
+
 class Order:
     """Every record once an epoch: in their own order or, with `epoch_order` (epoch → permutation), in a new one each.
 
-    Threads may ask at the same time.
+    `first`: the position that the sequence begins with. Threads may ask at the same time.
     """
 
-    def __init__(self, records: int, epoch_order: Callable[[int], Permutation] | None = None) -> None:
-        self._records, self._make = records, epoch_order
+    def __init__(self, records: int, epoch_order: Callable[[int], Permutation] | None = None, first: int = 0) -> None:
+        self._records, self._make, self._first = records, epoch_order, first
         self._epochs: dict[int, Permutation] = {}
         self._lock = threading.Lock()
 
     def __getitem__(self, position: int) -> int:
-        epoch, offset = divmod(position, self._records)
+        epoch, offset = divmod(position + self._first, self._records)
         return int(self._epoch(epoch, self._make)[offset]) if self._make else offset
 
     def _epoch(self, epoch: int, make: Callable[[int], Permutation]) -> Permutation:

@@ -19,8 +19,9 @@ from torch import Tensor
 
 from netc.errors import NetcError, counted
 from netc.layers.base import Layer, Shape
+from netc.runtime import rand
 from netc.runtime.cores import usable_cores
-from netc.runtime.data.order import Order, shuffled
+from netc.runtime.data.order import Order, Sequence, shuffled
 from netc.runtime.data.records import open_records
 from netc.runtime.data.transform import Transform
 
@@ -39,13 +40,9 @@ class RecordFeed:
     """
 
     def __init__(self, layer: Layer, phase: int, seed: int, workers: int | None = None) -> None:
-        path, origin = layer.origin.start.path, layer.origin
         self.layer, self.seed = layer, seed
-        self.transform = Transform(layer.param, phase, path, origin.place("transform_param"))
-        self.records = open_records(layer.param, path, origin.place(f"{layer.param_field}.source"))
-        count = len(self.records)
-        self.size: int | None = count
-        self.order = Order(count, shuffled(count, seed, layer.key) if _shuffles(layer) else None)
+        self.size: int | None = None
+        self.open(phase)
         self.tops = len(layer.param.top)
         try:
             self.shapes: list[Shape] = self.transform.shapes(self.records.picture(0), self.tops)
@@ -56,6 +53,15 @@ class RecordFeed:
         self.waited = 0.0
         self._workers = workers or usable_cores()
         self._start_threads()
+
+    def open(self, phase: int) -> None:
+        """Set `transform`, `records`, `order` and, where the source has an end, `size`."""
+        path, origin = self.layer.origin.start.path, self.layer.origin
+        self.transform = Transform(self.layer.param, phase, path, origin.place("transform_param"))
+        self.records = open_records(self.layer.param, path, origin.place(f"{self.layer.param_field}.source"))
+        self.size = count = len(self.records)
+        shuffle = shuffled(count, self.seed, self.layer.key) if _shuffles(self.layer) else None
+        self.order: Sequence = Order(count, shuffle, _skipped(self.layer, self.seed))
 
     def _start_threads(self) -> None:
         self._process = os.getpid()
@@ -103,6 +109,12 @@ def _shuffles(layer: Layer) -> bool:
     """`shuffle` of ImageData; of Data netc's own, or that of NVIDIA's and Intel's forks."""
     options = layer.options
     return bool(options.shuffle or (layer.type == "Data" and options.sampling_param.shuffle))
+
+
+def _skipped(layer: Layer, seed: int) -> int:
+    """How many lines an ImageData layer passes over at the start: a random number below rand_skip."""
+    limit = int(layer.options.rand_skip) if layer.type == "ImageData" else 0
+    return int(rand.draws(seed, layer.key, "rand_skip", n=1)[0] * limit)
 
 
 class _Job:

@@ -235,4 +235,5 @@ class Transform:
 
 
 def _source_options(param: Any) -> Any:
-    return param.image_data_param if param.type == "ImageData" else param.data_param
+    fields = {"ImageData": param.image_data_param, "WindowData": param.window_data_param}
+    return fields.get(param.type, param.data_param)

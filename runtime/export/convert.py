@@ -16,6 +16,7 @@ from netc.durable import Staging
 from netc.errors import NetcError, Place, counted
 from netc.weights.card import Card, Preprocessing
 from netc.weights.convert import CAFFES_LIMIT, WRITERS, Hashing, definition, prove, write
+from netc.weights.files import map_file
 from netc.weights.looks import preprocessing_of
 from netc.weights.model import Model, open_model
 from netc.weights.proof import TOLERANCE, Parity, compared_all
@@ -95,8 +96,10 @@ def convert(path: str, out: str | None = None, options: Options | None = None) -
     format = format_of(options.to, out)
     target = Path(out) if out else default_out(path, format)
     _refuse_same(path, target)
-    source = open_model(path, options.net)
-    return _Job(source, target, format, options).done()
+    buffer = map_file(path)
+    hashing = Hashing(buffer)
+    source = open_model(path, options.net, buffer)
+    return _Job(source, target, format, options).done(hashing)
 
 
 def format_of(to: str, out: str | None) -> str:
@@ -139,8 +142,7 @@ class _Job:
         self.remarks: list[str] = []
         self.parity = Parity(tolerance=options.tolerance)
 
-    def done(self) -> Conversion:
-        hashing = Hashing(self.original.buffer)
+    def done(self, hashing: Hashing) -> Conversion:
         self._remark()
         with Staging(self.out) as staging:
             card = self._card()
@@ -164,6 +166,8 @@ class _Job:
         size = staging.path.stat().st_size
         if self.format == "caffemodel" and size > CAFFES_LIMIT:
             self.remarks.append(f"Caffe itself reads no file above 2 GiB; this one has {size:,} bytes")
+        if self.format == "hdf5" and any("/" in entry.layer for entry in self.source.entries):
+            self.remarks.append("Caffe itself finds no layer in an HDF5 file whose name has a slash; netc does")
         if self.options.run:
             self._run_weights(staging.path)
 

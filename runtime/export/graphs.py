@@ -61,17 +61,34 @@ def distinct_blobs(graph: Graph) -> list[str]:
 
 
 def exported(module: nn.Module, graph: Graph, axes: Axes) -> Any:
-    """`module`, a function of the net's inputs by name, as a torch.export.ExportedProgram whose free axes have any size
-    that the net allows. Raises NetcError W773 where torch cannot export it."""
-    inputs = {name: torch.zeros(shape) for name, shape in axes.sample().items()}
-    sizes = {name: dict.fromkeys(axes.free(name), torch.export.Dim.AUTO) for name in inputs}
+    """`module`, a function of the net's inputs by name, as a torch.export.ExportedProgram in which `axes` are free.
+    Where torch finds an axis fixed after all, it is taken out of them. Raises NetcError W773 where torch cannot."""
     try:
-        with quiet(), torch.no_grad():
-            return torch.export.export(module, (inputs,), dynamic_shapes=(sizes,))
+        program = _exported(module, axes)
+        while axes.keep_only(_free(program, list(graph.inputs))):
+            program = _exported(module, axes)
     except NetcError:
         raise
     except Exception as error:  # torch.export raises nearly anything
         raise cannot(graph, error) from error
+    return program
+
+
+def _exported(module: nn.Module, axes: Axes) -> Any:
+    inputs = {name: torch.zeros(shape) for name, shape in axes.sample().items()}
+    sizes = {name: dict.fromkeys(axes.free(name), torch.export.Dim.AUTO) for name in inputs}
+    with quiet(), torch.no_grad():
+        return torch.export.export(module, (inputs,), dynamic_shapes=(sizes,))
+
+
+def _free(program: Any, names: Sequence[str]) -> dict[str, list[int]]:
+    """Input → its axes whose size is no number in the program."""
+    given = set(program.graph_signature.user_inputs)
+    nodes = [node for node in program.graph.nodes if node.op == "placeholder" and node.name in given]
+    return {
+        name: [axis for axis, size in enumerate(node.meta["val"].shape) if not isinstance(size, int)]
+        for name, node in zip(names, nodes, strict=True)
+    }
 
 
 def cannot(graph: Graph, error: Exception) -> NetcError:

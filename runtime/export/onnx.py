@@ -25,6 +25,7 @@ from netc.weights.proof import Difference, same_bits
 INLINE = 3 << 29
 """Bytes of weights up to which the model is one file; ONNX itself ends at 2 GiB. Beyond, they stand in OUT.data."""
 
+_NONE = np.zeros((0,), "<f4")
 _AXES = ("batch", "", "height", "width")
 
 
@@ -49,6 +50,7 @@ def write_onnx(path: Path, source: Model, graph: Graph, axes: Axes, card: Card) 
     import onnx_ir
 
     model = _model(source, graph, axes)
+    _simplify(model, {entry.key for entry in source.entries})
     _rename_axes(model, axes)
     _strip(model)
     _prune(model, graph.outputs)
@@ -65,7 +67,13 @@ def _model(source: Model, graph: Graph, axes: Axes) -> Any:
     try:
         with quiet():
             made = torch.onnx.export(
-                program, (), input_names=list(graph.inputs), output_names=blobs, dynamo=True, verbose=False
+                program,
+                (),
+                input_names=list(graph.inputs),
+                output_names=blobs,
+                dynamo=True,
+                verbose=False,
+                optimize=False,
             )
     except NetcError:
         raise
@@ -73,6 +81,19 @@ def _model(source: Model, graph: Graph, axes: Axes) -> Any:
         raise cannot(graph, error) from error
     assert made is not None
     return made.model
+
+
+def _simplify(model: Any, parameters: set[str]) -> None:
+    """Compute what depends on no input once and for all, but leave every parameter as it is, under its name: a runtime
+    folds them into one another when it loads the model."""
+    import onnxscript.optimizer
+
+    def fold(node: Any) -> bool | None:
+        return False if any(value is not None and value.name in parameters for value in node.inputs) else None
+
+    with quiet():
+        onnxscript.optimizer.fold_constants(model, onnx_shape_inference=False, should_fold=fold)
+        onnxscript.optimizer.remove_unused_nodes(model)
 
 
 def _rename_axes(model: Any, axes: Axes) -> None:
@@ -172,9 +193,11 @@ def _prove_arrays(path: Path, source: Model) -> Iterator[Difference]:
 
     model = onnx.load(str(path))
     found = {tensor.name: tensor for tensor in model.graph.initializer}
+    used = {name for node in model.graph.node for name in node.input}
     for entry in source.entries:
-        if entry.key in found:  # torch folds some into others: BatchNorm's three
-            yield same_bits(entry.key, entry.array.astype("<f4", copy=False), np.asarray(to_array(found[entry.key])))
+        if entry.key in found or entry.key in used:  # one that no output depends on is left out
+            read = np.asarray(to_array(found[entry.key])) if entry.key in found else _NONE
+            yield same_bits(entry.key, entry.array.astype("<f4", copy=False), read)
 
 
 @contextmanager

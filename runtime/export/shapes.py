@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from netc.compile import compile_net
 from netc.errors import NetcError
 from netc.ir import Graph
+from netc.layers.recurrent import Recurrent
 from netc.weights import Array
 from netc.weights.arrays import Shape
 from netc.weights.card import Preprocessing
@@ -28,8 +29,12 @@ class Axes:
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
-        self.batch = len({shape[:1] for shape in self.shapes().values()}) == 1 and all(
-            self._fits(self._grown(batch=count)) for count in _BATCHES
+        # what runs step by step is unrolled, and time is its first axis
+        steps = any(isinstance(node.layer, Recurrent) for node in graph.nodes)
+        self.batch = (
+            not steps
+            and len({shape[:1] for shape in self.shapes().values()}) == 1
+            and all(self._fits(self._grown(batch=count)) for count in _BATCHES)
         )
         self.size = any(len(shape) == 4 for shape in self.shapes().values()) and all(
             self._fits(self._grown(size=size)) for size in _SIZES
@@ -49,6 +54,14 @@ class Axes:
         if self.batch:
             shapes = {name: (2, *shape[1:]) for name, shape in shapes.items()}
         return self._with_size(shapes, (5, 12)) if self.size else shapes
+
+    def keep_only(self, free: Mapping[str, Collection[int]]) -> bool:
+        """Take back what turned out to be fixed, given the free axes of each input; whether that changed anything."""
+        before = (self.batch, self.size)
+        wanted = {name: set(self.free(name)) for name in self.graph.inputs}
+        self.batch = self.batch and all(0 in free[name] for name, axes in wanted.items() if 0 in axes)
+        self.size = self.size and all({2, 3} <= set(free[name]) for name, axes in wanted.items() if 2 in axes)
+        return before != (self.batch, self.size)
 
     def _grown(self, batch: int = 0, size: tuple[int, int] = (0, 0)) -> Shapes:
         shapes = {name: (shape[0] + batch, *shape[1:]) if shape else shape for name, shape in self.shapes().items()}

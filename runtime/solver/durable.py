@@ -53,12 +53,14 @@ class Staged:
             with suppress(OSError):
                 temporary.unlink()
 
-    def write(self, path: Path, chunks: Iterable[bytes | memoryview]) -> Digest:
-        """Write what will be `path`, down to the disk. Raises OSError."""
+    def write(self, path: Path, chunks: Iterable[bytes | memoryview], mode: int | None = None) -> Digest:
+        """Write what will be `path`, down to the disk; `mode`: its permissions, if not the usual. Raises OSError."""
         temporary = path.with_name(f"{path.name}.tmp-{host()}-{os.getpid()}")
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
         self._waiting[path] = temporary
         try:
+            if mode is not None:
+                os.fchmod(handle, mode)
             result = _write(handle, chunks)
             # an fsync that failed is never tried again: the kernel forgets the pages it could not write
             os.fsync(handle)

@@ -36,6 +36,13 @@ class Inputs(dict[str, Any]):
         feed = self[key] = open_feed(node.layer, node.layer.phase, *self._open_args)
         return feed
 
+    def __setitem__(self, key: str, feed: Any) -> None:
+        """A feed for a layer that has none of its own (`Net.set_input_arrays`) makes it one of those that have."""
+        super().__setitem__(key, feed)
+        taken = [node for node in self._unfed if node.layer.key == key]
+        self._sources += taken
+        self._unfed = [node for node in self._unfed if node not in taken]
+
     def get(self, key: str, default: Any = None) -> Any:
         return self[key] if any(node.layer.key == key for node in self._sources) else default
 
@@ -46,8 +53,7 @@ class Inputs(dict[str, Any]):
 
     @property
     def given(self) -> tuple[str, ...]:
-        """The tops that the caller gives: of Input layers, and of those whose data come from a program (MemoryData) or
-        a format that netc does not read (WindowData)."""
+        """The tops that the caller gives: of Input layers, and of MemoryData layers without arrays."""
         return tuple(top for node in self._unfed for top in node.tops)
 
     @property

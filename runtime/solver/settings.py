@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+from netc.advice.solver import solver_remarks
 from netc.errors import NetcError, did_you_mean, raise_all
 from netc.layers.base import Origin
 from netc.runtime.solver.policies import POLICIES
@@ -31,19 +32,8 @@ def check(param: Any, origin: Origin) -> None:
 
 
 def warnings(param: Any) -> Iterator[str]:
-    """What is legal but hardly meant."""
-    if not param.base_lr:
-        yield "base_lr is not set: the learning rate is 0"
-    if param.lr_policy in {"step", "multistep", "exp"} and not param.gamma:
-        yield f'gamma is not set: lr_policy "{param.lr_policy}" has rate 0 after its first step'
-    if param.momentum >= 1:
-        yield f"momentum is {param.momentum:g}: from 1 on, updates grow without end"
-    if param.HasField("plateau_param") and param.lr_policy != "plateau":
-        yield f'plateau_param is not used: lr_policy is "{param.lr_policy}", not "plateau"'
-    if param.debug_info:
-        yield "debug_info is not printed: run.net(…, blobs=[…]) from Python shows any blob"
-    if not param.max_iter:
-        yield "max_iter is not set: training ends before it starts"
+    """What is legal but hardly meant, a line each."""
+    yield from (remark.message for remark in solver_remarks(param))
 
 
 def _nets(param: Any) -> Found:

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
 from netc import weights
@@ -203,7 +202,7 @@ def _fitted(run: Solver, history: Sequence[Any], path: Path) -> list[Any]:
         if bare(array.shape) != bare(tuple(tensor.shape)):
             shapes = format_shape(tuple(array.shape)), format_shape(tuple(tensor.shape))
             raise _others(path, f"history blob {number} of this state is {shapes[0]}, this net needs {shapes[1]}")
-        fitted.append(np.array(array, np.float32).reshape(tuple(tensor.shape)))
+        fitted.append(weights.loaded(array).reshape(tuple(tensor.shape)))
     return fitted
 
 

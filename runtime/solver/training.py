@@ -56,7 +56,8 @@ def _unfed(node: Node) -> NetcError:
         "R624",
         f'nothing feeds the {node.type} layer "{node.name}" ({", ".join(node.tops)})',
         node.place,
-        "train from a Data layer, or call run.step(n, feed=…) from Python",
+        "train from a Data layer, or call run.step(n, feed=…) from Python"
+        + (", or run.net.set_input_arrays(…)" if node.type == "MemoryData" else ""),
     )
 
 

@@ -246,7 +246,7 @@ def test_transplants_that_cannot_be(check):
     status, found = check(SOLVER + extra, name="solver.prototxt")
     assert status == 0
     assert messages(found)[0].startswith("these weights are not here:")
-    assert messages(found)[1] == 'the net has no layer "cov"'
+    assert messages(found)[1] == 'the net has no layer "cov"; did you mean "conv"?'
 
 
 # -- shipped nets ------------------------------------------------------------------------------------------------------

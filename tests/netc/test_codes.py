@@ -12,7 +12,7 @@ TABLE = ROOT / "netc/codes.py"
 
 
 def is_code(text: object) -> bool:
-    return isinstance(text, str) and len(text) == 4 and text[0] in "PSUGLDRWFOXC" and text[1:].isdigit()
+    return isinstance(text, str) and len(text) == 4 and text[0] in "PSUGLDRWFOXCA" and text[1:].isdigit()
 
 
 def used() -> set[str]:

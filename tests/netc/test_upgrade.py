@@ -179,7 +179,6 @@ INPUT = 'input: "d" input_dim: 1 input_dim: 2 input_dim: 3 input_dim: 4 '
     [
         (INPUT + RELU + ' layer { name: "x" }', "U101", "layers"),
         (INPUT + RELU + " layers { name: 'v1' type: RELU }", "U111", "layers"),
-        (INPUT + RELU.replace("bottom", "blobs_lr: 1 bottom"), "U111", "1"),
         (INPUT + RELU.replace('"relu"', '"rellu"'), "U112", '"rellu"'),
         (INPUT + RELU.replace('bottom: "d"', 'bottom: "e"'), "G402", '"e"'),
         (INPUT + PADDING + RELU.replace('bottom: "d"', 'bottom: "p"'), "U113", '"p"'),
@@ -198,6 +197,10 @@ def test_refused(text: str, code: str, shown: str) -> None:
     ("text", "said"),
     [
         (INPUT + RELU.replace('"r"', '"r" pad: 1'), '"pad" has no effect on a layer of type "relu"; Caffe drops it'),
+        (
+            INPUT + RELU.replace("bottom", "blobs_lr: 1 bottom"),
+            '"blobs_lr" beside a `layer { … }` of the format of 2013 (V0) has no effect; Caffe drops it',
+        ),
         (INPUT + RELU + " state { level: 1 }", '"state" is not known in files of 2013 (V0), and Caffe drops it'),
         ('input: "a" input_shape { dim: 1 } input_dim: 3', '"input_dim" has no effect beside "input_shape"'),
         (
@@ -228,3 +231,23 @@ def test_batch_norm_with_three_param_blocks() -> None:
     assert [(spec.lr_mult, spec.decay_mult, spec.name) for spec in specs] == [(0, 0, ""), (0, 0, "x"), (0, 0, "")]
     two = read_net('layer { type: "BatchNorm" param { lr_mult: 1 } param { } }').layer[0].param
     assert [spec.lr_mult for spec in two] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("text", "remedy"),
+    [
+        ("version: 0", "it says nothing: delete it"),
+        ("layers { layer { can_clobber: true } }", "nothing reads it: delete it"),
+        ("layers { layer { context_pad: 1 } }", "write det_context_pad"),
+        ("layers { layer { crop_mode: 'warp' } }", "write det_crop_mode"),
+        ("layers { type: LRN_MAP }", "LRN with lrn_param { norm_region: WITHIN_CHANNEL }"),
+        ("layers { lrn_map_param { } }", "lrn_param { norm_region: WITHIN_CHANNEL … }"),
+        ("layers { data_param { transform_param { } } }", "move it out of this block"),
+        ("layer { image_data_param { transform_param { } } }", "move it out of this block"),
+    ],
+)
+def test_what_caffe_has_given_up_is_explained(text: str, remedy: str) -> None:
+    with pytest.raises(NetcError) as caught:
+        read_net(text)
+    assert caught.value.hint
+    assert remedy in caught.value.hint

@@ -189,3 +189,28 @@ def test_a_layer_of_a_repeated_name_is_filled_where_the_first_is_to_be_loaded():
     text = 'input: "x" input_dim: 1 input_dim: 3 input_dim: 1 input_dim: 1\n' + layer.format("x", "y")
     net = Net(netc.compile_net(text + layer.format("y", "z"), "TEST"), unfilled=["ip"])
     assert (net.state_dict()["ip#2.weight"] == 7).all()
+
+
+def test_a_parameter_shared_in_another_shape_is_one_parameter() -> None:
+    def layer(name: str, bottom: str, outputs: int) -> str:
+        return f"""layer {{ name: "{name}" type: "InnerProduct" bottom: "{bottom}" top: "{name}"
+          param {{ name: "w" share_mode: PERMISSIVE }}
+          inner_product_param {{ num_output: {outputs} bias_term: false weight_filler {{ type: "gaussian" }} }} }}"""
+
+    text = 'layer { name: "i" type: "Input" top: "x" input_param { shape { dim: 2 dim: 4 } } }'
+    text += layer("a", "x", 6) + layer("b", "a", 4)
+    net = netc.load_net(text, "TRAIN")
+    (a,), (b,) = net.params["a"], net.params["b"]
+    assert (tuple(a.shape), tuple(b.shape)) == ((6, 4), (4, 6))
+    assert len(list(net.parameters())) == 1
+    x, w = torch.randn(2, 4), a.detach().clone().requires_grad_()
+    net(x=x)["b"].square().sum().backward()
+    expected = x @ w.t() @ w.reshape(4, 6).t()
+    torch.testing.assert_close(net(x=x)["b"], expected)
+    expected.square().sum().backward()
+    torch.testing.assert_close(net.params["a"][0].grad, w.grad)
+    other = netc.load_net(text, "TEST")
+    other.share_from(net)
+    torch.testing.assert_close(other(x=x)["b"], expected)
+    fresh = netc.load_net(text, "TEST", weights={"a": [w.detach().numpy()], "b": [w.detach().view(4, 6).numpy()]})
+    torch.testing.assert_close(fresh(x=x)["b"], expected)

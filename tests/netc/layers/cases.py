@@ -107,6 +107,7 @@ CASES: dict[str, list[Case]] = {
         conv("num_output: 5 kernel_size: 3 stride: 2", (2, 4, 6), (2, 4, 6), tops=2),
         conv("num_output: 5 kernel_size: 2 axis: 2", (2, 3, 4, 3, 2, 5)),
         conv("num_output: 5", (3, 4)),
+        conv("num_output: 4 kernel_size: 2 stride: 2 pad: 1 dilation: 2 group: 2", (1, 4, 3, 2, 4, 2)),
     ],
     "Dropout": [
         one("dropout_param { dropout_ratio: 0.3 }"),

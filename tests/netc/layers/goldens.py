@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,11 @@ import torch
 import netc
 from netc.runtime.net import Net
 
-FOLDER = Path(__file__).resolve().parents[2] / "goldens"
+_ROOT = Path(__file__).resolve().parents[3]
+_SHARED = Path(os.environ.get("NETC_SHARED") or _ROOT.parent / "shared") / "goldens"
+COPIES = _ROOT / "tests" / "goldens"
+FOLDER = _SHARED if (_SHARED / "layers").is_dir() else COPIES
+"""All cases where the shared folder is there, else the copies."""
 TOLERANCE = 1e-5
 FLOOR = 1e-3
 
@@ -44,11 +49,20 @@ class Golden:
         self.about: dict[str, Any] = json.loads(stem.with_suffix(".json").read_text())
         self.numbers: dict[str, np.ndarray] = dict(np.load(stem.with_suffix(".npz")))
         kwargs = self.about["net_kwargs"]
-        graph = netc.compile_net(
+        self.graph = netc.compile_net(
             str(stem.with_suffix(".prototxt")), self.about["phase"], kwargs.get("level", 0), kwargs.get("stages", ())
         )
-        self.net = Net(graph)
+        self.net = Net(self.graph)
         self._load_params()
+
+    @property
+    def types(self) -> set[str]:
+        """The layer types of the net."""
+        return {node.type for node in self.graph.nodes}
+
+    def options(self, kind: str) -> Any:
+        """The settings of the first layer of a type."""
+        return next(node.layer.options for node in self.graph.nodes if node.type == kind)
 
     def _load_params(self) -> None:
         for key, value in self._group("param:", "").items():
@@ -64,9 +78,17 @@ class Golden:
         }
 
     def compare(self) -> dict[str, float]:
-        """The distance of each number of the case that differs by more than the tolerance."""
-        found = self.distances()
+        """The distance of each number of the case that differs by more than the tolerance; infinite for one that is
+        not compared at all."""
+        found = dict.fromkeys(self._results(), float("inf")) | self.distances()
         return {key: value for key, value in found.items() if not value <= TOLERANCE}
+
+    def _results(self) -> list[str]:
+        """The keys of all that Caffe computed and wrote."""
+        kinds = {"out", "indiff", "paramdiff", "param_after"} if self.about["backward"] else {"out", "param_after"}
+        unwritten = {f"indiff:{name}" for key in self.about if "not_written" in key for name in self.about[key]}
+        found = [key for key in self.numbers if key.partition(":")[0] in kinds]
+        return [key for key in found if key.partition("@")[0] not in unwritten]
 
     def distances(self) -> dict[str, float]:
         steps = self.about["steps"]

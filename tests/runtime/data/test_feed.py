@@ -362,3 +362,26 @@ def test_a_source_that_is_missing_names_both_places(tmp_path, monkeypatch):
     assert "nets/train_lmdb" in caught.value.hint
     param.data_param.source = "train_lmdb"
     assert probe(param, 0, str(tmp_path / "nets/net.prototxt")) == [(1, 1, 2, 2)]
+
+
+@pytest.mark.parametrize("shuffle", ["false", "true"])
+def test_rand_skip_of_image_data_passes_over_a_random_number_of_lines_once(tmp_path, shuffle):
+    for n in range(5):
+        (tmp_path / f"{n}.jpg").write_bytes(encoded(photo(12, 10, n)).data)
+    (tmp_path / "list.txt").write_text("".join(f"{n}.jpg {n}\n" for n in range(5)))
+
+    def sequence(skip, seed):
+        layer = source_layer(
+            f"""layer {{ name: "i" type: "ImageData" top: "x" top: "y" image_data_param {{
+            source: "{tmp_path}/list.txt" batch_size: 2 rand_skip: {skip} shuffle: {shuffle} }} }}"""
+        )
+        feed = open_feed(layer, 0, seed)
+        found = [label for k in range(8) for label in feed.batch(k)[1].int().tolist()]
+        feed.close()
+        return found
+
+    skips = set()
+    for seed in range(1, 9):
+        plain, skipped = sequence(0, seed), sequence(4, seed)
+        skips |= {n for n in range(4) if skipped[: 16 - n] == plain[n:]}
+    assert skips >= {1, 2, 3}

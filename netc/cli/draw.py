@@ -1,0 +1,123 @@
+"""`netc draw`: a picture of a net, drawn by netc itself."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from netc.cli._options import split
+from netc.errors import NetcError, printable
+
+if TYPE_CHECKING:
+    from netc.draft import Draft
+    from netc.ir import Graph
+
+FORMATS = ("svg", "html", "dot", "mermaid")
+SHAPELESS = frozenset({"L304", "F120", "G410"})
+"""Errors that say no more than that shapes are not known: of the data, of a layer type. So do those of sections D and
+X, which are about the data themselves."""
+
+
+@click.command("draw", short_help="Draw a net as SVG, DOT or Mermaid.")
+@click.argument("net", metavar="NET")
+@click.option("-o", "--output", metavar="FILE", help="Where to write; - is stdout (default: the net's name with .svg).")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(FORMATS, case_sensitive=False),
+    help="What to write (default: by the ending of FILE, or SVG).",
+)
+@click.option(
+    "--phase",
+    type=click.Choice(["TRAIN", "TEST"], case_sensitive=False),
+    help="The phase to draw (default: TRAIN where the net has one).",
+)
+@click.option("--level", default=0, metavar="N", help="The level to draw.")
+@click.option("--stage", "stages", multiple=True, metavar="NAMES", help="Stages to draw, with commas or repeated.")
+def command(
+    net: str, output: str | None, form: str | None, phase: str | None, level: int, stages: tuple[str, ...]
+) -> None:
+    """Draw a net: its layers as boxes, with settings and parameters, and the shapes of what flows between them.
+
+    NET is a file or the name of a net that comes with netc, such as vgg_E. SVG and HTML open in any browser; DOT is for
+    Graphviz, Mermaid for Markdown. A layer in place stands in the box of the layer that it works on. Where the data of
+    a net are not here, or a layer's type is not known, it is drawn without shapes.
+    """
+    from netc.draw import ENDINGS
+    from netc.draw import FORMATS as WRITERS
+    from netc.shipped import locate
+
+    chosen = form.lower() if form else ENDINGS.get(Path(output).suffix.lower(), "svg") if output else "svg"
+    path = locate(net, "train_val.prototxt")
+    names = [name for given in stages for name in split(given)]
+    title, made = _picture(path, phase, level, names)
+    text = WRITERS[chosen](made, title)
+    if output == "-":
+        click.echo(text, nl=False)
+        return
+    target = Path(output) if output else Path(_file_name(made.name, path, chosen))
+    _write(target, text)
+    click.echo(f"{printable(str(target))}: {printable(title)}")
+
+
+def _picture(path: str, phase: str | None, level: int, stages: list[str]) -> tuple[str, Any]:
+    from netc.cli._examine import phases_of
+    from netc.compile import draft_net
+    from netc.draw import picture
+    from netc.filter import NAMES, filter_net, set_state
+
+    draft = draft_net(Path(path))
+    number = NAMES.index(phase.upper()) if phase else phases_of(draft)[0]
+    set_state(draft, number, level, stages)
+    graph = _graph(draft)
+    made = picture(filter_net(draft.copy()), graph, NAMES[number])
+    made.name = made.name or Path(path).stem
+    return _title(made, graph), made
+
+
+def _graph(draft: Draft) -> Graph | None:
+    """The compiled net, or None (and a word about it) where only shapes cannot be known."""
+    from netc.cli._probe import Probe
+    from netc.compile import compile_draft
+
+    probe = Probe(draft.path)
+    try:
+        graph = compile_draft(draft.copy(), probe)
+    except NetcError as error:
+        if any(one.code not in SHAPELESS and one.code[0] not in "DX" for one in error.errors):
+            raise
+        click.echo(f"drawn without shapes: {printable(error.message)}", err=True)
+        return None
+    for note in probe.notes:
+        click.echo(f"note: {printable(note)}", err=True)
+    return graph
+
+
+def _title(made: Any, graph: Graph | None) -> str:
+    from netc.analyse import analyse
+    from netc.cli._human import scaled
+
+    name = f"{made.name} ({made.phase})"
+    if graph is None:
+        return name
+    costs = analyse(graph)
+    return f"{name}: {costs.params:,} parameters, {scaled(costs.macs)} multiply-adds an image"
+
+
+def _file_name(name: str, path: str, form: str) -> str:
+    """A file in this folder, named after the net, without letters that mean something to a shell or in a path."""
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("._-")[:100]
+    stem = plain or re.sub(r"[^A-Za-z0-9._-]+", "_", Path(path).stem).strip("._-") or "net"
+    return stem + {"mermaid": ".mmd"}.get(form, f".{form}")
+
+
+def _write(target: Path, text: str) -> None:
+    """The whole file or none of it. Raises NetcError O165, O166 or O167 where it cannot be written."""
+    from netc.durable import Staging
+
+    with Staging(target) as staging:
+        staging.path.write_bytes(text.encode("utf-8", "backslashreplace"))
+        staging.publish()

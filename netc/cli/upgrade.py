@@ -1,0 +1,76 @@
+"""`netc upgrade`: nets and solvers of older formats in the current one (Caffe's upgrade_net_proto_text and kin)."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from netc.cli._rewrite import stdin
+from netc.cli._status import DONE
+from netc.errors import NetcError, Place
+
+if TYPE_CHECKING:
+    from netc.binary import Binary
+    from netc.prototxt import Source
+
+
+@click.command("upgrade", short_help="Rewrite a net or solver of an older format in the current one.")
+@click.argument("file", metavar="FILE")
+@click.option("-o", "--output", metavar="OUT", help="The file to write (default: text goes to stdout).")
+@click.option("--in-place", is_flag=True, help="Write over FILE.")
+def command(file: str, output: str | None, in_place: bool) -> int:
+    """Rewrite a net or solver of an older format (V0, V1, input fields, solver_type) in the current one.
+
+    FILE is text or binary; a .caffemodel keeps its weights, bit for bit. Comments of a text stay with what they are
+    about, and the text comes in the form of `netc fmt`. What is in the current format already is left as it is.
+    """
+    from netc.compile import open_source
+    from netc.prototxt import Source
+
+    if (output is not None and in_place) or (in_place and file == "-"):
+        raise NetcError("C180", "give -o or --in-place, not both; --in-place needs a file")
+    target = file if in_place else output
+    opened = stdin() if file == "-" else open_source(os.fspath(Path(file)))
+    if isinstance(opened, Source):
+        _text(opened, target, in_place)
+    else:
+        _binary(opened, target, in_place)
+    return DONE
+
+
+def _text(source: Source, target: str | None, in_place: bool) -> None:
+    from netc.cli._rewrite import encoded, replace_file, show
+    from netc.compile import is_solver
+    from netc.prototxt import parse
+    from netc.upgrade.text import upgraded_net, upgraded_solver
+
+    tree = parse(source)
+    text, remarks = (upgraded_solver if is_solver(tree) else upgraded_net)(source, tree)
+    for remark in remarks:
+        click.echo(str(remark), err=True)
+    result = source.text if text is None else text
+    if target is None:
+        show(result)
+    elif text is not None or not in_place:
+        replace_file(target, [encoded(result)])
+    _say(source.path, text is not None)
+
+
+def _binary(file: Binary, target: str | None, in_place: bool) -> None:
+    from netc.cli._rewrite import replace_file
+    from netc.upgrade.binary import upgraded_binary
+
+    if target is None:
+        raise NetcError("C181", "the file is binary: give -o OUT or --in-place", Place(file.path))
+    chunks = upgraded_binary(file)
+    if chunks is not None or not in_place:
+        replace_file(target, [file.wire.bytes] if chunks is None else chunks)
+    _say(file.path, chunks is not None)
+
+
+def _say(path: str, changed: bool) -> None:
+    said = "upgraded to the current format" if changed else "in the current format already"
+    click.echo(f"{path}: {said}", err=True)

@@ -1,0 +1,60 @@
+"""A binary net or solver in the current format, its blobs passed through as they are (Caffe's
+upgrade_net_proto_binary), however large: they are never in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from netc.binary import Binary, blobs_of, tagged
+from netc.compile import binary_draft, binary_solver
+from netc.weights.wire import Field
+
+Chunk = bytes | memoryview
+
+_LAYER, _BLOBS = 100, 7
+"""Numbers of NetParameter.layer and LayerParameter.blobs."""
+
+
+def upgraded_binary(file: Binary) -> Iterator[Chunk] | None:
+    """The bytes of the upgraded file, in pieces; None where it is in the current format already.
+
+    Raises NetcError as reading the file.
+    """
+    given = file.message()
+    if file.kind == "solver":
+        solver = binary_solver(file)[0]
+        return None if solver == given else iter([solver.SerializeToString()])
+    draft = binary_draft(file)
+    return None if draft.param == given else _net(file, given, draft.param)
+
+
+def _net(file: Binary, given: Any, param: Any) -> Iterator[Chunk]:
+    blobs = list(blobs_of(file.wire))
+    if given.layers:
+        stays = [layer.layer.type != "padding" for layer in given.layers]
+        blobs = [found for found, stay in zip(blobs, stays, strict=True) if stay]
+    blobs = [[]] * (len(param.layer) - len(blobs)) + blobs  # the Input layer, which the old file does not have
+    head = type(param)()
+    head.CopyFrom(param)
+    head.ClearField("layer")
+    yield head.SerializeToString()
+    for layer, own in zip(param.layer, blobs, strict=True):
+        yield from _layer(file, layer, own)
+
+
+def _layer(file: Binary, layer: Any, blobs: list[Field]) -> Iterator[Chunk]:
+    """One `layer` field: what is numbered below the blobs, the blobs, the rest."""
+    before, after = type(layer)(), type(layer)()
+    before.CopyFrom(layer)
+    after.CopyFrom(layer)
+    before.DiscardUnknownFields()
+    for field in layer.DESCRIPTOR.fields:
+        (before if field.number > _BLOBS else after).ClearField(field.name)
+    pieces: list[Chunk] = [before.SerializeToString()]
+    for blob in blobs:
+        pieces += [tagged(_BLOBS, blob.end - blob.start), file.wire.bytes[blob.start : blob.end]]
+    pieces.append(after.SerializeToString())
+    yield tagged(_LAYER, sum(map(len, pieces)))
+    yield from pieces

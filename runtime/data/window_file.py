@@ -1,0 +1,110 @@
+"""R-CNN's window files: images, and for each the boxes that a detector is trained on (window_data_layer.cpp).
+
+# 0
+images/000001.jpg
+3 375 500             channels, height, width
+2                     boxes
+15 0.82 10 20 110 220     class, overlap with an object of that class, x1 y1 x2 y2 (pixels, both ends included)
+0 0.1 5 5 60 90
+"""
+
+from __future__ import annotations
+
+import os
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netc.errors import NetcError, Place
+from netc.paths import resolve
+
+Box = tuple[int, int, int, int]
+
+
+class WindowFile:
+    """The boxes of a file: `boxes[i]` of the image `images[owner[i]]` is of class `labels[i]`, 0 for background.
+
+    `foreground` and `background` are the numbers of the boxes at or above fg_threshold, and below bg_threshold; the
+    rest is left out, as in Caffe. Raises NetcError D551 (no window file), X120 (cannot be read).
+    """
+
+    def __init__(self, param: Any, path: str, place: Place | None) -> None:
+        options = param.window_data_param
+        self.path = resolve(options.source, path, "window file", place)
+        try:
+            self._text = os.fsdecode(Path(self.path).read_bytes())
+        except OSError as error:
+            raise NetcError("X120", f"{self.path} cannot be read: {error.strerror}", Place(self.path)) from None
+        self._words, self._next = self._text.split(), 0
+        self.images: list[str] = []
+        parts = []
+        while self._next < len(self._words):
+            parts.append(self._image())
+        if not parts:
+            raise NetcError("D551", f"the window file {self.path} is empty", Place(self.path))
+        table = np.concatenate(parts)
+        self.owner = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+        self.overlap = table[:, 1]
+        self.boxes = table[:, 2:].astype(np.int64)
+        objects = self.overlap >= np.float32(options.fg_threshold)
+        self._check_labels(table[:, 0], objects)
+        self.labels = np.where(objects, table[:, 0], 0).astype(np.int64)
+        self.foreground = np.flatnonzero(objects)
+        self.background = np.flatnonzero(~objects & (self.overlap < np.float32(options.bg_threshold)))
+        del self._words, self._text
+
+    def _image(self) -> NDArray[np.float32]:
+        """One image's block: its boxes, a row each of class, overlap, x1, y1, x2, y2."""
+        if self._word("#") != "#":
+            raise self._wrong(self._next - 1, 'an image begins with "#"')
+        self._whole("the image's number")
+        self.images.append(self._word("the image's name"))
+        for what in ("channels", "height", "width"):
+            self._whole(f"the image's {what}")
+        count = self._whole("the number of boxes")
+        first, self._next = self._next, self._next + 6 * count
+        if self._next > len(self._words):
+            raise self._wrong(len(self._words) - 1, f"{count} boxes of 6 numbers each should follow")
+        try:
+            return np.array(self._words[first : self._next], np.float32).reshape(count, 6)
+        except ValueError:
+            wrong = next(i for i in range(first, self._next) if not _is_number(self._words[i]))
+            raise self._wrong(wrong, "a box is six numbers: class, overlap, x1, y1, x2, y2") from None
+
+    def _word(self, what: str) -> str:
+        if self._next >= len(self._words):
+            raise self._wrong(len(self._words) - 1, f"{what} is missing at the end")
+        self._next += 1
+        return self._words[self._next - 1]
+
+    def _whole(self, what: str) -> int:
+        word = self._word(what)
+        if not word.isdecimal():
+            raise self._wrong(self._next - 1, f"{what} is a whole number, not {word[:40]}")
+        return int(word)
+
+    def _wrong(self, number: int, message: str) -> NetcError:
+        """The error at a word of the file; its line is only looked for now."""
+        lines = self._text.split("\n")
+        ends = list(accumulate(len(line.split()) for line in lines))
+        line = next((i for i, end in enumerate(ends) if end > number), len(lines) - 1)
+        place = Place(self.path, line + 1, 1, max(1, len(lines[line])), lines[line])
+        return NetcError("D551", f"this is no window file: {message}", place)
+
+    def _check_labels(self, labels: NDArray[np.float32], objects: NDArray[np.bool_]) -> None:
+        wrong = np.flatnonzero(objects & ~(labels > 0))
+        if len(wrong):
+            image, label = self.images[self.owner[wrong[0]]], labels[wrong[0]]
+            message = f"{self.path}: a box of {image} overlaps an object, but its class is {label:g}"
+            raise NetcError("D551", message, Place(self.path), "classes of objects count from 1; 0 is the background")
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,214 @@
+"""ONNX and torch.export: Caffe's numbers, in programs that know nothing of netc."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import netc
+from netc import weights
+from netc.compile import compile_net
+from netc.errors import NetcError
+from netc.runtime.export import convert as conversion
+from netc.runtime.export.convert import Options, convert
+from netc.runtime.export.shapes import Axes
+from netc.weights.card import CARD, Card
+from tests.runtime.export.made import CLASSES, CORNERS, NETS, SEQUENCE, write
+
+SHAPES = {
+    "corners": [{"data": (1, 3, 22, 37)}, {"data": (3, 3, 31, 20)}, {"data": (2, 3, 47, 64)}],
+    "classes": [{"data": (1, 3, 14, 18)}, {"data": (5, 3, 14, 18)}],
+    "sequence": [{"x": (4, 2, 3), "marks": (4, 2)}],
+}
+TOLERANCE = 1e-5
+"""Relative to the largest value: the sums of small nets in another order."""
+
+
+@pytest.fixture(scope="module", params=NETS)
+def case(request, tmp_path_factory):
+    """(name, .caffemodel)"""
+    folder = tmp_path_factory.mktemp(request.param)
+    return request.param, write(folder / "net.caffemodel", NETS[request.param])
+
+
+def inputs(shapes):
+    random = np.random.default_rng(3)
+    return {
+        name: (random.random(shape) > 0.3).astype("f4") if name == "marks" else random.standard_normal(shape, "f4")
+        for name, shape in shapes.items()
+    }
+
+
+def expected(name, path, given):
+    net = netc.load_net(NETS[name], weights=path)
+    with torch.no_grad():
+        return {blob: value.numpy() for blob, value in net({k: torch.from_numpy(x) for k, x in given.items()}).items()}
+
+
+def check(found, wanted):
+    assert list(found) == list(wanted)
+    for blob, value in wanted.items():
+        assert found[blob].shape == value.shape
+        assert np.abs(found[blob] - value).max() <= TOLERANCE * np.abs(value).max(), blob
+
+
+def test_onnx(case, tmp_path):
+    onnx, runtime = pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
+    name, path = case
+    made = convert(str(path), str(tmp_path / "net.onnx"))
+    assert made.parity.ok
+    model = onnx.load(made.out)
+    onnx.checker.check_model(model, full_check=True)
+    assert model.opset_import[0].version >= 17
+    arrays = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    for key, tensor in netc.load_net(NETS[name], weights=path).state_dict().items():
+        assert arrays[key].tobytes() == tensor.numpy().tobytes(), key
+    session = runtime.InferenceSession(made.out, providers=["CPUExecutionProvider"])
+    names = [value.name for value in session.get_outputs()]
+    for shapes in SHAPES[name]:
+        given = inputs(shapes)
+        check(dict(zip(names, session.run(names, given))), expected(name, path, given))
+    assert b"/work" not in made.out.read_bytes()
+    card = Card.from_json({entry.key: entry.value for entry in model.metadata_props}[CARD], "")
+    assert (card.net, card.source) == (name, "net.caffemodel")
+
+
+def test_pt2(case, tmp_path):
+    name, path = case
+    made = convert(str(path), str(tmp_path / "net.pt2"))
+    assert made.parity.ok
+    extra = {f"{CARD}.json": ""}
+    program = torch.export.load(made.out, extra_files=extra)
+    assert Card.from_json(extra[f"{CARD}.json"], "").net == name
+    assert set(netc.load_net(NETS[name]).state_dict()) <= set(program.state_dict)
+    module = program.module()
+    for shapes in SHAPES[name]:
+        given = inputs(shapes)
+        with torch.no_grad():
+            found = module({key: torch.from_numpy(x) for key, x in given.items()})
+        check({blob: value.numpy() for blob, value in found.items()}, expected(name, path, given))
+
+
+@pytest.mark.parametrize("text, batch, size", [(CORNERS, True, True), (CLASSES, True, False), (SEQUENCE, False, False)])
+def test_which_axes_are_free(text, batch, size):
+    axes = Axes(compile_net(text, "TEST"))
+    assert (axes.batch, axes.size) == (batch, size)
+
+
+def test_an_axis_that_only_torch_finds_fixed(tmp_path):
+    """Reshape to a number of rows that the batch is part of: compiled for another batch it still fits its weights."""
+    text = CLASSES.replace('bottom: "p" top: "fc"', 'bottom: "q" top: "fc"') + (
+        'layer { name: "r" type: "Reshape" bottom: "data" top: "r" reshape_param { shape { dim: -1 dim: 7 dim: 3 } } }'
+        'layer { name: "re" type: "Reduction" bottom: "r" top: "re" reduction_param { axis: 0 } }'
+    )
+    text = text.replace(
+        'layer { name: "fc"', 'layer { name: "id" type: "Flatten" bottom: "p" top: "q" } layer { name: "fc"'
+    )
+    path = write(tmp_path / "net.caffemodel", text)
+    assert convert(str(path), str(tmp_path / "net.pt2")).parity.ok
+
+
+def test_weights_beyond_the_limit_of_onnx_stand_in_a_file_of_their_own(tmp_path, monkeypatch):
+    pytest.importorskip("onnx")
+    runtime = pytest.importorskip("onnxruntime")
+    from netc.runtime.export import onnx as exporter
+
+    monkeypatch.setattr(exporter, "INLINE", 100)
+    path = write(tmp_path / "net.caffemodel", CLASSES)
+    made = convert(str(path), str(tmp_path / "net.onnx"))
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["net.caffemodel", "net.onnx", "net.onnx.data"]
+    given = inputs(SHAPES["classes"][1])
+    (found,) = runtime.InferenceSession(made.out).run(None, given)
+    check({"fc": found}, expected("classes", path, given))
+
+
+def test_a_program_that_computes_something_else_is_not_published(tmp_path, monkeypatch):
+    path = write(tmp_path / "net.caffemodel", CLASSES)
+    before = conversion.compared_all
+
+    def other(originals, converted):
+        return before(originals, {blob: value * 1.001 for blob, value in converted.items()})
+
+    monkeypatch.setattr(conversion, "compared_all", other)
+    with pytest.raises(NetcError) as caught:
+        convert(str(path), str(tmp_path / "net.pt2"))
+    assert caught.value.code == "W771"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["net.caffemodel"]
+    convert(str(path), str(tmp_path / "net.pt2"), Options(tolerance=0.01))
+
+
+def test_without_a_package_the_remedy_is_named(tmp_path, monkeypatch):
+    import sys
+
+    path = write(tmp_path / "net.caffemodel", CLASSES)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(NetcError) as caught:
+        convert(str(path), str(tmp_path / "net.onnx"))
+    assert caught.value.code == "W774"
+    assert caught.value.hint == "pip install 'netc[onnx]'"
+
+
+@pytest.mark.parametrize(
+    "text, mean", [(CLASSES, "torchvision's own"), (CORNERS.replace("group: 3", ""), "the net's own")]
+)
+def test_rgb_is_folded_in_every_format(tmp_path, text, mean):
+    """The proof runs the original net on BGR and the converted one on RGB, borders included."""
+    path = write(tmp_path / "net.caffemodel", text)
+    made = convert(str(path), str(tmp_path / "net.pt2"), Options(rgb=True, mean="104,117,124", scale=0.5))
+    assert made.parity.runs
+    assert made.parity.worst.relative < 1e-5
+    assert any(mean in remark for remark in made.remarks)
+    assert made.card.preprocessing.channels == "RGB"
+    other = convert(str(path), str(tmp_path / "net.npz"), Options(rgb=True, mean="104,117,124", scale=0.5, run=True))
+    assert other.parity.worst.relative < 1e-5
+    conv = next(name for name in weights.read(path) if name.startswith("conv"))
+    assert not np.array_equal(weights.read(path)[conv][0], weights.read(other.out)[conv][0])
+
+
+def test_one_net_as_torchvision_names_it(tmp_path):
+    """A narrow VGG of torchvision's form, its state loaded into the modules that torchvision has, in their order."""
+    from netc.runtime.export.graphs import net_with, run, run_module
+    from netc.runtime.export.torchvision import module_of, read_state, write_state
+    from netc.weights.torchvision import vgg_of
+
+    text = (
+        'name: "v" layer { name: "in" type: "Input" top: "x0" input_param { shape { dim: 2 dim: 3 dim: 28 dim: 28 } } }'
+    )
+    widths, blob = [5, 6, 0, 7, 0], "x0"
+    for at, width in enumerate(widths):
+        top = f"x{at + 1}"
+        if width:
+            text += (
+                f'layer {{ name: "c{at}" type: "Convolution" bottom: "{blob}" top: "{top}" convolution_param {{'
+                f' num_output: {width} kernel_size: 3 pad: 1 }} }} layer {{ name: "r{at}" type: "ReLU" '
+                f'bottom: "{top}" top: "{top}" }}'
+            )
+        else:
+            text += (
+                f'layer {{ name: "p{at}" type: "Pooling" bottom: "{blob}" top: "{top}" '
+                "pooling_param { kernel_size: 2 stride: 2 } }"
+            )
+        blob = top
+    for at, size in enumerate((11, 12, 4)):
+        text += (
+            f'layer {{ name: "f{at}" type: "InnerProduct" bottom: "{blob}" top: "f{at}" '
+            f"inner_product_param {{ num_output: {size} }} }}"
+        )
+        blob = f"f{at}"
+        if at < 2:
+            text += f'layer {{ name: "fr{at}" type: "ReLU" bottom: "{blob}" top: "{blob}" }}'
+            text += f'layer {{ name: "fd{at}" type: "Dropout" bottom: "{blob}" top: "{blob}" }}'
+    text += f'layer {{ name: "prob" type: "Softmax" bottom: "{blob}" top: "prob" }}'
+    path = write(tmp_path / "net.caffemodel", text)
+    graph, layers = compile_net(text, "TEST"), weights.read(path)
+    vgg = vgg_of(graph, layers)
+    assert (vgg.widths, vgg.sizes, vgg.scores) == (widths, [11, 12, 4], "f2")
+    x = np.random.default_rng(1).standard_normal((2, 3, 28, 28), "f4")
+    wanted = run(net_with(graph, layers), {"x0": x}, ["f2"])["f2"]
+    for name in ("v.pth", "v.safetensors"):
+        write_state(tmp_path / name, vgg, Card())
+        state = read_state(tmp_path / name)
+        assert list(state)[:2] == ["features.0.weight", "features.0.bias"] or name != "v.pth"
+        found = run_module(module_of(vgg, state), x)
+        assert np.abs(found - wanted).max() <= TOLERANCE * np.abs(wanted).max()

@@ -1,0 +1,213 @@
+"""What is fuzzed: each target gives bytes to a reader, says what came of it and knows how to change its files."""
+
+from __future__ import annotations
+
+import random
+import re
+import zlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+from netc import NetcError, proto, weights
+from netc.binary import Binary, kind_of
+from netc.bind import bind
+from netc.codes import CODES
+from netc.compile import binary_draft, binary_solver, compile_draft, draft_of, is_solver, solver_of
+from netc.draft import Draft
+from netc.filter import set_state
+from netc.prototxt import Source, parse
+from netc.prototxt.format import canonical
+from netc.runtime.data.datum import Undecodable, from_datum
+from netc.runtime.solver.settings import check
+from netc.weights.wire import Wire
+from tools.fuzzing import seeds, text, wire
+
+ROOT = Path(__file__).resolve().parents[2]
+CORPUS = ROOT / "tests" / "fuzz" / "corpus"
+
+Mutate = Callable[[bytes, random.Random, Sequence[bytes]], bytes]
+
+
+@dataclass
+class Target:
+    """`run` returns the outcome ("ok", the errors' codes) and raises what should never be raised.
+
+    `made`: files to start from, made on the spot; `found`: the folder of the corpus; `beside`: further files of this
+    repository. `reads`: the modules whose lines the corpus shall reach.
+    """
+
+    run: Callable[[bytes], str]
+    mutate: Mutate
+    made: Callable[[], Iterable[bytes]]
+    found: str
+    reads: tuple[str, ...]
+    beside: tuple[str, ...] = ()
+
+    @cached_property
+    def seeds(self) -> list[bytes]:
+        patterns = [f"tests/fuzz/corpus/{self.found}/*", *self.beside]
+        files = (path.read_bytes() for pattern in patterns for path in sorted(ROOT.glob(pattern)))
+        return list(dict.fromkeys([*self.made(), *files]))
+
+
+# -- running -----------------------------------------------------------------------------------------------------------
+
+
+def _outcomes(steps: Iterable[Callable[[], Any]]) -> str:
+    """What came of each step: "ok" or the codes of its errors, each of which must be well-formed."""
+    return " ".join(_outcome(step) for step in steps)
+
+
+def _outcome(step: Callable[[], Any]) -> str:
+    try:
+        step()
+    except NetcError as error:
+        return "+".join(sorted({_checked(one) for one in error.errors}))
+    return "ok"
+
+
+def _checked(error: NetcError) -> str:
+    """The error's code and kind; a finding where it is not well-formed."""
+    if not (str(error) and error.message and error.place and error.code in CODES):
+        raise ValueError(f"an error without message, place or known code: {error!r}")
+    return f"{error.code}:{_shape(error.message)}"
+
+
+def _shape(message: str) -> str:
+    """A message without what it says of this very file."""
+    return re.sub(r'"[^"]*"|[0-9][0-9,.]*|×', "", message)[:60]
+
+
+def run_text(data: bytes) -> str:
+    """The front end: a net for both phases, without probing its data; or a solver and its settings."""
+    source = Source(data.decode("utf-8", "surrogateescape"))
+    return _all_of(lambda: _text_stages(source))
+
+
+def _all_of(read: Callable[[], list[Callable[[], Any]]]) -> str:
+    """What came of reading a file, and of the steps that it then allows."""
+    steps: list[Callable[[], Any]] = []
+    return _outcomes([lambda: steps.extend(read())]) + _outcomes(steps)
+
+
+def _text_stages(source: Source) -> list[Callable[[], Any]]:
+    tree = parse(source)
+    if is_solver(tree):
+        return [partial(check, *solver_of(source, tree))]
+    return _both_phases(draft_of(source, tree))
+
+
+def _both_phases(draft: Draft) -> list[Callable[[], Any]]:
+    return [partial(compile_draft, set_state(draft.copy(), phase)) for phase in (0, 1)]
+
+
+READERS = (
+    *(weights.read, weights.read, weights.read, weights.read),
+    *(weights.read_layers, weights.read_net, weights.read_solverstate, weights.read_blob),
+)
+
+
+def run_binary(data: bytes) -> str:
+    """A reader of weight files; which one, a sum over the bytes decides."""
+    reader = READERS[zlib.adler32(data) % len(READERS)]
+    return f"{reader.__name__} {_outcome(partial(_read, reader, data))}"
+
+
+def _read(reader: Callable[[bytes], Any], data: bytes) -> None:
+    found = reader(data)
+    if isinstance(found, weights.Weights):  # no array is larger than what the file has for it, if it is packed well
+        largest = max((array.nbytes for arrays in found.values() for array in arrays), default=0)
+        assert largest <= 1100 * len(data), f"an array of {largest:,} bytes"
+
+
+def run_message(data: bytes) -> str:
+    """Binary nets and solvers."""
+    fields = Wire(data)
+    kind = kind_of(fields)
+    if kind is None:
+        return "neither"
+    return _all_of(lambda: _message_stages(Binary("<bytes>", kind, fields)))
+
+
+def _message_stages(file: Binary) -> list[Callable[[], Any]]:
+    return [partial(check, *binary_solver(file))] if file.kind == "solver" else _both_phases(binary_draft(file))
+
+
+def run_format(data: bytes) -> str:
+    """What the canonical printer prints is read back as the same message."""
+    source = Source(data.decode("utf-8", "surrogateescape"))
+
+    def step() -> None:
+        tree = parse(source)
+        kind = proto.SolverParameter if is_solver(tree) else proto.NetParameter
+        message = bind(tree, kind, source)
+        again = Source(canonical(message))
+        assert bind(parse(again), kind, again).SerializeToString() == message.SerializeToString()
+
+    return _outcomes([step])
+
+
+def run_datum(data: bytes) -> str:
+    """A record of an LMDB."""
+    try:
+        picture = from_datum(b"key", data, (None, True, False)[len(data) % 3])
+    except Undecodable as error:
+        return _shape(str(error))
+    assert min(picture.size) > 0
+    return "ok"
+
+
+# -- changing ----------------------------------------------------------------------------------------------------------
+
+
+def mutate_text(data: bytes, rng: random.Random, others: Sequence[bytes]) -> bytes:
+    lent = [other.decode("utf-8", "surrogateescape") for other in others]
+    changed = text.mutate(data.decode("utf-8", "surrogateescape"), rng, lent)
+    return changed.encode("utf-8", "surrogateescape")
+
+
+def mutate_bytes(data: bytes, rng: random.Random, others: Sequence[bytes]) -> bytes:
+    return rng.choice(wire.BYTES_ONLY)(data, rng)
+
+
+def mutate_safetensors(data: bytes, rng: random.Random, others: Sequence[bytes]) -> bytes:
+    """A change in the header, its length kept right, or anywhere."""
+    size = int.from_bytes(data[:8], "little")
+    if rng.random() < 0.2 or not 0 < size <= len(data) - 8:
+        return mutate_bytes(data, rng, others)
+    header = data[8 : 8 + size]
+    spots = list(re.finditer(rb'\d+|"[^"]*"', header))
+    if spots and rng.random() < 0.5:
+        spot = rng.choice(spots)
+        header = header[: spot.start()] + rng.choice(_IN_HEADERS) + header[spot.end() :]
+    else:
+        header = mutate_bytes(header, rng, others)
+    return len(header).to_bytes(8, "little") + header + data[8 + size :]
+
+
+_IN_HEADERS = [b"-1", b"1.5", b"null", b"[]", b"{}", b'"F32"', b'"BF16"', b'"I8"', b'"conv.weight"', b'"__metadata__"']
+_IN_HEADERS += [str(number).encode() for number in wire.INTERESTING]
+
+_FRONT_END = ("netc/prototxt/", "netc/bind.py", "netc/scalars.py", "netc/draft.py", "netc/compile.py", "netc/upgrade/")
+_COMPILER = ("netc/filter.py", "netc/splits.py", "netc/build.py", "netc/verify.py", "netc/unknown.py", "netc/layers/")
+_WEIGHTS = tuple(f"netc/weights/{name}.py" for name in ("wire", "blob", "caffemodel", "layers"))
+_TEXTS = (
+    *(f"tests/goldens/{folder}/*.prototxt" for folder in ("layers", "errors", "textformat", "nets")),
+    *("tests/broken/*/*.prototxt", "models/mini_vgg_A/*.prototxt"),
+)
+
+TARGETS = {
+    "text": Target(run_text, mutate_text, seeds.texts, "text", (*_FRONT_END, *_COMPILER), _TEXTS),
+    "fmt": Target(run_format, mutate_text, seeds.texts, "text", ("netc/prototxt/format.py",), _TEXTS),
+    "binary": Target(run_binary, wire.mutate, seeds.binary, "binary", _WEIGHTS),
+    "message": Target(run_message, wire.mutate, seeds.messages, "message", ("netc/binary.py", *_COMPILER)),
+    "safetensors": Target(
+        run_binary, mutate_safetensors, seeds.safetensors, "safetensors", ("netc/weights/tensors.py",)
+    ),
+    "npz": Target(run_binary, mutate_bytes, seeds.npz, "npz", ("netc/weights/npz.py",)),
+    "hdf5": Target(run_binary, mutate_bytes, seeds.hdf5, "hdf5", ("netc/weights/hdf5.py",)),
+    "datum": Target(run_datum, wire.mutate, seeds.datums, "datum", ("netc/runtime/data/datum.py",)),
+}

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from netc import NetcError, compile_net, forks, proto, read_net
 from netc.layers import registry
+from netc.layers._boxes import overlaps
 
 INPUT = 'layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 8 dim: 3 dim: 6 dim: 7 } } }\n'
 
@@ -177,3 +179,60 @@ def test_faster_r_cnn_asks_for_its_python_layer(shared: Path) -> None:
     errors = caught.value.errors
     assert {error.code for error in errors} == {"L330"}
     assert "--allow-python-layers" in (errors[0].hint or "")
+
+
+SMALL_SSD = """
+layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 2 dim: 3 dim: 24 dim: 24 } } }
+layer { name: "label" type: "Input" top: "label" include { phase: TRAIN }
+  input_param { shape { dim: 1 dim: 1 dim: 3 dim: 8 } } }
+layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
+  convolution_param { num_output: 6 kernel_size: 4 stride: 4 weight_filler { type: "xavier" } } }
+layer { name: "norm" type: "Normalize" bottom: "conv" top: "norm"
+  norm_param { across_spatial: false channel_shared: false scale_filler { value: 5 } } }
+layer { name: "loc" type: "Convolution" bottom: "norm" top: "loc"
+  convolution_param { num_output: 12 kernel_size: 3 pad: 1 weight_filler { type: "xavier" } } }
+layer { name: "loc_perm" type: "Permute" bottom: "loc" top: "loc_perm"
+  permute_param { order: 0 order: 2 order: 3 order: 1 } }
+layer { name: "loc_flat" type: "Flatten" bottom: "loc_perm" top: "loc_flat" }
+layer { name: "conf" type: "Convolution" bottom: "norm" top: "conf"
+  convolution_param { num_output: 9 kernel_size: 3 pad: 1 weight_filler { type: "xavier" } } }
+layer { name: "conf_perm" type: "Permute" bottom: "conf" top: "conf_perm"
+  permute_param { order: 0 order: 2 order: 3 order: 1 } }
+layer { name: "conf_flat" type: "Flatten" bottom: "conf_perm" top: "conf_flat" }
+layer { name: "prior" type: "PriorBox" bottom: "norm" bottom: "data" top: "prior"
+  prior_box_param { min_size: 8 aspect_ratio: 2 clip: true variance: 0.1 variance: 0.1 variance: 0.2 variance: 0.2 } }
+layer { name: "loss" type: "MultiBoxLoss" bottom: "loc_flat" bottom: "conf_flat" bottom: "prior" bottom: "label"
+  top: "loss" include { phase: TRAIN } propagate_down: true propagate_down: true propagate_down: false
+  propagate_down: false multibox_loss_param { num_classes: 3 code_type: CENTER_SIZE } }
+layer { name: "reshape" type: "Reshape" bottom: "conf_flat" top: "scores" include { phase: TEST }
+  reshape_param { shape { dim: 0 dim: -1 dim: 3 } } }
+layer { name: "softmax" type: "Softmax" bottom: "scores" top: "softmax" include { phase: TEST }
+  softmax_param { axis: 2 } }
+layer { name: "flat" type: "Flatten" bottom: "softmax" top: "flat" include { phase: TEST } }
+layer { name: "found" type: "DetectionOutput" bottom: "loc_flat" bottom: "flat" bottom: "prior" top: "found"
+  include { phase: TEST } detection_output_param { num_classes: 3 code_type: CENTER_SIZE keep_top_k: 3
+  confidence_threshold: 0.3 nms_param { nms_threshold: 0.45 top_k: 50 } } }
+"""
+
+
+def test_a_small_ssd_learns_where_things_are() -> None:
+    """Trained on one batch, it finds the objects of that batch again: class right, overlap above one half."""
+    import netc
+
+    torch.manual_seed(3)
+    pictures = torch.randn(2, 3, 24, 24)
+    things = [[0, 1, 0, 0.1, 0.1, 0.5, 0.45, 0], [0, 2, 0, 0.55, 0.5, 0.95, 0.9, 0], [1, 2, 0, 0.3, 0.4, 0.7, 0.7, 0]]
+    objects = torch.tensor(things)[None, None]
+    net = netc.load_net(SMALL_SSD, "TRAIN")
+    steps = torch.optim.Adam(net.parameters(), lr=0.02)
+    for _ in range(100):
+        steps.zero_grad()
+        net.losses(net(data=pictures, label=objects)).backward()
+        steps.step()
+    tested = netc.load_net(SMALL_SSD, "TEST")
+    tested.load_state_dict(net.state_dict())
+    found = tested(data=pictures)["found"][0, 0].detach()
+    for thing in objects[0, 0]:
+        mine = found[(found[:, 0] == thing[0]) & (found[:, 1] == thing[1])]
+        assert len(mine), f"nothing of class {thing[1]} in image {thing[0]}"
+        assert float(overlaps(mine[:, 3:], thing[None, 3:7]).max()) > 0.5

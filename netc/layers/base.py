@@ -146,6 +146,9 @@ class Layer:
     lenient: ClassVar[bool] = False
     """Asking for a gradient of a bottom that has none is no error: the backward pass leaves that bottom alone."""
 
+    parallel: ClassVar[bool] = False
+    """Each top comes from the bottom of its place alone: a label among them stays one that needs no gradient."""
+
     force_backward_skips: ClassVar[tuple[int, ...]] = ()
     """Bottoms that force_backward leaves alone (the labels of losses)."""
 

@@ -56,10 +56,10 @@ def _shapes(draft: Draft) -> list[list[int]]:
 
 
 def _insert(draft: Draft, names: list[str], shapes: list[list[int]], origin: Origin) -> None:
-    layer = proto.LayerParameter(name="input", type="Input", top=names)
+    first = proto.LayerParameter(name="input", type="Input", top=names)
     for dims in shapes:
-        layer.input_param.shape.add(dim=dims)
-    draft.param.layer.insert(0, layer)
+        first.input_param.shape.add(dim=dims)
+    draft.param.layer.insert(0, first)
     draft.origins.insert(0, origin)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.fuzzing import wire
+from tools.fuzzing import guard, wire
 from tools.fuzzing.engine import fuzz, fuzz_in
 from tools.fuzzing.guard import Finding, limits, watched
 from tools.fuzzing.lines import coverage
@@ -78,7 +78,8 @@ def hoard(data: bytes) -> str:
 
 
 @pytest.mark.parametrize("run, why", [(crash, "KeyError"), (spin, "took more than"), (hoard, "MemoryError")])
-def test_what_must_not_be_is_found(run, why: str, tmp_path: Path) -> None:
+def test_what_must_not_be_is_found(run, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard, "SECONDS", 0.3)
     assert fuzz(target(run), 1, 1, tmp_path).findings == 1
     (note,) = tmp_path.glob("*.why")
     assert why in note.read_text()

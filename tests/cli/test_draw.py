@@ -71,9 +71,7 @@ def test_phases_differ(draw):
 
 def test_a_net_for_use_is_drawn_as_it_is_used(draw):
     """Without a loss, TEST is meant, even where some layers name a phase."""
-    assert (
-        boxes(draw(NET.replace('"SoftmaxWithLoss"', '"Distance"')))[-1][0] == "acc"
-    )
+    assert boxes(draw(NET.replace('"SoftmaxWithLoss"', '"Distance"')))[-1][0] == "acc"
 
 
 def test_shapes_stand_at_the_wires(draw):

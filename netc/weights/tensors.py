@@ -110,7 +110,7 @@ def _tensor(path: str, key: str, entry: Any) -> _Tensor:
         dtype, shape, (start, end) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
     except (TypeError, KeyError, ValueError):
         raise _damaged(path, f'the entry of "{key}" is incomplete') from None
-    if dtype not in _TYPES:
+    if not isinstance(dtype, str) or dtype not in _TYPES:
         hint = "weights are F64, F32, F16 or BF16"
         raise NetcError("W741", f'the tensor "{key}" is of type {dtype}, which no blob is', Place(path), hint)
     if not all(type(number) is int and 0 <= number < 1 << 63 for number in (*shape, start, end)) or len(shape) > 32:

@@ -86,7 +86,7 @@ def test_nets_of_the_zoo(shared: Path) -> None:
         else:
             assert in_the_form_of_the_zoo(graph) == {key: row[key] for key in row if key != "path"}, row["path"]
             counts["equal"] += 1
-    assert counts == {"equal": 331, "refused": 42, "taken": 1}
+    assert counts == {"equal": 331, "refused": 31, "taken": 1, "a fork's": 11}
 
 
 def compiled(path: Path) -> tuple[Graph | None, str]:

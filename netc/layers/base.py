@@ -310,7 +310,7 @@ def layer(*types: str) -> Callable[[type[Layer]], type[Layer]]:
             if name in REGISTRY and REGISTRY[name].__qualname__ != cls.__qualname__:
                 raise ValueError(f"layer type {name} is registered by {REGISTRY[name].__module__} already")
             REGISTRY[name] = cls
-        if "type" not in vars(cls):  # of its own: a type that builds on another has that one's
+        if not cls.__dict__.get("type"):  # not the one it inherits
             cls.type = types[0]
         return cls
 

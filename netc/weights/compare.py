@@ -82,7 +82,7 @@ def _values(a: Array, b: Array, absolute: float, relative: float) -> tuple[bool,
     bits, largest, ratio, beyond = a.dtype == b.dtype, 0.0, 0.0, 0
     with np.errstate(all="ignore"):
         for one, other in zip(pieces(a), pieces(b), strict=True):
-            if one.dtype == other.dtype and np.array_equal(one.view("u1"), other.view("u1")):
+            if one.dtype == other.dtype and np.array_equal(_bits(one), _bits(other)):
                 continue
             bits = False
             apart, size = _apart(one.astype("f8"), other.astype("f8"))
@@ -90,6 +90,11 @@ def _values(a: Array, b: Array, absolute: float, relative: float) -> tuple[bool,
             ratio = max(ratio, float(np.nanmax(np.where(apart > 0, apart / size, 0))))
             beyond += int(np.count_nonzero(apart > absolute + relative * size))
     return bits, largest, ratio, beyond
+
+
+def _bits(piece: Array) -> Array:
+    """The values as whole numbers: a NaN equals itself so, and 0 is not −0."""
+    return piece.view(f"u{piece.itemsize}")
 
 
 def _apart(a: Array, b: Array) -> tuple[Array, Array]:

@@ -77,6 +77,23 @@ def run(*words: str, folder: Path) -> str:
     return done.stdout
 
 
+MEMORY = """layer { name: "m" type: "MemoryData" top: "data" top: "label"
+  memory_data_param { batch_size: 4 channels: 3 height: 8 width: 8 } }
+layer { name: "fc" type: "InnerProduct" bottom: "data" top: "fc"
+  inner_product_param { num_output: 3 weight_filler { type: "xavier" } } }
+layer { name: "loss" type: "SoftmaxWithLoss" bottom: "fc" bottom: "label" top: "loss" }"""
+
+
+def test_the_example_of_data_from_a_program(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "prototxt.md").read_text()
+    (example,) = (text for _, text in BLOCK.findall(page) if "set_input_arrays" in text)
+    (tmp_path / "memory.prototxt").write_text(MEMORY)
+    solver = 'net: "memory.prototxt" base_lr: 0.1 lr_policy: "fixed" max_iter: 30'
+    (tmp_path / "memory_solver.prototxt").write_text(solver)
+    (tmp_path / "example.py").write_text(example)
+    assert run("example.py", folder=tmp_path).count("loss") == 4
+
+
 def test_training_has_moved_the_gates(folder: Path) -> None:
     text = run("use_gate.py", folder=folder)
     values = [float(number) for number in re.findall(r"-?\d\.\d+", text)]

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from netc.layers import registry
+from netc.layers.base import count
 from netc.runtime.conformance import (
     TRAIN,
     Case,
@@ -24,7 +25,9 @@ from tests.netc.layers.random_cases import draw
 from tests.netc.layers.reference import REFERENCES
 
 KINDS = sorted(kind for kind, cls in registry().items() if not cls.is_source and cls.plugin is None)
-SEEDS = range(12)
+SEEDS = range(8)
+MOST = 500
+"""Values of a case's bottoms that finite differences are taken of; more would take minutes."""
 WITHOUT_REFERENCE = {"HDF5Output", "Parameter", "Python", "Silence"}
 """Types that compute nothing."""
 
@@ -45,9 +48,9 @@ def test_random_case(kind: str, seed: int) -> None:
             check_other_shapes(kind, case)
         if kind in REFERENCES:
             compare(kind, case)
-        if seed < 5 and is_differentiable(kind, case):
+        if seed < 4 and is_differentiable(kind, case) and sum(map(count, case.shapes)) <= MOST:
             check_gradient(kind, case)
-        if seed < 2 and not case.data_dependent:
+        if seed < 1 and not case.data_dependent:
             check_compiled(kind, case)
     except AssertionError as error:
         raise AssertionError(f"{note}: {error}") from error

@@ -247,3 +247,9 @@ def test_a_blobs_old_fashioned_sizes() -> None:
     assert blob.data.tolist() == [[0, 0]]
     with pytest.raises(ValueError, match="cannot have the shape"):
         blob.reshape(-1)
+
+
+def test_a_source_of_batches_counts_as_one(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "n.prototxt").write_text(layer("Counter", "", "x label"))
+    assert main(["check", str(tmp_path / "n.prototxt"), "--allow-python-layers", MODULE]) == 0
+    assert "Python" in capsys.readouterr().out

@@ -314,7 +314,8 @@ def _mark_backward(graph: Graph) -> None:
         wish = node.layer.param.propagate_down[:] or incoming
         node.needs_backward = any(incoming) or any(ref.learnable for ref in node.params)
         node.backward = tuple(bool(w) for w in wish)
-        flows.update((top, node.needs_backward) for top in node.tops)
+        own = incoming if node.layer.parallel else [node.needs_backward] * len(node.tops)
+        flows.update(zip(node.tops, own, strict=True))
     _skip_without_loss(graph)
     if graph.force_backward:
         _force(graph)

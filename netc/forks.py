@@ -1,4 +1,4 @@
-"""What forks of Caffe add: which of it netc reads but cannot use, and which it does not have at all, by the fork's name.
+"""What forks of Caffe add: what of it netc reads but cannot use, and what it does not have, by the fork's name.
 
 What netc has of them is in the schema ("Of forks") and among the layers (`Layer.fork`); docs/forks.md lists both.
 """
@@ -42,10 +42,9 @@ _TYPES = {
         Yolov3Loss""",
     NVIDIA: "DetectNetTransformation TRT",
     INTEL: "DetectionLoss EvalDetection IntelLRN IntelPack IntelUnpack MnActivation MnParamGradCompress SimplerNMS",
-    PVANET: "Proposal ProposalTarget",
+    PVANET: "ProposalTarget",
     R_FCN: "RPNAnnotatorOHEM",
-    ACTION: "ACCURACY_TREE COMPACT_DATA Gather LOSS_TREE Scatter SegData SOFTMAX_LOSS_TREE TRANSFORM_ACCURACY"
-    " TRANSFORM_SOFTMAX_LOSS",
+    ACTION: "ACCURACY_TREE COMPACT_DATA LOSS_TREE SegData SOFTMAX_LOSS_TREE TRANSFORM_ACCURACY TRANSFORM_SOFTMAX_LOSS",
     WARP_CTC: "CTCLoss CtcLoss LabelsequenceAccuracy Reverse Transpose WarpCTC WarpCTCLoss",
     HAPPYNEAR: """CenterLoss ChannelScale Covariance EltwiseAffine Flip Hotspot InnerDistance Insanity LOCAL Local
         MultiLabelImageData SubRegion TripletLoss""",
@@ -60,7 +59,7 @@ _TYPES = {
     MATTING: """ACCURACY_REGRESSION COLINEAR_CONVOLUTION EUCLIDEAN_MASK EUCLIDEAN_MASK_LOSS LOCAL_WEIGHTED_CONVOLUTION
         MASK_WEIGHT MATTING MATTING_LOSS""",
     SPP_NET: "SPATIAL_PYRAMID_POOLING SPATIAL_PYRAMID_POOLING_DATA",
-    GREENTEA: "MergeCrop",
+    GREENTEA: "MergeCrop MERGE_CROP",
     "Mask R-CNN": "ROIAlign RoIAlign",
 }
 
@@ -91,7 +90,11 @@ _FIELDS = {
     "Mask R-CNN": "roi_align_param",
 }
 
-_VALUES = {GREENTEA: "FFT LIBDNN", INTEL: "DNNL MKL MLSL", NVIDIA: "FLOAT16_SR"}
+_VALUES = {
+    "FCN's early Caffe (longjon/caffe), where it finds the place itself": "CROP",
+    INTEL: "DNNL MKL MLSL",
+    NVIDIA: "FLOAT16_SR",
+}
 
 
 def _turned(table: dict[str, str]) -> dict[str, str]:

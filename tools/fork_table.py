@@ -158,7 +158,8 @@ def shapes_of(layer: Any, phase: int) -> Sequence[Shape]:
             raise
         if layer.type == "HDF5Data":
             raise
-    batch = int(getattr(layer, kind.param_field or "").batch_size)
+    options = getattr(layer, kind.param_field or "")
+    batch = int((options if hasattr(options, "batch_size") else layer.data_param).batch_size)
     height, width = CAMVID if layer.type == "DenseImageData" else IMAGE
     labels = (batch, 1, height, width) if layer.type == "DenseImageData" else (batch,)
     return [(batch, 3, height, width), labels]

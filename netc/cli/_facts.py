@@ -8,12 +8,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from itertools import islice
-from typing import Any
 
 from netc import proto
 from netc.advice import Facts
 from netc.errors import NetcError
 from netc.ir import Graph, Node
+from netc.paths import resolve
 
 MOST_RECORDS = 2000
 """Records looked at from each end of a database."""
@@ -30,17 +30,16 @@ def facts(graph: Graph) -> dict[str, Facts]:
         if look is None:
             continue
         try:
-            found[node.layer.key] = look(node)
+            path = resolve(node.layer.options.source, node.place.path)  # most are not here: then nothing is imported
+            found[node.layer.key] = look(node, path)
         except (NetcError, OSError, ValueError, KeyError):
             continue
     return found
 
 
-def _database(node: Node) -> Facts:
-    from netc.paths import resolve
+def _database(node: Node, path: str) -> Facts:
     from netc.runtime.data.database import Database
 
-    path = resolve(node.layer.options.source, node.place.path, "database")
     with Database(path) as database:
         size = len(database)
         first = _labels(database.values(), MOST_RECORDS)
@@ -63,20 +62,20 @@ def _labels(values: Iterable[bytes], most: int) -> list[int]:
     return found
 
 
-def _list(node: Node) -> Facts:
+def _list(node: Node, path: str) -> Facts:
     from netc.runtime.data.records import open_records
 
     with open_records(node.layer.param, node.place.path) as records:
         lines: list[tuple[int, str]] = getattr(records, "lines", [])
         seen = [int(text.rpartition(" ")[2]) for _, text in lines[:MOST_LINES]]
-        return Facts(node.layer.options.source, len(records), {1: seen}, len(seen) == len(records))
+        return Facts(path, len(records), {1: seen}, len(seen) == len(records))
 
 
-def _hdf5(node: Node) -> Facts:
+def _hdf5(node: Node, path: str) -> Facts:
     from netc.runtime.data.hdf5_feed import labels
 
     rows, by_top = labels(node.layer.param, node.place.path)
-    return Facts(node.layer.options.source, rows, by_top, True)
+    return Facts(path, rows, by_top, True)
 
 
-LOOKS: dict[str, Callable[[Any], Facts]] = {"Data": _database, "ImageData": _list, "HDF5Data": _hdf5}
+LOOKS: dict[str, Callable[[Node, str], Facts]] = {"Data": _database, "ImageData": _list, "HDF5Data": _hdf5}

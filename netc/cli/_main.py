@@ -33,28 +33,28 @@ COMMANDS: dict[str, dict[str, str]] = {
         "convert-imageset": "Make an LMDB of pictures.",
         "image-mean": "Compute the means and principal colours of an LMDB.",
     },
-    "Write": {
-        "fmt": "Write prototxt files in canonical form.",
-        "upgrade": "Rewrite a net or solver of an older format in the current one.",
-    },
-    "Weights": {
-        "convert-caffemodel": "Convert a weight file, and prove it.",
-    },
     "Look": {
         "check": "Check nets and solvers; show shapes, sizes and costs.",
         "draw": "Draw a net as SVG, DOT or Mermaid.",
         "diff": "Compare two nets or solvers by what they mean.",
         "explain": "Explain an error or warning by its code.",
-        "weights": "Show what a weight file holds, or how two differ.",
-        "emit": "Write a net as one file of PyTorch code.",
         "device_query": "List the processors and GPUs that netc can use.",
+    },
+    "Edit": {
+        "fmt": "Write prototxt files in canonical form.",
+        "upgrade": "Rewrite a net or solver of an older format in the current one.",
+    },
+    "Weights": {
+        "weights": "Show what a weight file holds, or how two differ.",
+        "convert-caffemodel": "Convert a weight file, and prove it.",
+        "emit": "Write a net as one file of PyTorch code.",
     },
 }
 """Heading → command → its line of help, in the order `netc --help` shows them."""
 
 MODULES = {normal(name): f"netc.cli.{name.replace('-', '_')}" for group in COMMANDS.values() for name in group}
 
-WITHOUT_NETS = frozenset({"demo", "convert-imageset", "image-mean", "device_query"})
+WITHOUT_NETS = frozenset({"demo", "convert-imageset", "image-mean", "explain", "device_query"})
 """Commands that read no net, and so have no use for the user's own layers. All others take `user_code_options`."""
 
 EPILOG = """\

@@ -33,7 +33,7 @@ X, which are about the data themselves."""
 @click.option(
     "--phase",
     type=click.Choice(["TRAIN", "TEST"], case_sensitive=False),
-    help="The phase to draw (default: TRAIN where the net has one).",
+    help="The phase to draw (default: TRAIN where the net has a loss).",
 )
 @click.option("--level", default=0, metavar="N", help="The level to draw.")
 @click.option("--stage", "stages", multiple=True, metavar="NAMES", help="Stages to draw, with commas or repeated.")
@@ -64,18 +64,24 @@ def command(
 
 
 def _picture(path: str, phase: str | None, level: int, stages: list[str]) -> tuple[str, Any]:
-    from netc.cli._examine import phases_of
     from netc.compile import draft_net
     from netc.draw import picture
     from netc.filter import NAMES, filter_net, set_state
 
     draft = draft_net(Path(path))
-    number = NAMES.index(phase.upper()) if phase else phases_of(draft)[0]
+    number = NAMES.index(phase.upper()) if phase else _usual_phase(draft)
     set_state(draft, number, level, stages)
     graph = _graph(draft)
     made = picture(filter_net(draft.copy()), graph, NAMES[number])
     made.name = made.name or Path(path).stem
     return _title(made, graph), made
+
+
+def _usual_phase(draft: Draft) -> int:
+    """TRAIN where something in the file is a loss, TEST in a net for use."""
+    from netc.draw.words import kind_of
+
+    return 0 if any(kind_of(layer.type) == "loss" for layer in draft.param.layer) else 1
 
 
 def _graph(draft: Draft) -> Graph | None:

@@ -6,10 +6,11 @@ import math
 import os
 from typing import Any
 
+from netc.emit.fillers import fan
 from netc.emit.text import docstring, number, shown, tuple_of
 from netc.errors import NetcError
 from netc.ir import Graph, Node
-from netc.layers.base import Shape, count
+from netc.layers.base import Shape
 
 
 def convention(graph: Graph, blob: str) -> str:
@@ -68,18 +69,11 @@ def _filling(node: Node, filler: Any, shape: Shape) -> str:
     if kind == "gaussian" and filler.sparse < 0:
         return f"{empty}.normal_({number(filler.mean)}, {number(filler.std)})"
     if kind == "xavier":
-        bound = math.sqrt(3 / _fan(filler, shape))
+        bound = math.sqrt(3 / fan(filler.variance_norm, shape))
         return f"{empty}.uniform_(-{number(bound)}, {number(bound)})"
     if kind == "msra":
-        return f"{empty}.normal_(0, {number(math.sqrt(2 / _fan(filler, shape)))})"
+        return f"{empty}.normal_(0, {number(math.sqrt(2 / fan(filler.variance_norm, shape)))})"
     message = f'layer "{node.name}" cannot be written as a module of its own: it fills data by the filler "{kind}"'
     raise NetcError(
         "L390", message, node.layer.origin.place("dummy_data_param.data_filler"), "give the blob as an Input"
     )
-
-
-def _fan(filler: Any, shape: Shape) -> float:
-    """What the numbers are scaled by: inputs, outputs, or their mean (netc.runtime.fillers)."""
-    total = max(count(shape), 1)
-    fan_in, fan_out = total / max(shape[0] if shape else 1, 1), total / max(shape[1] if len(shape) > 1 else 1, 1)
-    return (fan_in, fan_out, (fan_in + fan_out) / 2)[filler.variance_norm]

@@ -87,6 +87,7 @@ _MINING = "it chooses examples while training, by netc's own code"
 WITHOUT = {
     "HDF5Output": "it writes a file",
     "Python": "it runs a Python module of your own",
+    "Proposal": _BOXES,
     "DetectionOutput": _BOXES,
     "DetectionEvaluate": _BOXES,
     "YoloDetectionOutput": _BOXES,

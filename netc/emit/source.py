@@ -10,6 +10,7 @@ from textwrap import wrap
 
 from netc import __version__
 from netc.emit import data
+from netc.emit.fillers import initial_values
 from netc.emit.flow import Statement, flow_of, modules_of
 from netc.emit.helpers import helpers, names_in, needed
 from netc.emit.registry import Site, emitter_of
@@ -122,6 +123,9 @@ class _Writer:
             added = f"self.{module} = {made}" if is_attribute(module) else f"self.add_module({quoted(module)}, {made})"
             yield from laid_out(added, 2, self._place(node))
         yield from self._shared()
+        if self.graph.phase == 0:
+            filled = list(initial_values(self.graph, {i: _access(module) for i, module in self.modules.items()}))
+            yield from ["", *filled] if filled else []
         yield from self._frozen()
 
     def _made(self, node: Node) -> str:

@@ -57,15 +57,18 @@ def overlaps(a: Tensor, b: Tensor) -> Tensor:
     return torch.where(shared > 0, shared / union, 0)
 
 
-def suppress(boxes: Tensor, threshold: float, eta: float = 1.0) -> list[int]:
-    """Non-maximum suppression of boxes in falling order of their scores: the places of those that are kept.
+def suppress(boxes: Tensor, threshold: float, eta: float = 1.0, most: int | None = None) -> list[int]:
+    """Non-maximum suppression of boxes in falling order of their scores: the places of those that are kept, `most` of
+    them at most.
 
     With eta below 1 the threshold falls by this factor with each box that is kept, as long as it is above 0.5.
     """
-    pairs = overlaps(boxes, boxes).cpu()
+    boxes = boxes.cpu()
     kept: list[int] = []
     for place in range(len(boxes)):
-        if kept and bool((pairs[place, kept] > threshold).any()):
+        if len(kept) == most:
+            break
+        if kept and bool((overlaps(boxes[place : place + 1], boxes[kept]) > threshold).any()):
             continue
         kept.append(place)
         if eta < 1 and threshold > 0.5:

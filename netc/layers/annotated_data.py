@@ -46,6 +46,8 @@ class AnnotatedData(ForkSource):
 
     def shapes(self, batch: int) -> Sequence[Shape]:
         image = self.image_shape()
+        if image is None and self.probe is not None:
+            return self._probed()[:1]
         if image is None:
             found = "its shapes are not known without looking at the data"
             self.fail(found, "transform_param", self.remedy, "L304")

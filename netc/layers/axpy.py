@@ -43,7 +43,7 @@ class BroadcastMul(Layer):
     """y = a · b, where axes of b that have the size 1 are repeated: a channel's factor for all of its positions.
 
     Bottoms: a (N, C, …), b of as many axes, each of a's size or 1. Shapes: → that of a. Errors: axes that do not fit.
-    Source: EfficientNet (Tan, Le, 2019), with squeeze-and-excitation blocks; broadcast_mul_layer.cpp of jolibrain/caffe.
+    Source: EfficientNet (Tan, Le, 2019), its squeeze-and-excitation; broadcast_mul_layer.cpp of jolibrain/caffe.
     """
 
     fork = "jolibrain/caffe"

@@ -146,6 +146,9 @@ class Layer:
     lenient: ClassVar[bool] = False
     """Asking for a gradient of a bottom that has none is no error: the backward pass leaves that bottom alone."""
 
+    parallel: ClassVar[bool] = False
+    """Each top comes from the bottom of its place alone: a label among them stays one that needs no gradient."""
+
     force_backward_skips: ClassVar[tuple[int, ...]] = ()
     """Bottoms that force_backward leaves alone (the labels of losses)."""
 
@@ -307,7 +310,7 @@ def layer(*types: str) -> Callable[[type[Layer]], type[Layer]]:
             if name in REGISTRY and REGISTRY[name].__qualname__ != cls.__qualname__:
                 raise ValueError(f"layer type {name} is registered by {REGISTRY[name].__module__} already")
             REGISTRY[name] = cls
-        if not cls.type:
+        if not cls.__dict__.get("type"):  # not the one it inherits
             cls.type = types[0]
         return cls
 

@@ -8,19 +8,27 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.empty_pb2 import Empty
+from google.protobuf.message import DecodeError
+from google.protobuf.unknown_fields import UnknownFieldSet
 
 F = FieldDescriptor
+_BYTES, _GROUP = 2, 3
+_MOST_NESTED = 10
+"""Levels of unknown fields that are looked for inside bytes, as in C++."""
+
 _SMALLEST_NORMAL = 2.0**-126
 
 
 def canonical(message: Any) -> str:
     """The message as text: fields in the order of their numbers, one a line, two blanks a level, ASCII only.
 
-    Fields that the schema does not have (of a binary file) are left out. Names and strings that hold no valid UTF-8
-    are printed by their bytes.
+    Strings that are no valid UTF-8 are printed by their bytes; fields that the schema does not have (of a binary file)
+    by their numbers, after the others, which no reader of text takes back.
     """
     return "".join(f"{line}\n" for line in _lines(message, ""))
 
@@ -34,6 +42,22 @@ def _lines(message: Any, indent: str) -> Iterator[str]:
                 yield f"{indent}{field.name} {{"
                 yield from _lines(one, f"{indent}  ")
                 yield f"{indent}}}"
+    yield from _unknown(UnknownFieldSet(message), indent, _MOST_NESTED)
+
+
+def _unknown(fields: Any, indent: str, budget: int) -> Iterator[str]:
+    """Fields by their numbers. Bytes that could be a message are printed as one."""
+    for field in (fields[index] for index in range(len(fields))):
+        inner = field.data if field.wire_type == _GROUP else None
+        if field.wire_type == _BYTES and field.data and budget:
+            with suppress(DecodeError):
+                inner = UnknownFieldSet(Empty.FromString(field.data))
+        if inner is not None:
+            yield f"{indent}{field.field_number} {{"
+            yield from _unknown(inner, f"{indent}  ", budget - 1)
+            yield f"{indent}}}"
+        else:
+            yield f"{indent}{field.field_number}: {_BY_WIRE[field.wire_type](field.data)}"
 
 
 def scalar_text(field: Any, value: Any) -> str:
@@ -82,6 +106,14 @@ def quoted(value: str | bytes) -> str:
     raw = value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value
     return f'"{"".join(_ESCAPED[byte] for byte in raw)}"'
 
+
+_BY_WIRE: dict[int, Callable[[Any], str]] = {
+    0: str,
+    1: lambda value: f"0x{value:016x}",
+    _BYTES: quoted,
+    5: lambda value: f"0x{value:08x}",
+}
+"""Wire type → how the value of an unknown field is printed."""
 
 _TEXT: dict[int, Callable[[Any], str]] = {
     F.TYPE_BOOL: _bool,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from netc import proto
 from netc.draft import Draft
 from netc.errors import Place
 from netc.layers.base import Origin
@@ -55,12 +56,10 @@ def _shapes(draft: Draft) -> list[list[int]]:
 
 
 def _insert(draft: Draft, names: list[str], shapes: list[list[int]], origin: Origin) -> None:
-    layers = [type(layer).FromString(layer.SerializeToString()) for layer in draft.param.layer]
-    del draft.param.layer[:]
-    first = draft.param.layer.add(name="input", type="Input", top=names)
+    first = proto.LayerParameter(name="input", type="Input", top=names)
     for dims in shapes:
         first.input_param.shape.add(dim=dims)
-    draft.param.layer.extend(layers)
+    draft.param.layer.insert(0, first)
     draft.origins.insert(0, origin)
 
 

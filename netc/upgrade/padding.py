@@ -29,14 +29,14 @@ def fold_padding(draft: Draft) -> None:
                 errors.add(_unknown(layer, blob, draft.origins[index].place(f"bottom[{position}]"), writer))
             elif (above := writer[blob]) is not None and layers[above].layer.type == "padding":
                 if fault := _misfit(layer, layers[above]):
-                    errors.add(NetcError("U113", fault, draft.origins[index].place(f"bottom[{position}]")))
+                    hint = "padding is a setting of the convolution or pooling itself: `pad` in its `layer` block"
+                    errors.add(NetcError("U113", fault, draft.origins[index].place(f"bottom[{position}]"), hint))
                 else:
                     _fold(draft, layer, index, position, above)
         writer.update(dict.fromkeys(layer.top, index))
     raise_all(errors)
-    stays = [layer.layer.type != "padding" for layer in layers]
-    if not all(stays):
-        _keep(draft, layers, stays)
+    for index in reversed([i for i, layer in enumerate(layers) if layer.layer.type == "padding"]):
+        del draft.param.layers[index], draft.origins[index]
 
 
 def _unknown(layer: Any, blob: str, place: Place, known: dict[str, Any]) -> NetcError:
@@ -70,12 +70,3 @@ def _fold(draft: Draft, layer: Any, index: int, position: int, above: int) -> No
         return origin.locate(path) if path == "layer.pad" else reader.locate(path)
 
     draft.origins[index] = Origin(reader.start, locate)
-
-
-def _keep(draft: Draft, layers: list[Any], stays: list[bool]) -> None:
-    kept = [
-        type(layer).FromString(layer.SerializeToString()) for layer, stay in zip(layers, stays, strict=True) if stay
-    ]
-    del draft.param.layers[:]
-    draft.param.layers.extend(kept)
-    draft.origins = [origin for origin, stay in zip(draft.origins, stays, strict=True) if stay]

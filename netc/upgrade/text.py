@@ -12,7 +12,7 @@ from collections import Counter
 from typing import Any, NamedTuple
 
 from netc import proto
-from netc.advice import Advice
+from netc.advice.remark import Advice
 from netc.bind import bind
 from netc.draft import Draft, locate, origins_of
 from netc.errors import NetcError, Place

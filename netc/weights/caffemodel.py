@@ -180,7 +180,7 @@ class CaffeFile:
                 "W703",
                 "the file has both `layers` (old format) and `layer` (current format); Caffe reads either",
                 Place(self.path),
-                "upgrade the net with Caffe's upgrade_net_proto_binary before adding layers to it",
+                "upgrade the net with `netc upgrade` before adding layers to it",
             )
 
     def _foreign(self, reason: str) -> NetcError:

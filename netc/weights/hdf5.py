@@ -99,12 +99,14 @@ def hdf5_state_image(state: SolverState) -> bytes:
         return bytes(_image(file))
 
 
-def write_hdf5(path: str, layers: Mapping[str, Sequence[Array]], text: tuple[str, str] | None = None) -> None:
+def write_hdf5(
+    path: str | os.PathLike[str], layers: Mapping[str, Sequence[Array]], text: tuple[str, str] | None = None
+) -> None:
     """The same as a file, array by array; `text`: name and content of a text beside them, which Caffe passes over.
 
     Raises NetcError W707, W762 (a name that HDF5 cannot hold), OSError.
     """
-    with _h5py("").File(path, "w") as file:
+    with _h5py("").File(os.fspath(path), "w") as file:
         data = file.create_group("data")
         for name, arrays in layers.items():
             layer = _new_group(data, name)

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 _USUAL = ("weight", "bias")
 _GATED = ("input_weight", "input_bias")
 _BLOBS: dict[str, tuple[tuple[str, ...], ...]] = {
-    "BatchNorm": (("mean", "variance", "factor"),),
+    "BN": (("scale", "shift"), ("scale", "shift", "mean", "variance"), ("slope", "bias", "mean", "variance")),
+    "BatchNorm": (("mean", "variance", "factor"), ("mean", "variance", "factor", "scale", "bias")),
     "Bias": (("bias",),),
     "LSTM": ((*_GATED, "hidden_weight"), (*_GATED, "static_weight", "hidden_weight")),
     "RNN": (
@@ -36,8 +37,8 @@ graph half inputs ipu load_state_dict losses modules mtia named_buffers named_ch
 outputs own_params parameters params register_backward_hook register_buffer register_forward_hook
 register_forward_pre_hook register_full_backward_hook register_full_backward_pre_hook
 register_load_state_dict_post_hook register_load_state_dict_pre_hook register_module register_parameter
-register_state_dict_post_hook register_state_dict_pre_hook requires_grad_ run seed set_extra_state set_submodule
-share_from share_memory state_dict to to_empty train training type xpu zero_grad
+register_state_dict_post_hook register_state_dict_pre_hook requires_grad_ run seed set_extra_state set_input_arrays
+set_submodule share_from share_memory state_dict to to_empty train training type xpu zero_grad
 """
 TAKEN = frozenset(_ATTRIBUTES.split())
 """Attributes of a net (torch.nn.Module's and ours) that a layer's name must not hide. Written down, not asked of torch:
@@ -82,3 +83,10 @@ def blob_names(type: str, count: int, bottoms: int = 1) -> list[str]:
         if len(names) == count:
             return list(names)
     return list(_USUAL[:count]) if count <= 2 else [*_USUAL, *map(str, range(2, count))]
+
+
+def in_caffes_order(names: Iterable[str]) -> list[str] | None:
+    """The names of all of a layer's blobs in Caffe's order, None where no type of ours has just these."""
+    given = set(names)
+    lists = (known for of_type in _BLOBS.values() for known in of_type)
+    return next((list(known) for known in lists if set(known) == given), None)

@@ -19,6 +19,7 @@ from netc.weights.keys import blob_names, module_names, state_keys
 from netc.weights.layers import read_net as read_own_net
 from netc.weights.match import plan
 from netc.weights.own_net import deployed, unknown_input
+from netc.weights.pieces import loaded
 
 Layers = dict[str, list[Array]]
 
@@ -94,6 +95,7 @@ def open_model(path: str | os.PathLike[str], net: Any = None, buffer: Any = None
     name = os.fspath(path)
     buffer = map_file(name) if buffer is None else buffer
     source = Model(name, buffer, read_mapped(name, buffer))
+    _make_floats(source.weights)
     source.card = card_in(name, buffer)
     if net is not None:
         source.given, source.param = True, read_net(net)
@@ -112,6 +114,12 @@ def open_for(graph: Graph, path: str | os.PathLike[str]) -> Model:
     model = Model(name, buffer, read_mapped(name, buffer), graph=graph, given=True)
     model.entries = _by_net(model, graph)
     return model
+
+
+def _make_floats(found: Weights) -> None:
+    """Whole numbers, which NVIDIA's fork can store, count as the float32 values that a net would take them for."""
+    for arrays in found.values():
+        arrays[:] = [array if array.dtype.kind == "f" else loaded(array) for array in arrays]
 
 
 # -- the layers of a net -----------------------------------------------------------------------------------------------
@@ -195,10 +203,15 @@ def _by_file(source: Model) -> list[Entry]:
     named = [(position, name) for position, (name, arrays) in enumerate(source.weights.items()) if arrays]
     modules = module_names(named)
     given = source.card.layers if source.card is not None else {}
+    compiled = (
+        {node.name: [ref.blob.name for ref in node.params] for node in source.graph.nodes} if source.graph else {}
+    )
     entries = []
     for position, name in named:
         arrays, layer = source.weights[name], types.get(name)
-        blobs = blob_names(layer.type, len(arrays), len(layer.bottom)) if layer else blob_names("", len(arrays))
+        blobs = compiled.get(name, [])
+        if len(blobs) != len(arrays):
+            blobs = blob_names(layer.type, len(arrays), len(layer.bottom)) if layer else blob_names("", len(arrays))
         keys = given.get(name) or [f"{modules[position]}.{blob}" for blob in blobs]
         for index, (key, blob) in enumerate(zip(keys, blobs, strict=True)):
             if (name, index) in source.weights.absent:

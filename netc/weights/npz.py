@@ -11,14 +11,14 @@ import re
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
 from netc.errors import NetcError, Place
 from netc.weights.arrays import Array, Weights
 from netc.weights.tensors import raw_bytes
-from netc.weights.write import in_pieces
+from netc.weights.write import Sink, in_pieces
 
 _HEAD = 1 << 12
 """Bytes in which the header of any array of floats fits."""
@@ -181,10 +181,10 @@ def _sizes(path: str, member: zipfile.ZipInfo, what: str) -> NetcError:
 # -- writing -----------------------------------------------------------------------------------------------------------
 
 
-def write_npz(file: IO[bytes], layers: Mapping[str, Sequence[Array]], card: Callable[[], str] | None = None) -> None:
-    """Write layer → arrays to an open binary file, uncompressed and streamed; `card` gives a JSON text, and is
-    asked after them. Raises OSError."""
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+def write_npz(sink: Sink, layers: Mapping[str, Sequence[Array]], card: Callable[[], str] | None = None) -> None:
+    """Write layer → arrays to a path or an open binary file, uncompressed and streamed. `card` gives a JSON text; it is
+    asked after them. Raises OSError, NetcError X110 (a mapped file that they lie in cannot be read any more)."""
+    with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
         for layer, arrays in layers.items():
             for index, array in enumerate(arrays):
                 _write(archive, f"{quoted(layer)}/{index}.npy", array)

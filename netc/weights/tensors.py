@@ -16,6 +16,7 @@ import numpy as np
 
 from netc.errors import NetcError, Place
 from netc.weights.arrays import Array, Shape, Weights
+from netc.weights.keys import in_caffes_order
 from netc.weights.write import Chunk, Sink, write_chunks
 
 BLOB_NAMES = (
@@ -30,8 +31,11 @@ BLOB_NAMES = (
     "mean",
     "variance",
     "factor",
+    "scale",
+    "shift",
+    "slope",
 )
-"""The blobs of all types of layers, those of one type in Caffe's order (a test holds it to netc.layers)."""
+"""The blobs of all types of layers. Their order is Caffe's where `netc.weights.keys` has no list of just these."""
 
 BLOBS_KEY = "netc.blobs"
 """Key of the metadata that says which blob each tensor is, as JSON: {tensor: [layer, number of the blob]}. A module's
@@ -164,6 +168,9 @@ def _in_order(path: str, layer: str, blobs: dict[tuple[int, int], Array]) -> lis
     numbers = [number for named, number in blobs if not named]
     if numbers and sorted(numbers) != list(range(len(blobs))):
         raise NetcError("W706", f'layer "{layer}" has blobs {sorted(numbers)}; some are missing', Place(path))
+    known = None if numbers else in_caffes_order(BLOB_NAMES[rank] for _, rank in blobs)
+    if known is not None:
+        return [blobs[1, BLOB_NAMES.index(name)] for name in known]
     return [blobs[rank] for rank in sorted(blobs)]
 
 

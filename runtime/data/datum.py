@@ -27,6 +27,7 @@ MAX_PIXELS = 178_956_970
 """A picture that claims more is refused, as Pillow refuses it: decoded, it would fill half a gigabyte."""
 
 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # damaged EXIF, odd tags
 
 
 class Undecodable(Exception):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -91,8 +92,12 @@ def _free(program: Any, names: Sequence[str]) -> dict[str, list[int]]:
     }
 
 
-def cannot(graph: Graph, error: Exception) -> NetcError:
-    reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+def cannot(graph: Graph, error: BaseException) -> NetcError:
+    """torch's refusal in a line: that of its innermost reason, without colours."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).strip() for line in str(error).splitlines()]
+    reason = next((line for line in lines if line), type(error).__name__)
     hint = "netc check lists its layers; --to safetensors and the other formats of weights alone always work"
     return NetcError("W773", f'torch cannot export the net "{graph.name}": {reason}', None, hint)
 

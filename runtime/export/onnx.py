@@ -25,6 +25,7 @@ from netc.weights.proof import Difference, same_bits
 INLINE = 3 << 29
 """Bytes of weights up to which the model is one file; ONNX itself ends at 2 GiB. Beyond, they stand in OUT.data."""
 
+OPSET = 20
 _NONE = np.zeros((0,), "<f4")
 _AXES = ("batch", "", "height", "width")
 
@@ -73,7 +74,9 @@ def _model(source: Model, graph: Graph, axes: Axes) -> Any:
                 output_names=blobs,
                 dynamo=True,
                 verbose=False,
+                opset_version=OPSET,
                 optimize=False,
+                custom_translation_table={torch.ops.aten.sort.stable: _stable_sort},
             )
     except NetcError:
         raise
@@ -81,6 +84,15 @@ def _model(source: Model, graph: Graph, axes: Axes) -> Any:
         raise cannot(graph, error) from error
     assert made is not None
     return made.model
+
+
+def _stable_sort(x: Any, stable: bool = True, dim: int = -1, descending: bool = False) -> Any:
+    """ArgMax's sort, which torch does not translate: of equal values TopK puts the first one first, too."""
+    import onnxscript
+
+    op: Any = onnxscript.opset20
+    size = op.Reshape(op.Gather(op.Shape(x), op.Constant(value_int=dim)), op.Constant(value_ints=[1]))
+    return op.TopK(x, size, axis=dim, largest=int(descending), sorted=1)
 
 
 def _simplify(model: Any, parameters: set[str]) -> None:

@@ -69,6 +69,11 @@ def test_phases_differ(draw):
     assert "+ Dropout" not in text
 
 
+def test_a_net_for_use_is_drawn_as_it_is_used(draw):
+    """Without a loss, TEST is meant, even where some layers name a phase."""
+    assert boxes(draw(NET.replace('"SoftmaxWithLoss"', '"Distance"')))[-1][0] == "acc"
+
+
 def test_shapes_stand_at_the_wires(draw):
     root = ET.fromstring(draw(NET))
     shapes = [line.text for line in root.iter(f"{SVG}text") if line.get("class") == "d"]

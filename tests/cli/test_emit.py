@@ -119,3 +119,13 @@ def test_it_answers_without_torch(folder: Path) -> None:
     code += "'net.caffemodel']; status = main(); sys.exit(status or 'torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "wrote x.py and x.safetensors: class Twins\n")
+
+
+def test_weights_that_convert_caffemodel_wrote_load_into_the_module(folder: Path) -> None:
+    assert run(["convert-caffemodel", "net.caffemodel", "--net", "net.prototxt", "-o", "converted.safetensors"]) == 0
+    assert run(["emit", "net.prototxt", "-o", "twins.py", "--weights", "net.caffemodel"]) == 0
+    module = executed(Path("twins.py").read_text(), "Twins")()
+    module.load_state_dict(load_file("converted.safetensors"), strict=True)
+    expected = load_file("twins.safetensors")
+    assert sorted(expected) == sorted(module.state_dict())
+    assert all(torch.equal(tensor, expected[key]) for key, tensor in module.state_dict().items())

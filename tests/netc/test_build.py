@@ -23,8 +23,7 @@ def test_a_layer_shares_with_itself() -> None:
 
 
 def test_shapes_that_differ_within_a_layer() -> None:
-    text = f'layer {{ name: "f" type: "InnerProduct" bottom: "d" top: "f" inner_product_param {{ num_output: 4 }} {TWICE} }}'
-    follower = 'layer { name: "g" type: "InnerProduct" bottom: "d" top: "g" inner_product_param { num_output: 5 } '
+    ip = 'layer { name: "%s" type: "InnerProduct" bottom: "d" top: "%s" inner_product_param { num_output: %d } %s }\n'
     with pytest.raises(netc.NetcError) as caught:
-        netc.compile_net(DATA + text + "\n" + follower + 'param { name: "w" } }')
+        netc.compile_net(DATA + ip % ("f", "f", 4, TWICE) + ip % ("g", "g", 5, 'param { name: "w" }'))
     assert [(error.code, error.line) for error in caught.value.errors] == [("G408", 2), ("G408", 3)]

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from netc import proto
+from netc.binary import varint
 from netc.bind import bind
 from netc.prototxt import Source, parse
 from netc.prototxt.format import canonical, quoted
@@ -81,3 +82,19 @@ def test_what_is_printed_is_read_back() -> None:
     text = canonical(proto.NetParameter(name="\x00é\"'\\", input=["a"]))
     source = Source(text)
     assert canonical(bind(parse(source), proto.NetParameter, source)) == text
+
+
+def test_fields_that_the_schema_does_not_have() -> None:
+    """By their numbers and kinds, bytes that parse as a message as one (text_format.cc: PrintUnknownFields)."""
+    tag = {"varint": 0, "fixed64": 1, "bytes": 2, "fixed32": 5}
+
+    def field(number: int, kind: str, data: bytes) -> bytes:
+        return varint(number << 3 | tag[kind]) + data
+
+    layer = proto.LayerParameter(name="a").SerializeToString()
+    layer += field(2000, "varint", b"\x05") + field(2001, "fixed32", b"\x00\x00\x80\x3f")
+    layer += field(2002, "bytes", b"\x02\x08\x07") + field(2003, "bytes", b"\x02no") + field(2004, "bytes", b"\x00")
+    layer += field(2005, "fixed64", bytes(7) + b"\x3f")
+    assert canonical(proto.LayerParameter.FromString(layer)) == (
+        'name: "a"\n2000: 5\n2001: 0x3f800000\n2002 {\n  1: 7\n}\n2003: "no"\n2004: ""\n2005: 0x3f00000000000000\n'
+    )

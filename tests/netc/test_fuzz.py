@@ -1,14 +1,13 @@
 """Nets damaged at random: the compiler answers with a graph or a NetcError, never with another exception.
 
-The mutations keep most of a file legal, so that they reach the stages behind the parser: a number for a number, a
-string for a string of the same file, lines dropped, doubled and moved. Seeded; `NETC_FUZZ=100000` asks for more.
+The mutations are those of tools.fuzz, on the files of this repository and the zoo. Seeded; `NETC_FUZZ=100000` asks for
+more, `python -m tools.fuzz text` for many more.
 """
 
 from __future__ import annotations
 
 import os
 import random
-import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,37 +21,10 @@ from netc.bind import bind
 from netc.compile import locate_solver
 from netc.prototxt import Source, parse
 from netc.runtime.solver.settings import check
+from tools.fuzzing.text import mutate
 
 ROOT = Path(__file__).resolve().parents[2]
 ROUNDS = int(os.environ.get("NETC_FUZZ", "400"))
-NUMBERS = [
-    *map(str, (0, 1, 2, 3, 5, -1, -2, 7, 64, 1000, 65536, 10**6, 2**31 - 1, 2**31, 2**32 - 1, -(2**31), 2**63 - 1))
-]
-NUMBERS += ["0.5", "-0.5", "1e-45", "3.4e38", "1e39", "inf", "-inf", "nan", "1e400", "0x10", "017"]
-WORDS = ["true", "false", "MAX", "AVE", "STOCHASTIC", "LMDB", "TRAIN", "TEST", "BATCH_SIZE", "NONE", "WITHIN_CHANNEL"]
-SCRAPS = [
-    "{",
-    "}",
-    "<",
-    ">",
-    "[",
-    "]",
-    ":",
-    ";",
-    ",",
-    '"',
-    "'",
-    "\\",
-    "#",
-    "-",
-    ".",
-    "\0",
-    "\ufeff",
-    "é",
-    "\udce9",
-    "{ }",
-]
-NUMBER, STRING, WORD = (re.compile(r) for r in (r"(?<=: )-?[0-9.][\w.+-]*", r'"[^"\n]*"', r"(?<=: )[A-Za-z]\w*"))
 
 
 def compiles(text: str, phase: str) -> str:
@@ -63,47 +35,13 @@ def compiles(text: str, phase: str) -> str:
     return "ok"
 
 
-def replace(text: str, pattern: re.Pattern[str], choices: list[str], rng: random.Random) -> str:
-    spots = list(pattern.finditer(text))
-    if not spots:
-        return text
-    spot = rng.choice(spots)
-    return text[: spot.start()] + rng.choice(choices) + text[spot.end() :]
-
-
-def mutate(text: str, rng: random.Random) -> str:
-    kind = rng.choice(["number"] * 6 + ["string"] * 4 + ["word"] * 2 + ["drop", "double", "move", "scrap", "cut"])
-    lines = text.split("\n")
-    at = rng.randrange(len(lines))
-    match kind:
-        case "number":
-            return replace(text, NUMBER, NUMBERS, rng)
-        case "string":
-            return replace(text, STRING, STRING.findall(text) or ['""'], rng)
-        case "word":
-            return replace(text, WORD, WORDS, rng)
-        case "drop":
-            del lines[at]
-        case "double":
-            lines.insert(at, lines[at])
-        case "move":
-            lines.insert(rng.randrange(len(lines)), lines.pop(at))
-        case "scrap":
-            spot = rng.randrange(len(text) + 1)
-            return text[:spot] + rng.choice(SCRAPS) + text[spot:]
-        case "cut":
-            spot = rng.randrange(len(text) + 1)
-            return text[:spot] + text[spot + rng.randrange(1, 30) :]
-    return "\n".join(lines)
-
-
 def fuzz(texts: list[str], rounds: int, seed: int, phases: Sequence[str] = ("TRAIN", "TEST")) -> Counter[str]:
     rng = random.Random(seed)
     codes: Counter[str] = Counter()
     for _ in range(rounds):
         text = rng.choice(texts)
         for _ in range(rng.choice([1, 1, 1, 2, 4])):
-            text = mutate(text, rng)
+            text = mutate(text, rng, [rng.choice(texts)])
         phase = rng.choice(phases)
         try:
             codes[compiles(text, phase)] += 1

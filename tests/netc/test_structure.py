@@ -69,11 +69,22 @@ TAKEN_HERE = {"VNet__test_noPooling_ResNet_cinque"}
 """Nets netc builds although Caffe aborts: a 5-D blob meets code of Caffe's that knows four axes only."""
 
 
+def test_a_sample_of_the_zoo(shared: Path) -> None:
+    counts = compare_with_the_zoo(shared, 4)
+    assert counts["equal"] > 70
+    assert counts["refused"] > 5
+
+
+@pytest.mark.slow
 def test_nets_of_the_zoo(shared: Path) -> None:
+    assert compare_with_the_zoo(shared, 1) == {"equal": 331, "refused": 31, "taken": 1, "a fork's": 11}
+
+
+def compare_with_the_zoo(shared: Path, step: int) -> dict[str, int]:
     """Every net of the zoo without data layers, of each of the three formats: built as Caffe built it, or refused
-    where Caffe aborted."""
+    where Caffe aborted. Of so many one is looked at."""
     counts = {"equal": 0, "refused": 0, "taken": 0, "a fork's": 0}
-    for row in json.loads((shared / "zoo/structure.json").read_text()):
+    for row in json.loads((shared / "zoo/structure.json").read_text())[::step]:
         graph, code = compiled(shared / "zoo" / row["path"])
         if graph is None:
             assert "error" in row, (row["path"], code)
@@ -86,7 +97,7 @@ def test_nets_of_the_zoo(shared: Path) -> None:
         else:
             assert in_the_form_of_the_zoo(graph) == {key: row[key] for key in row if key != "path"}, row["path"]
             counts["equal"] += 1
-    assert counts == {"equal": 331, "refused": 42, "taken": 1}
+    return counts
 
 
 def compiled(path: Path) -> tuple[Graph | None, str]:

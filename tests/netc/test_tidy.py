@@ -174,12 +174,12 @@ def holds(text: str) -> None:
 
 
 def test_the_shipped_nets() -> None:
-    for path in sorted(ROOT.glob("models/*/*.prototxt"))[::3]:
+    for path in sorted(ROOT.glob("models/*/*.prototxt"))[::7]:
         holds(path.read_text())
 
 
 def test_a_sample_of_the_zoo(shared: Path) -> None:
-    for path in sorted((shared / "zoo/prototxt").glob("*.prototxt"))[::151]:
+    for path in sorted((shared / "zoo/prototxt").glob("*.prototxt"))[::401]:
         source = Source.read(path)
         try:
             parse(source)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,14 +22,16 @@ Weights = Mapping[str, Sequence[Tensor]]
 
 
 def weights_of(path: Path) -> Weights:
-    """Layer → its blobs, by protobuf."""
+    """Layer → its blobs, by protobuf; the current format or V1."""
     from netc import proto
 
     net = proto.NetParameter.FromString(path.read_bytes())
-    return {
-        layer.name: [torch.tensor(np.array(blob.data, "f4")).reshape(tuple(blob.shape.dim)) for blob in layer.blobs]
-        for layer in net.layer
-    }
+    return {layer.name: [_tensor(blob) for blob in layer.blobs] for layer in (*net.layer, *net.layers)}
+
+
+def _tensor(blob: Any) -> Tensor:
+    old = (blob.num, blob.channels, blob.height, blob.width)
+    return torch.tensor(np.array(blob.data, "f4")).reshape(tuple(blob.shape.dim) if blob.HasField("shape") else old)
 
 
 def pixels(paths: Sequence[Path]) -> Tensor:

@@ -1,4 +1,4 @@
-"""BVLC's GoogLeNet, trained on ImageNet by Caffe, through netc: beside a forward pass by hand, and published answers."""
+"""BVLC's GoogLeNet, trained on ImageNet by Caffe, through netc: beside a pass by hand and published answers."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from tools.fuzzing.targets import Target
 MAX_INPUT = 1 << 16
 """Longest input; mutations double things."""
 
-MAX_POOL = 4000
+MAX_POOL, MAX_OUTCOMES = 4000, 100_000
 HEAD = 16
 """Bytes of the shared memory before the input: how many were run, how long this one is."""
 
@@ -75,7 +75,9 @@ def fuzz(
                 stats.findings += 1
                 keep(folder, data, str(finding))
                 continue
-            if outcome not in stats.outcomes and not fresh:
+            if outcome not in stats.outcomes and len(stats.outcomes) >= MAX_OUTCOMES:
+                outcome = "others"
+            elif outcome not in stats.outcomes and not fresh:
                 _remember(pool, data, len(target.seeds), rng)
             stats.outcomes[outcome] += 1
     stats.seconds = time.monotonic() - start

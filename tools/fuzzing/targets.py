@@ -20,8 +20,10 @@ from netc.draft import Draft
 from netc.filter import set_state
 from netc.prototxt import Source, parse
 from netc.prototxt.format import canonical
+from netc.prototxt.rewrite import formatted
 from netc.runtime.data.datum import Undecodable, from_datum
 from netc.runtime.solver.settings import check
+from netc.upgrade.text import upgraded_net, upgraded_solver
 from netc.weights.wire import Wire
 from tools.fuzzing import seeds, text, wire
 
@@ -78,7 +80,7 @@ def _checked(error: NetcError) -> str:
 
 def _shape(message: str) -> str:
     """A message without what it says of this very file."""
-    return re.sub(r'"[^"]*"|[0-9][0-9,.]*|×', "", message)[:60]
+    return " ".join(re.sub(r'".*"|\(.*\)|[^a-zA-Z ]', "", message).split()[:6])
 
 
 def run_text(data: bytes) -> str:
@@ -137,17 +139,35 @@ def _message_stages(file: Binary) -> list[Callable[[], Any]]:
 
 
 def run_format(data: bytes) -> str:
-    """What the canonical printer prints is read back as the same message."""
+    """`netc fmt` and `netc upgrade`: what they write is read as the same, and formatting it again changes nothing."""
     source = Source(data.decode("utf-8", "surrogateescape"))
+    found = _outcomes([partial(_format, source), partial(_upgrade, source), partial(_print, source)])
+    if "O150" in found:  # their own check that nothing has changed
+        raise ValueError(found)
+    return found
 
-    def step() -> None:
-        tree = parse(source)
-        kind = proto.SolverParameter if is_solver(tree) else proto.NetParameter
-        message = bind(tree, kind, source)
-        again = Source(canonical(message))
-        assert bind(parse(again), kind, again).SerializeToString() == message.SerializeToString()
 
-    return _outcomes([step])
+def _format(source: Source) -> None:
+    once = formatted(source)
+    if formatted(Source(once)) != once:
+        raise ValueError(f"formatting again changes {once!r}")
+
+
+def _upgrade(source: Source) -> None:
+    tree = parse(source)
+    text = (upgraded_solver if is_solver(tree) else upgraded_net)(source, tree).text
+    if text is not None:
+        parse(Source(text))
+
+
+def _print(source: Source) -> None:
+    """The canonical print of a message is read as the same message."""
+    tree = parse(source)
+    kind = proto.SolverParameter if is_solver(tree) else proto.NetParameter
+    message = bind(tree, kind, source)
+    again = Source(canonical(message))
+    if bind(parse(again), kind, again).SerializeToString() != message.SerializeToString():
+        raise ValueError(f"read otherwise: {again.text!r}")
 
 
 def run_datum(data: bytes) -> str:
@@ -193,6 +213,7 @@ _IN_HEADERS += [str(number).encode() for number in wire.INTERESTING]
 
 _FRONT_END = ("netc/prototxt/", "netc/bind.py", "netc/scalars.py", "netc/draft.py", "netc/compile.py", "netc/upgrade/")
 _COMPILER = ("netc/filter.py", "netc/splits.py", "netc/build.py", "netc/verify.py", "netc/unknown.py", "netc/layers/")
+_PRINTERS = (*(f"netc/prototxt/{name}.py" for name in ("format", "layout", "tidy", "rewrite")), "netc/upgrade/")
 _WEIGHTS = tuple(f"netc/weights/{name}.py" for name in ("wire", "blob", "caffemodel", "layers"))
 _TEXTS = (
     *(f"tests/goldens/{folder}/*.prototxt" for folder in ("layers", "errors", "textformat", "nets")),
@@ -201,7 +222,7 @@ _TEXTS = (
 
 TARGETS = {
     "text": Target(run_text, mutate_text, seeds.texts, "text", (*_FRONT_END, *_COMPILER), _TEXTS),
-    "fmt": Target(run_format, mutate_text, seeds.texts, "text", ("netc/prototxt/format.py",), _TEXTS),
+    "fmt": Target(run_format, mutate_text, seeds.texts, "text", _PRINTERS, _TEXTS),
     "binary": Target(run_binary, wire.mutate, seeds.binary, "binary", _WEIGHTS),
     "message": Target(run_message, wire.mutate, seeds.messages, "message", ("netc/binary.py", *_COMPILER)),
     "safetensors": Target(

@@ -37,6 +37,18 @@ def normalize(site: Site) -> Code:
     return Code(site.call(), module=f"Normalize({', '.join(arguments)})")
 
 
+@emits("Gather", "Scatter")
+def gather(site: Site) -> Code:
+    """One process has all of the batch already."""
+    return Code(site.bottoms)
+
+
+@emits("BroadcastMul")
+def broadcast_mul(site: Site) -> Code:
+    a, b = site.bottoms
+    return Code(f"{a} * {b}")
+
+
 @emits("Axpy", joint=True)
 def axpy(site: Site) -> Code:
     a, x, b = site.bottoms

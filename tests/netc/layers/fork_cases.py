@@ -178,6 +178,7 @@ FORK_CASES: dict[str, list[Case]] = {
             free_axis=2,
         ),
     ],
+    "Gather": [one("", (2, 3), (4, 5, 6), tops=2)],
     "Interp": [
         one("interp_param { height: 7 width: 3 }", other=((3, 2, 6, 8),)),
         one("interp_param { zoom_factor: 2 pad_beg: -1 }", (2, 3, 4, 5), other=((1, 3, 5, 4),)),
@@ -217,6 +218,15 @@ FORK_CASES: dict[str, list[Case]] = {
             " variance: 0.1 variance: 0.2 variance: 0.3 variance: 0.4"
         ),
     ],
+    "Proposal": [
+        Case(
+            "proposal_param { ratio: 0.5 ratio: 2 scale: 1 base_size: 8 feat_stride: 8 min_size: 2 post_nms_topn: 5 }",
+            ((2, 4, 4, 5), (2, 8, 4, 5), (2, 4)),
+            ("positive", "normal", lambda shape, g: torch.tensor([[32.0, 40.0, 1.0, 2.0]] * shape[0])),
+            tops=2,
+            data_dependent=True,
+        ),
+    ],
     "ROIPooling": [
         Case(
             "roi_pooling_param { pooled_h: 3 pooled_w: 2 spatial_scale: 0.5 }",
@@ -238,6 +248,7 @@ FORK_CASES: dict[str, list[Case]] = {
         one("reorg_param { stride: 2 }", (2, 8, 4, 6), other=((1, 4, 2, 8),)),
         one("reorg_param { stride: 2 reverse: true }", (2, 8, 3, 5), other=((1, 4, 2, 7),)),
     ],
+    "Scatter": [one()],
     "SeLu": [one()],
     "ShuffleChannel": [one("shuffle_channel_param { group: 3 }", (2, 6, 4, 5), other=((1, 9, 3, 2),))],
     "SmoothL1Loss": [

@@ -355,3 +355,17 @@ def test_what_was_written_wrongly_is_not_published(trained, tmp_path, monkeypatc
     assert caught.value.code == "W770"
     assert out.read_text() == "before"
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["net.caffemodel", "out.safetensors"]
+
+
+def test_whole_numbers_become_float32(tmp_path):
+    """NVIDIA's raw storage: type INT (3), values 1, -2, 16777217; the last has no float32 of its own."""
+    import struct
+
+    raw = struct.pack("<3i", 1, -2, 16777217)
+    blob = bytes([0x3A, 3, 0x0A, 1, 3, 0x50, 3, 0x62, len(raw)]) + raw
+    layer = b"\x0a\x01a\x12\x04Bias" + bytes([0x3A, len(blob)]) + blob
+    path = tmp_path / "raw.caffemodel"
+    path.write_bytes(b"\xa2\x06" + bytes([len(layer)]) + layer)
+    for format in ("safetensors", "npz"):
+        (found,) = weights.read(convert(str(path), str(tmp_path / "out"), Options(to=format)).out)["a"]
+        assert same(found, np.array([1, -2, 16777216], "<f4"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from netc.compile import compile_net
@@ -12,6 +13,8 @@ NETS = {
         layer { name: "a/b" type: "Convolution" bottom: "x" top: "y"
           convolution_param { num_output: 2 kernel_size: 3 } }
         layer { name: "bn" type: "BatchNorm" bottom: "y" top: "z" }
+        layer { name: "bn5" type: "BatchNorm" bottom: "y" top: "z4" batch_norm_param { scale_bias: true } }
+        layer { name: "segnet" type: "BN" bottom: "y" top: "z5" bn_param { scale_filler { type: "constant" } } }
         layer { name: "sc" type: "Scale" bottom: "z" top: "z" scale_param { bias_term: true } }
         layer { name: "pr" type: "PReLU" bottom: "z" top: "z" }
         layer { name: "bi" type: "Bias" bottom: "z" top: "z" }
@@ -70,15 +73,33 @@ def test_names_that_a_module_cannot_have() -> None:
     assert list(names.values()) == ["conv_1", "conv_1#2", "train_", "layer5", "train__", "a/b", "layer9"]
 
 
-def test_every_attribute_of_a_net_is_known() -> None:
-    """Of this torch: a newer one may add some, which changes no key."""
+def test_every_attribute_of_a_net_of_ours_is_known() -> None:
+    """torch's own may grow with its versions, which changes no key."""
+    from torch import nn
+
     from netc.runtime.net import Net
 
-    net = Net(compile_net(INPUT, "TEST"))
-    assert {name for name in dir(net) if not name.startswith("_")} - TAKEN == set()
+    ours = set(dir(Net(compile_net(INPUT, "TEST")))) - set(dir(nn.Module()))
+    assert {name for name in ours if not name.startswith("_")} - TAKEN == set()
 
 
 def test_blobs_of_unknown_types_are_numbered() -> None:
     assert blob_names("Foreign", 4) == ["weight", "bias", "2", "3"]
     assert blob_names("Foreign", 1) == ["weight"]
     assert blob_names("Scale", 1, bottoms=2) == ["bias"]
+
+
+@pytest.mark.parametrize("text", TEXTS, ids=IDS)
+def test_a_state_dict_saved_by_itself_is_read_in_caffes_order(text: str, tmp_path) -> None:
+    """Without a card: the keys alone."""
+    from netc import weights
+
+    graph = compile_net(text, "TEST")
+    keys = state_keys(graph)
+    arrays = {}
+    for index, names in keys.items():
+        for place, (key, ref) in enumerate(zip(names, graph.nodes[index].params)):
+            arrays[key] = np.full(ref.blob.shape, place, "<f4")
+    weights.write_safetensors(tmp_path / "x", dict(sorted(arrays.items())))
+    for name, found in weights.read(tmp_path / "x").items():
+        assert [int(array.flat[0]) for array in found] == list(range(len(found))), name

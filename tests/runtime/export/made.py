@@ -30,6 +30,7 @@ layer { name: "cat" type: "Concat" bottom: "cut" bottom: "s" top: "cat" }
 layer { name: "score" type: "Convolution" bottom: "cat" top: "score"
   convolution_param { num_output: 4 kernel_size: 1 } }
 layer { name: "prob" type: "Softmax" bottom: "score" top: "prob" }
+layer { name: "best" type: "ArgMax" bottom: "score" top: "best" argmax_param { axis: 1 top_k: 2 } }
 layer { name: "drop" type: "Dropout" bottom: "a2" top: "a2" }
 """
 """Fully convolutional: any batch, height and width."""

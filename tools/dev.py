@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 OLDEST = (3, 11)
 EXTRAS = {"demo": {"plots", "fast"}, "test": {"dev"}, "lint": {"dev"}, "install": {"dev"}}
 COVERS = {"dev": {"plots", "fast", "hdf5", "onnx"}}
+EVERY_CORE = ["-n", "auto", "--maxprocesses", "8"]
 LINTERS = (("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",))
 
 
@@ -57,7 +58,10 @@ def arguments() -> argparse.Namespace:
 
 
 def words(options: argparse.Namespace) -> list[str]:
-    return ["demo", *options.rest] if options.task == "demo" else list(options.rest)
+    """Those of `netc demo` or pytest; without any, all tests run, on every core."""
+    if options.task == "demo":
+        return ["demo", *options.rest]
+    return list(options.rest) or EVERY_CORE
 
 
 def newer_python() -> str:

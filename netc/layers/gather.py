@@ -9,12 +9,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-@layer("Gather", "Scatter")
+@layer("Gather")
 class Gather(Layer):
     """Each top is its bottom. In a fork that trains on several GPUs, Gather puts the parts of a batch together from all
     of them and Scatter parts it again, so that the layers in between see all of it; one process has all of it anyway.
 
-    Shapes: any → the same, as many tops as bottoms. Source: gather_layer.cpp and scatter_layer.cpp of yjxiong/caffe.
+    Shapes: any → the same, as many tops as bottoms. Source: gather_layer.cpp of yjxiong/caffe.
     """
 
     fork = "the fork for action recognition (yjxiong/caffe)"
@@ -28,3 +28,11 @@ class Gather(Layer):
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
         return [bottom.view_as(bottom) for bottom in bottoms]
+
+
+@layer("Scatter")
+class Scatter(Gather):
+    """The counterpart of Gather; each top is its bottom.
+
+    Shapes: any → the same, as many tops as bottoms. Source: scatter_layer.cpp of yjxiong/caffe.
+    """

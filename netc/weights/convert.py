@@ -1,19 +1,21 @@
 """One weight file as another: safetensors, npz, Caffe's HDF5 and .caffemodel, streamed from views of the mapped file.
 
-`write` makes the file, `prove` reads it again and compares every bit.
+`write` makes the file, `prove` reads it again and compares every bit, `seal` puts the source's hash into its card. The
+hash is computed in a thread beside all that, so it is asked for as late as a format allows.
 """
 
 from __future__ import annotations
 
 import hashlib
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from netc import proto
-from netc.errors import NetcError
+from netc.errors import NetcError, Place
 from netc.weights.arrays import Array
 from netc.weights.caffemodel import read
 from netc.weights.card import CARD, Card
@@ -22,8 +24,8 @@ from netc.weights.model import Model
 from netc.weights.npz import write_npz
 from netc.weights.pieces import pieces
 from netc.weights.proof import Difference, same_bits
-from netc.weights.tensors import safetensors_chunks, write_safetensors
-from netc.weights.write import caffemodel_chunks, trained_net, write_chunks
+from netc.weights.tensors import safetensors_chunks
+from netc.weights.write import Chunk, caffemodel_chunks, trained_net, write_chunks
 
 CAFFES_LIMIT = (1 << 31) - 1
 """Bytes of a protobuf message that Caffe itself can read."""
@@ -63,18 +65,15 @@ def write(format: str, path: Path, source: Model, card: Card, hashing: Hashing) 
 
 
 def _safetensors(path: Path, source: Model, card: Card, hashing: Hashing) -> None:
-    """The card stands in front of the arrays: it is written once with room for the hash, and again with it."""
+    """The card stands in front of the arrays, with room for the hash that `seal` fills in."""
+    write_chunks(path, _safetensors_chunks(source, card, "0" * 64))
+
+
+def _safetensors_chunks(source: Model, card: Card, sha256: str) -> Iterator[Chunk]:
+    card.sha256 = sha256
     tensors = {entry.key: entry.array for entry in source.entries}
     blobs = {entry.key: (entry.layer, entry.blob) for entry in source.entries}
-    with path.open("wb") as file:
-        write_safetensors(file, tensors, blobs, _metadata(card, "0" * 64))
-        file.seek(0)
-        file.write(next(safetensors_chunks(tensors, blobs, _metadata(card, hashing.hexdigest()))))
-
-
-def _metadata(card: Card, sha256: str) -> dict[str, str]:
-    card.sha256 = sha256
-    return {"format": "pt", CARD: card.to_json()}
+    return safetensors_chunks(tensors, blobs, {"format": "pt", CARD: card.to_json()})
 
 
 def _npz(path: Path, source: Model, card: Card, hashing: Hashing) -> None:
@@ -112,6 +111,19 @@ def definition(source: Model) -> Any:
 
 WRITERS = {"safetensors": _safetensors, "npz": _npz, "hdf5": _hdf5, "caffemodel": _caffemodel}
 """Formats that hold the arrays as they are."""
+
+
+def seal(format: str, path: Path, source: Model, card: Card, hashing: Hashing) -> None:
+    """Complete the card in the written file, where it could not be written complete.
+    Raises NetcError W770 (it is not read back as written), OSError."""
+    if format != "safetensors":
+        return
+    header = next(_safetensors_chunks(source, card, hashing.hexdigest()))
+    with path.open("r+b") as file:
+        file.write(header)
+        file.seek(0)
+        if file.read(len(header)) != header:
+            raise NetcError("W770", "the card was read back with other text", Place(str(path)), "the disk is at fault")
 
 
 # -- the proof ---------------------------------------------------------------------------------------------------------

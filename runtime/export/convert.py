@@ -15,7 +15,7 @@ from netc import __version__
 from netc.durable import Staging
 from netc.errors import NetcError, Place, counted
 from netc.weights.card import Card, Preprocessing
-from netc.weights.convert import CAFFES_LIMIT, WRITERS, Hashing, definition, prove, write
+from netc.weights.convert import CAFFES_LIMIT, WRITERS, Hashing, definition, prove, seal, write
 from netc.weights.files import map_file
 from netc.weights.looks import preprocessing_of
 from netc.weights.model import Model, open_model
@@ -163,6 +163,8 @@ class _Job:
         write(self.format, staging.path, self.source, card, hashing)
         staging.flush(staging.path)
         self.parity.arrays = prove(self.format, staging.path, self.source)
+        seal(self.format, staging.path, self.source, card, hashing)
+        staging.flush(staging.path)
         size = staging.path.stat().st_size
         if self.format == "caffemodel" and size > CAFFES_LIMIT:
             self.remarks.append(f"Caffe itself reads no file above 2 GiB; this one has {size:,} bytes")

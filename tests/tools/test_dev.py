@@ -65,6 +65,10 @@ def test_a_task_that_needs_more_adds_it(dev, monkeypatch, tmp_path: Path) -> Non
     assert len(run(dev, monkeypatch, "--venv", tmp_path / "v", "demo")) == 1
 
 
+def test_all_tests_run_on_every_core(dev, monkeypatch, tmp_path: Path) -> None:
+    assert run(dev, monkeypatch, "--venv", tmp_path / "v", "test")[-1] == ["pytest", *dev.EVERY_CORE]
+
+
 def test_dev_covers_the_demo(dev, monkeypatch, tmp_path: Path) -> None:
     run(dev, monkeypatch, "--venv", tmp_path / "v", "test")
     assert run(dev, monkeypatch, "--venv", tmp_path / "v", "demo") == [["netc", "demo"]]

@@ -42,7 +42,7 @@ def test_every_type_has_cases() -> None:
 @pytest.mark.parametrize("kind", CASES)
 def test_documented(kind: str) -> None:
     page = registry()[kind].__doc__ or ""
-    assert "Source: " in page
+    assert "Source:" in page
     assert "Shapes: " in page or "Bottoms: " in page
 
 

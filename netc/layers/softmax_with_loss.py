@@ -32,8 +32,8 @@ class SoftmaxWithLoss(Loss):
     the gradient (softmax(x) - onehot) · loss_weight / M is not cut. SegNet's `weight_by_label_freqs` multiplies each
     term by the `class_weighting` of its label, Intel's `normalization: PRE_FIXED` divides by `pre_fixed_normalizer`.
     Fields: `loss_param`, `softmax_param.axis` (1). Shapes: (N, C, …), labels for every position → scalar. Errors: label
-    count, a label outside the classes, a second top (it cannot be built in Caffe either). Source:
-    softmax_loss_layer.cpp.
+    count, a label outside the classes, a second top (it cannot be built in Caffe either).
+    Source: softmax_loss_layer.cpp.
     """
 
     tops = between(1, 2)

@@ -17,7 +17,7 @@ from types import TracebackType
 
 from netc.errors import NetcError, Place
 
-_NO_PLACE = {
+NO_PLACE = {
     errno.EACCES,
     errno.EPERM,
     errno.EROFS,
@@ -29,7 +29,8 @@ _NO_PLACE = {
     errno.EEXIST,
     errno.ENOTEMPTY,
 }
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+"""What the system says where there is no room (`FULL`), or where nothing can be written at all (`NO_PLACE`)."""
 
 
 class Staging:
@@ -137,10 +138,10 @@ def sync_folder(folder: Path) -> None:
 def write_error(error: OSError, out: Path) -> NetcError:
     """What the system said while `out` was written, as an error with its remedy."""
     reason = error.strerror or str(error)
-    if error.errno in _NO_PLACE:
+    if error.errno in NO_PLACE:
         return NetcError("O165", f"the file cannot be written: {reason}", Place(os.fspath(out)), "give another place")
     free = _free(out.parent)
-    if error.errno in _FULL:
+    if error.errno in FULL:
         hint = f"{free} are free there: make room, or write to another disk; nothing was left behind"
         return NetcError("O166", f"the file cannot be written: {reason}", Place(os.fspath(out)), hint)
     hint = "check the disk (dmesg names it), or write to another one; nothing was left behind"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import re
@@ -12,21 +11,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
 
-from netc.durable import alive, host
+from netc.durable import FULL, NO_PLACE, alive, host
 from netc.durable import sync_folder as sync_folder
 from netc.errors import NetcError, Place
 
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_NO_PLACE = {
-    errno.EACCES,
-    errno.EPERM,
-    errno.EROFS,
-    errno.ENOENT,
-    errno.ENOTDIR,
-    errno.EISDIR,
-    errno.ENAMETOOLONG,
-    errno.ELOOP,
-}
 _PIECE = 1 << 16
 
 
@@ -104,11 +92,11 @@ def write_error(error: OSError, folder: Path, need: int) -> NetcError:
     where = Place(os.fspath(error.filename or folder))
     reason = error.strerror or str(error)
     kept = "earlier snapshots are untouched"
-    if error.errno in _NO_PLACE:
+    if error.errno in NO_PLACE:
         return NetcError(
             "O701", f"the snapshot cannot be written: {reason}", where, f"check snapshot_prefix and its folder; {kept}"
         )
-    if error.errno in _FULL:
+    if error.errno in FULL:
         return NetcError(
             "X701",
             f"the snapshot cannot be written: {reason}; it takes {need:,} bytes, {_free(folder)} are free",

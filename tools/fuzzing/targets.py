@@ -80,7 +80,7 @@ def _checked(error: NetcError) -> str:
 
 def _shape(message: str) -> str:
     """A message without what it says of this very file."""
-    return " ".join(re.sub(r'".*"|\(.*\)|[^a-zA-Z ]', "", message).split()[:6])
+    return " ".join(re.sub(r'(?s)".*"|\(.*\)|[^a-zA-Z ]', "", message).split()[:6])
 
 
 def run_text(data: bytes) -> str:

@@ -186,10 +186,10 @@ class _Builder:
 
     def _param(self, layer: Layer, blob: Blob, spec: Any, here: tuple[int, int]) -> ParamRef:
         ref = ParamRef(blob, here)
-        if blob.frozen:
-            ref.lr_mult, ref.decay_mult = 0.0, 0.0
-        elif spec is not None:
+        if spec is not None:
             ref.lr_mult, ref.decay_mult = spec.lr_mult, spec.decay_mult
+        if blob.frozen:  # it still decays, as in Caffe, which shows in the histories of the adaptive rules
+            ref.lr_mult = 0.0
         if spec is None or not spec.name:
             return ref
         ref.owner = self.owners.setdefault(spec.name, here)

@@ -80,7 +80,7 @@ CODES: dict[str, str] = {
     "D510": "a database that is no LMDB",
     "D511": "a database that is truncated",
     "D512": "a database without records, or one that changed while in use",
-    "D513": "a LevelDB",
+    "D513": "a LevelDB that is damaged or lacks a file",
     "D514": "a database with damaged pages",
     "D520": "a record or image that cannot be decoded",
     "D521": "a picture smaller than the crop",

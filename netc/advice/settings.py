@@ -31,8 +31,7 @@ def moved(graph: Graph) -> Iterator[Advice]:
 def unread(graph: Graph) -> Iterator[Advice]:
     """Blocks of settings that belong to another type of layer."""
     for node in graph.nodes:
-        read = {node.layer.param_field}
-        read |= {"transform_param"} if node.type in TRANSFORMING else set()
+        read = {node.layer.param_field, *node.layer.also_reads}
         read |= {"loss_param", "softmax_param"} if node.layer.is_loss else set()
         for field, _ in node.layer.param.ListFields():
             if field.name.endswith("_param") and field.name not in read:

@@ -131,6 +131,9 @@ class Layer:
     param_field: ClassVar[str | None] = None
     """The LayerParameter field with this type's own settings ("convolution_param")."""
 
+    also_reads: ClassVar[frozenset[str]] = frozenset()
+    """Further blocks of settings that this type looks at ("transform_param")."""
+
     is_loss: ClassVar[bool] = False
     """A loss: the top may be left out (named "(automatic)"), and its loss_weight is 1 by default."""
 

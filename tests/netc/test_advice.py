@@ -67,6 +67,21 @@ def test_near_misses_are_left_alone(what):
     assert codes(HEAD + fc("fc", "x", 4) + NEAR_MISSES[what] + loss(scores)) == []
 
 
+SOURCES = {
+    "AnnotatedData": "annotated_data_param { } data_param { batch_size: 3 } transform_param { crop_size: 5 }",
+    "VideoData": "video_data_param { } data_param { batch_size: 3 } transform_param { crop_size: 5 }",
+    "DenseImageData": "dense_image_data_param { batch_size: 3 } transform_param { crop_size: 5 }",
+    "ImageData": "image_data_param { batch_size: 3 } transform_param { crop_size: 5 }",
+}
+
+
+@pytest.mark.parametrize("kind", SOURCES)
+def test_blocks_that_a_source_reads_beside_its_own_are_left_alone(kind):
+    text = f'layer {{ name: "d" type: "{kind}" top: "x" top: "y" {SOURCES[kind]} }}'
+    assert "A821" not in codes(text)
+    assert "A821" in codes(text.replace("transform_param", "pooling_param { } transform_param"))
+
+
 def test_a_layer_kept_on_purpose_is_left_alone():
     kept = "param { lr_mult: 0 } param { lr_mult: 0 }"
     assert codes(HEAD + fc("fc1", "x", 7, extra=kept) + fc("fc2", "fc1", 4) + loss("fc2")) == []

@@ -186,6 +186,11 @@ class Layer:
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
         raise NotImplementedError
 
+    @classmethod
+    def variant(cls, param: Any) -> str:
+        """Which of several layers the settings ask for, where a field that is there tells, whatever its value."""
+        return ""
+
     def top_count(self) -> int | None:
         """The number of tops these settings ask for, where the class's arity does not say it; checked by build."""
         return None

@@ -235,6 +235,7 @@ CODES: dict[str, str] = {
     "A825": "pixels that enter the net as they are",
     "A826": "a list of images that is not shuffled",
     "A827": "an output overwritten that Caffe reads again for the gradient",
+    "A828": "a setting of a fork that netc reads and does not use",
     "A830": "poolings whose size Caffe rounds up",
     "A831": "windows that step over values",
     "A832": "windows that see nothing but padding",

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
-from netc import weights
+from netc import proto, weights
 from netc.errors import NetcError
 
 LABEL, TYPE = descriptor_pb2.FieldDescriptorProto, descriptor_pb2.FieldDescriptorProto
@@ -158,3 +158,22 @@ def test_unknown_fields_of_blobs_are_counted():
     net = two_layers()
     net.layer[0].blobs[0].later = 3
     assert weights.read_layers(net.SerializeToString()).unknown == {"BlobProto 40": 1}
+
+
+@pytest.mark.parametrize("diffs", [False, True])
+@pytest.mark.parametrize("field", ["diff", "double_diff"])
+def test_a_gradient_of_another_length_is_refused_whoever_asks(tmp_path, field, diffs):
+    """Blob::FromProto checks the count of the diff as that of the data."""
+    path = tmp_path / "w.caffemodel"
+    net = proto.NetParameter()
+    blob = net.layer.add(name="fc").blobs.add(data=[1, 2, 3, 4, 5, 6])
+    blob.shape.dim[:] = [2, 3]
+    getattr(blob, field)[:] = [1] * 6
+    path.write_bytes(net.SerializeToString())
+    assert weights.read(path, diffs)["fc"][0].shape == (2, 3)
+    getattr(blob, field)[:] = [1] * 5
+    path.write_bytes(net.SerializeToString())
+    with pytest.raises(NetcError) as caught:
+        weights.read(path, diffs)
+    assert caught.value.code == "W704"
+    assert "(diff)" in caught.value.message

@@ -35,6 +35,7 @@ def build(layers: Layers, probe: Probe | None = None) -> Graph:
     return graph
 
 
+TRAIN = 0
 MULTIPLIERS = ("lr_mult", "decay_mult")
 
 
@@ -348,8 +349,9 @@ def _force(graph: Graph) -> None:
 
 
 def _impossible(graph: Graph) -> list[NetcError]:
-    """Gradients asked of a bottom that has none, where a backward pass would run (Caffe aborts in it)."""
-    if graph.force_backward:
+    """Gradients asked of a bottom that has none, where a backward pass would run (Caffe aborts in it, and only there:
+    a net of the TEST phase may take labels from a layer with weights)."""
+    if graph.force_backward or graph.phase != TRAIN:
         return []
     found = []
     for node in graph.nodes:

@@ -184,6 +184,15 @@ def test_they_compute_what_caffe_computes() -> None:
     assert torch.allclose(hinge(x=x, y=labels, z=z)["t"], expected)
 
 
+def test_only_training_needs_the_gradient_that_a_label_has_not() -> None:
+    """Caffe aborts in the backward pass; a net that only tests has none."""
+    source = (FOLDER / "errors" / "label_no_grad.prototxt").read_text()
+    netc.compile_net(source, "TEST")
+    with pytest.raises(NetcError) as caught:
+        netc.compile_net(source, "TRAIN")
+    assert caught.value.code == "G413"
+
+
 def shared(*multipliers: str) -> str:
     layers = [
         f'layer {{ name: "{i}" type: "InnerProduct" bottom: "x" top: "t{i}" param {{ name: "w"\n {text} }}\n'

@@ -136,16 +136,6 @@ def test_diffs_are_read_on_request():
     assert (found["half"][0].dtype, set(found["half"][0].ravel())) == ("<f2", {1.0})
 
 
-def test_a_diff_of_another_size_is_refused_where_it_is_asked_for():
-    net = two_layers()
-    net.layer[0].blobs[0].diff.append(1)
-    weights.read(net.SerializeToString())
-    with pytest.raises(NetcError) as caught:
-        weights.read(net.SerializeToString(), diffs=True)
-    assert caught.value.code == "W704"
-    assert 'layer "fc", blob 0 (diff)' in caught.value.message
-
-
 def test_diffs_of_a_layer_that_is_replaced_do_not_stay():
     net = two_layers()
     net.layer.add(name="fc").blobs.add(data=[9]).shape.dim.append(1)

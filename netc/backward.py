@@ -5,6 +5,8 @@ from __future__ import annotations
 from netc.errors import NetcError, raise_all
 from netc.ir import Graph
 
+TRAIN = 0
+
 
 def mark_backward(graph: Graph) -> None:
     """Fill `backward` and `needs_backward` as Net::Init does: a layer needs a backward pass if a parameter of it or of
@@ -46,8 +48,9 @@ def _force(graph: Graph) -> None:
 
 
 def _impossible(graph: Graph) -> list[NetcError]:
-    """Gradients asked of a bottom that has none, where a backward pass would run (Caffe aborts in it)."""
-    if graph.force_backward:
+    """Gradients asked of a bottom that has none, where a backward pass would run (Caffe aborts in it, and only there:
+    a net of the TEST phase may take labels from a layer with weights)."""
+    if graph.force_backward or graph.phase != TRAIN:
         return []
     found = []
     for node in graph.nodes:

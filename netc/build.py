@@ -36,6 +36,9 @@ def build(layers: Layers, probe: Probe | None = None) -> Graph:
     return graph
 
 
+MULTIPLIERS = ("lr_mult", "decay_mult")
+
+
 class _Builder:
     def __init__(self, layers: Layers, probe: Probe | None) -> None:
         self.draft, self.probe = layers.draft, probe
@@ -47,6 +50,8 @@ class _Builder:
         self.available: dict[str, None] = {}
         self.names: Counter[str] = Counter()
         self.owners: dict[str, tuple[int, int]] = {}
+        self.said: dict[tuple[int, int], set[str]] = {}
+        """Which multipliers of a shared parameter a layer above has given."""
 
     def add(self, param: Any, origin: Origin) -> None:
         layer = self._make(param, origin)
@@ -194,14 +199,15 @@ class _Builder:
         if spec is None or not spec.name:
             return ref
         ref.owner = self.owners.setdefault(spec.name, here)
+        said = self.said.setdefault(ref.owner, set())
         if ref.owner != here:
-            self._share(layer, ref, spec, here[1])
+            self._share(layer, ref, spec, here[1], said)
+        said.update(name for name in MULTIPLIERS if spec.HasField(name))
         return ref
 
-    def _share(self, layer: Layer, ref: ParamRef, spec: Any, position: int) -> None:
+    def _share(self, layer: Layer, ref: ParamRef, spec: Any, position: int, said: set[str]) -> None:
         owner_node = self.nodes[ref.owner[0]]
         owner = owner_node.params[ref.owner[1]]
-        owner_spec = owner_node.layer.param.param[ref.owner[1]]
         permissive = spec.share_mode == PERMISSIVE
         mine, theirs = ref.blob.shape, owner.blob.shape
         if count(mine) != count(theirs) if permissive else mine != theirs:
@@ -213,9 +219,9 @@ class _Builder:
                 None if permissive or count(mine) != count(theirs) else "`share_mode: PERMISSIVE` allows another shape",
                 [(owner_node.layer.origin.place(f"param[{ref.owner[1]}].name"), f'owned by layer "{owner_node.name}"')],
             )
-        for name in ("lr_mult", "decay_mult"):
+        for name in MULTIPLIERS:
             value = getattr(spec, name) if spec.HasField(name) else getattr(owner, name)
-            if spec.HasField(name) and owner_spec.HasField(name) and value != getattr(owner, name):
+            if spec.HasField(name) and name in said and value != getattr(owner, name):
                 layer.fail(
                     f'shares "{spec.name}" with layer "{owner_node.name}" but gives {name} {value:g} where that has '
                     f"{getattr(owner, name):g}",

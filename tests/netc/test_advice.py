@@ -272,6 +272,9 @@ def test_a_plain_solver_gives_no_remark():
         ("weight_decay: 0.0005", "weight_decay: -0.0005", "A856"),
         ("max_iter: 90", "max_iter: 90 test_interval: 91", "A858"),
         ("max_iter: 90", "max_iter: 90 power: 2", "A855"),
+        ("max_iter: 90", "max_iter: 90 iter_size: 0", "A860"),
+        ("max_iter: 90", "max_iter: 90 test_iter: 0 test_interval: 9", "A858"),
+        ("base_lr: 0.01", "base_lr: -0.01", "A856"),
     ],
 )
 def test_one_slip_in_a_solver_gives_one_remark(old, new, code):

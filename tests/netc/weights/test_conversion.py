@@ -206,12 +206,38 @@ def test_a_converted_file_carries_its_net(shared, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[1]", "{", '{"layers": 3}', '{"preprocessing": {"mean": 1}, "prototxt": 5}', "[" * 9999]
+    "text",
+    [
+        "",
+        "[1]",
+        "{",
+        '{"layers": 3}',
+        '{"preprocessing": {"mean": 1}, "prototxt": 5}',
+        '{"preprocessing": {"mean": ["x"]}}',
+        '{"preprocessing": {"scale": null}}',
+        '{"preprocessing": {"range": NaN}}',
+        '{"preprocessing": {"crop": "x"}}',
+        '{"preprocessing": {"channels": 5}}',
+        '{"net": 5}',
+        '{"notes": 5}',
+        "[" * 9999,
+    ],
 )
 def test_a_card_that_is_none(tmp_path, text):
     write_safetensors(tmp_path / "x", {"a.weight": values(2)}, metadata={"netc": text})
     with pytest.raises(NetcError) as caught:
         read_card(tmp_path / "x")
+    assert caught.value.code == "W761"
+
+
+@pytest.mark.parametrize(
+    "layers", [{"a": ["a.weight", "a.bias"]}, {"a": ["a.weight"], "b": ["a.weight"]}], ids=["too many", "one twice"]
+)
+def test_a_card_of_other_arrays(tmp_path, layers):
+    tensors = {"a.weight": values(2), "b.weight": values(3)}
+    write_safetensors(tmp_path / "x", tensors, metadata={"netc": json.dumps({"layers": layers})})
+    with pytest.raises(NetcError) as caught:
+        convert(str(tmp_path / "x"), str(tmp_path / "y.npz"))
     assert caught.value.code == "W761"
 
 

@@ -17,7 +17,7 @@ from netc.errors import NetcError, Place, counted
 from netc.weights.card import Card, Preprocessing
 from netc.weights.convert import CAFFES_LIMIT, WRITERS, Hashing, definition, prove, seal, write
 from netc.weights.files import map_file
-from netc.weights.looks import preprocessing_of
+from netc.weights.looks import converted_looks, preprocessing_of
 from netc.weights.model import Model, open_model
 from netc.weights.proof import TOLERANCE, Parity, compared_all
 from netc.weights.rgb import fold_rgb, folded_mean
@@ -134,10 +134,10 @@ class _Job:
 
     def __init__(self, source: Model, out: Path, format: str, options: Options) -> None:
         self.original, self.out, self.format, self.options = source, out, format, options
-        near = options.net or source.path
-        self.shown = preprocessing_of(source.param, source.graph, near, options.mean, options.scale, options.crop)
-        if source.card is not None and options.net is None and not (options.mean or options.scale or options.crop):
-            self.shown = source.card.preprocessing
+        given = options.mean, options.scale, options.crop
+        self.shown = preprocessing_of(source.param, source.graph, options.net or source.path, *given)
+        if source.card is not None:
+            self.shown = converted_looks(source.card.preprocessing, self.shown, *given)
         self.source, self.looks = fold_rgb(source, self.shown) if options.rgb else (source, self.shown)
         self.remarks: list[str] = []
         self.parity = Parity(tolerance=options.tolerance)

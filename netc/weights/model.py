@@ -112,6 +112,7 @@ def open_for(graph: Graph, path: str | os.PathLike[str]) -> Model:
     name = os.fspath(path)
     buffer = map_file(name)
     model = Model(name, buffer, read_mapped(name, buffer), graph=graph, given=True)
+    _make_floats(model.weights)
     model.entries = _by_net(model, graph)
     return model
 
@@ -179,7 +180,7 @@ def _own_net(source: Model) -> None:
         if source.card is not None:
             source.param = read_net(source.card.prototxt) if source.card.prototxt else None
         elif is_caffemodel(source.buffer):
-            source.param = read_net(read_own_net(source.path))
+            source.param = read_net(read_own_net(source.buffer))
         if source.param is not None:
             graph = _compiled(source)
             _by_net(source, graph)

@@ -59,13 +59,16 @@ def command(
     What was written is read again and compared bit by bit; what holds a computation (torchvision, onnx, pt2) is run
     beside netc on a fixed random input. If anything differs, no file is left. docs/weights.md describes the formats.
     """
+    from netc.hashing import Hashing
+
+    hashing = Hashing.begun(file)  # before anything heavy is imported
     from netc.runtime.export.convert import Options, convert
 
     if report is not None:
         _check_report(report, [file, net, classes], to or "", out)
     names = _names(classes) if classes is not None else ()
     options = Options(_located(net), to or "", rgb, run_net, mean, scale, crop, names, tolerance)
-    made = convert(file, out, options)
+    made = convert(file, out, options, hashing)
     found = made.as_dict()
     if report is not None:
         _write_report(report, found)

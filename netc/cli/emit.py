@@ -72,7 +72,7 @@ def _check(net: str, output: Path | None, weights: str | None, class_name: str |
         raise NetcError("C170", f'"{class_name}" cannot be the name of the class', None, "give a Python identifier")
     if weights is not None and output is None:
         raise NetcError("C171", "--weights needs a file to write them beside", None, "add -o OUT.py")
-    if weights is not None and output == output.with_suffix(".safetensors"):
+    if weights is not None and output is not None and output.suffix == ".safetensors":
         raise NetcError("C172", f"{output} would hold the weights, not the code", None, "let -o end in .py")
     for read in (net, weights) if output else ():
         for written in (output, output.with_suffix(".safetensors")) if read and output else ():

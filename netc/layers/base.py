@@ -131,6 +131,9 @@ class Layer:
     param_field: ClassVar[str | None] = None
     """The LayerParameter field with this type's own settings ("convolution_param")."""
 
+    also_reads: ClassVar[frozenset[str]] = frozenset()
+    """Further blocks of settings that this type looks at ("transform_param")."""
+
     is_loss: ClassVar[bool] = False
     """A loss: the top may be left out (named "(automatic)"), and its loss_weight is 1 by default."""
 
@@ -182,6 +185,11 @@ class Layer:
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
         raise NotImplementedError
+
+    @classmethod
+    def variant(cls, param: Any) -> str:
+        """Which of several layers the settings ask for, where a field that is there tells, whatever its value."""
+        return ""
 
     def top_count(self) -> int | None:
         """The number of tops these settings ask for, where the class's arity does not say it; checked by build."""

@@ -79,6 +79,25 @@ def test_raw_halves_are_loaded_into_a_net_as_floats():
     assert np.array_equal(tensor.numpy(), VALUES.astype("f4"))
 
 
+def test_raw_integers_become_floats_where_a_net_is_given(tmp_path):
+    """The bits of an int32 must not be written as those of a float32."""
+    from netc.compile import compile_net
+    from netc.weights.model import open_for
+
+    blob, values = raw_blob(3)
+    net = SCHEMA["NetParameter"]()
+    net.layer.add(name="fc").blobs.append(blob)
+    (tmp_path / "x.caffemodel").write_bytes(net.SerializeToString())
+    graph = compile_net(
+        'layer { name: "in" type: "Input" top: "x" input_param { shape { dim: 1 dim: 3 } } } layer { name: "fc" '
+        'type: "InnerProduct" bottom: "x" top: "y" inner_product_param { num_output: 2 bias_term: false } }',
+        "TEST",
+    )
+    (entry,) = open_for(graph, tmp_path / "x.caffemodel").entries
+    assert entry.array.dtype == "<f4"
+    assert np.array_equal(entry.array, values)
+
+
 def test_raw_data_without_a_type_are_doubles():
     """The enum's first value, as protobuf reads a field that is not there."""
     blob, values = raw_blob(0)

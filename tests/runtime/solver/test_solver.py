@@ -173,6 +173,22 @@ def test_frozen_layer_stays() -> None:
     assert not torch.equal(before[1], bias)
 
 
+@pytest.mark.parametrize(
+    "blocks, decay_mult", [("", 1.0), ("param { lr_mult: 0 decay_mult: 2 }", 2.0), ("param {} " * 3, 0.0)]
+)
+def test_batch_norms_sums_decay_into_the_history(blocks: str, decay_mult: float) -> None:
+    """Caffe gives them lr_mult 0, but the decay_mult of any parameter: they stay, and AdaGrad squares their decay.
+    Three blocks are of the old format, whose upgrade sets decay_mult 0."""
+    norm = f'layer {{ name: "bn" type: "BatchNorm" bottom: "fc" top: "fc" {blocks} }} layer {{ name: "loss"'
+    net = INPUTS.replace('layer { name: "loss"', norm).replace("momentum: 0.9", 'type: "AdaGrad" weight_decay: 0.25')
+    run, expected = load_solver(net), np.zeros(4)
+    for _ in range(3):
+        run.step(1, feed)
+        expected += (0.25 * decay_mult * run.net.params["bn"][0].numpy().astype(np.float64)) ** 2
+    (history,) = run.slots[2].history
+    np.testing.assert_allclose(history.numpy(), expected, rtol=1e-6)
+
+
 def test_divergence_names_the_layer() -> None:
     run = load_solver(INPUTS.replace("base_lr: 0.1", "base_lr: 1e30 weight_decay: 1"))
     with pytest.raises(NetcError) as caught:

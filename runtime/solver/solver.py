@@ -143,8 +143,8 @@ class Solver:
         """Do `n` iterations, with the tests and snapshots that fall due, and return the loss (averaged over those of
         this call). A net with Input layers takes its batches from feed(k), k counting forward passes from 0.
 
-        Raises NetcError R601 (an input is missing), R615 (iter_size below 1), R621 (label out of range), R630 (the loss
-        is not finite; the parameters are those of the last iteration then).
+        Raises NetcError R601 (an input is missing), R615 (iter_size below 1), R621 (label out of range), R630 (the
+        loss is not finite; the parameters are those of the last iteration then).
         """
         self.losses.clear()
         self.advance(self.iter + n, feed)

@@ -45,12 +45,12 @@ def _nets(param: Any) -> Found:
     own = len(param.test_net) + len(param.test_net_param)
     shared = param.HasField("net") or param.HasField("net_param")
     wanted = len(param.test_iter)
-    if wanted and (wanted < own or (wanted > own and not shared)):
+    if wanted < own or (wanted > own and not shared):
         yield (
             "R611",
-            f"test_iter is given {wanted} times for {own} test nets",
-            "test_iter",
-            "give one a test net, or none",
+            f"test_iter is given {wanted} times for {own} test net(s)",
+            "test_iter" if wanted else "test_net" if param.test_net else "test_net_param",
+            "give one for each; a test of the solver's own `net` may do without, and takes the whole set",
         )
     count = test_net_count(param)
     if len(param.test_state) not in (0, count):

@@ -69,6 +69,8 @@ def feed(k: int) -> dict[str, torch.Tensor]:
             "2 times",
         ),
         ('net: "a"\nlr_policy: "fixed"\naverage_loss: 0', "R615", 3, "at least 1"),
+        ('net: "a"\nlr_policy: "fixed" test_interval: 1\ntest_net: "b"', "R611", 3, "0 times for 1 test net"),
+        ('train_net: "a"\nlr_policy: "fixed" test_interval: 1\ntest_iter: 1', "R611", 3, "1 times for 0 test net"),
     ],
 )
 def test_settings_that_caffe_aborts_on(text: str, code: str, place: int, says: str) -> None:

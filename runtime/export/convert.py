@@ -7,7 +7,7 @@ need it.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -193,28 +193,43 @@ class _Job:
 
     def _onnx(self, path: Path, card: Card) -> None:
         from netc.runtime.export.onnx import require, run_onnx, write_onnx
-        from netc.runtime.export.shapes import Axes
 
         require()
         graph = self.source.runnable()
-        axes = Axes(graph)
-        write_onnx(path, self.source, graph, axes, card)
-        samples = self._samples()
-        outputs, inner, self.parity.arrays = run_onnx(path, samples.inputs(self.looks), self.source, graph)
-        before = self._original_blobs(samples, [*inner, *graph.outputs])
-        self.parity.runs = compared_all(before, inner | outputs)
-        self._remark_axes(axes)
+
+        def run(samples: Any) -> None:
+            outputs, inner, self.parity.arrays = run_onnx(path, samples.inputs(self.looks), self.source, graph)
+            before = self._original_blobs(samples, [*inner, *graph.outputs])
+            self.parity.runs = compared_all(before, inner | outputs)
+
+        self._with_free_axes(lambda axes: write_onnx(path, self.source, graph, axes, card), run)
 
     def _pt2(self, path: Path, card: Card) -> None:
         from netc.runtime.export.pt2 import run_pt2, write_pt2
-        from netc.runtime.export.shapes import Axes
 
         graph = self.source.runnable()
-        axes = Axes(graph)
-        write_pt2(path, self.source, graph, axes, card)
-        samples = self._samples()
-        outputs, self.parity.arrays = run_pt2(path, samples.inputs(self.looks), self.source)
-        self.parity.runs = compared_all(self._original_blobs(samples, graph.outputs), outputs)
+
+        def run(samples: Any) -> None:
+            outputs, self.parity.arrays = run_pt2(path, samples.inputs(self.looks), self.source)
+            self.parity.runs = compared_all(self._original_blobs(samples, graph.outputs), outputs)
+
+        self._with_free_axes(lambda axes: write_pt2(path, self.source, graph, axes, card), run)
+
+    def _with_free_axes(self, write: Callable[[Any], None], run: Callable[[Any], None]) -> None:
+        """Write and run a program whose axes are free, on other sizes than it was made with; where that fails, with
+        fewer of them: torch may have taken a size for a number without saying so."""
+        from netc.runtime.export.shapes import Axes
+
+        axes = Axes(self.source.runnable())
+        while True:
+            try:
+                write(axes)
+                run(self._samples(axes.other_sample()))
+                if self.parity.ok or not axes.narrow():
+                    break
+            except NetcError as error:
+                if error.code not in ("W772", "W773") or not axes.narrow():
+                    raise
         self._remark_axes(axes)
 
     def _torchvision(self, path: Path, card: Card) -> None:
@@ -239,11 +254,11 @@ class _Job:
 
     # -- what they share -----------------------------------------------------------------------------------------------
 
-    def _samples(self) -> Any:
+    def _samples(self, shapes: Any = None) -> Any:
         from netc.runtime.export.shapes import Axes, Samples
 
         graph = self.source.runnable()
-        samples = Samples(graph, Axes(graph).sample())
+        samples = Samples(graph, shapes or Axes(graph).sample())
         self.parity.inputs = {name: tuple(pixels.shape) for name, pixels in samples.pixels.items()}
         return samples
 

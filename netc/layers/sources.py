@@ -37,6 +37,7 @@ class RecordSource(Source):
     """
 
     tops = between(1, 2)
+    also_reads = frozenset({"transform_param"})
     remedy: ClassVar[str] = "add `transform_param { crop_size: … }`, or run a command that opens the data (train, test)"
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:

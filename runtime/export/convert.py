@@ -17,6 +17,9 @@ from netc import __version__
 from netc.durable import Staging
 from netc.errors import NetcError, Place, counted
 from netc.hashing import Hashing
+from netc.runtime.export.formats import SUFFIXES as SUFFIXES
+from netc.runtime.export.formats import default_out as default_out
+from netc.runtime.export.formats import format_of as format_of
 from netc.weights.card import Card, Preprocessing
 from netc.weights.convert import CAFFES_LIMIT, FORMATS, definition, seal, write_proved
 from netc.weights.files import map_file
@@ -24,17 +27,6 @@ from netc.weights.looks import converted_looks, preprocessing_of
 from netc.weights.model import Model, open_model
 from netc.weights.proof import TOLERANCE, Parity, compared_all
 from netc.weights.rgb import fold_rgb, folded_mean
-
-SUFFIXES = {
-    "safetensors": ".safetensors",
-    "torchvision": ".pth",
-    "onnx": ".onnx",
-    "pt2": ".pt2",
-    "hdf5": ".caffemodel.h5",
-    "npz": ".npz",
-    "caffemodel": ".caffemodel",
-}
-"""The formats, and what their files are called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,28 +98,6 @@ def convert(
         hashing = Hashing(os.dup(buffer.file.fileno()), path)
     source = open_model(path, options.net, buffer)
     return _Job(source, target, format, options).done(hashing)
-
-
-def format_of(to: str, out: str | None) -> str:
-    """The format that was asked for, or that the file's name tells. Raises NetcError C160."""
-    if to or not out:
-        return to or "safetensors"
-    lower = out.lower()
-    found = next((format for format, suffix in SUFFIXES.items() if lower.endswith(suffix)), None)
-    if found is None and lower.endswith(".h5"):
-        found = "hdf5"
-    if found is None:
-        hint = "say which with --to, or let the name end in " + ", ".join(SUFFIXES.values())
-        raise NetcError("C160", f'"{out}" does not tell the format', None, hint)
-    return found
-
-
-def default_out(path: str, format: str) -> Path:
-    """Beside the source: its name with the format's suffix."""
-    name = Path(path).name
-    known = (*SUFFIXES.values(), ".h5")
-    stem = next((name[: -len(suffix)] for suffix in known if name.endswith(suffix)), name)
-    return Path(path).with_name(stem + SUFFIXES[format])
 
 
 def _refuse_same(path: str, out: Path) -> None:

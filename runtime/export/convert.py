@@ -7,7 +7,7 @@ need it.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,9 @@ from netc import __version__
 from netc.durable import Staging
 from netc.errors import NetcError, Place, counted
 from netc.hashing import Hashing
+from netc.runtime.export.formats import SUFFIXES as SUFFIXES
+from netc.runtime.export.formats import default_out as default_out
+from netc.runtime.export.formats import format_of as format_of
 from netc.weights.card import Card, Preprocessing
 from netc.weights.convert import CAFFES_LIMIT, FORMATS, definition, seal, write_proved
 from netc.weights.files import map_file
@@ -24,17 +27,6 @@ from netc.weights.looks import converted_looks, preprocessing_of
 from netc.weights.model import Model, open_model
 from netc.weights.proof import TOLERANCE, Parity, compared_all
 from netc.weights.rgb import fold_rgb, folded_mean
-
-SUFFIXES = {
-    "safetensors": ".safetensors",
-    "torchvision": ".pth",
-    "onnx": ".onnx",
-    "pt2": ".pt2",
-    "hdf5": ".caffemodel.h5",
-    "npz": ".npz",
-    "caffemodel": ".caffemodel",
-}
-"""The formats, and what their files are called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,28 +100,6 @@ def convert(
     return _Job(source, target, format, options).done(hashing)
 
 
-def format_of(to: str, out: str | None) -> str:
-    """The format that was asked for, or that the file's name tells. Raises NetcError C160."""
-    if to or not out:
-        return to or "safetensors"
-    lower = out.lower()
-    found = next((format for format, suffix in SUFFIXES.items() if lower.endswith(suffix)), None)
-    if found is None and lower.endswith(".h5"):
-        found = "hdf5"
-    if found is None:
-        hint = "say which with --to, or let the name end in " + ", ".join(SUFFIXES.values())
-        raise NetcError("C160", f'"{out}" does not tell the format', None, hint)
-    return found
-
-
-def default_out(path: str, format: str) -> Path:
-    """Beside the source: its name with the format's suffix."""
-    name = Path(path).name
-    known = (*SUFFIXES.values(), ".h5")
-    stem = next((name[: -len(suffix)] for suffix in known if name.endswith(suffix)), name)
-    return Path(path).with_name(stem + SUFFIXES[format])
-
-
 def _refuse_same(path: str, out: Path) -> None:
     if out.exists() and Path(path).exists() and out.samefile(path):
         raise NetcError("C161", "this is the file to convert", Place(str(out)), "give another name with -o")
@@ -193,28 +163,43 @@ class _Job:
 
     def _onnx(self, path: Path, card: Card) -> None:
         from netc.runtime.export.onnx import require, run_onnx, write_onnx
-        from netc.runtime.export.shapes import Axes
 
         require()
         graph = self.source.runnable()
-        axes = Axes(graph)
-        write_onnx(path, self.source, graph, axes, card)
-        samples = self._samples()
-        outputs, inner, self.parity.arrays = run_onnx(path, samples.inputs(self.looks), self.source, graph)
-        before = self._original_blobs(samples, [*inner, *graph.outputs])
-        self.parity.runs = compared_all(before, inner | outputs)
-        self._remark_axes(axes)
+
+        def run(samples: Any) -> None:
+            outputs, inner, self.parity.arrays = run_onnx(path, samples.inputs(self.looks), self.source, graph)
+            before = self._original_blobs(samples, [*inner, *graph.outputs])
+            self.parity.runs = compared_all(before, inner | outputs)
+
+        self._with_free_axes(lambda axes: write_onnx(path, self.source, graph, axes, card), run)
 
     def _pt2(self, path: Path, card: Card) -> None:
         from netc.runtime.export.pt2 import run_pt2, write_pt2
-        from netc.runtime.export.shapes import Axes
 
         graph = self.source.runnable()
-        axes = Axes(graph)
-        write_pt2(path, self.source, graph, axes, card)
-        samples = self._samples()
-        outputs, self.parity.arrays = run_pt2(path, samples.inputs(self.looks), self.source)
-        self.parity.runs = compared_all(self._original_blobs(samples, graph.outputs), outputs)
+
+        def run(samples: Any) -> None:
+            outputs, self.parity.arrays = run_pt2(path, samples.inputs(self.looks), self.source)
+            self.parity.runs = compared_all(self._original_blobs(samples, graph.outputs), outputs)
+
+        self._with_free_axes(lambda axes: write_pt2(path, self.source, graph, axes, card), run)
+
+    def _with_free_axes(self, write: Callable[[Any], None], run: Callable[[Any], None]) -> None:
+        """Write and run a program whose axes are free, on other sizes than it was made with; where that fails, with
+        fewer of them: torch may have taken a size for a number without saying so."""
+        from netc.runtime.export.shapes import Axes
+
+        axes = Axes(self.source.runnable())
+        while True:
+            try:
+                write(axes)
+                run(self._samples(axes.other_sample()))
+                if self.parity.ok or not axes.narrow():
+                    break
+            except NetcError as error:
+                if error.code not in ("W772", "W773") or not axes.narrow():
+                    raise
         self._remark_axes(axes)
 
     def _torchvision(self, path: Path, card: Card) -> None:
@@ -239,11 +224,11 @@ class _Job:
 
     # -- what they share -----------------------------------------------------------------------------------------------
 
-    def _samples(self) -> Any:
+    def _samples(self, shapes: Any = None) -> Any:
         from netc.runtime.export.shapes import Axes, Samples
 
         graph = self.source.runnable()
-        samples = Samples(graph, Axes(graph).sample())
+        samples = Samples(graph, shapes or Axes(graph).sample())
         self.parity.inputs = {name: tuple(pixels.shape) for name, pixels in samples.pixels.items()}
         return samples
 

@@ -30,7 +30,17 @@ class Blobs(nn.Module):
 
     def forward(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         blobs: dict[str, Tensor] = self.__dict__["_net"](inputs, blobs=self.__dict__["_blobs"])
-        return blobs
+        return _apart(inputs, blobs)
+
+
+def _apart(inputs: Mapping[str, Tensor], blobs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The blobs, copied where one is an input or another blob as it is (a Split, an input that nothing reads): a value
+    of a program has one name."""
+    seen, result = {id(value) for value in inputs.values()}, {}
+    for name, value in blobs.items():
+        result[name] = value.clone() if id(value) in seen else value
+        seen.add(id(value))
+    return result
 
 
 def net_with(graph: Graph, layers: Mapping[str, Sequence[Array]]) -> Net:
@@ -63,7 +73,10 @@ def distinct_blobs(graph: Graph) -> list[str]:
 
 def exported(module: nn.Module, graph: Graph, axes: Axes) -> Any:
     """`module`, a function of the net's inputs by name, as a torch.export.ExportedProgram in which `axes` are free.
-    Where torch finds an axis fixed after all, it is taken out of them. Raises NetcError W773 where torch cannot."""
+    Where torch finds an axis fixed after all, it is taken out of them. Raises NetcError W773 where torch cannot,
+    or where the net has no output."""
+    if not graph.outputs:
+        raise NetcError("W773", f'the net "{graph.name}" has no output, so there is nothing to export', None, HINT)
     try:
         program = _exported(module, axes)
         while axes.keep_only(_free(program, list(graph.inputs))):
@@ -83,11 +96,14 @@ def _exported(module: nn.Module, axes: Axes) -> Any:
 
 
 def _free(program: Any, names: Sequence[str]) -> dict[str, list[int]]:
-    """Input → its axes whose size is no number in the program."""
+    """Input → its axes whose size is no number in the program. (Where torch took one for a number on its way, it still
+    shows as a symbol.)"""
+    from torch.fx.experimental.symbolic_shapes import is_concrete_int
+
     given = set(program.graph_signature.user_inputs)
     nodes = [node for node in program.graph.nodes if node.op == "placeholder" and node.name in given]
     return {
-        name: [axis for axis, size in enumerate(node.meta["val"].shape) if not isinstance(size, int)]
+        name: [axis for axis, size in enumerate(node.meta["val"].shape) if not is_concrete_int(size)]
         for name, node in zip(names, nodes, strict=True)
     }
 
@@ -98,8 +114,10 @@ def cannot(graph: Graph, error: BaseException) -> NetcError:
         error = error.__cause__
     lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).strip() for line in str(error).splitlines()]
     reason = next((line for line in lines if line), type(error).__name__)
-    hint = "netc check lists its layers; --to safetensors and the other formats of weights alone always work"
-    return NetcError("W773", f'torch cannot export the net "{graph.name}": {reason}', None, hint)
+    return NetcError("W773", f'torch cannot export the net "{graph.name}": {reason}', None, HINT)
+
+
+HINT = "netc check lists its layers; --to safetensors and the other formats of weights alone always work"
 
 
 @contextmanager

@@ -54,7 +54,7 @@ def write_onnx(path: Path, source: Model, graph: Graph, axes: Axes, card: Card) 
     _simplify(model, {entry.key for entry in source.entries})
     _rename_axes(model, axes)
     _strip(model)
-    _prune(model, graph.outputs)
+    _prune(model, [_name_of(graph, blob) for blob in graph.outputs])
     model.producer_name, model.producer_version = "netc", __version__
     model.metadata_props.update({CARD: card.to_json()})
     size = sum(entry.array.nbytes for entry in source.entries)
@@ -71,7 +71,7 @@ def _model(source: Model, graph: Graph, axes: Axes) -> Any:
                 program,
                 (),
                 input_names=list(graph.inputs),
-                output_names=blobs,
+                output_names=[_name_of(graph, blob) for blob in blobs],
                 dynamo=True,
                 verbose=False,
                 opset_version=OPSET,
@@ -84,6 +84,15 @@ def _model(source: Model, graph: Graph, axes: Axes) -> Any:
         raise cannot(graph, error) from error
     assert made is not None
     return made.model
+
+
+def _name_of(graph: Graph, blob: str) -> str:
+    """A blob's name in the model: its own, but for one that a layer writes over an input, or that is an input which
+    nothing reads. No two values of a model have one name."""
+    name = blob
+    while name in graph.inputs or (name != blob and name in graph.shapes):
+        name += "_out"
+    return name
 
 
 def _stable_sort(x: Any, stable: bool = True, dim: int = -1, descending: bool = False) -> Any:
@@ -113,8 +122,9 @@ def _rename_axes(model: Any, axes: Axes) -> None:
     names: dict[str, str] = {}
     for value in model.graph.inputs:
         for place, size in enumerate(value.shape):
-            if not isinstance(size, int):
-                names.setdefault(str(size.value), _AXES[place] if place < len(_AXES) else str(size.value))
+            if not isinstance(size, int) and str(size.value) not in names:
+                name = _AXES[place] if place < len(_AXES) else str(size.value)
+                names[str(size.value)] = f"{name}_{value.name}" if name in names.values() else name
     pattern = re.compile(r"\b(" + "|".join(map(re.escape, names)) + r")\b") if names else None
     for value in (*model.graph.inputs, *(output for node in model.graph for output in node.outputs)):
         if pattern is not None and value.shape is not None:
@@ -161,9 +171,10 @@ def run_onnx(
 
     with _accepted():
         onnx.checker.check_model(str(path))
-        outputs = _run(path, inputs)
+        blobs = {_name_of(graph, blob): blob for blob in graph.outputs}
+        outputs = {blobs.get(name, name): value for name, value in _run(path, inputs).items()}
         with _instrumented(path, distinct_blobs(graph)) as (model, names):
-            inner = _run(model, inputs) if names else {}
+            inner = {blobs.get(name, name): x for name, x in _run(model, inputs).items()} if names else {}
         arrays = list(_prove_arrays(path, source))
     return outputs, inner, arrays
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from netc.ir import Graph
-from netc.runtime.export.graphs import Blobs, exported, net_with, quiet
+from netc.runtime.export.graphs import Blobs, cannot, exported, net_with, quiet
 from netc.runtime.export.shapes import Axes
 from netc.weights import Array
 from netc.weights.card import CARD, Card
@@ -27,10 +27,15 @@ def write_pt2(path: Path, source: Model, graph: Graph, axes: Axes, card: Card) -
 
 
 def run_pt2(path: Path, inputs: Mapping[str, Array], source: Model) -> tuple[dict[str, Array], list[Difference]]:
-    """The outputs of the file as it was read again, and its parameters compared with the source's."""
+    """The outputs of the file as it was read again, and its parameters compared with the source's.
+    Raises NetcError W773 where the program refuses inputs of such sizes."""
     with quiet(), torch.no_grad():
         program: Any = torch.export.load(path)
-        outputs = program.module()({name: torch.from_numpy(x) for name, x in inputs.items()})
+        module = program.module()
+        try:
+            outputs = module({name: torch.from_numpy(x) for name, x in inputs.items()})
+        except Exception as error:  # a guard on sizes raises nearly anything
+            raise cannot(source.runnable(), error) from error
     state = program.state_dict
     empty = np.zeros((0,), "<f4")
     arrays = [

@@ -50,10 +50,23 @@ class Axes:
 
     def sample(self) -> Shapes:
         """Shapes to run: a batch of 2, and an image that is wider than high, wherever the net allows it."""
+        return self._sample(2, (5, 12))
+
+    def other_sample(self) -> Shapes:
+        """Likewise, but other sizes: a number that was taken from the first ones does not go unnoticed."""
+        return self._sample(3, (7, 16))
+
+    def narrow(self) -> bool:
+        """Take back height and width, or else the batch; whether there was anything to take back."""
+        before = (self.batch, self.size)
+        self.batch, self.size = self.batch and self.size, False
+        return before != (self.batch, self.size)
+
+    def _sample(self, batch: int, size: tuple[int, int]) -> Shapes:
         shapes = self.shapes()
         if self.batch:
-            shapes = {name: (2, *shape[1:]) for name, shape in shapes.items()}
-        return self._with_size(shapes, (5, 12)) if self.size else shapes
+            shapes = {name: (batch, *shape[1:]) for name, shape in shapes.items()}
+        return self._with_size(shapes, size) if self.size else shapes
 
     def keep_only(self, free: Mapping[str, Collection[int]]) -> bool:
         """Take back what turned out to be fixed, given the free axes of each input; whether that changed anything."""

@@ -109,6 +109,71 @@ def test_an_axis_that_only_torch_finds_fixed(tmp_path):
     assert convert(str(path), str(tmp_path / "net.pt2")).parity.ok
 
 
+HANDED_ON = """
+name: "handed" layer { name: "in" type: "Input" top: "data" top: "info" input_param {
+  shape { dim: 2 dim: 3 dim: 5 dim: 6 } shape { dim: 2 dim: 4 } } }
+layer { name: "ip" type: "InnerProduct" bottom: "data" top: "ip" inner_product_param { num_output: 3 } }
+layer { name: "two" type: "Split" bottom: "ip" top: "a" top: "b" }
+layer { name: "drop" type: "Dropout" bottom: "a" top: "c" }
+"""
+"""Its outputs are an input that nothing reads, and one value under two names."""
+
+
+def test_one_value_under_two_names(tmp_path):
+    runtime = pytest.importorskip("onnxruntime")
+    path = write(tmp_path / "net.caffemodel", HANDED_ON)
+    assert compile_net(HANDED_ON, "TEST").outputs == ("b", "c", "info")
+    made = convert(str(path), str(tmp_path / "net.onnx"))
+    session = runtime.InferenceSession(made.out, providers=["CPUExecutionProvider"])
+    assert [value.name for value in session.get_outputs()] == ["b", "c", "info_out"]
+    given = inputs({"data": (4, 3, 5, 6), "info": (4, 4)})
+    b, c, info = session.run(None, given)
+    weight, bias = weights.read(path)["ip"]
+    assert np.array_equal(info, given["info"])
+    assert np.allclose(b, given["data"].reshape(4, -1) @ weight.T + bias, atol=1e-5)
+    assert np.array_equal(b, c)
+    assert convert(str(path), str(tmp_path / "net.pt2")).parity.ok
+
+
+def test_sizes_that_torch_takes_for_numbers_are_not_called_free(tmp_path):
+    """The windows of spatial pyramid pooling are computed from the image: another one would be another program."""
+    runtime = pytest.importorskip("onnxruntime")
+    text = CLASSES.replace('bottom: "p" top: "fc"', 'bottom: "q" top: "fc"').replace(
+        'layer { name: "fc"',
+        'layer { name: "spp" type: "SPP" bottom: "p" top: "q" spp_param { pyramid_height: 2 } } layer { name: "fc"',
+    )
+    path = write(tmp_path / "net.caffemodel", text)
+    made = convert(str(path), str(tmp_path / "net.onnx"))
+    assert made.remarks[-1] == "any batch"
+    (value,) = runtime.InferenceSession(made.out, providers=["CPUExecutionProvider"]).get_inputs()
+    assert value.shape == ["batch", 3, 14, 18]
+
+
+def test_a_product_of_sizes_that_torch_takes_for_a_number(tmp_path):
+    """The loss is divided by the number of pixels; nothing says that this fixes the sizes it was made of."""
+    pytest.importorskip("onnxruntime")
+    text = (
+        'name: "loss" layer { name: "in" type: "Input" top: "x" top: "label" input_param {'
+        " shape { dim: 2 dim: 3 dim: 4 dim: 5 } shape { dim: 2 dim: 1 dim: 4 dim: 5 } } }"
+        'layer { name: "c" type: "Convolution" bottom: "x" top: "c"'
+        " convolution_param { num_output: 3 kernel_size: 1 } }"
+        'layer { name: "loss" type: "SoftmaxWithLoss" bottom: "c" bottom: "label" top: "loss" }'
+    )
+    path = write(tmp_path / "net.caffemodel", text)
+    for name in ("net.onnx", "net.pt2"):
+        made = convert(str(path), str(tmp_path / name))
+        assert made.parity.ok
+        assert made.remarks[-1] == "sizes are fixed"
+
+
+def test_nothing_to_export(tmp_path):
+    text = CLASSES + 'layer { name: "quiet" type: "Silence" bottom: "fc" }'
+    path = write(tmp_path / "net.caffemodel", text)
+    with pytest.raises(NetcError) as caught:
+        convert(str(path), str(tmp_path / "net.pt2"))
+    assert caught.value.code == "W773"
+
+
 def test_weights_beyond_the_limit_of_onnx_stand_in_a_file_of_their_own(tmp_path, monkeypatch):
     pytest.importorskip("onnx")
     runtime = pytest.importorskip("onnxruntime")

@@ -13,7 +13,7 @@ from netc.advice import TRAIN, Advice, Facts, advise, compare, look, solver_rema
 from netc.advice.pairs import mismatches
 from netc.analyse import Analysis, analyse
 from netc.cli._facts import facts
-from netc.cli._probe import Probe
+from netc.cli._probe import Probe, Told
 from netc.compile import (
     Drafts,
     binary_draft,
@@ -37,11 +37,12 @@ TEST = 1
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What the user asked for: phases (none: those that make sense for the file), level, stages."""
+    """What the user asked for: phases (none: those that make sense for the file), level, stages; what he told."""
 
     phases: tuple[int, ...] = ()
     level: int = 0
     stages: tuple[str, ...] = ()
+    told: Told = field(default_factory=Told)
 
 
 @dataclass(slots=True)
@@ -65,6 +66,7 @@ class Report:
     errors: list[NetcError] = field(default_factory=list)
     advice: list[Advice] = field(default_factory=list)
     draft: Drafts = field(default_factory=Drafts)
+    told: Told = field(default_factory=Told)
 
     def collect(self, step: Callable[[], object]) -> None:
         """Run a step; what it raises is noted, each error once."""
@@ -82,7 +84,7 @@ class Report:
 
 def examine(path: str, request: Request) -> Report:
     """Check the net or solver in a file."""
-    report = Report(path, "net")
+    report = Report(path, "net", told=request.told)
     report.collect(lambda: _examine(report, request))
     return report
 
@@ -129,7 +131,7 @@ def speaks_of_phases(draft: Draft) -> bool:
 
 
 def _build(report: Report, draft: Draft, label: str, initialised: bool = False, test_iter: int | None = None) -> None:
-    probe = Probe(draft.path)
+    probe = Probe(draft.path, report.told)
     report.remark(draft.remarks)
     try:
         graph = compile_draft(draft.copy(), probe)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from netc.cli._options import json_option
+from netc.cli._options import json_option, output_option, shape_option
 from netc.errors import NetcError, Place, printable
 
 if TYPE_CHECKING:
+    from netc.cli._probe import Told
     from netc.runtime.export.convert import Conversion
 
 FORMATS = ("safetensors", "torchvision", "onnx", "pt2", "hdf5", "npz", "caffemodel")
@@ -20,7 +23,7 @@ FORMATS = ("safetensors", "torchvision", "onnx", "pt2", "hdf5", "npz", "caffemod
 @click.argument("file", metavar="FILE")
 @click.option("--net", metavar="NET", help="The net, best its deploy.prototxt (default: the one in FILE).")
 @click.option("--to", type=click.Choice(FORMATS), help="The format (default: told by OUT's name, else safetensors).")
-@click.option("-o", "--out", metavar="OUT", help="The new file (default: beside FILE).")
+@output_option("OUT", "The new file (default: beside FILE).")
 @click.option("--rgb", is_flag=True, help="Fold channel order, scale and mean into the first convolution.")
 @click.option("--mean", default="", metavar="MEAN", help="104,117,123 (blue, green, red) or a .binaryproto.")
 @click.option("--scale", type=float, metavar="S", help="Factor after the mean is taken away.")
@@ -36,12 +39,13 @@ FORMATS = ("safetensors", "torchvision", "onnx", "pt2", "hdf5", "npz", "caffemod
     help="Largest difference of a run, relative to the blob's largest value.",
 )
 @click.option("--report", type=click.Path(path_type=Path), metavar="REPORT", help="Write the whole proof, as JSON.")
+@shape_option()
 @json_option
 def command(
     file: str,
     net: str | None,
     to: str | None,
-    out: str | None,
+    output: str | None,
     rgb: bool,
     mean: str,
     scale: float | None,
@@ -50,6 +54,7 @@ def command(
     run_net: bool,
     tolerance: float,
     report: Path | None,
+    told: Told,
     as_json: bool,
 ) -> None:
     """Convert the weights in FILE, of any format that netc reads, and prove the result.
@@ -60,11 +65,15 @@ def command(
     from netc.runtime.export.convert import Options, convert
 
     names = _names(classes) if classes is not None else ()
-    options = Options(_located(net), to or "", rgb, run_net, mean, scale, crop, names, tolerance)
-    made = convert(file, out, options)
-    found = made.as_dict()
-    if report is not None:
-        _write_report(report, found)
+    shapes = told.tops | ({"": told.image} if told.image else {})
+    told.used = True  # the conversion says if it was not
+    options = Options(_located(net), to or "", rgb, run_net, mean, scale, crop, shapes, names, tolerance)
+    if output == "-":
+        raise NetcError("C162", "a conversion is proved as a file, and stdout is none", None, "give a name with -o")
+    with _reporting(report) as write:
+        made = convert(file, output, options)
+        found = made.as_dict()
+        write(_json(found) + "\n")
     click.echo(_json(found) if as_json else "\n".join(lines(made)))
 
 
@@ -81,12 +90,21 @@ def _names(path: Path) -> list[str]:
         raise NetcError("W766", "the names of classes are no UTF-8 text", Place(str(path)), "one name a line") from None
 
 
-def _write_report(path: Path, found: dict[str, Any]) -> None:
+@contextmanager
+def _reporting(path: Path | None) -> Iterator[Callable[[str], None]]:
+    """What writes the report; a place where none can be written is an error before the conversion, not after it."""
     from netc.durable import Staging
 
+    if path is None:
+        yield lambda text: None
+        return
     with Staging(path) as staging:
-        staging.path.write_text(_json(found) + "\n", "utf-8")
-        staging.publish()
+
+        def write(text: str) -> None:
+            staging.path.write_text(text, "utf-8")
+            staging.publish()
+
+        yield write
 
 
 def _json(found: dict[str, Any]) -> str:

@@ -6,7 +6,7 @@ need it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,13 @@ from typing import Any
 from netc import __version__
 from netc.durable import Staging
 from netc.errors import NetcError, Place, counted
+from netc.weights.arrays import Shape
 from netc.weights.card import Card, Preprocessing
 from netc.weights.convert import CAFFES_LIMIT, WRITERS, Hashing, definition, prove, seal, write
 from netc.weights.files import map_file
 from netc.weights.looks import preprocessing_of
 from netc.weights.model import Model, open_model
+from netc.weights.own_net import is_fed
 from netc.weights.proof import TOLERANCE, Parity, compared_all
 from netc.weights.rgb import fold_rgb, folded_mean
 
@@ -43,6 +45,7 @@ class Options:
         rgb: fold channel order, scale and mean into the first convolution.
         run: run the net for the formats of weights alone, too.
         mean, scale, crop: of the preprocessing, where the net does not say or is to be overruled.
+        shapes: (channels, height, width) of the images that data layers read, by top, or "" for all.
         classes: their names, in order. tolerance: of runs, relative to a blob's largest value.
     """
 
@@ -53,6 +56,7 @@ class Options:
     mean: str = ""
     scale: float | None = None
     crop: int | None = None
+    shapes: Mapping[str, Shape] = field(default_factory=dict)
     classes: Sequence[str] = ()
     tolerance: float = TOLERANCE
 
@@ -98,7 +102,7 @@ def convert(path: str, out: str | None = None, options: Options | None = None) -
     _refuse_same(path, target)
     buffer = map_file(path)
     hashing = Hashing(buffer)
-    source = open_model(path, options.net, buffer)
+    source = open_model(path, options.net, buffer, options.shapes)
     return _Job(source, target, format, options).done(hashing)
 
 
@@ -270,6 +274,8 @@ class _Job:
             raise NetcError("W766", f"{counted(len(classes), 'class name')} for outputs of {found} values")
 
     def _remark(self) -> None:
+        if self.options.shapes and not (self.source.param and any(map(is_fed, self.source.param.layer))):
+            self.remarks.append("--shape was not needed: no data layer reads images here")
         if self.source.unused:
             listed = ", ".join(f'"{name}"' for name in self.source.unused)
             self.remarks.append(f"not in the net, and left out: {listed}")

@@ -119,10 +119,19 @@ def _net(report: Report, draft: Draft, request: Request) -> None:
 
 
 def phases_of(draft: Draft) -> tuple[int, ...]:
-    """Both, or TEST alone where nothing in the file speaks of training."""
+    """TEST alone where nothing in the file speaks of training; else those in which it has data."""
     types = registry()
     losses = any(layer.type in types and types[layer.type].is_loss for layer in draft.param.layer)
-    return (TRAIN, TEST) if losses or speaks_of_phases(draft) else (TEST,)
+    return tuple(_fed(draft)) or (TRAIN, TEST) if losses or speaks_of_phases(draft) else (TEST,)
+
+
+def _fed(draft: Draft) -> Iterator[int]:
+    """The phases in which something gives the net its data: a .caffemodel that training wrote has none for TEST."""
+    types = registry()
+    for phase in (TRAIN, TEST):
+        part = filter_net(set_state(draft.copy(), phase, 0, ()))
+        if any(layer.type in types and types[layer.type].is_source for layer in part.params):
+            yield phase
 
 
 def speaks_of_phases(draft: Draft) -> bool:
@@ -174,9 +183,11 @@ def _solver(report: Report, param: Any, origin: Origin, request: Request) -> Non
         return
     wanted = request.phases or (TRAIN, TEST)
     if TRAIN in wanted:
-        report.collect(lambda: _plan(report, train_plan(param, report.path, request.level, request.stages), "TRAIN"))
+        report.collect(
+            lambda: _plan(report, train_plan(param, report.path, request.level, request.stages, origin), "TRAIN")
+        )
     if TEST in wanted:
-        report.collect(lambda: _tests(report, test_plans(param, report.path)))
+        report.collect(lambda: _tests(report, test_plans(param, report.path, origin)))
     report.remark(transplant_advice(report, param, origin))
 
 

@@ -173,7 +173,7 @@ def _solvers(paths: tuple[str, str], one: Any, two: Any, request: _Request) -> C
     if not request.nets:
         return found
     drafts = Drafts()
-    plans = [_plans(param, path) for (param, _), path in zip((one, two), paths, strict=True)]
+    plans = [_plans(param, path, origin) for (param, origin), path in zip((one, two), paths, strict=True)]
     for mine, theirs in zip(*plans):
         _planned(found, drafts, mine, theirs, request.told)
     if len(plans[0]) != len(plans[1]):
@@ -181,10 +181,10 @@ def _solvers(paths: tuple[str, str], one: Any, two: Any, request: _Request) -> C
     return found
 
 
-def _plans(param: Any, path: str) -> list[Any]:
+def _plans(param: Any, path: str, origin: Origin) -> list[Any]:
     from netc.runtime.solver.plans import test_plans, train_plan
 
-    return [train_plan(param, path), *test_plans(param, path)]
+    return [train_plan(param, path, origin=origin), *test_plans(param, path, origin)]
 
 
 def _planned(found: Comparison, drafts: Any, mine: Any, theirs: Any, told: Told) -> None:

@@ -124,5 +124,26 @@ def test_fmt_claims_nothing_of_a_file_it_could_not_read(capsys):
 def test_arrays_are_no_damaged_net(name, head, capsys):
     Path(name).write_bytes(head + bytes(20_000))
     assert run(["check", name]) == 65
-    found = capsys.readouterr()
-    assert "P105" in found.err and "not a net" in found.err
+    said = capsys.readouterr().err
+    assert "P105" in said
+    assert "not a net" in said
+
+
+# -- what training wrote, and solvers of other folders ----------------------------------------------------------------
+
+
+def test_a_net_with_data_for_training_alone_is_checked_for_that(capsys):
+    Path("net.prototxt").write_text(NET.replace('type: "Data"', 'type: "Data" include { phase: TRAIN }'))
+    assert run(["check", "net.prototxt", "--shape", "1,6,9", "--json"]) == 0
+    assert [net["phase"] for net in json.loads(capsys.readouterr().out)["files"][0]["nets"]] == ["TRAIN"]
+
+
+def test_a_solver_whose_net_lies_beside_it(capsys):
+    Path("examples").mkdir()
+    Path("examples/net.prototxt").write_text(NET)
+    text = 'base_lr: 0.1 lr_policy: "fixed" max_iter: 1\nnet: "somewhere/else/net.prototxt"\n'
+    Path("examples/solver.prototxt").write_text(text)
+    assert run(["check", "examples/solver.prototxt"]) == 66
+    said = capsys.readouterr().err
+    assert said.startswith("examples/solver.prototxt:2:6: error[F120]")
+    assert "there is examples/net.prototxt" in said

@@ -18,7 +18,7 @@ from netc import proto
 from netc.draft import layer_label
 from netc.errors import NetcError, Place
 from netc.prototxt.source import CONTROL, HEAD
-from netc.weights.wire import BYTES, FIXED32, FIXED64, VARINT, Damaged, Field, Wire
+from netc.weights.wire import BYTES, FIXED32, FIXED64, VARINT, Damaged, Field, Wire, field_head
 
 BLOBS: dict[tuple[int, ...], int] = {(100,): 7, (2,): 6, (2, 1): 50}
 """Field numbers down to a layer (current, V1, V0) → the number of its blobs."""
@@ -146,23 +146,10 @@ def _stripped(wire: Wire, start: int, end: int, path: tuple[int, ...]) -> Iterat
             pass
         elif inner in BLOBS and field.kind == BYTES:
             body = b"".join(_stripped(wire, field.start, field.end, inner))
-            yield tagged(field.number, len(body)) + body
+            yield field_head(field.number, len(body)) + body
         else:
             yield bytes(wire.bytes[at : field.end])
         at = field.end
-
-
-def tagged(number: int, size: int) -> bytes:
-    """What stands before the bytes of a message in a field."""
-    return varint(number << 3 | BYTES) + varint(size)
-
-
-def varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    return bytes([*out, value])
 
 
 def blobs_of(wire: Wire) -> Iterator[list[Field]]:

@@ -91,6 +91,8 @@ class _Binder:
         self.errors.add(error)
 
     def _repeated(self, message: Any, info: FieldInfo, field: Field) -> None:
+        if info.message is None and field.value == [] and not field.colon:
+            self._no_colon(field)
         target = getattr(message, info.name)
         for value in field.values():
             if info.message is not None:
@@ -132,7 +134,7 @@ class _Binder:
             self.fail("S202", f'"{info.name}" is {wanted(info)}, not a block', field.offset, len(field.name))
             return None
         if not field.colon:
-            self.fail("S202", f'expected ":" after "{info.name}"', field.offset, len(field.name))
+            self._no_colon(field)
             return None
         try:
             return convert(info, value)
@@ -140,3 +142,6 @@ class _Binder:
             start, length = bad.part or (0, len(value.text))
             self.fail(bad.code, bad.message, value.offset + start, length, bad.hint)
         return None
+
+    def _no_colon(self, field: Field) -> None:
+        self.fail("S202", f'expected ":" after "{field.name}"', field.offset, len(field.name))

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from netc.backward import mark_backward
 from netc.draft import Layers
 from netc.errors import Findings, NetcError, counted, did_you_mean, raise_all
 from netc.foreign import failure
@@ -31,8 +32,11 @@ def build(layers: Layers, probe: Probe | None = None) -> Graph:
             builder.give_up(param)
     raise_all(builder.errors)
     graph = builder.graph()
-    _mark_backward(graph)
+    mark_backward(graph)
     return graph
+
+
+MULTIPLIERS = ("lr_mult", "decay_mult")
 
 
 class _Builder:
@@ -46,6 +50,8 @@ class _Builder:
         self.available: dict[str, None] = {}
         self.names: Counter[str] = Counter()
         self.owners: dict[str, tuple[int, int]] = {}
+        self.said: dict[tuple[int, int], set[str]] = {}
+        """Which multipliers of a shared parameter a layer above has given."""
 
     def add(self, param: Any, origin: Origin) -> None:
         layer = self._make(param, origin)
@@ -186,21 +192,22 @@ class _Builder:
 
     def _param(self, layer: Layer, blob: Blob, spec: Any, here: tuple[int, int]) -> ParamRef:
         ref = ParamRef(blob, here)
-        if blob.frozen:
-            ref.lr_mult, ref.decay_mult = 0.0, 0.0
-        elif spec is not None:
+        if spec is not None:
             ref.lr_mult, ref.decay_mult = spec.lr_mult, spec.decay_mult
+        if blob.frozen:  # it still decays, as in Caffe, which shows in the histories of the adaptive rules
+            ref.lr_mult = 0.0
         if spec is None or not spec.name:
             return ref
         ref.owner = self.owners.setdefault(spec.name, here)
+        said = self.said.setdefault(ref.owner, set())
         if ref.owner != here:
-            self._share(layer, ref, spec, here[1])
+            self._share(layer, ref, spec, here[1], said)
+        said.update(name for name in MULTIPLIERS if spec.HasField(name))
         return ref
 
-    def _share(self, layer: Layer, ref: ParamRef, spec: Any, position: int) -> None:
+    def _share(self, layer: Layer, ref: ParamRef, spec: Any, position: int, said: set[str]) -> None:
         owner_node = self.nodes[ref.owner[0]]
         owner = owner_node.params[ref.owner[1]]
-        owner_spec = owner_node.layer.param.param[ref.owner[1]]
         permissive = spec.share_mode == PERMISSIVE
         mine, theirs = ref.blob.shape, owner.blob.shape
         if count(mine) != count(theirs) if permissive else mine != theirs:
@@ -212,9 +219,9 @@ class _Builder:
                 None if permissive or count(mine) != count(theirs) else "`share_mode: PERMISSIVE` allows another shape",
                 [(owner_node.layer.origin.place(f"param[{ref.owner[1]}].name"), f'owned by layer "{owner_node.name}"')],
             )
-        for name in ("lr_mult", "decay_mult"):
+        for name in MULTIPLIERS:
             value = getattr(spec, name) if spec.HasField(name) else getattr(owner, name)
-            if spec.HasField(name) and owner_spec.HasField(name) and value != getattr(owner, name):
+            if spec.HasField(name) and name in said and value != getattr(owner, name):
                 layer.fail(
                     f'shares "{spec.name}" with layer "{owner_node.name}" but gives {name} {value:g} where that has '
                     f"{getattr(owner, name):g}",
@@ -300,64 +307,3 @@ def _check_shape(layer: Layer, shape: Shape, what: str) -> None:
             f"{what} of {format_shape(shape)} has {count(shape):,} values; Caffe's limit is {MAX_COUNT:,}", field
         )
     layer.fail(f"{what} would be empty: its shape is {format_shape(shape)}", field)
-
-
-# -- gradients ---------------------------------------------------------------------------------------------------------
-
-
-def _mark_backward(graph: Graph) -> None:
-    """Fill `backward` and `needs_backward` as Net::Init does: a layer needs a backward pass if a parameter of it or of
-    a layer above learns, and if a loss lies below it."""
-    flows: dict[str, bool] = {}
-    for node in graph.nodes:
-        incoming = [flows.get(blob, False) for blob in node.bottoms]
-        wish = node.layer.param.propagate_down[:] or incoming
-        node.needs_backward = any(incoming) or any(ref.learnable for ref in node.params)
-        node.backward = tuple(bool(w) for w in wish)
-        own = incoming if node.layer.parallel else [node.needs_backward] * len(node.tops)
-        flows.update(zip(node.tops, own, strict=True))
-    _skip_without_loss(graph)
-    if graph.force_backward:
-        _force(graph)
-    raise_all(list(_impossible(graph)))
-
-
-def _skip_without_loss(graph: Graph) -> None:
-    under_loss: set[str] = set()
-    for node in reversed(graph.nodes):
-        reached = any(node.loss_weights) or not under_loss.isdisjoint(node.tops)
-        node.needs_backward = node.needs_backward and reached
-        if not node.needs_backward:
-            node.backward = (False,) * len(node.bottoms)
-        under_loss.difference_update(node.tops)
-        if reached:
-            under_loss.update(node.bottoms)
-
-
-def _force(graph: Graph) -> None:
-    for node in graph.nodes:
-        skips = node.layer.force_backward_skips
-        node.needs_backward = True
-        node.backward = tuple(flag or i not in skips for i, flag in enumerate(node.backward))
-
-
-def _impossible(graph: Graph) -> list[NetcError]:
-    """Gradients asked of a bottom that has none, where a backward pass would run (Caffe aborts in it)."""
-    if graph.force_backward:
-        return []
-    found = []
-    for node in graph.nodes:
-        if node.layer.lenient:
-            continue
-        barred = range(len(node.bottoms)) if node.layer.no_gradient is None else node.layer.no_gradient
-        for i in barred:
-            if i < len(node.backward) and node.backward[i]:
-                found.append(
-                    NetcError(
-                        "G413",
-                        f'layer "{node.name}" ({node.type}) cannot pass a gradient to its bottom "{node.bottoms[i]}"',
-                        node.layer.origin.place(f"bottom[{i}]"),
-                        "that blob depends on trainable parameters: set their lr_mult to 0, or propagate_down: false",
-                    )
-                )
-    return found

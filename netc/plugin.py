@@ -25,6 +25,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+import threading
 from hashlib import blake2b
 from types import ModuleType
 
@@ -65,6 +66,9 @@ __all__ = [
 ]
 
 _loaded: dict[str, ModuleType] = {}
+_loading = threading.RLock()
+"""One plug-in at a time: what it declares is collected in one place. (One may load another.)"""
+
 _declared: list[Declaration] = []
 """What the plug-in that is being loaded has declared so far."""
 
@@ -89,12 +93,18 @@ def load_plugin(path: str | os.PathLike[str]) -> ModuleType:
     Load it before the nets that use it are read. Raises NetcError C210 (no such file), C211 (its code fails), C212 (a
     message that cannot be), C213 (a layer type that exists); after an error nothing of the plug-in is left.
     """
-    file = os.path.realpath(path)
-    if file in _loaded:
+    with _loading:
+        file = os.path.realpath(path)
+        if file not in _loaded:
+            if not os.path.isfile(file):
+                shown = os.fspath(path)
+                raise NetcError("C210", f"there is no plug-in {shown}", Place(shown), "name a Python file")
+            _loaded[file] = _load(file)
         return _loaded[file]
-    if not os.path.isfile(file):
-        raise NetcError("C210", f"there is no plug-in {os.fspath(path)}", Place(os.fspath(path)), "name a Python file")
-    known = dict(registry())
+
+
+def _load(file: str) -> ModuleType:
+    known, outer = dict(registry()), _declared.copy()
     _declared.clear()
     try:
         module = _execute(file)
@@ -108,8 +118,9 @@ def load_plugin(path: str | os.PathLike[str]) -> ModuleType:
         raise
     except Exception as error:
         _forget(known)
-        raise failure("C211", f"the plug-in {os.fspath(path)} fails", error, file, None) from error
-    _loaded[file] = module
+        raise failure("C211", f"the plug-in {file} fails", error, file, None) from error
+    finally:
+        _declared[:] = outer
     return module
 
 
@@ -136,7 +147,7 @@ def _adopt(file: str, known: dict[str, type[Layer]]) -> None:
     """Check the types a plug-in has registered, and note where they come from."""
     fields = {declaration.field for declaration in _declared} | set(proto.LayerParameter.DESCRIPTOR.fields_by_name)
     for name, cls in registry().items():
-        if name in known and known[name] is cls:
+        if known.get(name) is cls or cls.plugin in _loaded:  # a plug-in may load others
             continue
         if name in known:
             raise NetcError("C213", f'the plug-in defines the layer type "{name}", which there is already', Place(file))
@@ -148,6 +159,7 @@ def _adopt(file: str, known: dict[str, type[Layer]]) -> None:
 
 
 def _forget(known: dict[str, type[Layer]]) -> None:
+    """Leave the types that were there, and those of plug-ins that are loaded."""
+    loaded = {name: cls for name, cls in registry().items() if cls.plugin in _loaded}
     registry().clear()
-    registry().update(known)
-    _declared.clear()
+    registry().update(loaded | known)

@@ -26,7 +26,9 @@ _WORD_FLOATS = {"inf": math.inf, "infinity": math.inf, "nan": math.nan}
 _MEANT = {"true": "true", "yes": "true", "on": "true", "false": "false", "no": "false", "off": "false"}
 _WHOLE = re.compile(r"-?[0-9]{1,12}(?:\.0*)?(?:[eE]\+?[0-9])?")
 _INTEGER = re.compile(r"0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*")
-_DECIMAL = re.compile(r"(?:[1-9][0-9]*|0)[fF]?|(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))(?:[eE][+-]?[0-9]+)?[fF]?")
+_DECIMAL = re.compile(r"(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?[fF]?")
+_LARGEST_FLOAT, _ROUNDED_TO_IT = float.fromhex("0x1.fffffep127"), float.fromhex("0x1.ffffffp127")
+"""The largest float of 32 bits, and the largest double that C++ rounds to it; Python's protobuf makes that one inf."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,7 @@ def _integer(info: FieldInfo, value: Scalar) -> int:
     low, high = _INT_RANGE.get(info.kind, (-(2**31), 2**31 - 1))
     if value.kind != "number" or not _INTEGER.fullmatch(digits):
         raise _mismatch(info, value)
-    if len(digits.lstrip("0")) > 40:
+    if len(digits.lstrip("0xX")) > 40:
         raise Misfit("S203", f'"{info.name}" is out of range: {digits[:20]}…', f"the range is {low} to {high}")
     number = -_whole(digits) if negative else _whole(digits)
     if not low <= number <= high or (negative and low == 0):
@@ -96,8 +98,8 @@ def _float(info: FieldInfo, value: Scalar) -> float:
     if value.kind != "number" or not _DECIMAL.fullmatch(body):
         raise _mismatch(info, value)
     number = sign * float(body.rstrip("fF"))
-    if info.kind == F.TYPE_FLOAT and abs(number) > 3.4028235677973366e38:
-        return math.copysign(math.inf, number)  # as C++'s cast; Python's protobuf does the same but slower
+    if info.kind == F.TYPE_FLOAT and abs(number) > _LARGEST_FLOAT:
+        return math.copysign(_LARGEST_FLOAT if abs(number) <= _ROUNDED_TO_IT else math.inf, number)
     return number
 
 
@@ -111,7 +113,7 @@ def _bool(info: FieldInfo, value: Scalar) -> bool:
     if value.kind == "name" and value.text in _BOOLS:
         return _BOOLS[value.text]
     digits = value.text
-    if value.kind == "number" and _INTEGER.fullmatch(digits) and len(digits.lstrip("0")) < 9 and _whole(digits) < 2:
+    if value.kind == "number" and _INTEGER.fullmatch(digits) and len(digits.lstrip("0xX")) < 9 and _whole(digits) < 2:
         return _whole(digits) == 1
     raise _mismatch(info, value)
 
@@ -141,7 +143,9 @@ def _enum(info: FieldInfo, value: Scalar) -> int:
 
 
 _ESCAPE = re.compile(
-    rb"\\(?:([abfnrtv\\?'\"])|([0-7]{1,3})|[xX]([0-9a-fA-F]{1,2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|(.|$))", re.DOTALL
+    rb"\\(?:([abfnrtv\\?'\"])|([0-7]{1,3})|x([0-9a-fA-F]{1,2})"
+    rb"|u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U(00[01][0-9a-fA-F]{5})|(.|$))",
+    re.DOTALL,
 )
 _PAIR = re.compile(r"\\.", re.DOTALL)
 _SLASHES = 'write "\\\\" for a backslash, or "/" between folders'
@@ -180,17 +184,20 @@ def _unescape(body: str) -> bytes:
 
 
 def _escape(match: re.Match[bytes]) -> bytes:
-    simple, octal, hexa, short, long, bad = match.groups()
+    simple, octal, hexa, high, low, short, long, bad = match.groups()
     if simple is not None:
         return _SIMPLE.get(simple, simple)
     if octal is not None:
         return bytes([int(octal, 8) & 255])
     if hexa is not None:
         return bytes([int(hexa, 16)])
-    code = int(short or long or b"ffffffff", 16)
-    if bad is not None or code > 0x10FFFF:
+    if bad is not None:
         raise _BadEscape(match.group().decode("utf-8", "replace"))
-    return chr(code).encode("utf-8", "surrogatepass")
+    code = int(short or long or high, 16)
+    if low is not None:  # a pair of UTF-16
+        code = 0x10000 + ((code - 0xD800) << 10) + int(low, 16) - 0xDC00
+    # C++ leaves a number above Unicode's last as it is written
+    return chr(code).encode("utf-8", "surrogatepass") if code <= 0x10FFFF else match.group()
 
 
 _CONVERT: dict[int, Callable[[FieldInfo, Scalar], Any]] = {

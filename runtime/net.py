@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,37 +16,8 @@ from netc.layers.base import Shape, format_shape
 from netc.runtime import rand
 from netc.runtime.clock import Clock, LayerRun
 from netc.runtime.fillers import fill_blob
+from netc.runtime.steps import Step, plan
 from netc.weights.keys import module_names
-
-_OUTPUT_NOT_SAVED = frozenset({"Convolution", "InnerProduct", "Deconvolution"})
-"""Types whose backward pass does not need their own output, so that a layer after them may overwrite it."""
-
-
-@dataclass(slots=True)
-class _Step:
-    """A node with what the walk needs precomputed."""
-
-    node: Node
-    params: list[tuple[nn.Module, str]]
-    """The module and attribute that hold each parameter."""
-    tops: tuple[str, ...]
-    detached: tuple[bool, ...]
-    no_grad: bool
-    in_place: bool
-    dead: tuple[str, ...]
-    """Blobs nothing reads after this node."""
-    views: dict[int, Shape]
-    """Parameters shared with a layer that gives them another shape (share_mode: PERMISSIVE): position → shape here."""
-
-    def held(self) -> list[Tensor]:
-        """The parameters as they are held, in the shape of their owner."""
-        return [getattr(holder, name) for holder, name in self.params]
-
-    def values(self) -> list[Tensor]:
-        """The parameters as the layer sees them."""
-        if not self.views:
-            return self.held()
-        return [t.view(self.views[i]) if i in self.views else t for i, t in enumerate(self.held())]
 
 
 class Net(nn.Module):
@@ -71,7 +41,7 @@ class Net(nn.Module):
         self.run = LayerRun(self.clock, seed, training=any(node.layer.phase == 0 for node in graph.nodes))
         self.inputs: tuple[str, ...] = graph.inputs
         self.outputs: tuple[str, ...] = graph.outputs
-        self._steps = self._plan(self._create_params(frozenset(unfilled)))
+        self._steps = plan(graph, self._create_params(frozenset(unfilled)))
         self._loss_weights = [
             (top, w) for s in self._steps for top, w in zip(s.tops, s.node.loss_weights, strict=True) if w
         ]
@@ -135,47 +105,6 @@ class Net(nn.Module):
             if ref.owner == (index, position)
         ]
 
-    # -- planning the walk ---------------------------------------------------------------------------------------------
-
-    def _plan(self, holders: Mapping[int, nn.Module]) -> list[_Step]:
-        last_use: dict[str, int] = {}
-        for index, node in enumerate(self.graph.nodes):
-            last_use.update(dict.fromkeys(node.bottoms, index))
-        steps: list[_Step] = []
-        writers: dict[str, str] = {}
-        for index, node in enumerate(self.graph.nodes):
-            params = [(holders[index], ref.blob.name) for ref in node.params]
-            views = {i: ref.blob.shape for i, ref in enumerate(node.params) if ref.blob.shape != self._owned(ref)}
-            dead = tuple(blob for blob in node.bottoms if last_use[blob] == index and blob not in node.tops)
-            steps.append(self._step(node, params, writers, dead, views))
-            writers.update((top, node.type) for top in node.tops)
-        return steps
-
-    def _owned(self, ref: ParamRef) -> Shape:
-        """The shape of a parameter at its owner."""
-        node, position = ref.owner
-        return self.graph.nodes[node].params[position].blob.shape
-
-    def _step(
-        self,
-        node: Node,
-        params: list[tuple[nn.Module, str]],
-        writers: dict[str, str],
-        dead: tuple[str, ...],
-        views: dict[int, Shape],
-    ) -> _Step:
-        layer = node.layer
-        count = len(node.bottoms)
-        barred = range(count) if layer.no_gradient is None else [i % count for i in layer.no_gradient if i < count]
-        down = layer.param.propagate_down
-        detached = tuple(i in barred or (i < len(down) and not down[i]) for i in range(count))
-        in_place = (
-            hasattr(layer, "forward_in_place")
-            and node.tops[:1] == node.bottoms[:1]
-            and writers.get(node.bottoms[0]) in _OUTPUT_NOT_SAVED
-        )
-        return _Step(node, params, node.top_names, detached, layer.no_gradient is None, in_place, dead, views)
-
     # -- running -------------------------------------------------------------------------------------------------------
 
     def forward(self, *args: Any, blobs: Sequence[str] | None = None, **inputs: Tensor) -> dict[str, Tensor]:
@@ -209,7 +138,7 @@ class Net(nn.Module):
                 last = number
         return last
 
-    def _execute(self, step: _Step, values: dict[str, Tensor]) -> None:
+    def _execute(self, step: Step, values: dict[str, Tensor]) -> None:
         layer = step.node.layer
         if layer.is_source:
             self._feed(step, values)
@@ -228,7 +157,7 @@ class Net(nn.Module):
         except Exception as error:
             raise self._explain(step.node, bottoms, error) from error
 
-    def _call(self, step: _Step, bottoms: list[Tensor], params: list[Tensor]) -> Sequence[Tensor]:
+    def _call(self, step: Step, bottoms: list[Tensor], params: list[Tensor]) -> Sequence[Tensor]:
         layer = step.node.layer
         if step.no_grad:
             with torch.no_grad():
@@ -286,7 +215,7 @@ class Net(nn.Module):
         like = next(self.parameters(), torch.zeros(0))
         return torch.as_tensor(array, dtype=like.dtype, device=like.device)
 
-    def _feed(self, step: _Step, values: dict[str, Tensor]) -> None:
+    def _feed(self, step: Step, values: dict[str, Tensor]) -> None:
         if all(top in values for top in step.tops):
             return
         feed = self.feeds.get(step.node.layer.key)

@@ -34,6 +34,7 @@ RULES: tuple[Callable[[Graph], Iterator[Advice]], ...] = (
     losses.classes,
     settings.moved,
     settings.unread,
+    settings.unused,
     settings.names,
     settings.raw_pixels,
     settings.unshuffled,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import reduce
 
 from netc.advice.flow import TRAIN, Flow, flow, trains
 from netc.advice.remark import Advice
@@ -31,13 +32,31 @@ def moved(graph: Graph) -> Iterator[Advice]:
 def unread(graph: Graph) -> Iterator[Advice]:
     """Blocks of settings that belong to another type of layer."""
     for node in graph.nodes:
-        read = {node.layer.param_field}
-        read |= {"transform_param"} if node.type in TRANSFORMING else set()
+        read = {node.layer.param_field, *node.layer.also_reads}
         read |= {"loss_param", "softmax_param"} if node.layer.is_loss else set()
         for field, _ in node.layer.param.ListFields():
-            if field.name.endswith("_param") and field.name not in read:
+            if field.name.endswith("_param") and field.name not in read and field.name not in UNUSED:
                 message = f'layer "{node.name}" ({node.type}) does not read {field.name}'
                 yield Advice("A821", message, node.layer.origin.place(field.name), "drop it, or check the layer's type")
+
+
+UNUSED = {
+    "quantization_param": "netc computes in floating point, whatever integers Intel's Caffe would take",
+    "detection_output_param.save_output_param": "netc writes no detections to files: take them from the top",
+    "detection_output_param.visualize": "netc draws no detections: take them from the top",
+}
+"""Settings of forks by their path in a layer, and what netc does where a fork looks at them."""
+
+
+def unused(graph: Graph) -> Iterator[Advice]:
+    """Settings of forks that netc reads, so that the net can be used, and that have no effect in it."""
+    for node in graph.nodes:
+        for path, what in UNUSED.items():
+            *blocks, field = path.split(".")
+            holder = reduce(getattr, blocks, node.layer.param)
+            if holder.HasField(field) and getattr(holder, field):
+                message = f'layer "{node.name}": {path} has no effect'
+                yield Advice("A828", message, node.layer.origin.place(path), what)
 
 
 def names(graph: Graph) -> Iterator[Advice]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 from netc.advice.remark import Advice
@@ -54,6 +55,10 @@ def _schedule(p: Any) -> Found:
     if late:
         message = f"the rate does not drop at {', '.join(map(str, late))}: max_iter is {p.max_iter}"
         yield "A854", message, f"stepvalue[{len(p.stepvalue) - len(late)}]", "correct stepvalue or max_iter"
+    early = next((i for i, (a, b) in enumerate(pairwise(p.stepvalue), 1) if b < a), None)
+    if early is not None and p.lr_policy == "multistep":
+        message = f"stepvalue {p.stepvalue[early]} comes after {p.stepvalue[early - 1]}, and counts only then"
+        yield "A854", message, f"stepvalue[{early}]", "the rate drops at one after the other, in the order given"
     for name in ("gamma", "power", "stepsize", "stepvalue"):
         given = bool(p.stepvalue) if name == "stepvalue" else p.HasField(name)
         if given and p.lr_policy in READS and name not in READS[p.lr_policy]:
@@ -74,6 +79,8 @@ def _sizes(p: Any) -> Found:
     if largest is not None and p.base_lr > largest:
         usual = "0.001" if p.type in {"Adam", "RMSProp"} else "1" if p.type == "AdaDelta" else "0.01 to 0.1"
         yield "A856", f"base_lr {p.base_lr:g} is unusually large for {p.type}", "base_lr", f"{usual} is usual"
+    if p.base_lr < 0:
+        yield "A856", f"base_lr {p.base_lr:g} is negative: it climbs the loss", "base_lr", "take the sign away"
     if p.weight_decay > LARGEST_DECAY:
         yield "A856", f"weight_decay {p.weight_decay:g} is unusually large", "weight_decay", "0.0005 is usual"
     if p.weight_decay < 0:
@@ -93,11 +100,17 @@ def _testing(p: Any) -> Found:
     if 0 < p.max_iter < p.test_interval < 100 * p.max_iter:  # beyond that, "never" is meant
         message = f"there is no test before the end: test_interval is {p.test_interval}, max_iter {p.max_iter}"
         yield "A858", message, "test_interval", "take a smaller test_interval"
+    if any(number < 1 for number in p.test_iter):
+        hint = "leave test_iter out to test on the whole set"
+        yield "A858", f"test_iter is {min(p.test_iter)}: that test takes no batch", "test_iter", hint
 
 
 def _rest(p: Any) -> Found:
     if p.debug_info:
         message = "debug_info is not printed: run.net(…, blobs=[…]) from Python shows any blob"
         yield "A859", message, "debug_info", None
+    if p.iter_size < 1:
+        message = f"iter_size is {p.iter_size}: an iteration sees no batch, so nothing can be trained"
+        yield "A860", message, "iter_size", "leave it out, or set it to 1"
     if not p.max_iter:
         yield "A860", "max_iter is not set: training ends before it starts", "max_iter", "add max_iter: 10000, say"

@@ -63,7 +63,7 @@ def _net_lines(report: Report, net: Net, first: Net | None, batch: int | None) -
     name = printable(a.graph.name or "unnamed")
     same = "" if first is None else f"; as {first.label} but for these layers" if fresh else f"; as {first.label}"
     yield f"{name} ({net.label}), {counted(images, 'image')}{same}"
-    yield from (f"  note: {note}" for note in net.notes)
+    yield from (f"  note: {printable(note)}" for note in net.notes)
     cells = [_cells(rs, a, images) for rs in fresh]
     yield from (f"  {line}" for line in table(HEAD, cells, FLUSH_RIGHT)) if cells else ()
     yield from _sums(report, net, images) if first is None else ()

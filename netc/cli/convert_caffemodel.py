@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,16 +63,21 @@ def command(
     What was written is read again and compared bit by bit; what holds a computation (torchvision, onnx, pt2) is run
     beside netc on a fixed random input. If anything differs, no file is left. docs/weights.md describes the formats.
     """
+    from netc.hashing import Hashing
+
+    if output == "-":
+        raise NetcError("C162", "a conversion is proved as a file, and stdout is none", None, "give a name with -o")
+    hashing = Hashing.begun(file)  # before anything heavy is imported
     from netc.runtime.export.convert import Options, convert
 
+    if report is not None:
+        _check_report(report, [file, net, classes], to or "", output)
     names = _names(classes) if classes is not None else ()
     shapes = told.tops | ({"": told.image} if told.image else {})
     told.used = True  # the conversion says if it was not
     options = Options(_located(net), to or "", rgb, run_net, mean, scale, crop, shapes, names, tolerance)
-    if output == "-":
-        raise NetcError("C162", "a conversion is proved as a file, and stdout is none", None, "give a name with -o")
     with _reporting(report) as write:
-        made = convert(file, output, options)
+        made = convert(file, output, options, hashing)
         found = made.as_dict()
         write(_json(found) + "\n")
     click.echo(_json(found) if as_json else "\n".join(lines(made)))
@@ -88,6 +94,20 @@ def _names(path: Path) -> list[str]:
         return [line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()]
     except UnicodeDecodeError:
         raise NetcError("W766", "the names of classes are no UTF-8 text", Place(str(path)), "one name a line") from None
+
+
+def _check_report(report: Path, read: Iterable[str | Path | None], to: str, out: str | None) -> None:
+    """Raises NetcError C161 where the report would stand on what is read or made."""
+    from netc.runtime.export.convert import default_out, format_of
+
+    file, *_ = read = list(read)
+    made = Path(out) if out else default_out(str(file), format_of(to, out))
+    same = (path for path in read if path is not None and report.exists() and os.path.exists(path))
+    if report.absolute() == made.absolute() or any(report.samefile(path) for path in same):
+        raise NetcError("C161", f"{report} is read or made here, and the report would take its place", None, REPORT)
+
+
+REPORT = "give another name with --report"
 
 
 @contextmanager

@@ -78,6 +78,8 @@ def _check(net: str, output: Path | None, weights: str | None, class_name: str |
         raise NetcError("C171", "--weights needs a file to write them beside", None, "add -o OUT.py")
     if output is not None and output.is_dir():
         raise NetcError("O165", "the file cannot be written: Is a directory", Place(str(output)), "give another place")
+    if weights is not None and output is not None and output.suffix == ".safetensors":
+        raise NetcError("C172", f"{output} would hold the weights, not the code", None, "let -o end in .py")
     for read in (net, weights) if output else ():
         for written in (output, output.with_suffix(".safetensors")) if read and output else ():
             if os.path.exists(written) and os.path.samefile(written, str(read)):
@@ -99,13 +101,12 @@ def _write(output: Path, code: str, graph: Graph, weights: str | None) -> None:
     """Both files, or neither."""
     from netc.durable import Staging
     from netc.weights.model import open_for
-    from netc.weights.tensors import safetensors_chunks
+    from netc.weights.tensors import write_safetensors
 
     model = open_for(graph, weights) if weights is not None else None
     with Staging(output) as staging:
         staging.path.write_text(code, "utf-8")
         if model is not None:
             tensors = {entry.key: entry.array for entry in model.entries}
-            with staging.path.with_suffix(".safetensors").open("wb") as file:
-                file.writelines(safetensors_chunks(tensors, metadata={"format": "pt"}))
+            write_safetensors(staging.path.with_suffix(".safetensors"), tensors, metadata={"format": "pt"})
         staging.publish()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from netc.cli._status import DONE, FAILED
-from netc.errors import NetcError
+from netc.errors import NetcError, printable
 
 
 @click.command("fmt", short_help="Write prototxt files in canonical form.")
@@ -47,7 +47,7 @@ def _format(name: str, check: bool, diff: bool) -> bool:
     if diff and changed:
         show_diff(source.path, source.text, text)
     if check and changed:
-        click.echo(source.path, err=diff)
+        click.echo(printable(source.path), err=diff)
     if check or diff:
         return changed
     if name == "-":

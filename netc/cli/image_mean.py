@@ -16,21 +16,21 @@ if TYPE_CHECKING:
     from netc.runtime.imageset.mean import Statistics
 
 
-@click.command("image-mean", short_help="Compute the means and principal colours of an LMDB.")
+@click.command("image-mean", short_help="Compute the means and principal colours of a database.")
 @click.argument("database", metavar="DB", type=click.Path(path_type=Path))
 @click.argument("outputs", metavar="[OUT]...", nargs=-1, type=click.Path(path_type=Path))
-@click.option("--backend", default="lmdb", show_default=True, help="Kind of database: netc reads LMDB.")
+@click.option("--backend", default="lmdb", show_default=True, help="lmdb or leveldb; what DB holds counts.")
 @click.option("--workers", type=click.IntRange(min=1), help="Threads that decode (default: one a core).")
 @json_option
 def command(database: Path, outputs: tuple[Path, ...], backend: str, workers: int | None, as_json: bool) -> None:
-    """Compute the mean image, channel means and principal colours of the LMDB called DB, in one pass.
+    """Compute the mean image, channel means and principal colours of the LMDB or LevelDB called DB, in one pass.
 
     An OUT that ends in .json gets the channel means and the principal components of the colours, for
     color_shift_param.file. Any other OUT gets the mean image, for transform_param.mean_file; that needs images of one
     size. The printed mean_value lines can be pasted into a transform_param.
     """
-    if backend.lower() != "lmdb":
-        raise NetcError("C140", f'"{backend}" is no kind of database that netc reads: only lmdb is')
+    if backend.lower() not in ("lmdb", "leveldb"):
+        raise NetcError("C140", f'"{backend}" is no kind of database that netc reads: lmdb and leveldb are')
     from netc.runtime.imageset.mean import as_dict, statistics
     from netc.runtime.imageset.writer import write_file
 

@@ -11,7 +11,7 @@ import click
 from netc.cli._options import output_option
 from netc.cli._rewrite import stdin
 from netc.cli._status import DONE
-from netc.errors import NetcError, Place
+from netc.errors import NetcError, Place, printable
 
 if TYPE_CHECKING:
     from netc.binary import Binary
@@ -74,4 +74,4 @@ def _binary(file: Binary, target: str | None, in_place: bool) -> None:
 
 def _say(path: str, changed: bool) -> None:
     said = "upgraded to the current format" if changed else "in the current format already"
-    click.echo(f"{path}: {said}", err=True)
+    click.echo(f"{printable(path)}: {said}", err=True)

@@ -12,6 +12,7 @@ from typing import Any
 
 from netc.diff.meaning import Table, settings
 from netc.draft import Layers
+from netc.filter import NAMES
 from netc.layers.base import Origin
 
 Source = tuple[int, int]
@@ -44,7 +45,10 @@ def wiring(layers: Layers, training: bool = True) -> Wiring:
     names: dict[str, int] = defaultdict(int)
     for index, (layer, origin) in enumerate(zip(layers.params, layers.origins, strict=True)):
         reads = [writer.get(blob, NOWHERE) for blob in layer.bottom]
-        found.pieces.append(Piece(layer, origin, (layer.name, names[layer.name]), settings(layer, training), reads))
+        table = settings(layer, training)
+        if layer.HasField("phase") and layer.phase != layers.draft.param.state.phase:
+            table["phase"] = f"{NAMES[layer.phase]}, whatever the net's"
+        found.pieces.append(Piece(layer, origin, (layer.name, names[layer.name]), table, reads))
         names[layer.name] += 1
         found.unread.difference_update(reads)
         for port, blob in enumerate(layer.top):

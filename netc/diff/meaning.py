@@ -21,8 +21,12 @@ from netc.layers.base import FILLER_NUMBERS
 Table = dict[str, Any]
 WINDOWS = {"kernel_size": 0, "stride": 1, "pad": 0, "dilation": 1}
 """Settings of sliding windows and their defaults; each has three spellings."""
-PRESENCE = frozenset({"use_global_stats", "ignore_label", "normalization"})
-"""Fields whose presence means something, even with the default value."""
+PRESENCE = (
+    *("batch_norm_param.use_global_stats", ".ignore_label", "loss_param.normalization", "loss_param.normalize"),
+    *("argmax_param.axis", "multibox_loss_param.do_neg_mining"),
+    *("detection_output_param.confidence_threshold", "nms_param.top_k"),
+)
+"""Endings of fields whose presence means something, even with the default value."""
 IDLE = frozenset({"engine", "prefetch", "cudnn_convolution_algo_seeker"})
 OUTSIDE = frozenset({"name", "type", "bottom", "top", "include", "exclude", "phase", "blobs", "param", "loss_weight"})
 """Fields of a layer that are compared in other ways."""
@@ -45,6 +49,8 @@ def settings(layer: Any, training: bool = True) -> Table:
     for at, spec in enumerate(layer.param):
         found.update((f"param[{at}].{key}", value) for key, value in fields(spec).items())
     cls = registry().get(layer.type)
+    if cls is not None and (variant := cls.variant(layer)):
+        found["variant"] = variant
     default = [1.0] if cls is not None and cls.is_loss else []
     weights = list(layer.loss_weight) or default
     if weights != default and any(weights + default):
@@ -79,7 +85,7 @@ def _of_field(field: Any, value: Any, path: str, type_name: str) -> Iterator[tup
                 yield path, text
         else:
             yield from fields(value, f"{path}.", type_name).items()
-    elif value != field.default_value or field.name in PRESENCE:
+    elif value != field.default_value or path.endswith(PRESENCE):
         head, _, name = path.rpartition(".")
         yield f"{head}.{OLD_AXIS[name]}" if name in OLD_AXIS else path, _scalar(field, value)
 
@@ -105,6 +111,8 @@ def _windows(message: Any, prefix: str) -> Iterator[tuple[str, Any]]:
 
 def default_of(message: Any, path: str) -> Any:
     """What a setting is where it is absent; None where that cannot be said in a word."""
+    if path == "phase":  # the net's
+        return None
     name = path.rpartition(".")[2]
     if name in WINDOWS and "_param." in path:
         return WINDOWS[name]
@@ -114,7 +122,7 @@ def default_of(message: Any, path: str) -> Any:
         if field is None:
             return None
         descriptor = field.message_type
-    if _many(field) or field.message_type is not None or name in PRESENCE:
+    if _many(field) or field.message_type is not None or path.endswith(PRESENCE):
         return None
     return _scalar(field, field.default_value)
 

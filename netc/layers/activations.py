@@ -48,21 +48,19 @@ class BNLL(Pointwise):
 
 @layer("Clip")
 class Clip(Pointwise):
-    """y = min(max(x, min), max); the gradient passes at both bounds.
+    """y = max(min(x, max), min); the gradient passes at both bounds.
 
-    Fields: `min`, `max`, both required. Shapes: any → the same. Errors: min above max. Source: clip_layer.cpp.
+    Fields: `min`, `max`, both required in a clip_param and 0 without one. With a min above max, y is min everywhere.
+    Shapes: any → the same. Source: clip_layer.cpp.
     """
 
     param_field = "clip_param"
 
-    def check(self) -> None:
-        if not (self.options.HasField("min") and self.options.HasField("max")):
-            self.fail("needs min and max", "clip_param", "add `clip_param { min: 0 max: 6 }`")
-        if self.options.min > self.options.max:
-            self.fail(f"min {self.options.min:g} is above max {self.options.max:g}", "clip_param.min")
-
     def value(self, x: Tensor) -> Tensor:
-        return x.clamp(self.options.min, self.options.max)
+        import torch
+
+        low, high = self.options.min, self.options.max
+        return x.clamp(low, high) if low <= high else torch.full_like(x, low)
 
 
 @layer("ELU")

@@ -39,6 +39,7 @@ class AnnotatedData(ForkSource):
 
     fork = "SSD (weiliu89/caffe)"
     param_field = "annotated_data_param"
+    also_reads = frozenset({"transform_param", "data_param"})
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         images = batch_of(self, self.param.data_param, "data_param")

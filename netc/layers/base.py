@@ -131,6 +131,9 @@ class Layer:
     param_field: ClassVar[str | None] = None
     """The LayerParameter field with this type's own settings ("convolution_param")."""
 
+    also_reads: ClassVar[frozenset[str]] = frozenset()
+    """Further blocks of settings that this type looks at ("transform_param")."""
+
     is_loss: ClassVar[bool] = False
     """A loss: the top may be left out (named "(automatic)"), and its loss_weight is 1 by default."""
 
@@ -182,6 +185,11 @@ class Layer:
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
         raise NotImplementedError
+
+    @classmethod
+    def variant(cls, param: Any) -> str:
+        """Which of several layers the settings ask for, where a field that is there tells, whatever its value."""
+        return ""
 
     def top_count(self) -> int | None:
         """The number of tops these settings ask for, where the class's arity does not say it; checked by build."""
@@ -236,8 +244,12 @@ class Layer:
         if filler.type == "uniform" and filler.max < filler.min:
             message = f"the uniform filler's max {filler.max:g} is below its min {filler.min:g}"
             self.fail(message, f"{field}.max", "swap the two", "L321")
-        if filler.type == "gaussian" and filler.std < 0:
-            self.fail(f"the gaussian filler's std {filler.std:g} is negative", f"{field}.std", None, "L321")
+        if filler.type == "gaussian" and filler.std <= 0:
+            hint = 'for values that are all the same take `type: "constant"`' if filler.std == 0 else None
+            self.fail(f"the gaussian filler's std {filler.std:g} is not positive", f"{field}.std", hint, "L321")
+        if filler.sparse != -1 and (filler.type != "gaussian" or filler.sparse < 0):
+            hint = "only gaussian leaves weights out" if filler.type != "gaussian" else "-1 leaves no weight out"
+            self.fail(f"sparse {filler.sparse} in a {filler.type} filler", f"{field}.sparse", hint, "L321")
         if filler.type == "gaussian" and filler.sparse > (shape[0] if shape else 0):
             message = f"the gaussian filler's sparse {filler.sparse} exceeds the first axis of {format_shape(shape)}"
             self.fail(message, f"{field}.sparse", "it is the number of outputs that each input keeps", "L321")

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from netc.layers.base import Blob, Layer, Run, Shape, layer
 
@@ -41,16 +41,14 @@ class BatchNorm(Layer):
         channels = bottoms[0][1] if len(bottoms[0]) > 1 else 1
         for name, size in (("mean", channels), ("variance", channels), ("factor", 1)):
             self.blobs.append(Blob(name, (size,), frozen=True))
-        if self._learns_scale():
+        if _learns_scale(self.options):
             self.learn("scale", (channels,), "batch_norm_param.scale_filler", 1.0)
             self.learn("bias", (channels,), "batch_norm_param.bias_filler")
         return [bottoms[0]]
 
-    def _learns_scale(self) -> bool:
-        """NVIDIA's own rule: a filler asks for it too. (With `filler` it is Intel's, whose Scale layer follows.)"""
-        o = self.options
-        filler = o.HasField("scale_filler") or (o.HasField("bias_filler") and not o.HasField("filler"))
-        return bool(o.scale_bias) or filler
+    @classmethod
+    def variant(cls, param: Any) -> str:
+        return "with a factor and an offset" if _learns_scale(param.batch_norm_param) else ""
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
         x = bottoms[0] if bottoms[0].dim() > 1 else bottoms[0][:, None]
@@ -89,3 +87,9 @@ class BatchNorm(Layer):
         with torch.no_grad():
             for total, value in zip(params, (*new, torch.ones_like(params[2])), strict=True):
                 total.mul_(fraction).add_(value)
+
+
+def _learns_scale(options: Any) -> bool:
+    """NVIDIA's own rule: a filler asks for it too. (With `filler` it is Intel's, whose Scale layer follows.)"""
+    filler = options.HasField("scale_filler") or (options.HasField("bias_filler") and not options.HasField("filler"))
+    return bool(options.scale_bias) or filler

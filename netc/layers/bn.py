@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from netc.layers.base import Blob, Layer, Run, Shape, canonical_axis, format_shape, layer
 
@@ -60,13 +60,16 @@ class BN(Layer):
         return [shape]
 
     def _fork(self) -> str:
-        given = {fork: next((f for f in fields if self.options.HasField(f)), "") for fork, fields in FIELDS.items()}
-        named = {fork: field for fork, field in given.items() if field}
+        named = _named(self.options)
         if len(named) > 1:
             listed = " and ".join(f"{field} ({fork})" for fork, field in named.items())
             field = f"bn_param.{list(named.values())[1]}"
             self.fail(f"has fields of two forks: {listed}", field, "keep those of one", "L350")
         return next(iter(named), "SegNet")
+
+    @classmethod
+    def variant(cls, param: Any) -> str:
+        return next(iter(_named(param.bn_param)), "SegNet")
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
         x = bottoms[0]
@@ -99,3 +102,9 @@ class BN(Layer):
                 for running, new in zip(params[2:], (mean, variance), strict=True):
                     running.lerp_(new.reshape(running.shape), self.share)
         return mean, variance
+
+
+def _named(options: Any) -> dict[str, str]:
+    """The forks whose fields are given, each with the first of them."""
+    given = {fork: next((field for field in fields if options.HasField(field)), "") for fork, fields in FIELDS.items()}
+    return {fork: field for fork, field in given.items() if field}

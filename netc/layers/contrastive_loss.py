@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 class ContrastiveLoss(Loss):
     """loss = 1/(2N) Σ y d² + (1 - y) max(margin - d, 0)² with d = |a - b| of each pair; y is 1 for similar pairs.
 
-    legacy_version: the second term is max(margin - d², 0). The gradient of d is (a - b) / (d + 1e-4), as Caffe has it.
+    legacy_version: the second term is max(margin - d², 0). The gradient of d is (a - b) / (d + 1e-4), as Caffe has
+    it, and at the margin that of the second term is 0.
     Fields: `margin` (1), `legacy_version`. Shapes: (N, C), (N, C), labels (N) → scalar.
     Errors: bottoms that differ in N or C, or have a plane. Source: contrastive_loss_layer.cpp.
     """
@@ -40,8 +41,8 @@ class ContrastiveLoss(Loss):
         similar = bottoms[2].detach().flatten().long() != 0
         squares = (a - b).square().sum(1)
         if self.options.legacy_version:
-            apart = (self.options.margin - squares).clamp(min=0)
+            apart = (self.options.margin - squares).relu()
         else:
             root = squares.detach().sqrt()
-            apart = (self.options.margin - elementwise(squares, root, 0.5 / (root + 1e-4))).clamp(min=0).square()
+            apart = (self.options.margin - elementwise(squares, root, 0.5 / (root + 1e-4))).relu().square()
         return [squares.where(similar, apart).sum() / (2 * a.shape[0])]

@@ -14,8 +14,8 @@ class Crop(Layer):
     """Bottom 0 cut to the size of bottom 1 on every axis from `axis` on.
 
     Fields: `axis` (2), `offset`: none (0), one for all cut axes, or one for each. Shapes: the axes before `axis` are
-    bottom 0's, the others bottom 1's. Errors: a cut beyond the end of bottom 0, number of offsets.
-    Source: crop_layer.cpp.
+    bottom 0's, the others bottom 1's, whose axes beyond bottom 0's do not count.
+    Errors: a cut beyond the end of bottom 0, number of offsets. Source: crop_layer.cpp.
     """
 
     bottoms = exactly(2)
@@ -28,9 +28,9 @@ class Crop(Layer):
         shape, reference = bottoms
         self.axis = canonical_axis(self, self.options.axis, shape, "crop_param.axis")
         cut = len(shape) - self.axis
-        if len(reference) != len(shape):
-            listed = f"{format_shape(shape)} and {format_shape(reference)}"
-            self.fail(f"its bottoms have different numbers of axes: {listed}", "bottom", code="L302")
+        if len(reference) < len(shape):
+            listed = f"bottom 1 is {format_shape(reference)}, bottom 0 {format_shape(shape)}"
+            self.fail(f"bottom 1 lacks axes of bottom 0: {listed}", "bottom[1]", code="L302")
         if len(self.options.offset) not in (0, 1, cut):
             self.fail(
                 f"{len(self.options.offset)} offsets for {cut} axes from axis {self.axis} on",
@@ -47,7 +47,7 @@ class Crop(Layer):
                     "crop_param",
                     code="L302",
                 )
-        return [(*shape[: self.axis], *reference[self.axis :])]
+        return [(*shape[: self.axis], *reference[self.axis : len(shape)])]
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
         x, reference = bottoms

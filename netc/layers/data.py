@@ -6,9 +6,10 @@ from netc.layers.sources import RecordSource
 
 @layer("Data")
 class Data(RecordSource):
-    """Batches of images and labels from an LMDB of Datum records.
+    """Batches of images and labels from an LMDB or LevelDB of Datum records.
 
-    Fields: `data_param { source, batch_size, backend }`; `transform_param` for scale, mean, crop and mirror.
+    Fields: `data_param { source, batch_size, backend }` (which of the two it is shows in the source itself, whatever
+    `backend` says); `transform_param` for scale, mean, crop and mirror.
     Shapes: none → (batch, channels, height, width) and, with a second top, (batch) labels.
     Errors: batch_size 0; an image shape that neither the data nor crop_size tell. Source: data_layer.cpp.
     """

@@ -16,20 +16,24 @@ class Dropout(Layer):
 
     Fields: `dropout_ratio` (0.5); SegNet's `sample_weights_test` (false: with it TEST does as TRAIN does) and R-FCN's
     `scale_train` (true; false leaves what is kept in TRAIN as it is and multiplies by 1 - ratio in TEST). Shapes: any →
-    the same. Errors: a ratio outside [0, 1]. Source: dropout_layer.cpp.
+    the same. Errors: a ratio outside [0, 1] where it counts (Caffe draws no mask in TEST). Source: dropout_layer.cpp.
     """
 
     param_field = "dropout_param"
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         ratio = self.options.dropout_ratio
-        if not 0 <= ratio <= 1:
+        if self._counts() and not 0 <= ratio <= 1:
             self.fail(
                 f"dropout_ratio {ratio:g} is no probability",
                 "dropout_param.dropout_ratio",
                 "0.5 drops every second value",
             )
         return [bottoms[0]]
+
+    def _counts(self) -> bool:
+        """Whether the ratio has any effect."""
+        return self.phase == 0 or self.options.sample_weights_test or not self.options.scale_train
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
         x = bottoms[0]

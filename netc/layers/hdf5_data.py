@@ -17,6 +17,7 @@ class HDF5Data(RecordSource):
 
     tops = at_least(1)
     param_field = "hdf5_data_param"
+    also_reads = frozenset()  # Caffe does not transform these data either
     remedy = "only the datasets tell: run a command that opens the data (train, test)"
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:

@@ -17,22 +17,19 @@ L1 = 1
 class HingeLoss(Loss):
     """loss = 1/N Σ max(0, 1 - t x)^p over samples and classes, t = 1 for the labelled class and -1 for the others.
 
-    Fields: `norm` L1 (p = 1, default) or L2 (p = 2). Shapes: (N, C), labels (N) → scalar.
-    Errors: label count, a label outside the classes. Source: hinge_loss_layer.cpp.
+    Fields: `norm` L1 (p = 1, default) or L2 (p = 2). Shapes: (N, C), labels (N, …), of which the
+    first N count → scalar. Errors: batch sizes that differ, a label outside the classes. Source: hinge_loss_layer.cpp.
     """
 
     param_field = "hinge_loss_param"
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         self.check_batches(bottoms)
-        if count(bottoms[1]) != bottoms[0][0]:
-            listed = f"{format_shape(bottoms[1])} labels for {format_shape(bottoms[0])} scores"
-            self.fail(f"needs one label a sample, found {listed}", "bottom[1]", code="L302")
         return [()]
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
         scores = bottoms[0].flatten(1)
-        labels = bottoms[1].detach().reshape(-1, 1).long()
+        labels = bottoms[1].detach().flatten()[: scores.shape[0], None].long()  # Caffe reads no more
         check_range(self, labels, scores.shape[1])
         signs = scores.new_ones(scores.shape).scatter(1, labels, -1.0)
         margins = (1 + signs * scores).relu()

@@ -46,6 +46,10 @@ class Interp(Layer):
         for name in ("pad_beg", "pad_end"):
             if getattr(self.options, name) > 0:
                 self.fail(f"{name} is above 0", f"interp_param.{name}", "a negative one cuts off")
+        height, width = map(self.options.HasField, ("height", "width"))
+        if height != width:
+            name = "height" if height else "width"
+            self.fail(f"gives only {name}", f"interp_param.{name}", "give both")
         given = self._given()
         if len(given) != 1:
             found = "has no size" if not given else f"gives its size as {' and as '.join(given)}"
@@ -57,7 +61,7 @@ class Interp(Layer):
 
     def _given(self) -> list[str]:
         has = self.options.HasField
-        size = ["height and width"] if has("height") and has("width") else []
+        size = ["height and width"] if has("height") else []
         factors = ["a factor"] if has("zoom_factor") or has("shrink_factor") else []
         return size + factors + (["a second bottom"] if len(self.param.bottom) > 1 else [])
 

@@ -15,6 +15,7 @@ class MemoryData(Source):
     """
 
     tops = exactly(2)
+    also_reads = frozenset({"transform_param"})
     param_field = "memory_data_param"
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:

@@ -30,8 +30,9 @@ class MultiBoxLoss(Layer):
     Bottoms: offsets (N, boxes · 4), scores (N, boxes · num_classes), default boxes (1, 2, boxes · 4), objects (1, 1, G,
     8) as rows of (image, class, instance, xmin, ymin, xmax, ymax, difficult); those of image -1 are skipped.
     Shapes: these four → scalar. An image without objects adds nothing.
-    Errors: numbers of boxes that do not fit; L350 for `share_location: false`, `mining_type: HARD_EXAMPLE` and
-    `bp_inside: true`, which netc does not have; L352 an object whose class is the background or does not exist.
+    Errors: numbers of boxes that do not fit; L350 for `share_location: false`, `mining_type: HARD_EXAMPLE`,
+    `bp_inside: true` and mining with `nms_param`, which netc does not have; L352 an object whose class is the
+    background or does not exist.
     Source: SSD (Liu et al., 2016), section 2.2; multibox_loss_layer.cpp of weiliu89/caffe.
     """
 
@@ -56,6 +57,7 @@ class MultiBoxLoss(Layer):
             "share_location": not o.share_location,
             "mining_type": self.mining > MAX_NEGATIVE,
             "bp_inside": o.bp_inside,
+            "nms_param": o.HasField("nms_param") and o.nms_param.nms_threshold > 0 and self.mining != NONE,
         }
         for field, asked in lacking.items():
             if asked:
@@ -154,16 +156,16 @@ class MultiBoxLoss(Layer):
     # -- losses --------------------------------------------------------------------------------------------------------
 
     def _place_loss(self, offsets: Tensor, priors: Tensor, gt: Tensor, match: Tensor) -> Tensor:
-        import torch
-
         from netc.layers._boxes import encode
         from netc.layers.smooth_l1_loss import smooth_l1
 
         mine = (match >= 0).nonzero()[:, 0]
         boxes, variances = priors.detach().reshape(2, -1, 4)[:, mine]
-        variances = torch.ones_like(variances) if self.options.encode_variance_in_target else variances
         target = encode(boxes, variances, gt[match[mine], 3:7], self.options.code_type)
-        difference = offsets[mine] - target
+        predicted = offsets[mine]
+        if self.options.encode_variance_in_target:  # the fork divides both sides, and leaves it out of the gradient
+            predicted = predicted + (predicted / variances - predicted).detach()
+        difference = predicted - target
         square = self.options.loc_loss_type == L2
         return difference.square().sum() / 2 if square else smooth_l1(difference, 1.0).sum()
 

@@ -43,8 +43,9 @@ class Pool:
         if torch.compiler.is_compiling() or x.device.type != "cpu":
             return F.max_pool2d(_without_nan(x), self.kernel, self.stride, self.pad, 1, self.ceil)
         y = F.max_pool2d(x, self.kernel, self.stride, self.pad, 1, self.ceil)
-        # torch lets NaN win, Caffe never; on a CPU it is cheaper to look at the output than to clean the input
-        return y if not math.isnan(y.detach().sum()) else self.maximum_and_position(x)[0]
+        # torch lets NaN win, and -inf among nothing else; Caffe neither. It is cheaper to look at the output on a CPU
+        # than to clean the input
+        return y if math.isfinite(y.detach().sum()) else self.maximum_and_position(x)[0]
 
     def maximum_and_position(self, x: Tensor) -> list[Tensor]:
         """Maxima and their places h · W + w (-1 for none), by explicit padding: any pad, any geometry."""

@@ -17,7 +17,8 @@ class PriorBox(Layer):
 
     At (row i, column j) the centre is ((j + offset) · step_w, (i + offset) · step_h) in pixels. For each min_size s, in
     this order: a square of side s; with its max_size m one of side sqrt(s · m); for each aspect ratio r other than 1
-    (and for 1 / r with `flip`) a box of s · sqrt(r) × s / sqrt(r). Ratios that were there already are left out.
+    (and for 1 / r with `flip`) a box of s · sqrt(r) × s / sqrt(r). Ratios that were there already are left out. s and m
+    are whole pixels: the fork cuts 35.84 to 35, and nets are trained with that.
     Bottoms: the feature map, and the image (only their sizes count). Fields: `min_size` (required, may be repeated),
     `max_size` (none, or one for each), `aspect_ratio`, `flip` (true), `clip` (false: boxes may reach beyond the image),
     `variance` (0.1; one or four), `img_size` | `img_h`, `img_w`, `step` | `step_h`, `step_w`, `offset` (0.5).
@@ -84,11 +85,12 @@ class PriorBox(Layer):
 
     def _box_sizes(self, ratios: list[float]) -> list[Size]:
         """(width, height) in pixels of the boxes of a position."""
+        smaller, larger = ([int(size) for size in given] for given in (self.options.min_size, self.options.max_size))
         sizes: list[Size] = []
-        for place, s in enumerate(self.options.min_size):
+        for place, s in enumerate(smaller):
             sizes.append((s, s))
-            if self.options.max_size:
-                side = (s * self.options.max_size[place]) ** 0.5
+            if larger:
+                side = (s * larger[place]) ** 0.5
                 sizes.append((side, side))
             sizes += [(s * r**0.5, s / r**0.5) for r in ratios if abs(r - 1) >= 1e-6]
         return sizes

@@ -37,6 +37,7 @@ class RecordSource(Source):
     """
 
     tops = between(1, 2)
+    also_reads = frozenset({"transform_param"})
     told: Shape | None = None
     """An image's (channels, height, width), said by somebody who cannot show the data; it goes before settings."""
     remedy: ClassVar[str] = "add `transform_param { crop_size: … }`, or run a command that opens the data (train, test)"

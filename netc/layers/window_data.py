@@ -24,6 +24,7 @@ class WindowData(Source):
     """
 
     tops = exactly(2)
+    also_reads = frozenset({"transform_param"})
     param_field = "window_data_param"
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:

@@ -69,6 +69,9 @@ def _offset(source: Source, error: UnexpectedInput) -> int:
 
 _PATH = re.compile(r"[\w.~/\\@+-]+\.(?:prototxt|pt|txt)")
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f]")
+_QUIET = re.compile(r"\"(?:[^\"\\\n\0]|\\[^\n\0])*\"|'(?:[^'\\\n\0]|\\[^\n\0])*'|#[^\n\0]*")
+"""Strings and comments, where text may have control characters (but NUL)."""
+
 _CONFLICT = re.compile(r"^(?:<{7} |={7}$|>{7} )", re.MULTILINE)
 _FOREIGN = {
     "JSON text": 'a net is written without braces around it and without quotes around names: name: "x"',
@@ -88,7 +91,7 @@ def foreign(source: Source) -> list[NetcError]:
         kind = "web page"
     elif head.startswith(("\udcff\udcfe", "\udcfe\udcff")):
         kind = "UTF-16 text"
-    elif _CONTROL.search(head) or start.startswith("%pdf"):
+    elif _CONTROL.search(_QUIET.sub("", head)) or start.startswith("%pdf"):
         kind = "binary file"
     elif re.match(r"\{|\[\s*\{", start):
         kind = "JSON text"
@@ -222,6 +225,9 @@ def _stray(source: Source, offset: int) -> NetcError:
     """Text that starts no token."""
     text = source.text
     char = text[offset : offset + 1]
+    line = source.place(offset)
+    if char in ("'", '"', "#") and (nul := line.text.find("\0", line.column - 1)) >= 0:
+        offset, char = offset + nul - line.column + 1, "\0"
     if char in "\"'":
         return _open_string(source, offset, char)
     if text[offset : offset + 2] in ("//", "/*"):

@@ -66,8 +66,8 @@ class _Build(Transformer[Token, Message]):
     def message_field(self, name: Token, *rest: Any) -> Field:
         return Field(str(name), rest[-1], name.start_pos or 0, colon=len(rest) > 1)
 
-    def list_field(self, name: Token, value: list[Scalar | Message]) -> Field:
-        return Field(str(name), value, name.start_pos or 0)
+    def list_field(self, name: Token, *rest: Any) -> Field:
+        return Field(str(name), rest[-1], name.start_pos or 0, colon=len(rest) > 1)
 
     def number(self, *tokens: Token) -> Scalar:
         return Scalar("number", "".join(tokens), tokens[0].start_pos or 0)

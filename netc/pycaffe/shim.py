@@ -9,9 +9,10 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+import threading
 import types
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any
 
@@ -32,20 +33,50 @@ class Layer:
         """Caffe hands over its LayerParameter; layers rarely look at it."""
 
 
+_lock = threading.Lock()
+_inside = 0
+"""How many calls of layers are under way, in all threads."""
+
+_hidden: dict[str, Any] = {}
+"""What stood in the place of the stand-ins before the first of them."""
+
+
 @contextmanager
 def as_in_caffe(folder: str) -> Iterator[None]:
-    """`import` finds what it finds in Caffe: PYTHONPATH, the working directory, the prototxt's folder, and `caffe`."""
-    path, shims = list(sys.path), {} if _has_caffe() else _modules()
-    known = {name: sys.modules[name] for name in shims if name in sys.modules}
-    sys.path[:0] = search_path(folder)
-    sys.modules.update(shims)
+    """`import` finds what it finds in Caffe: PYTHONPATH, the working directory, the prototxt's folder, and `caffe`.
+
+    Path and modules are the process's, so threads that are here at the same time share them until the last one goes.
+    """
+    entries = search_path(folder)
+    _enter(entries)
     try:
         yield
     finally:
-        sys.path[:] = path
-        for name in shims:
+        _leave(entries)
+
+
+def _enter(entries: list[str]) -> None:
+    global _inside
+    with _lock:
+        if not _inside and not _has_caffe():
+            _hidden.update((name, sys.modules.get(name)) for name in _modules())
+            sys.modules.update(_modules())
+        sys.path[:0] = entries
+        _inside += 1
+
+
+def _leave(entries: list[str]) -> None:
+    """Take the entries away again; what a layer has put into the path itself stays there."""
+    global _inside
+    with _lock:
+        for entry in entries:
+            with suppress(ValueError):
+                sys.path.remove(entry)
+        _inside -= 1
+        while not _inside and _hidden:
+            name, module = _hidden.popitem()
             sys.modules.pop(name, None)
-        sys.modules.update(known)
+            sys.modules.update({name: module} if module is not None else {})
 
 
 def search_path(folder: str) -> list[str]:

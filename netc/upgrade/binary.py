@@ -7,9 +7,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from netc.binary import Binary, blobs_of, tagged
+from netc.binary import Binary, blobs_of
 from netc.compile import binary_draft, binary_solver
-from netc.weights.wire import Field
+from netc.weights.wire import Field, field_head
 
 Chunk = bytes | memoryview
 
@@ -54,7 +54,7 @@ def _layer(file: Binary, layer: Any, blobs: list[Field]) -> Iterator[Chunk]:
         (before if field.number > _BLOBS else after).ClearField(field.name)
     pieces: list[Chunk] = [before.SerializeToString()]
     for blob in blobs:
-        pieces += [tagged(_BLOBS, blob.end - blob.start), file.wire.bytes[blob.start : blob.end]]
+        pieces += [field_head(_BLOBS, blob.end - blob.start), file.wire.bytes[blob.start : blob.end]]
     pieces.append(after.SerializeToString())
-    yield tagged(_LAYER, sum(map(len, pieces)))
+    yield field_head(_LAYER, sum(map(len, pieces)))
     yield from pieces

@@ -14,14 +14,20 @@ FIELDS = ("scale", "mean_file", "crop_size", "mirror")
 
 
 def move_transform_fields(draft: Draft) -> None:
-    """A field that stands in both blocks takes its value from the old one, as in Caffe."""
+    """A field that stands in both blocks takes its value from the old one, as in Caffe; and where one layer has such a
+    field, every layer of those types gets both blocks, if empty."""
     if not draft.param.layers:
         return
     names = draft.param.layers[0].LayerType.Name
-    for number, layer in enumerate(draft.param.layers):
-        if (block := BLOCKS.get(names(layer.type))) is None or not layer.HasField(block):
-            continue
+    layers = [
+        (i, layer, BLOCKS[name]) for i, layer in enumerate(draft.param.layers) if (name := names(layer.type)) in BLOCKS
+    ]
+    if not any(getattr(layer, block).HasField(name) for _, layer, block in layers for name in FIELDS):
+        return
+    for number, layer, block in layers:
         old = getattr(layer, block)
+        old.SetInParent()
+        layer.transform_param.SetInParent()
         for name in [name for name in FIELDS if old.HasField(name)]:
             setattr(layer.transform_param, name, getattr(old, name))
             old.ClearField(name)

@@ -64,10 +64,16 @@ def read_blob_at(wire: Wire, start: int, end: int, path: str, label: str, diffs:
     array = _values(wire, parts, "data", path, label)
     _check_count(shape, len(array), path, label)
     diff = _values(wire, parts, "diff", path, label) if diffs else _NONE
-    if diff.size:
-        _check_count(shape, len(diff), path, f"{label} (diff)")
-        diff = diff.reshape(shape)
-    return Blob(array.reshape(shape), bool(parts.old), diff, tuple(parts.unknown))
+    if held := len(diff) or _held(parts, "diff"):  # Caffe looks at it, whoever asks
+        _check_count(shape, held, path, f"{label} (diff)")
+    gradient = diff.reshape(shape) if diff.size else diff
+    return Blob(array.reshape(shape), bool(parts.old), gradient, tuple(parts.unknown))
+
+
+def _held(parts: _Parts, which: str) -> int:
+    """How many values there are, doubles before singles."""
+    counts = (sum(map(len, parts.values.get(BLOB[name], []))) for name in (f"double_{which}", which))
+    return next(filter(None, counts), 0)
 
 
 def _walk(wire: Wire, start: int, end: int) -> _Parts:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
@@ -78,8 +79,9 @@ class Card:
             shown = Preprocessing(**_known(data.pop("preprocessing", {}), Preprocessing))
             card = Card(**_known(data, Card), preprocessing=shown)
             _check(card)
-        except (ValueError, TypeError, AttributeError, RecursionError) as error:
-            raise NetcError("W761", f"the card in this file cannot be read: {error}", Place(path)) from None
+        except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+            message = f"the card in this file cannot be read: {error}"
+            raise NetcError("W761", message, Place(path), "convert the original file again") from None
         return card
 
 
@@ -121,10 +123,31 @@ def _known(data: Any, kind: type[Any]) -> dict[str, Any]:
 
 
 def _check(card: Card) -> None:
+    """Raises ValueError: what is read here is formatted and computed with later."""
     if not isinstance(card.layers, dict) or not all(_strings(keys) for keys in card.layers.values()):
         raise ValueError("layers is no table of keys")
-    if not isinstance(card.prototxt, str) or not _strings(card.classes):
-        raise ValueError("prototxt or classes are no text")
+    if not all(isinstance(text, str) for text in (card.net, card.prototxt, card.source, card.sha256, card.netc)):
+        raise ValueError("a text is none")
+    if not _strings(card.classes) or not _strings(card.notes):
+        raise ValueError("classes or notes are no texts")
+    _check_preprocessing(card.preprocessing)
+
+
+def _check_preprocessing(shown: Preprocessing) -> None:
+    if not isinstance(shown.channels, str) or not isinstance(shown.mean_file, str | None):
+        raise ValueError("the preprocessing's channels or mean_file are no text")
+    if not (_finite(shown.range) and _finite(shown.scale) and isinstance(shown.crop, int | None)):
+        raise ValueError("the preprocessing's range, scale or crop are no numbers")
+    if not all(values is None or _numbers(values) for values in (shown.mean, shown.std)):
+        raise ValueError("the preprocessing's mean or std are no numbers")
+
+
+def _numbers(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_finite, value))
+
+
+def _finite(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def _strings(value: Any) -> bool:

@@ -83,7 +83,7 @@ def kind_of(path: str, buffer: Any) -> str:
 
 def _caffe_kind(path: str, buffer: Any) -> str:
     """A message does not say which it is: a net has layers or a name, a state the number of its iteration and blobs, a
-    blob a shape or values."""
+    blob a shape or values. (A state's field 2 is text as a net's layers are; a blob's is a number.)"""
     wire = Wire(buffer)
     try:
         found = {(part.number, part.kind) for part in wire.fields(0, len(wire))}
@@ -91,7 +91,7 @@ def _caffe_kind(path: str, buffer: Any) -> str:
         raise NetcError(
             "W702", f"the file is damaged: {error}", Place(path), "copy or download the file again"
         ) from None
-    if (100, BYTES) in found or (1, BYTES) in found:
+    if (100, BYTES) in found or (1, BYTES) in found or ((2, BYTES) in found and (1, VARINT) not in found):
         return CAFFEMODEL
     if found & {(5, BYTES), (5, FIXED32), (7, BYTES), (8, BYTES), (12, BYTES)}:
         return BLOB

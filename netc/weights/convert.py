@@ -1,14 +1,13 @@
 """One weight file as another: safetensors, npz, Caffe's HDF5 and .caffemodel, streamed from views of the mapped file.
 
-`write` makes the file, `prove` reads it again and compares every bit, `seal` puts the source's hash into its card. The
+`write_proved` makes the file, reads it again and compares every bit; `seal` puts the source's hash into its card. The
 hash is computed in a thread beside all that, so it is asked for as late as a format allows.
 """
 
 from __future__ import annotations
 
-import hashlib
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +15,15 @@ import numpy as np
 
 from netc import proto
 from netc.errors import NetcError, Place
+from netc.hashing import Hashing
 from netc.weights.arrays import Array
 from netc.weights.caffemodel import read
 from netc.weights.card import CARD, Card
 from netc.weights.hdf5 import held_as, write_hdf5
 from netc.weights.model import Model
 from netc.weights.npz import write_npz
-from netc.weights.pieces import pieces
-from netc.weights.proof import Difference, same_bits
+from netc.weights.pieces import copied
+from netc.weights.proof import Difference, same_bits, same_kind
 from netc.weights.tensors import safetensors_chunks
 from netc.weights.write import Chunk, caffemodel_chunks, trained_net, write_chunks
 
@@ -31,42 +31,67 @@ CAFFES_LIMIT = (1 << 31) - 1
 """Bytes of a protobuf message that Caffe itself can read."""
 
 
-class Hashing:
-    """SHA-256 of the mapped source, read and computed in a thread while other work goes on."""
-
-    def __init__(self, buffer: Any) -> None:
-        self._bytes = np.frombuffer(buffer, "u1")
-        self._sha = hashlib.sha256()
-        self._error: NetcError | None = None
-        self._thread = threading.Thread(target=self._work, daemon=True)
-        self._thread.start()
-
-    def _work(self) -> None:
-        try:
-            for piece in pieces(self._bytes):
-                self._sha.update(memoryview(piece.data))
-        except NetcError as error:
-            self._error = error
-
-    def hexdigest(self) -> str:
-        """Raises NetcError X110 where the file cannot be read any more."""
-        self._thread.join()
-        if self._error is not None:
-            raise self._error
-        return self._sha.hexdigest()
-
-
 # -- writing -----------------------------------------------------------------------------------------------------------
 
 
-def write(format: str, path: Path, source: Model, card: Card, hashing: Hashing) -> None:
-    """Write `source` in one of `WRITERS`. Raises NetcError W763 (the net is needed), W762, W707; OSError."""
-    WRITERS[format](path, source, card, hashing)
+def write_proved(
+    format: str, path: Path, source: Model, card: Card, hashing: Hashing, flush: Callable[[], None]
+) -> list[Difference]:
+    """Write `source` in one of `FORMATS`, and compare it with what is read back: a `Difference` for each key.
+
+    `flush` begins to write down to the disk what the file has so far. Raises NetcError W763 (the net is needed), W762,
+    W707; OSError.
+    """
+    if format == "safetensors":
+        return _safetensors(path, source, card, flush)
+    _WRITERS[format](path, source, card, hashing)
+    flush()
+    return prove(format, path, source)
 
 
-def _safetensors(path: Path, source: Model, card: Card, hashing: Hashing) -> None:
-    """The card stands in front of the arrays, with room for the hash that `seal` fills in."""
-    write_chunks(path, _safetensors_chunks(source, card, "0" * 64))
+def _safetensors(path: Path, source: Model, card: Card, flush: Callable[[], None]) -> list[Difference]:
+    """The header first, its card with room for the hash that `seal` fills in. Then the file is read by that header, and
+    each array goes where it says, piece by piece, and is compared as it lies there: one way through the caches."""
+    header = next(_safetensors_chunks(source, card, "0" * 64))
+    with path.open("w+b", buffering=0) as file:
+        write_chunks(file, [header])
+        file.truncate(len(header) + sum(entry.array.nbytes for entry in source.entries))
+        found = read(path)
+        places = [_found(found.get(entry.layer, []), entry.blob) for entry in source.entries]
+        return _filled(file.fileno(), source, places, flush)
+
+
+_WORKERS = 2
+_SHARE = 1 << 22
+"""Values that one worker takes at a time."""
+
+_FLUSH_AFTER = 8
+"""Shares after which what there is goes down to the disk, so that little is left to wait for at the end."""
+
+
+def _filled(handle: int, source: Model, places: list[Array], flush: Callable[[], None]) -> list[Difference]:
+    """Copy each array to its place, a view of the file `handle` as it was read again."""
+    result, done = [], 0
+    with ThreadPoolExecutor(_WORKERS) as pool:
+        for entry, place in zip(source.entries, places, strict=True):
+            differing = 0
+            for job in _jobs(pool, entry.array, place, handle):
+                differing += job.result()
+                done += 1
+                if done % _FLUSH_AFTER == 0:
+                    flush()
+            if not same_kind(entry.array, place):
+                differing = max(entry.array.size, 1)
+            result.append(Difference(entry.key, entry.array.shape, differing=differing))
+    return result
+
+
+def _jobs(pool: Executor, array: Array, place: Array, handle: int) -> list[Future[int]]:
+    if not same_kind(array, place):
+        return []
+    flat, target = array.reshape(-1), place.reshape(-1)
+    shares = [slice(start, start + _SHARE) for start in range(0, flat.size, _SHARE)]
+    return [pool.submit(copied, flat[share], target[share], handle) for share in shares]
 
 
 def _safetensors_chunks(source: Model, card: Card, sha256: str) -> Iterator[Chunk]:
@@ -109,8 +134,9 @@ def definition(source: Model) -> Any:
     return net
 
 
-WRITERS = {"safetensors": _safetensors, "npz": _npz, "hdf5": _hdf5, "caffemodel": _caffemodel}
-"""Formats that hold the arrays as they are."""
+_WRITERS = {"npz": _npz, "hdf5": _hdf5, "caffemodel": _caffemodel}
+FORMATS = frozenset({"safetensors", *_WRITERS})
+"""Those that hold the arrays as they are."""
 
 
 def seal(format: str, path: Path, source: Model, card: Card, hashing: Hashing) -> None:

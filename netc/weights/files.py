@@ -19,10 +19,25 @@ Source = str | os.PathLike[str] | bytes | bytearray | memoryview | mmap.mmap
 """Where a weight file comes from: a path, or its bytes, which may be what `map_file` gave."""
 
 _KINDS = "netc reads .caffemodel, .caffemodel.h5, .safetensors and .npz"
+_TORCH = "load it with torch, and save its state dict with safetensors.torch.save_file"
 _BINARY = {
-    b"\x80\x02": ("a Python pickle", _KINDS),
+    **{bytes((0x80, protocol)): ("a Python pickle or an old PyTorch checkpoint", _TORCH) for protocol in range(2, 6)},
     b"\x1f\x8b": ("compressed with gzip", "unpack it first (gunzip)"),
+    b"BZh": ("compressed with bzip2", "unpack it first (bunzip2)"),
+    b"\xfd7zXZ\0": ("compressed with xz", "unpack it first (unxz)"),
+    b"\x28\xb5\x2f\xfd": ("compressed with zstd", "unpack it first (unzstd)"),
+    b"7z\xbc\xaf\x27\x1c": ("a 7z archive", "unpack it first (7z x)"),
+    b"Rar!\x1a\x07": ("a RAR archive", "unpack it first (unrar x)"),
+    b"\x93NUMPY": (
+        "a single array of numpy's",
+        "name it as the blob of a layer: numpy.savez(OUT, **{'layer/0': array})",
+    ),
+    b"\x89PNG": ("a PNG picture", _KINDS),
+    b"\xff\xd8\xff": ("a JPEG picture", _KINDS),
 }
+_TAR = b"ustar"
+"""Where a tar archive has it: behind the first member's name, rights and times."""
+_TAR_AT = 257
 _TEXT = {
     b"version https://git-lfs": ("a Git LFS pointer, not the file itself", "fetch the file with `git lfs pull`"),
     b"<": ("an HTML or XML page", "download the file itself, not the page that shows it"),
@@ -113,6 +128,8 @@ def _refuse_foreign(name: str, head: bytes) -> None:
         raise _empty(name)
     if head[6:9] == b"\0\0{":  # a .safetensors, the length of whose header may begin like anything
         return
+    if head[_TAR_AT:].startswith(_TAR):
+        raise NetcError("W701", "this is no weight file but a tar archive", Place(name), "unpack it first (tar -xf)")
     known, head = (_TEXT, head.lstrip()) if _is_text(head) else (_BINARY, head)
     start = next((start for start in known if head.startswith(start)), None)
     if start is not None:

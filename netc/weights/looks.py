@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+from dataclasses import replace
 from typing import Any
 
 from netc.errors import NetcError, Place
@@ -21,8 +23,10 @@ def preprocessing_of(
         graph: the same, compiled, if it can be. near: path of the file that names the net's mean image.
         mean: "104,117,123" (one value a channel, or one for all), a .binaryproto whose channel means count, or "" for
             what the net says. scale, crop: likewise, or None.
-    Raises NetcError F120 (no such file), W767 (neither numbers nor a mean image).
+    Raises NetcError F120 (no such file), W767 (neither numbers nor a mean image; a scale that is none).
     """
+    if scale is not None and not (scale and math.isfinite(scale)):
+        raise NetcError("W767", f"a scale of {scale:g} leaves nothing of the input", None, "give such as --scale 0.017")
     transform = _transform(param)
     shape = _input_shape(graph)
     channels = shape[1] if len(shape) == 4 else 3
@@ -33,6 +37,28 @@ def preprocessing_of(
     square = shape[2] if len(shape) == 4 and shape[2] == shape[3] else None
     own = int(transform.crop_size) if transform is not None and transform.crop_size else square
     result.crop = crop if crop is not None else own
+    return result
+
+
+def converted_looks(
+    told: Preprocessing, net: Preprocessing, mean: str = "", scale: float | None = None, crop: int | None = None
+) -> Preprocessing:
+    """The preprocessing of a file that netc converted: as its card has it, which knows whether its weights were folded.
+
+    Args:
+        told: the card's. net: `preprocessing_of` the net with the same mean, scale and crop, for what the card does not
+            know.
+    Raises NetcError W767 (a mean or a scale for a file whose weights have taken them in).
+    """
+    folded = told.std is not None
+    if folded and (mean or scale is not None):
+        message = "mean and scale are folded into these weights already"
+        raise NetcError("W767", message, None, "leave out --mean and --scale, or convert the original file")
+    result = replace(told, crop=crop if crop is not None else told.crop or net.crop)
+    if mean or told.mean is None:
+        result.mean, result.mean_file = net.mean, net.mean_file or (None if mean else told.mean_file)
+    if scale is not None or (told.scale == 1 and not folded):
+        result.scale = net.scale
     return result
 
 
@@ -77,11 +103,10 @@ def _of_image(path: str, channels: int) -> list[float]:
 
 
 def _spread(values: list[float], channels: int, text: str) -> list[float]:
-    if len(values) == 1:
-        return values * channels
-    if len(values) != channels or not all(abs(value) < float("inf") for value in values):
+    hint = "give one for each channel, in the order blue, green, red, or one for all"
+    if not all(map(math.isfinite, values)):
+        raise NetcError("W767", f'the mean "{text}" is no finite number', None, hint)
+    if len(values) not in (1, channels):
         message = f'"{text}" gives {len(values)} means, and the net\'s input has {channels} channels'
-        raise NetcError(
-            "W767", message, None, "give one for each channel, in the order blue, green, red, or one for all"
-        )
-    return values
+        raise NetcError("W767", message, None, hint)
+    return values if len(values) == channels else values * channels

@@ -117,6 +117,7 @@ def open_for(graph: Graph, path: str | os.PathLike[str]) -> Model:
     name = os.fspath(path)
     buffer = map_file(name)
     model = Model(name, buffer, read_mapped(name, buffer), graph=graph, given=True)
+    _make_floats(model.weights)
     model.entries = _by_net(model, graph)
     return model
 
@@ -184,7 +185,7 @@ def _own_net(source: Model) -> None:
         if source.card is not None:
             source.param = read_net(source.card.prototxt) if source.card.prototxt else None
         elif is_caffemodel(source.buffer):
-            source.param = read_net(read_own_net(source.path))
+            source.param = read_net(read_own_net(source.buffer))
         if source.param is not None:
             graph = _compiled(source)
             _by_net(source, graph)
@@ -223,12 +224,21 @@ def _by_file(source: Model) -> list[Entry]:
         if len(blobs) != len(arrays):
             blobs = blob_names(layer.type, len(arrays), len(layer.bottom)) if layer else blob_names("", len(arrays))
         keys = given.get(name) or [f"{modules[position]}.{blob}" for blob in blobs]
+        if len(keys) != len(arrays):
+            raise _other_keys(source, f'layer "{name}" has {counted(len(arrays), "array")}, not {len(keys)}')
         for index, (key, blob) in enumerate(zip(keys, blobs, strict=True)):
             if (name, index) in source.weights.absent:
                 raise _absent(source, name, index)
             shape = _shape(source.weights, layer.type if layer else "", name, index, blob)
             entries.append(Entry(key, name, index, arrays[index].reshape(shape)))
+    if len({entry.key for entry in entries}) < len(entries):
+        raise _other_keys(source, "two of them are called the same")
     return entries
+
+
+def _other_keys(source: Model, why: str) -> NetcError:
+    message = f"the card in this file does not list the arrays that it has: {why}"
+    return NetcError("W761", message, Place(source.path), NEED)
 
 
 def _absent(source: Model, name: str, index: int) -> NetcError:

@@ -166,7 +166,7 @@ def _check_sum(path: str, buffer: Any, begin: int, member: zipfile.ZipInfo) -> N
 
 
 def _foreign(path: str) -> NetcError:
-    hint = "netc reads .caffemodel, .caffemodel.h5, .safetensors and .npz"
+    hint = "unpack a zip file first; load a checkpoint with torch, and save its state dict with safetensors"
     return NetcError("W701", "this is no weight file but a zip file or a PyTorch checkpoint", Place(path), hint)
 
 

@@ -65,6 +65,38 @@ def loaded(array: Array, dtype: str = "<f4") -> Array:
     return out
 
 
+_COPIED = 1 << 17
+"""Values copied and compared at a time: both sides stay in a core's own cache until they are."""
+
+
+def copied(array: Array, place: Array, handle: int) -> int:
+    """Write `array` where `place` lies, a view of the same type and size of the mapped file that `handle` may write to,
+    and read each piece back from there; how many values came back with other bits.
+    Raises OSError, NetcError X110 as `pieces`."""
+    origin = _origin(place)
+    if origin is None:
+        return array.size
+    buffer, at = origin
+    room = np.empty(min(_COPIED, array.size), array.dtype)
+    differing = 0
+    for piece in pieces(array, _COPIED):
+        values: Any = piece
+        rest, start = memoryview(values).cast("B"), at
+        while rest:
+            count = os.pwrite(handle, rest, at)
+            rest, at = rest[count:], at + count
+        back = room[: piece.size]
+        _pread(buffer, start, back)
+        differing += differing_bits(piece, back)
+    return differing
+
+
+def differing_bits(a: Array, b: Array) -> int:
+    """How many values of two pieces of the same type and size differ in any bit, NaN and -0 included."""
+    x, y = (half.view(f"u{half.itemsize}") for half in (a, b))
+    return 0 if np.array_equal(x, y) else int(np.count_nonzero(x != y))
+
+
 def _aligned(flat: Array) -> Array:
     """Itself, or a copy where its values are not aligned or not side by side."""
     return np.require(flat, requirements=["A", "C"])

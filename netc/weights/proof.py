@@ -16,7 +16,7 @@ import numpy as np
 from netc.errors import NetcError, Place, counted
 from netc.layers.base import format_shape
 from netc.weights.arrays import Array, Shape
-from netc.weights.pieces import pieces
+from netc.weights.pieces import differing_bits, pieces
 
 TOLERANCE = 1e-4
 """Largest difference of a run, relative to the blob's largest value: 20 layers of float32 sums in another order come to
@@ -127,14 +127,17 @@ def _finite(value: Any) -> Any:
 def same_bits(name: str, written: Array, read: Array) -> Difference:
     """Compare an array with the one that was read back: shape, type and every bit.
     Raises NetcError X110 where a mapped file cannot be read any more."""
-    if written.shape != read.shape or written.dtype.newbyteorder("<") != read.dtype.newbyteorder("<"):
+    if not same_kind(written, read):
         return Difference(name, written.shape, differing=max(written.size, 1))
     differing = 0
     for a, b in zip(pieces(written, _BLOCK), pieces(read, _BLOCK), strict=True):
-        x, y = (half.view(f"u{half.itemsize}") for half in (a, b))
-        if not np.array_equal(x, y):
-            differing += int(np.count_nonzero(x != y))
+        differing += differing_bits(a, b)
     return Difference(name, written.shape, differing=differing)
+
+
+def same_kind(a: Array, b: Array) -> bool:
+    """Whether two arrays have the same shape, and the same type up to the order of bytes."""
+    return a.shape == b.shape and a.dtype.newbyteorder("<") == b.dtype.newbyteorder("<")
 
 
 # -- runs --------------------------------------------------------------------------------------------------------------

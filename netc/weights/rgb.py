@@ -28,10 +28,14 @@ STD = (0.229, 0.224, 0.225)
 def fold_rgb(source: Model, shown: Preprocessing) -> tuple[Model, Preprocessing]:
     """The source with the first convolution's arrays changed, and what its input looks like now.
 
-    Raises NetcError W763 (the net is needed), W768 (the mean is not known), W769 (the input does not go into
-    convolutions alone, or not with three channels).
+    Raises NetcError W763 (the net is needed), W768 (the mean is not known), W769 (folded already; the input
+    does not go into convolutions alone, or not with three channels).
     """
     graph = source.runnable()
+    if shown.channels == "RGB" or shown.std is not None:
+        raise NetcError(
+            "W769", f"nothing is left to fold: this file reads {shown}", Place(source.path), "leave out --rgb"
+        )
     if shown.mean is None:
         raise NetcError(
             "W768",
@@ -57,17 +61,17 @@ def folded_mean(shown: Preprocessing) -> bool:
 
 
 def _folded(arrays: list[Array], shown: Preprocessing, mean: list[float] | None) -> list[Array]:
-    """Weight and bias for y instead of x; `mean`: y's mean, or None where it is x's own."""
+    """Weight and bias for y instead of x, at least float32; `mean`: y's mean, or None where it is x's own."""
     assert shown.mean is not None
     weight = arrays[0].astype("f8")
     factor = np.array(STD[::-1]) * 255 * shown.scale  # blue, green, red
-    result = [(weight * factor[:, None, None])[:, ::-1].astype(arrays[0].dtype)]
+    result = [(weight * factor[:, None, None])[:, ::-1].astype(np.promote_types(arrays[0].dtype, "<f4"))]
     if len(arrays) > 1:
         bias = arrays[1].astype("f8")
         if mean is not None:
             summand = shown.scale * (255 * np.array(mean[::-1]) - np.array(shown.mean))
             bias = bias + weight.sum((2, 3)) @ summand
-        result.append(bias.astype(arrays[1].dtype))
+        result.append(bias.astype(np.promote_types(arrays[1].dtype, "<f4")))
     return result
 
 

@@ -199,7 +199,7 @@ def write_safetensors(
     """Write key → array (float16, float32 or float64, as they are), streamed.
 
     `blobs`: key → (layer, number of the blob), for the layers' own names to come back; `metadata`: other texts.
-    Raises OSError, NetcError X110 (a mapped file that they lie in cannot be read any more).
+    Raises TypeError (other types), OSError, NetcError X110 (a mapped file that they lie in cannot be read any more).
     """
     write_chunks(sink, safetensors_chunks(tensors, blobs, metadata))
 
@@ -209,7 +209,8 @@ def safetensors_chunks(
     blobs: Mapping[str, tuple[str, int]] | None = None,
     metadata: Mapping[str, str] | None = None,
 ) -> Iterator[Chunk]:
-    """The bytes of a safetensors file, the header first; wider types first, so that every value is aligned."""
+    """The bytes of a safetensors file, the header first; wider types first, so that every value is aligned.
+    Raises TypeError for arrays of anything but floating-point numbers."""
     texts = dict(metadata or {})
     if blobs is not None:
         texts[BLOBS_KEY] = json.dumps(blobs)
@@ -218,7 +219,7 @@ def safetensors_chunks(
     at = 0
     for key, array in ordered:
         place = [at, at + array.nbytes]
-        table[key] = {"dtype": _NAMES[array.dtype.itemsize], "shape": list(array.shape), "data_offsets": place}
+        table[key] = {"dtype": _name_of(key, array), "shape": list(array.shape), "data_offsets": place}
         at += array.nbytes
     header = json.dumps(table, separators=(",", ":")).encode()
     header += b" " * (-len(header) % 8)
@@ -228,7 +229,11 @@ def safetensors_chunks(
             yield raw_bytes(array)
 
 
-_NAMES = {8: "F64", 4: "F32", 2: "F16"}
+def _name_of(key: str, array: Array) -> str:
+    name = {"<f8": "F64", "<f4": "F32", "<f2": "F16"}.get(array.dtype.newbyteorder("<").str)
+    if name is None:
+        raise TypeError(f'the array "{key}" is of type {array.dtype}, not float16, float32 or float64')
+    return name
 
 
 def raw_bytes(array: Array) -> memoryview:

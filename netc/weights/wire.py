@@ -145,6 +145,20 @@ class Wire:
         return stop
 
 
+def field_head(number: int, size: int) -> bytes:
+    """What stands before the `size` bytes of a BYTES field: its tag and its length."""
+    return varint(number << 3 | BYTES) + varint(size)
+
+
+def varint(value: int) -> bytes:
+    """A whole number of at most 64 bits, not negative, as the wire has it."""
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*out, value])
+
+
 def signed(value: int, bits: int = 64) -> int:
     """A varint's value as the two's complement integer it stands for."""
     value &= (1 << bits) - 1

@@ -18,7 +18,7 @@ from netc import proto
 from netc.weights.arrays import Array
 from netc.weights.caffemodel import LAYER, NET, STATE, SolverState
 from netc.weights.pieces import PIECE, pieces
-from netc.weights.wire import BYTES, Wire
+from netc.weights.wire import Wire, field_head
 
 Sink = str | os.PathLike[str] | IO[bytes]
 Chunk = bytes | memoryview
@@ -152,17 +152,3 @@ def _values(array: Array) -> memoryview:
     kind = "<f8" if array.dtype == np.float64 else "<f4"
     flat: Any = np.ascontiguousarray(array, kind).reshape(-1)
     return memoryview(flat).cast("B")
-
-
-def field_head(number: int, size: int) -> bytes:
-    """Tag and length of a field of `size` bytes."""
-    return _varint(number << 3 | BYTES) + _varint(size)
-
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)

@@ -19,6 +19,7 @@ import lmdb
 import numpy as np
 
 from netc.errors import NetcError, Place
+from netc.runtime.data.leveldb import LevelDB, is_leveldb
 
 _MAGIC = struct.pack("=I", 0xBEEFC0DE)
 _HEADERS = (16, 24)
@@ -60,6 +61,11 @@ class _Keys:
         return self.buffer[int(self.ends[index - 1]) if index else 0 : int(self.ends[index])]
 
 
+def open_database(path: str, place: Place | None = None) -> Database | LevelDB:
+    """The records of an LMDB, or of a LevelDB. Raises what these two raise."""
+    return LevelDB(path, place) if is_leveldb(path) else Database(path, place)
+
+
 _File = tuple[int, int]
 _handles: dict[_File, _Handle] = {}
 """By device and inode of the data file, so that neither a link nor a rebuilt database is mistaken."""
@@ -87,7 +93,7 @@ def _give_back(file: _File, handle: _Handle) -> None:
 class Database:
     """The records of an LMDB by their position in key order. Threads may read at the same time.
 
-    Raises NetcError D510 (no LMDB), D511 (truncated), D512 (empty), D513 (LevelDB), X120 (cannot be read);
+    Raises NetcError D510 (no LMDB), D511 (truncated), D512 (empty), X120 (cannot be read);
     D514 (damaged pages) when a record is read.
     """
 
@@ -180,10 +186,6 @@ class Database:
             raise self._error("X120", f"cannot be read: {error.strerror}") from None
 
     def _not_there(self) -> NetcError:
-        names = os.listdir(self.path) if os.path.isdir(self.path) else []
-        if "CURRENT" in names or any(name.endswith((".ldb", ".sst")) for name in names):
-            hint = "build an LMDB from the pictures with `netc convert-imageset`, or convert it with Caffe's own tools"
-            return self._error("D513", "is a LevelDB, which netc does not read", hint)
         return self._error("D510", "is no LMDB: it holds no data.mdb")
 
     def _check_size(self, file: Any, size: int) -> None:

@@ -1,4 +1,4 @@
-"""Where pictures come from: an LMDB (Data) or a list of files (ImageData), by position."""
+"""Where pictures come from: an LMDB or LevelDB (Data) or a list of files (ImageData), by position."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from netc.errors import NetcError, Place
 from netc.paths import resolve
 from netc.runtime.data import opencv
-from netc.runtime.data.database import Database
+from netc.runtime.data.database import open_database
 from netc.runtime.data.datum import Picture, Undecodable, as_array, decode, from_datum
 
 
@@ -54,7 +54,7 @@ class _DatumRecords:
                 "D503", f'layer "{param.name}" names no source', place, 'add data_param { source: "…_lmdb" }'
             )
         found = resolve(param.data_param.source, path, "database", place)
-        self.database, self.color = Database(found, place), wants_color(param)
+        self.database, self.color = open_database(found, place), wants_color(param)
 
     def __enter__(self) -> _DatumRecords:
         return self

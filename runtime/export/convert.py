@@ -6,19 +6,22 @@ need it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from netc import __version__
 from netc.durable import Staging
 from netc.errors import NetcError, Place, counted
+from netc.hashing import Hashing
 from netc.weights.arrays import Shape
 from netc.weights.card import Card, Preprocessing
-from netc.weights.convert import CAFFES_LIMIT, WRITERS, Hashing, definition, prove, seal, write
+from netc.weights.convert import CAFFES_LIMIT, FORMATS, definition, seal, write_proved
 from netc.weights.files import map_file
-from netc.weights.looks import preprocessing_of
+from netc.weights.looks import converted_looks, preprocessing_of
 from netc.weights.model import Model, open_model
 from netc.weights.own_net import is_fed
 from netc.weights.proof import TOLERANCE, Parity, compared_all
@@ -90,18 +93,21 @@ class Conversion:
         }
 
 
-def convert(path: str, out: str | None = None, options: Options | None = None) -> Conversion:
+def convert(
+    path: str, out: str | None = None, options: Options | None = None, hashing: Hashing | None = None
+) -> Conversion:
     """Convert a weight file of any kind that netc reads.
 
-    `out`: the new file; by default `path` with the format's suffix. Raises NetcError as `open_model`, W761-W775 (see
-    docs/weights.md), O165-O167 (it cannot be written).
+    `out`: the new file; by default `path` with the format's suffix. `hashing`: of the file, if begun already.
+    Raises NetcError as `open_model`, W761-W775 (see docs/weights.md), O165-O167 (it cannot be written).
     """
     options = options or Options()
     format = format_of(options.to, out)
     target = Path(out) if out else default_out(path, format)
     _refuse_same(path, target)
     buffer = map_file(path)
-    hashing = Hashing(buffer)
+    if hashing is None or not hashing.is_of(buffer.file.fileno()):
+        hashing = Hashing(os.dup(buffer.file.fileno()), path)
     source = open_model(path, options.net, buffer, options.shapes)
     return _Job(source, target, format, options).done(hashing)
 
@@ -138,10 +144,10 @@ class _Job:
 
     def __init__(self, source: Model, out: Path, format: str, options: Options) -> None:
         self.original, self.out, self.format, self.options = source, out, format, options
-        near = options.net or source.path
-        self.shown = preprocessing_of(source.param, source.graph, near, options.mean, options.scale, options.crop)
-        if source.card is not None and options.net is None and not (options.mean or options.scale or options.crop):
-            self.shown = source.card.preprocessing
+        given = options.mean, options.scale, options.crop
+        self.shown = preprocessing_of(source.param, source.graph, options.net or source.path, *given)
+        if source.card is not None:
+            self.shown = converted_looks(source.card.preprocessing, self.shown, *given)
         self.source, self.looks = fold_rgb(source, self.shown) if options.rgb else (source, self.shown)
         self.remarks: list[str] = []
         self.parity = Parity(tolerance=options.tolerance)
@@ -150,7 +156,7 @@ class _Job:
         self._remark()
         with Staging(self.out) as staging:
             card = self._card()
-            if self.format in WRITERS:
+            if self.format in FORMATS:
                 self._weights(staging, card, hashing)
             else:
                 card.sha256 = hashing.hexdigest()  # before the card is written into the file
@@ -164,9 +170,8 @@ class _Job:
     # -- the formats ---------------------------------------------------------------------------------------------------
 
     def _weights(self, staging: Staging, card: Card, hashing: Hashing) -> None:
-        write(self.format, staging.path, self.source, card, hashing)
-        staging.flush(staging.path)
-        self.parity.arrays = prove(self.format, staging.path, self.source)
+        flush = partial(staging.flush, staging.path)
+        self.parity.arrays = write_proved(self.format, staging.path, self.source, card, hashing, flush)
         seal(self.format, staging.path, self.source, card, hashing)
         staging.flush(staging.path)
         size = staging.path.stat().st_size

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from netc import proto
 from netc.errors import NetcError, Place
 from netc.runtime.cores import usable_cores
-from netc.runtime.data.database import Database
+from netc.runtime.data.database import open_database
 from netc.runtime.data.datum import Undecodable, from_datum
 from netc.runtime.imageset.sources import missing
 
@@ -77,7 +77,7 @@ class _Sums:
 def statistics(
     path: Path, workers: int | None = None, progress: Callable[[int, int], None] | None = None
 ) -> Statistics:
-    """Read the LMDB `path` once. Gray images among colour ones count as three equal channels, an alpha channel not.
+    """Read the database `path` once. Gray images among colour ones count as three equal channels, an alpha channel not.
 
     Sums are taken in float64, exact for 8-bit pixels, so that the result does not depend on `workers`. Raises F140 if
     there is no database, what opening it raises (D510-D513), D546 naming the key of a record that is no image, D547 if
@@ -86,7 +86,7 @@ def statistics(
     if not path.exists():
         raise missing(path, "database")
     groups: dict[int, _Sums] = {}
-    with Database(str(path)) as database, ThreadPoolExecutor(workers or usable_cores()) as pool:
+    with open_database(str(path)) as database, ThreadPoolExecutor(workers or usable_cores()) as pool:
         for start in range(0, len(database), _CHUNK):
             chunk = range(start, min(start + _CHUNK, len(database)))
             for planes in pool.map(lambda index: _planes(path, *database.record(index)), chunk):

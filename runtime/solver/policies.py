@@ -34,8 +34,9 @@ def multistep(param: Any, iteration: int) -> float:
 
 
 def poly(param: Any, iteration: int) -> float:
-    """0 beyond max_iter, where Caffe's power of a negative number is NaN."""
-    return float(param.base_lr * max(0.0, 1 - iteration / param.max_iter) ** param.power)
+    """0 from max_iter on, where Caffe's is NaN: the power of a negative number, or of 0 / 0 without max_iter."""
+    left = 1 - iteration / param.max_iter if param.max_iter > 0 else 0.0
+    return float(param.base_lr * max(0.0, left) ** param.power)
 
 
 def sigmoid(param: Any, iteration: int) -> float:

@@ -143,8 +143,8 @@ class Solver:
         """Do `n` iterations, with the tests and snapshots that fall due, and return the loss (averaged over those of
         this call). A net with Input layers takes its batches from feed(k), k counting forward passes from 0.
 
-        Raises NetcError R601 (an input is missing), R621 (label out of range), R630 (the loss is not finite; the
-        parameters are those of the last iteration then).
+        Raises NetcError R601 (an input is missing), R615 (iter_size below 1), R621 (label out of range), R630 (the
+        loss is not finite; the parameters are those of the last iteration then).
         """
         self.losses.clear()
         self.advance(self.iter + n, feed)
@@ -153,6 +153,9 @@ class Solver:
     def advance(self, stop: int, feed: Feed | None = None) -> None:
         """Train until `iter` is `stop`, a signal asks for the end, or the plateau policy has ended training."""
         self.stopped = None
+        if self.iter < stop and self.param.iter_size < 1:  # Caffe trains on: parameters times 1 / 0
+            message = f"iter_size is {self.param.iter_size}: an iteration sees no batch, and has no loss"
+            raise NetcError("R615", message, self.origin.place("iter_size"), "leave iter_size out, or set it to 1")
         while self.iter < stop:
             if self.test_due() and not self.scheduled_tests():
                 return

@@ -55,6 +55,17 @@ def messages(found, kind="warnings"):
     return [entry["message"] for entry in found[kind]]
 
 
+def test_names_do_not_drive_the_terminal(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    data = 'data_param { source: "nope" batch_size: 2 } transform_param { crop_size: 8 }'
+    Path("net.prototxt").write_text(f'layer {{ name: "a\\033[31m" type: "Data" top: "x" top: "y" {data} }}')
+    monkeypatch.setattr("click.utils.should_strip_ansi", lambda *args: False)  # as on a terminal
+    run(["check", "net.prototxt"])
+    printed = capsys.readouterr()
+    assert 'the data of layer "a\\x1b[31m" are not here' in printed.out
+    assert "\x1b" not in printed.out + printed.err
+
+
 # -- what is shown -----------------------------------------------------------------------------------------------------
 
 

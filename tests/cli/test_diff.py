@@ -82,6 +82,43 @@ def test_spellings_of_one_meaning(diff, what):
     assert (status, found["same"], changes(found)) == (0, True, [])
 
 
+# Fields whose presence means something, though they are written out with the value that they have anyway.
+PRESENT = {
+    "normalize": ("SoftmaxWithLoss", "loss_param { normalize: false }"),
+    "ignore_label": ("SoftmaxWithLoss", "loss_param { ignore_label: 0 }"),
+    "axis of ArgMax": ("ArgMax", "argmax_param { axis: 0 }"),
+    "statistics of PSPNet's BN": ("BN", "bn_param { moving_average: false }"),
+    "the scale of NVIDIA's BatchNorm": ("BatchNorm", "batch_norm_param { scale_filler { } }"),
+}
+
+
+@pytest.mark.parametrize("what", PRESENT)
+def test_fields_that_mean_something_by_being_there(diff, what):
+    kind, settings = PRESENT[what]
+    bottoms = 'bottom: "ip" bottom: "label"' if kind.endswith("Loss") else 'bottom: "ip"'
+    texts = [NET + f'layer {{ name: "x" type: "{kind}" {bottoms} top: "x" {more} }}' for more in ("", settings)]
+    status, found = diff(*texts)
+    assert (status, changes(found)) == (1, [("changed", "x", "x")])
+
+
+def test_which_layer_of_one_name_is_meant(diff):
+    texts = [NET + f'layer {{ name: "x" type: "BN" bottom: "ip" top: "x" {more} }}' for more in ("", PRESENT_BN)]
+    assert fields(diff(*texts)[1]) == {"x.variant": ("SegNet", "PSPNet")}
+    texts[1] = texts[1].replace("moving_average: false", "scale_filler { } bn_mode: LEARN")
+    assert diff(*texts)[1]["same"]
+
+
+PRESENT_BN = PRESENT["statistics of PSPNet's BN"][1]
+
+
+def test_the_phase_of_a_layer_of_its_own(diff):
+    texts = [
+        NET + f'layer {{ name: "x" type: "Dropout" bottom: "ip" top: "x" {more} }}' for more in ("", "phase: TRAIN")
+    ]
+    status, found = diff(*texts)
+    assert (status, [changes(found, 0), changes(found, 1)]) == (1, [[], [("changed", "x", "x")]])
+
+
 def test_the_order_of_independent_layers_is_no_difference(diff):
     lines = (
         'layer { name: "%s" type: "InnerProduct" bottom: "pool1" top: "%s" inner_product_param { num_output: 3 } }\n'

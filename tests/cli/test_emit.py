@@ -82,6 +82,7 @@ def test_stages_and_shipped_nets(folder: Path, capsys: pytest.CaptureFixture[str
         (["--class-name", "not a name"], "C170", 2),
         (["--class-name", "nn"], "C170", 2),
         (["-o", "net.prototxt"], "C172", 2),
+        (["-o", "code.safetensors", "--weights", "net.caffemodel"], "C172", 2),
         (["-o", "x.py", "--weights", "gone.caffemodel"], "F110", 66),
         (["-o", "x.py", "--weights", "net.prototxt"], "W701", 65),
         (["-o", "no/folder/x.py"], "O165", 73),

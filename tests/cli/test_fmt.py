@@ -34,6 +34,18 @@ def test_a_file_is_rewritten_in_place(folder: Path, capsys: pytest.CaptureFixtur
     assert sorted(os.listdir()) == ["loose.prototxt", "tidy.prototxt"], "nothing is left behind"
 
 
+@pytest.mark.parametrize("command", [["fmt", "--check"], ["upgrade"]])
+def test_a_files_name_does_not_drive_the_terminal(
+    folder: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    (folder / "a\x1b[31m.prototxt").write_text(LOOSE)
+    monkeypatch.setattr("click.utils.should_strip_ansi", lambda *args: False)  # as on a terminal
+    run([*command, "a\x1b[31m.prototxt"])
+    out, err = capfd.readouterr()
+    assert "a\\x1b[31m.prototxt" in out + err
+    assert "\x1b" not in out + err
+
+
 def test_check_names_the_files_and_writes_nothing(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["fmt", "--check", "loose.prototxt", "tidy.prototxt"]) == 1
     assert capsys.readouterr().out == "loose.prototxt\n"

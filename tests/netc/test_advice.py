@@ -67,6 +67,40 @@ def test_near_misses_are_left_alone(what):
     assert codes(HEAD + fc("fc", "x", 4) + NEAR_MISSES[what] + loss(scores)) == []
 
 
+SOURCES = {
+    "AnnotatedData": "annotated_data_param { } data_param { batch_size: 3 } transform_param { crop_size: 5 }",
+    "VideoData": "video_data_param { } data_param { batch_size: 3 } transform_param { crop_size: 5 }",
+    "DenseImageData": "dense_image_data_param { batch_size: 3 } transform_param { crop_size: 5 }",
+    "ImageData": "image_data_param { batch_size: 3 } transform_param { crop_size: 5 }",
+}
+
+
+@pytest.mark.parametrize("kind", SOURCES)
+def test_blocks_that_a_source_reads_beside_its_own_are_left_alone(kind):
+    text = f'layer {{ name: "d" type: "{kind}" top: "x" top: "y" {SOURCES[kind]} }}'
+    assert "A821" not in codes(text)
+    assert "A821" in codes(text.replace("transform_param", "pooling_param { } transform_param"))
+
+
+@pytest.mark.parametrize("where", ["save_output_param", "visualize"])
+def test_settings_of_forks_that_have_no_effect(where):
+    shapes = "shape { dim: 2 dim: 12 } shape { dim: 2 dim: 6 } shape { dim: 1 dim: 2 dim: 12 }"
+    tops = " ".join(f'{{}}: "{name}"' for name in "abc")
+    value = "save_output_param { }" if where == "save_output_param" else "visualize: true"
+    text = f'layer {{ name: "i" type: "Input" {tops.replace("{}", "top")} input_param {{ {shapes} }} }}\n' + (
+        f'layer {{ name: "o" type: "DetectionOutput" {tops.replace("{}", "bottom")} top: "o" '
+        f"detection_output_param {{ num_classes: 2 {value} }} }}"
+    )
+    remark = remarks(text, "TEST")["A828"]
+    assert (remark.message, remark.place.line) == (f'layer "o": detection_output_param.{where} has no effect', 2)
+    assert "A828" not in codes(text.replace(value, ""), "TEST")
+
+
+def test_quantised_layers_are_computed_in_floating_point():
+    text = HEAD + fc("fc1", "x", 7) + fc("fc2", "fc1", 4, extra="quantization_param { }") + loss("fc2")
+    assert codes(text) == ["A828"]
+
+
 def test_a_layer_kept_on_purpose_is_left_alone():
     kept = "param { lr_mult: 0 } param { lr_mult: 0 }"
     assert codes(HEAD + fc("fc1", "x", 7, extra=kept) + fc("fc2", "fc1", 4) + loss("fc2")) == []
@@ -238,6 +272,9 @@ def test_a_plain_solver_gives_no_remark():
         ("weight_decay: 0.0005", "weight_decay: -0.0005", "A856"),
         ("max_iter: 90", "max_iter: 90 test_interval: 91", "A858"),
         ("max_iter: 90", "max_iter: 90 power: 2", "A855"),
+        ("max_iter: 90", "max_iter: 90 iter_size: 0", "A860"),
+        ("max_iter: 90", "max_iter: 90 test_iter: 0 test_interval: 9", "A858"),
+        ("base_lr: 0.01", "base_lr: -0.01", "A856"),
     ],
 )
 def test_one_slip_in_a_solver_gives_one_remark(old, new, code):

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 from netc import NetcError, compile_net, proto, read_net, read_solver
-from netc.binary import BLOBS, blobs_of, kind_of, open_binary, tagged
+from netc.binary import BLOBS, blobs_of, kind_of, open_binary
 from netc.bind import bind
 from netc.compile import draft_net, open_source
 from netc.prototxt import Source, parse
 from netc.prototxt.format import canonical
-from netc.weights.wire import Wire
+from netc.weights.wire import Wire, field_head
 
 GOLDENS = Path(__file__).parents[1] / "goldens" / "upgrade"
 
@@ -132,10 +132,10 @@ def test_half_a_gigabyte_of_weights_costs_nothing(tmp_path: Path) -> None:
     path = tmp_path / "big.caffemodel"
     size = 1 << 29
     layer = proto.LayerParameter(name="c", type="ReLU", bottom=["x"], top=["x"]).SerializeToString()
-    blob = tagged(5, size)
-    blobs = tagged(7, len(blob) + size) + blob
+    blob = field_head(5, size)
+    blobs = field_head(7, len(blob) + size) + blob
     with path.open("wb") as file:
-        file.write(proto.NetParameter(name="big").SerializeToString() + tagged(100, len(layer) + len(blobs) + size))
+        file.write(proto.NetParameter(name="big").SerializeToString() + field_head(100, len(layer) + len(blobs) + size))
         file.write(layer + blobs)
         file.truncate(file.tell() + size)  # a hole: no space on the disk
     start = time.perf_counter()

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from netc import proto
-from netc.binary import varint
 from netc.bind import bind
 from netc.prototxt import Source, parse
 from netc.prototxt.format import canonical, quoted
+from netc.weights.wire import varint
 from tests.netc import test_textformat, test_zoo
 
 FOLDER = Path(__file__).parents[1] / "goldens" / "textformat"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,32 @@ def test_a_type_with_a_message_of_its_own(write: Write) -> None:
     assert number == plugin._number("mine_param") >= 20000
     assert proto.message("MineParameter")().gain == 2.5
     check("Mine", Case("mine_param { gain: 3 }", shapes=((2, 3, 4),)))
+
+
+def test_threads_load_plug_ins_one_after_the_other(write: Write) -> None:
+    other = (MESSAGE + TYPE).replace("mine", "yours").replace("Mine", "Yours")
+    slow = "import time\ntime.sleep(0.05)\n"
+    paths = [write(MESSAGE + slow + TYPE), write(slow + other, "yours.py")]
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(netc.load_plugin, paths))
+    assert {"mine_param", "yours_param"} <= set(proto.LayerParameter.DESCRIPTOR.fields_by_name)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_plug_in_may_load_another(write: Write, fails: bool) -> None:
+    other = (MESSAGE + TYPE).replace("mine", "yours").replace("Mine", "Yours")
+    inner = write(other, "yours.py")
+    outer = write(f"import netc\n{MESSAGE}netc.load_plugin({inner!r})\n{TYPE}{'1 / 0' if fails else ''}")
+    if fails:
+        with pytest.raises(NetcError, match="ZeroDivisionError"):
+            netc.load_plugin(outer)
+    else:
+        netc.load_plugin(outer)
+        assert registry()["Mine"].plugin == outer
+    assert registry()["Yours"].plugin == inner
+    assert ("Mine" in registry()) != fails
+    assert ("mine_param" in proto.LayerParameter.DESCRIPTOR.fields_by_name) != fails
+    assert "yours_param" in proto.LayerParameter.DESCRIPTOR.fields_by_name
 
 
 def test_several_plug_ins_live_side_by_side(write: Write) -> None:

@@ -16,6 +16,7 @@ from netc import NetcError, proto
 from netc.bind import bind
 from netc.compile import draft_net
 from netc.prototxt import Source, parse
+from netc.prototxt.format import canonical
 
 FOLDER = Path(__file__).parents[1] / "goldens" / "textformat"
 CASES = sorted(path.name.removesuffix(".in.prototxt") for path in FOLDER.glob("*.in.prototxt"))
@@ -83,3 +84,63 @@ def test_places_of_every_kind_of_field() -> None:
     }
     found = {path: (place.line, place.column) for path, place in places.items()}
     assert found == {"name": (1, 15), "bottom[1]": (2, 2), "param[0].lr_mult": (2, 24), "concat_param.axis": (3, 10)}
+
+
+def relu(number: str) -> str:
+    return f"layer {{ relu_param {{ negative_slope: {number} }} }}"
+
+
+ANSWERS: dict[str, str | None] = {
+    # a leading 0 makes octal, and octal is no fraction
+    relu("00.5"): None,
+    relu("01.5"): None,
+    relu("08.5"): None,
+    relu("09e1"): None,
+    relu("017."): None,
+    relu("0.5"): "layer {\n  relu_param {\n    negative_slope: 0.5\n  }\n}\n",
+    relu("0e1"): "layer {\n  relu_param {\n    negative_slope: 0\n  }\n}\n",
+    # half a unit above the largest float still becomes it
+    relu(
+        "3.40282356779733661637539395458142568447e38"
+    ): "layer {\n  relu_param {\n    negative_slope: 3.40282347e+38\n  }\n}\n",
+    relu("3.4028235677973370e38"): "layer {\n  relu_param {\n    negative_slope: inf\n  }\n}\n",
+    f"input_dim: 0x{'0' * 60}1": "input_dim: 1\n",
+    f"force_backward: 0x{'0' * 60}1": "force_backward: true\n",
+    # escapes
+    r'name: "\X41"': None,
+    r'name: "\U00110000"': 'name: "\\\\U00110000"\n',
+    r'name: "\U00200000"': None,
+    r'name: "\U0010ffff"': 'name: "\\364\\217\\277\\277"\n',
+    r'name: "\ud83d\ude00"': 'name: "\\360\\237\\230\\200"\n',
+    # only a list of blocks goes without its colon
+    'input ["a"]': None,
+    "input_dim []": None,
+    "layer { loss_weight [1] }": None,
+    "layer []": "",
+    "input_dim: []": "",
+    # control characters: anywhere in strings and comments, but NUL nowhere
+    'name: "\x01"': 'name: "\\001"\n',
+    '# \x01\nname: "x"': 'name: "x"\n',
+    'name: "x" \x01': None,
+    '# \0\nname: "x"': None,
+    'name: "\0"': None,
+}
+"""Text → the print of C++ protobuf 3.21.12, the version behind the goldens; None: refused."""
+
+
+@pytest.mark.parametrize("text", ANSWERS)
+def test_corners_that_no_golden_has(text: str) -> None:
+    source, expected = Source(text), ANSWERS[text]
+    if expected is not None:
+        assert canonical(bind(parse(source), proto.NetParameter, source)) == expected
+        return
+    with pytest.raises(NetcError) as caught:
+        bind(parse(source), proto.NetParameter, source)
+    assert caught.value.line
+
+
+def test_nul_is_named() -> None:
+    for text in ('name: "a\0b"', "name: 'x' # a\0b"):
+        with pytest.raises(NetcError) as caught:
+            parse(Source("\n" * 400 + text))
+        assert caught.value.column == text.index("\0") + 1

@@ -251,3 +251,19 @@ def test_what_caffe_has_given_up_is_explained(text: str, remedy: str) -> None:
         read_net(text)
     assert caught.value.hint
     assert remedy in caught.value.hint
+
+
+def test_one_old_field_gives_every_data_layer_its_blocks() -> None:
+    """UpgradeNetDataTransformation makes both blocks of each layer of those types before it looks for the fields."""
+    new = 'layers { name: "a" type: DATA data_param { source: "s" } } layers { name: "b" type: WINDOW_DATA }\n'
+    assert not any(layer.HasField("transform_param") for layer in read_net(new).layer)
+    old = (
+        'layers { name: "c" type: IMAGE_DATA image_data_param { mirror: false } } layers { name: "d" type: HDF5_DATA }'
+    )
+    upgraded = {layer.name: [field.name for field, _ in layer.ListFields()][2:] for layer in read_net(new + old).layer}
+    assert upgraded == {
+        "a": ["transform_param", "data_param"],
+        "b": ["transform_param", "window_data_param"],
+        "c": ["transform_param", "image_data_param"],
+        "d": [],
+    }

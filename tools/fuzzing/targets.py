@@ -212,7 +212,15 @@ _IN_HEADERS = [b"-1", b"1.5", b"null", b"[]", b"{}", b'"F32"', b'"BF16"', b'"I8"
 _IN_HEADERS += [str(number).encode() for number in wire.INTERESTING]
 
 _FRONT_END = ("netc/prototxt/", "netc/bind.py", "netc/scalars.py", "netc/draft.py", "netc/compile.py", "netc/upgrade/")
-_COMPILER = ("netc/filter.py", "netc/splits.py", "netc/build.py", "netc/verify.py", "netc/unknown.py", "netc/layers/")
+_COMPILER = (
+    "netc/filter.py",
+    "netc/splits.py",
+    "netc/build.py",
+    "netc/backward.py",
+    "netc/verify.py",
+    "netc/unknown.py",
+    "netc/layers/",
+)
 _PRINTERS = (*(f"netc/prototxt/{name}.py" for name in ("format", "layout", "tidy", "rewrite")), "netc/upgrade/")
 _WEIGHTS = tuple(f"netc/weights/{name}.py" for name in ("wire", "blob", "caffemodel", "layers"))
 _TEXTS = (

@@ -80,7 +80,7 @@ def euclidean_loss(a: Tensor, b: Tensor) -> Tensor:
 def hinge_loss(scores: Tensor, labels: Tensor, squared: bool = False) -> Tensor:
     """One against all: the mean over samples of max(0, 1 - t x), t = 1 for the labelled class and -1 for the others."""
     scores = scores.flatten(1)
-    signs = scores.new_ones(scores.shape).scatter(1, labels.detach().reshape(-1, 1).long(), -1.0)
+    signs = scores.new_ones(scores.shape).scatter(1, labels.detach().flatten()[: scores.shape[0], None].long(), -1.0)
     margins = (1 + signs * scores).relu()
     return (margins.square() if squared else margins).sum() / scores.shape[0]
 

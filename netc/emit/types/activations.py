@@ -43,7 +43,10 @@ def absval(site: Site) -> Code:
 
 @emits("Clip", inline=True)
 def clip(site: Site) -> Code:
-    return Code(f"torch.clamp({site.x}, {number(site.options.min)}, {number(site.options.max)})")
+    low, high = site.options.min, site.options.max
+    if low > high:
+        return Code(f"torch.full_like({site.x}, {number(low)})")
+    return Code(f"torch.clamp({site.x}, {number(low)}, {number(high)})")
 
 
 @emits("Swish")

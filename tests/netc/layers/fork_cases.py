@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -191,7 +192,8 @@ FORK_CASES: dict[str, list[Case]] = {
         multibox("code_type: CENTER_SIZE"),
         multibox("code_type: CORNER loc_loss_type: L2 mining_type: NONE", "loss_param { normalization: FULL }"),
         multibox("code_type: CORNER_SIZE conf_loss_type: LOGISTIC match_type: BIPARTITE loc_weight: 0.5"),
-        multibox("encode_variance_in_target: true use_difficult_gt: false ignore_cross_boundary_bbox: true"),
+        multibox("use_difficult_gt: false ignore_cross_boundary_bbox: true"),
+        replace(multibox("encode_variance_in_target: true"), caffes_gradient=True),
     ],
     "Normalize": [
         one(f"norm_param {{ across_spatial: false channel_shared: false scale_{FILLER} }}"),

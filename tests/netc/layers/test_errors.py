@@ -119,7 +119,6 @@ MORE = {
     "pool no kernel": ("L301", "no kernel_size", "pooling_param { stride: 2 }"),
     "pool too large": ("L302", "kernel 9 does not fit", "pooling_param { kernel_size: 9 }"),
     "dropout ratio": ("L301", "1.5 is no probability", "dropout_param { dropout_ratio: 1.5 }"),
-    "clip order": ("L301", "min 2 is above max 1", "clip_param { min: 2 max: 1 }"),
     "concat both": ("L301", "concat_dim", "concat_param { axis: 1 concat_dim: 1 }"),
     "flatten order": ("L301", "axis 3 comes after end_axis 1", "flatten_param { axis: 3 end_axis: 1 }"),
     "bias axes": ("L302", "5 axes from axis 1", "bias_param { num_axes: 5 }"),
@@ -128,7 +127,6 @@ TYPES = {
     "convolution_param": "Convolution",
     "pooling_param": "Pooling",
     "dropout_param": "Dropout",
-    "clip_param": "Clip",
     "concat_param": "Concat",
     "flatten_param": "Flatten",
     "bias_param": "Bias",
@@ -150,6 +148,71 @@ layer {{ name: "l" type: "{kind}" bottom: "x" top: "y"
     assert caught.value.line == 3
 
 
+INPUTS = """layer { name: "i" type: "Input" top: "x" top: "y" top: "z"
+  input_param { shape { dim: 2 dim: 4 dim: 6 dim: 7 } shape { dim: 2 dim: 3 } shape { dim: [5, 1, 3, 2, 9] } } }
+"""
+ACCEPTED = {
+    "a ratio that nothing reads": ("Dropout", "x", "dropout_param { dropout_ratio: 1.5 }"),
+    "a clip without its settings": ("Clip", "x", ""),
+    "a clip of no width": ("Clip", "x", "clip_param { min: 2 max: 1 }"),
+    "more labels than samples": ("HingeLoss", "x y", ""),
+    "a reference with more axes": ("Crop", "x z", ""),
+    "a kernel without spatial axes": ("Convolution", "y", "convolution_param { num_output: 2 kernel_size: 3 pad: 1 }"),
+}
+
+
+@pytest.mark.parametrize("name", ACCEPTED)
+def test_what_looks_wrong_and_caffe_accepts(name: str) -> None:
+    """None of these has a CHECK in the layer's setup and reshape."""
+    kind, bottoms, text = ACCEPTED[name]
+    listed = " ".join(f'bottom: "{blob}"' for blob in bottoms.split())
+    netc.compile_net(f'{INPUTS}layer {{ name: "l" type: "{kind}" {listed} top: "t" {text} }}', "TEST")
+
+
+def test_they_compute_what_caffe_computes() -> None:
+    import torch
+
+    net = netc.load_net(INPUTS + 'layer { name: "l" type: "Crop" bottom: "x" bottom: "z" top: "t" }', "TEST")
+    x, z = torch.randn(2, 4, 6, 7), torch.zeros(5, 1, 3, 2, 9)
+    assert torch.equal(net(x=x, y=torch.zeros(2, 3), z=z)["t"], x[:, :, :3, :2])
+    clip = netc.load_net(INPUTS + 'layer { name: "l" type: "Clip" bottom: "x" top: "t" clip_param { min: 2 max: 1 } }')
+    assert set(clip(x=x, y=torch.zeros(2, 3), z=z)["t"].ravel().tolist()) == {2.0}
+    hinge = netc.load_net(INPUTS + 'layer { name: "l" type: "HingeLoss" bottom: "x" bottom: "y" top: "t" }', "TEST")
+    labels = torch.tensor([[3.0, 1, 0], [2, 5, 7]])  # the first two values are read: 3 and 1
+    signs = torch.ones(2, 168).scatter(1, torch.tensor([[3], [1]]), -1)
+    expected = (1 + signs * x.flatten(1)).relu().sum() / 2
+    assert torch.allclose(hinge(x=x, y=labels, z=z)["t"], expected)
+
+
+def test_only_training_needs_the_gradient_that_a_label_has_not() -> None:
+    """Caffe aborts in the backward pass; a net that only tests has none."""
+    source = (FOLDER / "errors" / "label_no_grad.prototxt").read_text()
+    netc.compile_net(source, "TEST")
+    with pytest.raises(NetcError) as caught:
+        netc.compile_net(source, "TRAIN")
+    assert caught.value.code == "G413"
+
+
+def shared(*multipliers: str) -> str:
+    layers = [
+        f'layer {{ name: "{i}" type: "InnerProduct" bottom: "x" top: "t{i}" param {{ name: "w"\n {text} }}\n'
+        "  inner_product_param { num_output: 3 bias_term: false } }\n"
+        for i, text in enumerate(multipliers)
+    ]
+    return INPUTS + "".join(layers)
+
+
+@pytest.mark.parametrize("name", ["lr_mult", "decay_mult"])
+def test_multipliers_of_a_shared_parameter_agree_wherever_they_are_given(name: str) -> None:
+    """Net::AppendParam compares with whichever layer gave it first, which need not be the owner."""
+    graph = netc.compile_net(shared("", f"{name}: 2", "", f"{name}: 2"))
+    assert {getattr(node.params[0], name) for node in graph.nodes if node.params} == {2}
+    for given in (["", f"{name}: 2", f"{name}: 3"], [f"{name}: 1", f"{name}: 2"], [f"{name}: 2", "", f"{name}: 1"]):
+        with pytest.raises(NetcError, match=name) as caught:
+            netc.compile_net(shared(*given))
+        assert (caught.value.code, caught.value.line) == ("G409", 1 + 3 * len(given))
+
+
 def test_a_label_outside_the_classes() -> None:
     import torch
 
@@ -168,7 +231,11 @@ layer { name: "l" type: "SoftmaxWithLoss" bottom: "x" bottom: "y" }"""
     ("filler", "field", "message"),
     [
         ('type: "uniform" min: 2 max: 1', "max: 1", "max 1 is below its min 2"),
-        ('type: "gaussian" std: -0.5', "std: -0.5", "std -0.5 is negative"),
+        ('type: "gaussian" std: -0.5', "std: -0.5", "std -0.5 is not positive"),
+        ('type: "gaussian" std: 0', "std: 0", "std 0 is not positive"),
+        ('type: "gaussian" std: 1 sparse: -2', "sparse: -2", "sparse -2 in a gaussian filler"),
+        ('type: "xavier" sparse: 3', "sparse: 3", "sparse 3 in a xavier filler"),
+        ('type: "constant" sparse: 0', "sparse: 0", "sparse 0 in a constant filler"),
         ('type: "gaussian" std: 1 sparse: 7', "sparse: 7", "sparse 7 exceeds the first axis of 6×5"),
         ('type: "gaussian" std: nan', "std: nan", "std of the gaussian filler is nan"),
         ('type: "constant" value: nan', "value: nan", "value of the constant filler is nan"),

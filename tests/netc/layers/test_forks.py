@@ -191,6 +191,12 @@ def test_interp_to_a_second_bottom_and_cut(draw: np.random.Generator) -> None:
     close(found, interpolated(x[:, :, 1:-2, 1:-2], 3, 5))
 
 
+@pytest.mark.parametrize("settings", ["height: 7", "height: 7 zoom_factor: 2", "width: 7 shrink_factor: 2"])
+def test_interp_wants_both_sides(settings: str) -> None:
+    with pytest.raises(NetcError, match="gives only (height|width)"):
+        make("Interp", Case(f"interp_param {{ {settings} }}", ((2, 3, 4, 5),)))
+
+
 # -- batch normalisation -----------------------------------------------------------------------------------------------
 
 COLUMN = (1, 3, 1, 1)

@@ -112,6 +112,14 @@ def test_nan_never_wins_and_gets_no_gradient() -> None:
     assert x.grad[0, 0, :2, 2:].abs().sum() == 0
 
 
+def test_infinity_below_never_wins_either() -> None:
+    made, _ = layer("Pooling", "pooling_param { kernel_size: 2 stride: 2 }", (1, 1, 2, 4))
+    x = torch.arange(8.0).view(1, 1, 2, 4)
+    x[0, 0, :, 2:] = -math.inf
+    y = made.forward(None, [x], [])[0]  # type: ignore[arg-type]
+    assert y.flatten().tolist() == [5.0, torch.finfo(torch.float32).min]
+
+
 def convolve_by_loops(x: np.ndarray, w: np.ndarray, b: np.ndarray, g: Any, group: int) -> np.ndarray:
     kernel, stride, pad, dilation = g
     sizes = [

@@ -14,6 +14,7 @@ import torch
 import netc
 from netc import NetcError
 from netc.cli import main
+from netc.pycaffe import shim
 from netc.pycaffe.blob import Blob
 
 HERE = Path(__file__).parent
@@ -253,3 +254,24 @@ def test_a_source_of_batches_counts_as_one(capsys: pytest.CaptureFixture[str], t
     (tmp_path / "n.prototxt").write_text(layer("Counter", "", "x label"))
     assert main(["check", str(tmp_path / "n.prototxt"), "--allow-python-layers", MODULE]) == 0
     assert "Python" in capsys.readouterr().out
+
+
+def test_calls_that_overlap_in_time_leave_nothing_behind(tmp_path: Path) -> None:
+    """As two threads may: the one that came first goes first."""
+    before = list(sys.path)
+    first, second = shim.as_in_caffe(str(tmp_path)), shim.as_in_caffe(str(HERE))
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert sys.modules["caffe"].Layer is shim.Layer, "the second still needs it"
+    assert str(HERE) in sys.path
+    second.__exit__(None, None, None)
+    assert sys.path == before
+    assert "caffe" not in sys.modules
+
+
+def test_what_a_layer_adds_to_the_path_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    with shim.as_in_caffe(str(HERE)):
+        sys.path.insert(0, str(tmp_path))
+    assert sys.path[0] == str(tmp_path)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
-from netc import weights
+from netc import proto, weights
 from netc.errors import NetcError
 
 LABEL, TYPE = descriptor_pb2.FieldDescriptorProto, descriptor_pb2.FieldDescriptorProto
@@ -79,6 +79,25 @@ def test_raw_halves_are_loaded_into_a_net_as_floats():
     assert np.array_equal(tensor.numpy(), VALUES.astype("f4"))
 
 
+def test_raw_integers_become_floats_where_a_net_is_given(tmp_path):
+    """The bits of an int32 must not be written as those of a float32."""
+    from netc.compile import compile_net
+    from netc.weights.model import open_for
+
+    blob, values = raw_blob(3)
+    net = SCHEMA["NetParameter"]()
+    net.layer.add(name="fc").blobs.append(blob)
+    (tmp_path / "x.caffemodel").write_bytes(net.SerializeToString())
+    graph = compile_net(
+        'layer { name: "in" type: "Input" top: "x" input_param { shape { dim: 1 dim: 3 } } } layer { name: "fc" '
+        'type: "InnerProduct" bottom: "x" top: "y" inner_product_param { num_output: 2 bias_term: false } }',
+        "TEST",
+    )
+    (entry,) = open_for(graph, tmp_path / "x.caffemodel").entries
+    assert entry.array.dtype == "<f4"
+    assert np.array_equal(entry.array, values)
+
+
 def test_raw_data_without_a_type_are_doubles():
     """The enum's first value, as protobuf reads a field that is not there."""
     blob, values = raw_blob(0)
@@ -136,16 +155,6 @@ def test_diffs_are_read_on_request():
     assert (found["half"][0].dtype, set(found["half"][0].ravel())) == ("<f2", {1.0})
 
 
-def test_a_diff_of_another_size_is_refused_where_it_is_asked_for():
-    net = two_layers()
-    net.layer[0].blobs[0].diff.append(1)
-    weights.read(net.SerializeToString())
-    with pytest.raises(NetcError) as caught:
-        weights.read(net.SerializeToString(), diffs=True)
-    assert caught.value.code == "W704"
-    assert 'layer "fc", blob 0 (diff)' in caught.value.message
-
-
 def test_diffs_of_a_layer_that_is_replaced_do_not_stay():
     net = two_layers()
     net.layer.add(name="fc").blobs.add(data=[9]).shape.dim.append(1)
@@ -158,3 +167,22 @@ def test_unknown_fields_of_blobs_are_counted():
     net = two_layers()
     net.layer[0].blobs[0].later = 3
     assert weights.read_layers(net.SerializeToString()).unknown == {"BlobProto 40": 1}
+
+
+@pytest.mark.parametrize("diffs", [False, True])
+@pytest.mark.parametrize("field", ["diff", "double_diff"])
+def test_a_gradient_of_another_length_is_refused_whoever_asks(tmp_path, field, diffs):
+    """Blob::FromProto checks the count of the diff as that of the data."""
+    path = tmp_path / "w.caffemodel"
+    net = proto.NetParameter()
+    blob = net.layer.add(name="fc").blobs.add(data=[1, 2, 3, 4, 5, 6])
+    blob.shape.dim[:] = [2, 3]
+    getattr(blob, field)[:] = [1] * 6
+    path.write_bytes(net.SerializeToString())
+    assert weights.read(path, diffs)["fc"][0].shape == (2, 3)
+    getattr(blob, field)[:] = [1] * 5
+    path.write_bytes(net.SerializeToString())
+    with pytest.raises(NetcError) as caught:
+        weights.read(path, diffs)
+    assert caught.value.code == "W704"
+    assert "(diff)" in caught.value.message

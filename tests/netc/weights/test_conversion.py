@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import zipfile
 from pathlib import Path
 
@@ -206,12 +207,38 @@ def test_a_converted_file_carries_its_net(shared, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[1]", "{", '{"layers": 3}', '{"preprocessing": {"mean": 1}, "prototxt": 5}', "[" * 9999]
+    "text",
+    [
+        "",
+        "[1]",
+        "{",
+        '{"layers": 3}',
+        '{"preprocessing": {"mean": 1}, "prototxt": 5}',
+        '{"preprocessing": {"mean": ["x"]}}',
+        '{"preprocessing": {"scale": null}}',
+        '{"preprocessing": {"range": NaN}}',
+        '{"preprocessing": {"crop": "x"}}',
+        '{"preprocessing": {"channels": 5}}',
+        '{"net": 5}',
+        '{"notes": 5}',
+        "[" * 9999,
+    ],
 )
 def test_a_card_that_is_none(tmp_path, text):
     write_safetensors(tmp_path / "x", {"a.weight": values(2)}, metadata={"netc": text})
     with pytest.raises(NetcError) as caught:
         read_card(tmp_path / "x")
+    assert caught.value.code == "W761"
+
+
+@pytest.mark.parametrize(
+    "layers", [{"a": ["a.weight", "a.bias"]}, {"a": ["a.weight"], "b": ["a.weight"]}], ids=["too many", "one twice"]
+)
+def test_a_card_of_other_arrays(tmp_path, layers):
+    tensors = {"a.weight": values(2), "b.weight": values(3)}
+    write_safetensors(tmp_path / "x", tensors, metadata={"netc": json.dumps({"layers": layers})})
+    with pytest.raises(NetcError) as caught:
+        convert(str(tmp_path / "x"), str(tmp_path / "y.npz"))
     assert caught.value.code == "W761"
 
 
@@ -336,36 +363,57 @@ def test_the_default_name():
     assert default_out("weights", "onnx") == Path("weights.onnx")
 
 
-def test_what_was_written_wrongly_is_not_published(trained, tmp_path, monkeypatch):
+def flipped_by_the_disk(monkeypatch):
+    """The last byte of each long write arrives with another bit."""
+    write = os.pwrite
+
+    def wrong(handle, data, offset):
+        return write(handle, bytes(data)[:-1] + bytes([data[-1] ^ 1]), offset)
+
+    monkeypatch.setattr(os, "pwrite", wrong)
+
+
+def misread(monkeypatch):
+    """Read again, the arrays have other shapes than those that were written."""
     from netc.weights import convert as pure
 
-    whole = pure.WRITERS["safetensors"]
+    def read(path):
+        found = weights.read(path)
+        return {name: [array.reshape(1, -1) for array in arrays] for name, arrays in found.items()}
 
-    def flip(path, *rest):
-        whole(path, *rest)
-        data = bytearray(path.read_bytes())
-        data[-1] ^= 1
-        path.write_bytes(data)
+    monkeypatch.setattr(pure, "read", read)
 
-    monkeypatch.setitem(pure.WRITERS, "safetensors", flip)
+
+@pytest.mark.parametrize("fault", [flipped_by_the_disk, misread])
+def test_what_was_written_wrongly_is_not_published(trained, tmp_path, monkeypatch, fault):
+    fault(monkeypatch)
     out = tmp_path / "out.safetensors"
     out.write_text("before")
     with pytest.raises(NetcError) as caught:
         convert(str(trained[0]), str(out))
     assert caught.value.code == "W770"
     assert out.read_text() == "before"
-    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["net.caffemodel", "out.safetensors"]
 
 
-def test_whole_numbers_become_float32(tmp_path):
-    """NVIDIA's raw storage: type INT (3), values 1, -2, 16777217; the last has no float32 of its own."""
-    import struct
+@pytest.mark.parametrize("format", ["npz", "caffemodel"])
+def test_what_another_writer_wrote_wrongly(trained, tmp_path, monkeypatch, format):
+    from netc.weights import convert as pure
 
-    raw = struct.pack("<3i", 1, -2, 16777217)
-    blob = bytes([0x3A, 3, 0x0A, 1, 3, 0x50, 3, 0x62, len(raw)]) + raw
-    layer = b"\x0a\x01a\x12\x04Bias" + bytes([0x3A, len(blob)]) + blob
-    path = tmp_path / "raw.caffemodel"
-    path.write_bytes(b"\xa2\x06" + bytes([len(layer)]) + layer)
-    for format in ("safetensors", "npz"):
-        (found,) = weights.read(convert(str(path), str(tmp_path / "out"), Options(to=format)).out)["a"]
-        assert same(found, np.array([1, -2, 16777216], "<f4"))
+    whole = pure._WRITERS[format]
+
+    def flip(path, source, *rest):
+        whole(path, source, *rest)
+        other = {name: [array + 1 for array in arrays] for name, arrays in weights.read(path).items()}
+        rewrite(path, other)
+
+    def rewrite(path, layers):
+        if format == "npz":
+            write_npz(path, layers)
+        else:
+            weights.write_caffemodel(path, net_of(*((name, "Bias") for name in layers)), layers)
+
+    monkeypatch.setitem(pure._WRITERS, format, flip)
+    with pytest.raises(NetcError) as caught:
+        convert(str(trained[0]), str(tmp_path / "out"), Options(to=format))
+    assert caught.value.code == "W770"
+    assert not (tmp_path / "out").exists()

@@ -106,3 +106,12 @@ def test_files_without_layers():
     data = len(header).to_bytes(8, "little") + header + bytes(4)
     assert np.array_equal(weights.read(data)["a"][0], [0])
     assert refused(weights.read_layers, data) == "W743"
+
+
+def test_a_nameless_net_with_the_shapes_of_its_inputs_is_a_net():
+    """Its field 8 is not the double_data of a blob."""
+    from netc.weights.contents import CAFFEMODEL, contents
+
+    net = proto.NetParameter(input=["x"], layers=[{"name": "fc", "type": 14}])
+    net.input_shape.add(dim=[1, 2])
+    assert contents(net.SerializeToString()).kind == CAFFEMODEL

@@ -5,6 +5,8 @@ Tolerance: weights are rounded once more to float32, so sums of 27 products diff
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -36,6 +38,13 @@ def model(tmp_path, pad=0, bias=True, group=1, channels=3, more=""):
     weights.write_caffemodel(path, net, {"conv": arrays[: 1 + bias]})
     text = NET.format(pad=pad, bias=str(bias).lower(), group=group, channels=channels, more=more)
     return open_model(path, text)
+
+
+def test_half_precision_is_not_rounded_to_again(tmp_path):
+    before = model(tmp_path)
+    half = [entry._replace(array=entry.array.astype("<f2")) for entry in before.entries]
+    after, _ = fold_rgb(replace(before, entries=half), Preprocessing("BGR", mean=CAFFES, scale=1.0))
+    assert [entry.array.dtype for entry in after.entries] == ["<f4", "<f4"]
 
 
 def convolved(pixels, arrays, pad):

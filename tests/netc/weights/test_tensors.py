@@ -151,3 +151,9 @@ def test_what_is_refused(name):
 def test_a_header_larger_than_any(monkeypatch):
     monkeypatch.setattr("netc.weights.tensors.MAX_HEADER", 10)
     assert code_of(save({"a.0": np.ones(1, "f4")})) == "W702"
+
+
+@pytest.mark.parametrize("kind", ["<i4", "u1", "<c8", "?"])
+def test_what_is_no_float_is_not_written_as_one(tmp_path, kind):
+    with pytest.raises(TypeError, match='"a"'):
+        weights.write_safetensors(tmp_path / "x", {"a": np.zeros(2, kind)})

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import bz2
 import io
+import lzma
 import os
 import random
 import tracemalloc
@@ -183,7 +185,17 @@ def test_single_values_in_turn_with_others_take_linear_time():
         (b"\n\n  <html>", "HTML"),
         (b"PK\x03\x04...", "zip"),
         (b"\x80\x02}q\x00.", "pickle"),
+        (b"\x80\x04\x95\x10\0\0\0\0\0\0\0}", "pickle"),
         (b"\x1f\x8b\x08\x00", "gzip"),
+        (bz2.compress(b"weights"), "bzip2"),
+        (lzma.compress(b"weights"), "xz"),
+        (b"\x28\xb5\x2f\xfd\x24\0", "zstd"),
+        (b"7z\xbc\xaf\x27\x1c\0\4", "7z"),
+        (b"Rar!\x1a\x07\1\0", "RAR"),
+        (b"net.caffemodel".ljust(257, b"\0") + b"ustar\x0000", "tar"),
+        (b"\x93NUMPY\1\0v\0", "numpy"),
+        (b"\x89PNG\r\n\x1a\n", "PNG"),
+        (b"\xff\xd8\xff\xe0", "JPEG"),
         (b'name: "VGG"\nlayer {', "prototxt"),
         (b"\x00\x00\x00\x00", "number 0"),
         (proto.SolverState(iter=3, learned_net="x.caffemodel").SerializeToString(), ".solverstate"),

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 import netc
-from netc.errors import NetcError
 from netc.runtime.data import datum, open_feed, probe
 from netc.runtime.net import Net
 from tests.runtime.data.made import GOLDENS
@@ -12,7 +11,7 @@ from tests.runtime.data.made import GOLDENS
 RECORDS = [
     "data_plain", "data_crop_even", "data_mean_file", "data_mean_file_crop_scale", "data_mean_value1", "data_gray",
     "data_no_label", "data_rand_skip", "data_transform_v2_in_data_param", "data_encode_png_mean",
-    "data_encoded_force_gray", "image_data", "image_data_gray",
+    "data_encoded_force_gray", "data_leveldb", "image_data", "image_data_gray",
 ]  # fmt: skip
 OTHERS = ["dummy_const", "dummy_legacy_4d", "dummy_one_shape_two_tops", "hdf5_data_f8_three_tops"]
 
@@ -106,12 +105,3 @@ def test_gaussian_dummy_data_is_new_in_each_batch():
     assert constant.eq(4).all()
     assert again.equal(constant)
     assert feed.batch(0)[0].equal(first)
-
-
-def test_leveldb_is_named():
-    with pytest.raises(NetcError, match="LevelDB") as caught:
-        probe(
-            netc.read_net('layer { name: "d" type: "Data" top: "x" data_param { source: "db_leveldb" } }').layer[0], 0
-        )
-    assert caught.value.code == "D513"
-    assert "convert-imageset" in caught.value.hint

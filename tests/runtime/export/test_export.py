@@ -166,6 +166,21 @@ def test_rgb_is_folded_in_every_format(tmp_path, text, mean):
     assert not np.array_equal(weights.read(path)[conv][0], weights.read(other.out)[conv][0])
 
 
+def test_a_folded_file_stays_what_its_card_says(tmp_path):
+    """Other options must not make RGB weights count as BGR, nor fold them twice."""
+    source = write(tmp_path / "net.caffemodel", CLASSES)
+    first = convert(str(source), str(tmp_path / "a.safetensors"), Options(rgb=True, mean="104,117,124"))
+    folded = first.card.preprocessing
+    second = convert(str(first.out), str(tmp_path / "b.npz"), Options(net=CLASSES, crop=9, run=True))
+    assert (second.card.preprocessing.channels, second.card.preprocessing.crop) == ("RGB", 9)
+    assert (second.card.preprocessing.mean, second.card.preprocessing.std) == (folded.mean, folded.std)
+    for options, code in ((Options(rgb=True), "W769"), (Options(mean="1"), "W767"), (Options(scale=2.0), "W767")):
+        with pytest.raises(NetcError) as caught:
+            convert(str(first.out), str(tmp_path / "c.npz"), options)
+        assert caught.value.code == code
+    assert not (tmp_path / "c.npz").exists()
+
+
 def test_one_net_as_torchvision_names_it(tmp_path):
     """A narrow VGG of torchvision's form, its state loaded into the modules that torchvision has, in their order."""
     from netc.runtime.export.graphs import net_with, run, run_module

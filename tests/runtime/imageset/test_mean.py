@@ -17,12 +17,22 @@ from netc.runtime.imageset.mean import as_binaryproto, statistics
 from netc.runtime.imageset.writer import Database
 
 
-@pytest.mark.parametrize("name, mean", [("db_resized", "mean"), ("db_encode_png", "mean_encoded")])
+@pytest.mark.parametrize(
+    "name, mean", [("db_resized", "mean"), ("db_encode_png", "mean_encoded"), ("db_leveldb", "mean_leveldb")]
+)
 def test_mean_image_is_caffes_to_the_byte(shared, name, mean):
     data = shared / "goldens" / "data"
     found = statistics(data / name, workers=2)
     assert as_binaryproto(found.mean) == (data / f"{mean}.binaryproto").read_bytes()
     assert [f"{value:.6g}" for value in found.channel_mean] == ["128.961", "129.996", "123.776"]  # Caffe's log
+
+
+def test_command_reads_either_backend(shared, tmp_path, capsys):
+    data = shared / "goldens" / "data"
+    assert main(["image-mean", "--backend=leveldb", str(data / "db_leveldb"), str(tmp_path / "mean.binaryproto")]) == 0
+    assert (tmp_path / "mean.binaryproto").read_bytes() == (data / "mean_leveldb.binaryproto").read_bytes()
+    assert main(["image-mean", "--backend=sql", str(data / "db_leveldb")]) == 2
+    assert "error[C140]" in capsys.readouterr().err
 
 
 @pytest.fixture

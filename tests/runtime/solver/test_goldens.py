@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from netc import read_solver
+from netc import read_net, read_solver
 from netc.runtime.solver import load_solver
 
 SHARED = Path(os.environ.get("NETC_SHARED") or Path(__file__).resolve().parents[4] / "shared")
@@ -39,15 +40,24 @@ def feed_of(golden: Any) -> Any:
 def start(shared: Path, case: str) -> tuple[Any, Any, Any]:
     folder = shared / "goldens" / "solvers"
     golden = dict(np.load(folder / f"{case}.npz"))
-    if not (folder / read_solver(str(folder / f"{case}.solver.prototxt")).net).exists():
-        pytest.skip("this case's net is not shared")
-    run = load_solver(str(folder / f"{case}.solver.prototxt"))
+    file = str(folder / f"{case}.solver.prototxt")
+    run = load_solver(file if (folder / read_solver(file).net).exists() else with_logged_net(file))
     initial: dict[str, list[Any]] = {}
     for key in golden:
         if key.startswith("init:"):
             initial.setdefault(key[5:].rpartition("/")[0], []).append(golden[key])
     run.net.copy_from(initial)
     return run, golden, json.loads((folder / f"{case}.json").read_text())
+
+
+def with_logged_net(solver: str) -> Any:
+    """A solver whose net's file is not shared, with the net as Caffe's log has it from building it."""
+    log = Path(solver.replace(".solver.prototxt", ".log")).read_text()
+    printed = log.partition("Initializing net from parameters: \n")[2]
+    param = read_solver(solver)
+    param.ClearField("net")
+    param.net_param.CopyFrom(read_net(re.split(r"^[IWEF]\d{8} ", printed, maxsplit=1, flags=re.MULTILINE)[0]))
+    return param
 
 
 def weights(run: Any, golden: Any, prefix: str) -> dict[str, float]:

@@ -12,12 +12,15 @@ import torch
 
 import netc
 from netc import proto, read_solver
+from netc.compile import locate_solver
 from netc.errors import NetcError
 from netc.runtime.solver import load_solver
 from netc.runtime.solver.log import Log
 from netc.runtime.solver.nets import Builder
 from netc.runtime.solver.plans import TEST, Plan
+from netc.runtime.solver.policies import POLICIES
 from netc.runtime.solver.report import Report
+from netc.runtime.solver.settings import check
 from netc.runtime.solver.tester import run_test
 from netc.runtime.solver.training import train
 from tests.runtime.solver.conftest import TEST as RECORDS
@@ -65,7 +68,7 @@ def feed(k: int) -> dict[str, torch.Tensor]:
             4,
             "2 times",
         ),
-        ('net: "a"\nlr_policy: "fixed"\niter_size: 0', "R615", 3, "at least 1"),
+        ('net: "a"\nlr_policy: "fixed"\naverage_loss: 0', "R615", 3, "at least 1"),
     ],
 )
 def test_settings_that_caffe_aborts_on(text: str, code: str, place: int, says: str) -> None:
@@ -73,6 +76,48 @@ def test_settings_that_caffe_aborts_on(text: str, code: str, place: int, says: s
         load_solver(text + "\n")
     assert (caught.value.code, caught.value.line) == (code, place)
     assert says in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "iter_size: 0",
+        "base_lr: -0.1",
+        'lr_policy: "multistep" gamma: 0.1 stepvalue: 9 stepvalue: 5',
+        'lr_policy: "poly" power: 1',
+        "test_iter: 0 test_interval: 2",
+        'regularization_type: "L3"',
+        "display: -1 snapshot: -1 test_interval: -1",
+    ],
+)
+def test_settings_that_caffe_accepts(text: str) -> None:
+    """Solver::Init has no check of these, and two public solvers have a test_iter of 0."""
+    policy = "" if "lr_policy" in text else 'lr_policy: "fixed" '
+    check(*locate_solver(f'net: "a" {policy}{text}\n'))
+
+
+def test_an_iteration_without_a_batch() -> None:
+    run = load_solver(INPUTS + "iter_size: 0")
+    with pytest.raises(NetcError) as caught:
+        run.step(1, feed)
+    assert (caught.value.code, run.iter) == ("R615", 0)
+
+
+def test_a_test_without_a_batch() -> None:
+    run = load_solver(INPUTS + "test_iter: 0 test_interval: 1")
+    run.test_feed = feed
+    assert math.isfinite(run.step(2, feed))
+    assert run.test(feed) == [{}]
+
+
+def test_steps_out_of_order_are_taken_one_an_iteration() -> None:
+    """SGDSolver::GetLearningRate moves on by one stepvalue where the iteration has reached it."""
+    param = read_solver('lr_policy: "multistep" base_lr: 1 gamma: 0.5 stepvalue: 3 stepvalue: 1')
+    assert [POLICIES["multistep"](param, i) for i in range(6)] == [1, 1, 1, 0.5, 0.25, 0.25]
+
+
+def test_poly_without_max_iter() -> None:
+    assert POLICIES["poly"](read_solver('lr_policy: "poly" base_lr: 1 power: 1'), 0) == 0
 
 
 def test_all_faults_at_once() -> None:
@@ -124,6 +169,22 @@ def test_frozen_layer_stays() -> None:
     weight, bias = run.net.params["fc"]
     assert torch.equal(before[0], weight)
     assert not torch.equal(before[1], bias)
+
+
+@pytest.mark.parametrize(
+    "blocks, decay_mult", [("", 1.0), ("param { lr_mult: 0 decay_mult: 2 }", 2.0), ("param {} " * 3, 0.0)]
+)
+def test_batch_norms_sums_decay_into_the_history(blocks: str, decay_mult: float) -> None:
+    """Caffe gives them lr_mult 0, but the decay_mult of any parameter: they stay, and AdaGrad squares their decay.
+    Three blocks are of the old format, whose upgrade sets decay_mult 0."""
+    norm = f'layer {{ name: "bn" type: "BatchNorm" bottom: "fc" top: "fc" {blocks} }} layer {{ name: "loss"'
+    net = INPUTS.replace('layer { name: "loss"', norm).replace("momentum: 0.9", 'type: "AdaGrad" weight_decay: 0.25')
+    run, expected = load_solver(net), np.zeros(4)
+    for _ in range(3):
+        run.step(1, feed)
+        expected += (0.25 * decay_mult * run.net.params["bn"][0].numpy().astype(np.float64)) ** 2
+    (history,) = run.slots[2].history
+    np.testing.assert_allclose(history.numpy(), expected, rtol=1e-6)
 
 
 def test_divergence_names_the_layer() -> None:

@@ -1,0 +1,74 @@
+"""SHA-256 of a file, computed in a thread while other work goes on.
+
+Nothing heavy is imported here, so that hashing half a gigabyte can begin before what works with it is even loaded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import threading
+
+from netc.errors import NetcError, Place
+
+_PIECE = 1 << 22
+"""Bytes read at a time. After each piece the thread may wait five milliseconds for a busy interpreter, so a piece must
+not be small beside what is hashed in that time."""
+
+
+class Hashing:
+    """The hash of an open file, under way. Takes the descriptor over: it is closed when all is read."""
+
+    def __init__(self, handle: int, name: str) -> None:
+        self.name, self.found = name, os.fstat(handle)
+        self._handle, self._sha = handle, hashlib.sha256()
+        self._error: NetcError | None = None
+        self._thread = threading.Thread(target=self._work, daemon=True)
+        self._thread.start()
+
+    @classmethod
+    def begun(cls, path: str | os.PathLike[str]) -> Hashing | None:
+        """Of the file of that name; None where none can be opened, which whoever reads it will say."""
+        try:
+            handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO must not block the open
+        except (OSError, ValueError):
+            return None
+        if stat.S_ISREG(os.fstat(handle).st_mode):
+            return cls(handle, os.fspath(path))
+        os.close(handle)
+        return None
+
+    def is_of(self, handle: int) -> bool:
+        """Whether another descriptor is of the same file, unchanged since."""
+        now, found = os.fstat(handle), self.found
+        return os.path.samestat(now, found) and (now.st_size, now.st_mtime_ns) == (found.st_size, found.st_mtime_ns)
+
+    def hexdigest(self) -> str:
+        """Wait for it. Raises NetcError X110 where the file cannot be read any more."""
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+        return self._sha.hexdigest()
+
+    def _work(self) -> None:
+        try:
+            self._read(memoryview(bytearray(min(_PIECE, self.found.st_size))))
+        except OSError as error:
+            self._error = self._unreadable(error.strerror or str(error))
+        finally:
+            os.close(self._handle)
+
+    def _read(self, room: memoryview) -> None:
+        at, size = 0, self.found.st_size
+        while at < size:
+            count = os.preadv(self._handle, [room[: size - at]], at)
+            if not count:
+                self._error = self._unreadable(f"it ends at byte {at:,} now, and had {size:,} when it was opened")
+                return
+            self._sha.update(room[:count])
+            at += count
+
+    def _unreadable(self, reason: str) -> NetcError:
+        hint = "is another process writing or truncating it? wait until it is done"
+        return NetcError("X110", f"the file cannot be read any more: {reason}", Place(self.name), hint)

@@ -1,0 +1,208 @@
+"""A LevelDB, written here by the words of its format documents: tables, Snappy, logs, deletions, damage."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from netc.errors import NetcError
+from netc.runtime.data.database import Database, open_database
+from netc.runtime.data.leveldb import LevelDB
+from netc.runtime.data.snappy import Damaged, uncompressed
+from tests.runtime.data.made import GOLDENS, write_lmdb
+
+MAGIC = 0xDB4775248B80FB57
+PUT, DELETE = 1, 0
+
+
+def number(value: int) -> bytes:
+    return bytes([value]) if value < 128 else bytes([value & 127 | 128]) + number(value >> 7)
+
+
+def text(value: bytes) -> bytes:
+    return number(len(value)) + value
+
+
+def log(*records: bytes) -> bytes:
+    """Records in pieces that end with their block of 32768 bytes. Checksums stay 0: nobody looks."""
+    out = b""
+    for record in records:
+        kind = 1
+        while True:
+            room = 32768 - len(out) % 32768
+            if room < 7:
+                out += bytes(room)
+                continue
+            piece, record = record[: room - 7], record[room - 7 :]
+            kind = {(1, False): 1, (1, True): 2, (2, False): 4, (2, True): 3}[kind, bool(record)]
+            out += struct.pack("<IHB", 0, len(piece), kind) + piece
+            if not record:
+                break
+            kind = 2
+    return out
+
+
+def batch(sequence: int, *entries: tuple[int, bytes, bytes]) -> bytes:
+    rows = [bytes([kind]) + text(key) + (text(value) if kind == PUT else b"") for kind, key, value in entries]
+    return struct.pack("<QI", sequence, len(entries)) + b"".join(rows)
+
+
+def literals(data: bytes) -> bytes:
+    """Snappy without a copy, in pieces of at most 300 bytes."""
+    pieces = [data[i : i + 300] for i in range(0, len(data), 300)]
+    tags = [bytes([len(p) - 1 << 2]) if len(p) < 61 else b"\xf4" + struct.pack("<H", len(p) - 1) for p in pieces]
+    return number(len(data)) + b"".join(tag + piece for tag, piece in zip(tags, pieces, strict=True))
+
+
+def block(entries: list[tuple[bytes, bytes]]) -> bytes:
+    """Keys without what they share with the one before, and one restart."""
+    out, last = b"", b""
+    for key, value in entries:
+        shared = next((i for i, (a, b) in enumerate(zip(key, last)) if a != b), min(len(key), len(last)))
+        out += number(shared) + number(len(key) - shared) + number(len(value)) + key[shared:] + value
+        last = key
+    return out + struct.pack("<II", 0, 1)
+
+
+def table(entries: list[tuple[bytes, int, int, bytes]], snappy: bool = False, a_block: int = 3) -> bytes:
+    """(key, sequence, kind, value), sorted → a table with so many entries a block."""
+    out, index = b"", []
+    rows = [(key + struct.pack("<Q", sequence << 8 | kind), value) for key, sequence, kind, value in entries]
+    for start in range(0, len(rows), a_block):
+        part = block(rows[start : start + a_block])
+        part = literals(part) if snappy else part
+        index.append((rows[start : start + a_block][-1][0], number(len(out)) + number(len(part))))
+        out += part + bytes([snappy]) + bytes(4)
+    meta, out = len(out), out + block([]) + bytes(5)
+    place, listed = len(out), block(index)
+    footer = number(meta) + number(8) + number(place) + number(len(listed))
+    return out + listed + bytes(5) + footer.ljust(40, b"\0") + struct.pack("<Q", MAGIC)
+
+
+def came(level: int, name: int) -> bytes:
+    return b"\x07" + number(level) + number(name) + number(99) + text(b"smallest") + text(b"largest")
+
+
+def make(folder: Path, files: dict[str, bytes], *edits: bytes) -> str:
+    folder.mkdir()
+    first = b"\x01" + text(b"leveldb.BytewiseComparator") + b"\x03" + number(500) + b"\x04" + number(900)
+    (folder / "MANIFEST-000004").write_bytes(log(first, *edits))
+    (folder / "CURRENT").write_text("MANIFEST-000004\n")
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    return str(folder)
+
+
+def content(path: str) -> dict[bytes, bytes]:
+    with LevelDB(path) as database:
+        found = dict(database.record(i) for i in range(len(database)))
+        assert list(found) == sorted(found)
+        assert list(database.values()) == list(found.values())
+        assert list(database.values(backwards=True)) == list(found.values())[::-1]
+        assert database.first() == next(iter(found.items()))
+    return found
+
+
+@pytest.mark.parametrize("snappy", [False, True])
+def test_tables_and_log(tmp_path: Path, snappy: bool) -> None:
+    """The newest entry of a key counts, wherever it stands; deleted ones, old tables and old logs do not."""
+    old = table([(b"%03d" % i, i + 1, PUT, b"old %d" % i * i) for i in range(10)], snappy)
+    new = table([(b"002", 40, PUT, b"new"), (b"003", 41, DELETE, b""), (b"010", 42, PUT, bytes(5000))], snappy, 1)
+    gone = table([(b"zzz", 1, PUT, b"of a table that was merged")])
+    writes = log(batch(50, (PUT, b"011", b"x" * 70000), (DELETE, b"004", b"")), batch(52, (PUT, b"005", b"last")))
+    merged = b"\x06" + number(0) + number(7) + b"\x05" + number(1) + text(b"where the merge was")
+    files = {"000005.ldb": old, "000006.sst": new, "000007.ldb": gone, "000008.log": log(batch(1, (PUT, b"y", b"")))}
+    path = make(
+        tmp_path / "db", {**files, "000009.log": writes}, came(1, 5) + came(0, 6) + came(0, 7), merged + b"\x02\x09"
+    )
+    expected = {b"%03d" % i: b"old %d" % i * i for i in range(10) if i not in (3, 4)}
+    assert content(path) == {**expected, b"002": b"new", b"005": b"last", b"010": bytes(5000), b"011": b"x" * 70000}
+
+
+def test_a_write_that_broke_off_does_not_count(tmp_path: Path) -> None:
+    writes = log(batch(1, (PUT, b"a", b"1")), batch(2, (PUT, b"b", b"2" * 90)))
+    assert content(make(tmp_path / "db", {"000003.log": writes[:-10]})) == {b"a": b"1"}
+
+
+def test_caffes_own() -> None:
+    """What convert_imageset wrote from the pictures that the LMDB has too."""
+    with open_database(str(GOLDENS / "db_leveldb")) as ours, open_database(str(GOLDENS / "db_resized")) as lmdb:
+        assert isinstance(ours, LevelDB)
+        assert isinstance(lmdb, Database)
+        assert [ours.record(i) for i in range(len(ours))] == [lmdb.record(i) for i in range(len(lmdb))]
+
+
+def test_what_is_damaged_is_said(tmp_path: Path) -> None:
+    whole = table([(b"%03d" % i, 9, PUT, bytes(300)) for i in range(9)])
+    for number, fault in enumerate([whole[:500], whole[:-20] + whole[-8:], whole[-48:], b"", bytes(700) + whole[-48:]]):
+        with pytest.raises(NetcError) as caught:
+            LevelDB(make(tmp_path / str(number), {"000005.ldb": fault}, came(0, 5)))
+        assert caught.value.code == "D513"
+    with pytest.raises(NetcError, match="without its file 000005.ldb"):
+        LevelDB(make(tmp_path / "missing", {}, came(0, 5)))
+    with pytest.raises(NetcError, match="edit 77"):
+        LevelDB(make(tmp_path / "edit", {}, b"\x4d"))
+    with pytest.raises(NetcError) as caught:
+        LevelDB(make(tmp_path / "empty", {}))
+    assert caught.value.code == "D512"
+
+
+def test_any_byte_may_be_wrong(tmp_path: Path) -> None:
+    """What is read of a database with wrong bytes is an error of netc's own, or records."""
+    rng = np.random.default_rng(2)
+    whole = table([(b"%03d" % i, 9, PUT, b"ab" * 20) for i in range(9)], snappy=True)
+    writes = log(batch(50, *[(PUT, b"%03d" % i, bytes(40)) for i in range(5, 12)]))
+    for number in range(150):
+        files = {"000005.ldb": bytearray(whole), "000009.log": bytearray(writes)}
+        for content in files.values():
+            content[rng.integers(len(content))] = rng.integers(256)
+        path = make(tmp_path / str(number), {k: bytes(v) for k, v in files.items()}, came(0, 5))
+        assert outcome(path) in ("records", "D513")
+
+
+def outcome(path: str) -> str:
+    try:
+        list(LevelDB(path).values())
+    except NetcError as error:
+        return error.code
+    return "records"
+
+
+def test_a_changed_database_is_read_anew(tmp_path: Path) -> None:
+    path = make(tmp_path / "db", {"000003.log": log(batch(1, (PUT, b"a", b"1")))})
+    assert content(path) == {b"a": b"1"}
+    (tmp_path / "db/000003.log").write_bytes(log(batch(1, (PUT, b"a", b"1")), batch(2, (PUT, b"b", b"2"))))
+    assert content(path) == {b"a": b"1", b"b": b"2"}
+
+
+def test_lmdb_stays_one(tmp_path: Path) -> None:
+    with open_database(write_lmdb(tmp_path / "db", {b"a": b"1"})) as database:
+        assert isinstance(database, Database)
+
+
+@pytest.mark.parametrize(
+    "packed, plain",
+    [
+        (b"\x00", b""),
+        (b"\x05\x10hello", b"hello"),
+        (b"\x0a\x04ab\x11\x02", b"ababababab"),  # 8 bytes from 2 before: they repeat themselves
+        (b"\x06\x08abc\x0a\x03\x00", b"abcabc"),
+        (b"\x06\x08abc\x0b\x03\x00\x00\x00", b"abcabc"),
+        (b"\x40\xf0\x3f" + b"z" * 64, b"z" * 64),
+        (number(1300) + b"\xf4" + struct.pack("<H", 1295) + bytes(range(256)) * 5 + b"q" * 16 + b"\x21\x10"[:0]
+         + bytes([1 | 0 << 2 | 5 << 5, 0x0F]), bytes(range(256)) * 5 + b"q" * 16 + bytes([1, 2, 3, 4])),
+    ],
+)  # fmt: skip
+def test_snappy(packed: bytes, plain: bytes) -> None:
+    assert uncompressed(packed) == plain
+
+
+@pytest.mark.parametrize(
+    "packed", [b"", b"\x80", b"\x05\x10hell", b"\x06\x08abc\x0a\x04\x00", b"\x03\x04ab", b"\x02\x0a"]
+)
+def test_damaged_snappy(packed: bytes) -> None:
+    with pytest.raises(Damaged):
+        uncompressed(packed)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import netc
+from netc import weights
 from netc.cli._main import load, run
 from netc.cli._options import shape_of
 
@@ -147,3 +150,28 @@ def test_a_solver_whose_net_lies_beside_it(capsys):
     said = capsys.readouterr().err
     assert said.startswith("examples/solver.prototxt:2:6: error[F120]")
     assert "there is examples/net.prototxt" in said
+
+
+# -- conversions -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def trained():
+    """A .caffemodel as training saves it: with its data layer, and no word of how large its images are."""
+    rng = np.random.default_rng(2)
+    arrays = {"ip": [rng.standard_normal((7, 54), "f4"), rng.standard_normal(7, "f4")]}
+    weights.write_caffemodel("trained.caffemodel", netc.read_net(NET), arrays)
+    return "trained.caffemodel"
+
+
+def test_convert_says_the_option_and_takes_it(trained, capsys):
+    assert run(["convert-caffemodel", trained, "--to", "pt2"]) == 65
+    assert "--shape CHANNELS,HEIGHT,WIDTH" in capsys.readouterr().err
+    assert run(["convert-caffemodel", trained, "--to", "pt2", "--shape", "1,6,9"]) == 0
+    assert "run on data 2×1×6×9" in capsys.readouterr().out
+
+
+def test_a_report_without_a_place_is_told_before_anything_is_made(trained):
+    assert run(["convert-caffemodel", trained, "-o", "made.npz", "--report", "no/such/report.json"]) == 73
+    assert not Path("made.npz").exists()
+    assert run(["convert-caffemodel", trained, "--to", "npz", "-o", "-"]) == 2

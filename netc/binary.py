@@ -68,16 +68,30 @@ class Binary:
 
 def open_binary(path: str | os.PathLike[str]) -> Binary | None:
     """The net or solver in a file that `netc.prototxt.source.may_be_binary`; None where it is something else, or
-    cannot be read (which whoever reads it as text will say)."""
+    cannot be read (which whoever reads it as text will say). Raises NetcError P105 for arrays without a net."""
     name = os.fspath(path)
     try:
         with open(name, "rb") as file:
             wire = Wire(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     except (OSError, ValueError):
         return None
+    _refuse_arrays(name, wire.bytes[:HEAD])
     kind = kind_of(wire, strict=CONTROL.search(wire.bytes[:HEAD]) is None)
     return Binary(name, kind, wire) if kind else None
 
+
+def _refuse_arrays(name: str, head: Any) -> None:
+    """A weight file of another format may pass for a message: the length it begins with is a tag."""
+    start = bytes(head[:9])
+    what = next((what for magic, what in _ARRAYS.items() if start.startswith(magic)), None)
+    if start[6:9] == b"\0\0{":
+        what = "a .safetensors file"
+    if what is not None:
+        hint = "give the net's prototxt here; weights are given with --weights"
+        raise NetcError("P105", f"this is {what}, not a net", Place(name), hint)
+
+
+_ARRAYS = {b"\x89HDF\r\n\x1a\n": "an HDF5 file", b"PK\x03\x04": "a zip file (.npz, PyTorch)"}
 
 _NAMES = {"NetParameter": "net", "SolverParameter": "solver"}
 

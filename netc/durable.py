@@ -42,7 +42,7 @@ class Staging:
 
     def __init__(self, out: str | os.PathLike[str]) -> None:
         self.out = Path(out)
-        self.folder = self.out.with_name(f".{self.out.name}.tmp-{host()}-{os.getpid()}")
+        self.folder = self.out.parent / f".{self.out.name}.tmp-{host()}-{os.getpid()}"  # "." and "/" have no name
         self._flushes: list[_Flush] = []
 
     @property

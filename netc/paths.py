@@ -35,7 +35,7 @@ def resolve(name: str, near: str = "", what: str = "file", place: Place | None =
         "F120",
         f'no {what} "{name}": there is no {listed}',
         place or (Place(near) if near else None),
-        _hint(tried, what),
+        _hint(tried, what, os.path.join(os.path.dirname(near), os.path.basename(name))),
     )
 
 
@@ -61,7 +61,10 @@ def _numbers(name: str) -> tuple[list[int], str]:
     return [int(digits) for digits in re.findall(r"\d+", name)], name
 
 
-def _hint(tried: list[str], what: str) -> str | None:
+def _hint(tried: list[str], what: str, beside: str) -> str | None:
+    """`beside`: the same name without its folders, next to the file that names it."""
+    if os.path.basename(beside) and os.path.exists(beside):
+        return f"there is {beside}: name that one, or run in the folder from which the path holds"
     found = next((near for path in tried if (near := nearest_path(path))), None)
     return f"did you mean {found}?" if found else _REMEDIES.get(what)
 

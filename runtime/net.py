@@ -110,7 +110,8 @@ class Net(nn.Module):
     def forward(self, *args: Any, blobs: Sequence[str] | None = None, **inputs: Tensor) -> dict[str, Tensor]:
         """One forward pass. Shapes may differ from the compiled ones in any way the layers allow.
 
-        Raises NetcError R601 (missing or unknown input), R602 (unknown blob), or a layer's own error for its shapes.
+        Inputs are tensors, or numpy arrays, which take the type of the net. Raises NetcError R601 (missing or unknown
+        input), R602 (unknown blob), or a layer's own error for its shapes.
         """
         values = self._given(args, inputs)
         wanted = tuple(blobs) if blobs is not None else self._returned
@@ -204,7 +205,15 @@ class Net(nn.Module):
                     None,
                     f"its inputs: {', '.join(sorted(known)) or 'none'}",
                 )
-        return dict(inputs)
+        return {name: x if isinstance(x, Tensor) else self._tensor(name, x) for name, x in inputs.items()}
+
+    def _tensor(self, name: str, array: Any) -> Tensor:
+        """A numpy array, as pycaffe takes them, in the net's type. Raises NetcError R601 for anything else."""
+        if getattr(getattr(array, "dtype", None), "kind", "") not in ("f", "i", "u", "b"):
+            found = f'the input "{name}" is a {type(array).__name__}, not a tensor or an array of numbers'
+            raise NetcError("R601", found, None, "give a torch.Tensor of the blob's shape")
+        like = next(self.parameters(), torch.zeros(0))
+        return torch.as_tensor(array, dtype=like.dtype, device=like.device)
 
     def _feed(self, step: Step, values: dict[str, Tensor]) -> None:
         if all(top in values for top in step.tops):

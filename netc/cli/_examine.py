@@ -13,7 +13,7 @@ from netc.advice import TRAIN, Advice, Facts, advise, compare, look, solver_rema
 from netc.advice.pairs import mismatches
 from netc.analyse import Analysis, analyse
 from netc.cli._facts import facts
-from netc.cli._probe import Probe
+from netc.cli._probe import Probe, Told
 from netc.compile import (
     Drafts,
     binary_draft,
@@ -37,11 +37,12 @@ TEST = 1
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What the user asked for: phases (none: those that make sense for the file), level, stages."""
+    """What the user asked for: phases (none: those that make sense for the file), level, stages; what he told."""
 
     phases: tuple[int, ...] = ()
     level: int = 0
     stages: tuple[str, ...] = ()
+    told: Told = field(default_factory=Told)
 
 
 @dataclass(slots=True)
@@ -65,6 +66,7 @@ class Report:
     errors: list[NetcError] = field(default_factory=list)
     advice: list[Advice] = field(default_factory=list)
     draft: Drafts = field(default_factory=Drafts)
+    told: Told = field(default_factory=Told)
 
     def collect(self, step: Callable[[], object]) -> None:
         """Run a step; what it raises is noted, each error once."""
@@ -82,7 +84,7 @@ class Report:
 
 def examine(path: str, request: Request) -> Report:
     """Check the net or solver in a file."""
-    report = Report(path, "net")
+    report = Report(path, "net", told=request.told)
     report.collect(lambda: _examine(report, request))
     return report
 
@@ -117,10 +119,19 @@ def _net(report: Report, draft: Draft, request: Request) -> None:
 
 
 def phases_of(draft: Draft) -> tuple[int, ...]:
-    """Both, or TEST alone where nothing in the file speaks of training."""
+    """TEST alone where nothing in the file speaks of training; else those in which it has data."""
     types = registry()
     losses = any(layer.type in types and types[layer.type].is_loss for layer in draft.param.layer)
-    return (TRAIN, TEST) if losses or speaks_of_phases(draft) else (TEST,)
+    return tuple(_fed(draft)) or (TRAIN, TEST) if losses or speaks_of_phases(draft) else (TEST,)
+
+
+def _fed(draft: Draft) -> Iterator[int]:
+    """The phases in which something gives the net its data: a .caffemodel that training wrote has none for TEST."""
+    types = registry()
+    for phase in (TRAIN, TEST):
+        part = filter_net(set_state(draft.copy(), phase, 0, ()))
+        if any(layer.type in types and types[layer.type].is_source for layer in part.params):
+            yield phase
 
 
 def speaks_of_phases(draft: Draft) -> bool:
@@ -129,7 +140,7 @@ def speaks_of_phases(draft: Draft) -> bool:
 
 
 def _build(report: Report, draft: Draft, label: str, initialised: bool = False, test_iter: int | None = None) -> None:
-    probe = Probe(draft.path)
+    probe = Probe(draft.path, report.told)
     report.remark(draft.remarks)
     try:
         graph = compile_draft(draft.copy(), probe)
@@ -172,9 +183,11 @@ def _solver(report: Report, param: Any, origin: Origin, request: Request) -> Non
         return
     wanted = request.phases or (TRAIN, TEST)
     if TRAIN in wanted:
-        report.collect(lambda: _plan(report, train_plan(param, report.path, request.level, request.stages), "TRAIN"))
+        report.collect(
+            lambda: _plan(report, train_plan(param, report.path, request.level, request.stages, origin), "TRAIN")
+        )
     if TEST in wanted:
-        report.collect(lambda: _tests(report, test_plans(param, report.path)))
+        report.collect(lambda: _tests(report, test_plans(param, report.path, origin)))
     report.remark(transplant_advice(report, param, origin))
 
 

@@ -31,7 +31,7 @@ COMMANDS: dict[str, dict[str, str]] = {
     },
     "Data": {
         "convert-imageset": "Make an LMDB of pictures.",
-        "image-mean": "Compute the means and principal colours of an LMDB.",
+        "image-mean": "Compute the means and principal colours of a database.",
     },
     "Look": {
         "check": "Check nets and solvers; show shapes, sizes and costs.",

@@ -2,11 +2,67 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
 import click
 
-from netc.errors import NetcError
+from netc.errors import NetcError, printable
+
+if TYPE_CHECKING:
+    from netc.cli._probe import Told
+
+Decorated = TypeVar("Decorated", bound="Callable[..., Any]")
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+
+
+def output_option(metavar: str, help: str) -> Callable[[Decorated], Decorated]:
+    """`-o`, of every command that writes one file; all of them take both long names."""
+    return click.option("-o", "--output", "--out", "output", metavar=metavar, help=help)
+
+
+def shape_option() -> Callable[[Decorated], Decorated]:
+    """`--shape`, a `Told`; what nothing was found for is said at the end."""
+    return click.option(
+        "--shape",
+        "told",
+        metavar="C,H,W",
+        multiple=True,
+        callback=_told,
+        help="The images' channels, height and width, where a data layer's source is not here (TOP=… for one top).",
+    )
+
+
+def _told(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) -> Told:
+    from netc.cli._probe import Told
+
+    told = Told()
+    for text in given:
+        top, _, numbers = text.rpartition("=")
+        shape = shape_of(numbers)
+        if not shape or (not top and len(shape) != 3):
+            raise click.BadParameter(f'"{printable(text)}" is no shape; 1,28,28 or data=3,32,48 is one', ctx, param)
+        if top:
+            told.tops[top] = shape
+        else:
+            told.image = shape
+    if given:
+        ctx.call_on_close(lambda: None if told.used else click.echo(UNUSED, err=True))
+    return told
+
+
+UNUSED = "note: --shape was not needed: no layer here reads data of unknown size"
+
+
+def shape_of(text: str) -> tuple[int, ...]:
+    """ "1,28,28", or with × or x between the numbers, as a shape; () for anything else."""
+    parts = text.replace("×", ",").replace("x", ",").split(",")
+    try:
+        shape = tuple(map(int, parts))
+    except ValueError:
+        return ()
+    return shape if all(0 < size < 2**31 for size in shape) else ()
 
 
 def split(names: str) -> list[str]:

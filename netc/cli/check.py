@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from netc.cli._options import json_option, split
+from netc.cli._options import json_option, shape_option, split
 from netc.cli._status import DONE
 
 if TYPE_CHECKING:
     from netc.cli._examine import Report
+    from netc.cli._probe import Told
 
 PHASES = {"TRAIN": (0,), "TEST": (1,), "BOTH": (0, 1)}
 
@@ -31,21 +32,28 @@ PHASES = {"TRAIN": (0,), "TEST": (1,), "BOTH": (0, 1)}
     help="Stages to build for, with commas or repeated.",
 )
 @click.option("--batch", type=click.IntRange(min=1), metavar="N", help="Images for which to reckon the memory.")
+@shape_option()
 @json_option
 def command(
-    files: tuple[str, ...], phase: str | None, level: int, stages: tuple[str, ...], batch: int | None, as_json: bool
+    files: tuple[str, ...],
+    phase: str | None,
+    level: int,
+    stages: tuple[str, ...],
+    batch: int | None,
+    told: Told,
+    as_json: bool,
 ) -> int:
     """Check nets and solvers, and show what each layer gives, costs and sees.
 
     FILE is a net, a solver (checked with all of its nets), or the name of a net that comes with netc, such as vgg_E.
     All errors are listed, not the first alone. Nothing is run: the first record of a data layer's source is read if
-    it is there, and where it is not, the images' size is taken from crop_size.
+    it is there, and where it is not, the images' size is taken from --shape or crop_size.
     """
     from netc.cli._examine import Request, examine
     from netc.shipped import locate
 
     names = tuple(name for given in stages for name in split(given))
-    request = Request(PHASES[phase.upper()] if phase else (), level, names)
+    request = Request(PHASES[phase.upper()] if phase else (), level, names, told)
     reports = [examine(locate(file, "solver.prototxt"), request) for file in files]
     if as_json:
         _print_json(reports, batch)

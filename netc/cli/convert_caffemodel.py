@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from netc.cli._options import json_option
+from netc.cli._options import json_option, output_option, shape_option
 from netc.errors import NetcError, Place, printable
 
 if TYPE_CHECKING:
+    from netc.cli._probe import Told
     from netc.runtime.export.convert import Conversion
 
 FORMATS = ("safetensors", "torchvision", "onnx", "pt2", "hdf5", "npz", "caffemodel")
@@ -22,7 +24,7 @@ FORMATS = ("safetensors", "torchvision", "onnx", "pt2", "hdf5", "npz", "caffemod
 @click.argument("file", metavar="FILE")
 @click.option("--net", metavar="NET", help="The net, best its deploy.prototxt (default: the one in FILE).")
 @click.option("--to", type=click.Choice(FORMATS), help="The format (default: told by OUT's name, else safetensors).")
-@click.option("-o", "--out", metavar="OUT", help="The new file (default: beside FILE).")
+@output_option("OUT", "The new file (default: beside FILE).")
 @click.option("--rgb", is_flag=True, help="Fold channel order, scale and mean into the first convolution.")
 @click.option("--mean", default="", metavar="MEAN", help="104,117,123 (blue, green, red) or a .binaryproto.")
 @click.option("--scale", type=float, metavar="S", help="Factor after the mean is taken away.")
@@ -38,12 +40,13 @@ FORMATS = ("safetensors", "torchvision", "onnx", "pt2", "hdf5", "npz", "caffemod
     help="Largest difference of a run, relative to the blob's largest value.",
 )
 @click.option("--report", type=click.Path(path_type=Path), metavar="REPORT", help="Write the whole proof, as JSON.")
+@shape_option()
 @json_option
 def command(
     file: str,
     net: str | None,
     to: str | None,
-    out: str | None,
+    output: str | None,
     rgb: bool,
     mean: str,
     scale: float | None,
@@ -52,6 +55,7 @@ def command(
     run_net: bool,
     tolerance: float,
     report: Path | None,
+    told: Told,
     as_json: bool,
 ) -> None:
     """Convert the weights in FILE, of any format that netc reads, and prove the result.
@@ -61,17 +65,21 @@ def command(
     """
     from netc.hashing import Hashing
 
+    if output == "-":
+        raise NetcError("C162", "a conversion is proved as a file, and stdout is none", None, "give a name with -o")
     hashing = Hashing.begun(file)  # before anything heavy is imported
     from netc.runtime.export.convert import Options, convert
 
     if report is not None:
-        _check_report(report, [file, net, classes], to or "", out)
+        _check_report(report, [file, net, classes], to or "", output)
     names = _names(classes) if classes is not None else ()
-    options = Options(_located(net), to or "", rgb, run_net, mean, scale, crop, names, tolerance)
-    made = convert(file, out, options, hashing)
-    found = made.as_dict()
-    if report is not None:
-        _write_report(report, found)
+    shapes = told.tops | ({"": told.image} if told.image else {})
+    told.used = True  # the conversion says if it was not
+    options = Options(_located(net), to or "", rgb, run_net, mean, scale, crop, shapes, names, tolerance)
+    with _reporting(report) as write:
+        made = convert(file, output, options, hashing)
+        found = made.as_dict()
+        write(_json(found) + "\n")
     click.echo(_json(found) if as_json else "\n".join(lines(made)))
 
 
@@ -102,12 +110,21 @@ def _check_report(report: Path, read: Iterable[str | Path | None], to: str, out:
 REPORT = "give another name with --report"
 
 
-def _write_report(path: Path, found: dict[str, Any]) -> None:
+@contextmanager
+def _reporting(path: Path | None) -> Iterator[Callable[[str], None]]:
+    """What writes the report; a place where none can be written is an error before the conversion, not after it."""
     from netc.durable import Staging
 
+    if path is None:
+        yield lambda text: None
+        return
     with Staging(path) as staging:
-        staging.path.write_text(_json(found) + "\n", "utf-8")
-        staging.publish()
+
+        def write(text: str) -> None:
+            staging.path.write_text(text, "utf-8")
+            staging.publish()
+
+        yield write
 
 
 def _json(found: dict[str, Any]) -> str:

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from netc.cli._options import json_option, split
+from netc.cli._options import json_option, shape_option, split
 from netc.cli._status import DONE, FAILED
 from netc.errors import NetcError, Place
 
 if TYPE_CHECKING:
+    from netc.cli._probe import Told
     from netc.diff import FieldChange, NetDiff
     from netc.draft import Draft
     from netc.ir import Graph
@@ -44,9 +45,17 @@ class Comparison:
 @click.option("--level", default=0, metavar="N", help="The level to compare.")
 @click.option("--stage", "stages", multiple=True, metavar="NAMES", help="Stages to compare, with commas or repeated.")
 @click.option("--nets", is_flag=True, help="Of two solvers, compare their nets too.")
+@shape_option()
 @json_option
 def command(
-    first: str, second: str, phase: str | None, level: int, stages: tuple[str, ...], nets: bool, as_json: bool
+    first: str,
+    second: str,
+    phase: str | None,
+    level: int,
+    stages: tuple[str, ...],
+    nets: bool,
+    told: Told,
+    as_json: bool,
 ) -> int:
     """Tell what differs in meaning between two nets or two solvers, of any format.
 
@@ -57,7 +66,7 @@ def command(
     from netc.shipped import locate
 
     names = [name for given in stages for name in split(given)]
-    request = _Request(phase.upper() if phase else None, level, names, nets)
+    request = _Request(phase.upper() if phase else None, level, names, nets, told)
     found = _compare(locate(first, "train_val.prototxt"), locate(second, "train_val.prototxt"), request)
     if as_json:
         import json
@@ -74,6 +83,7 @@ class _Request:
     level: int
     stages: list[str]
     nets: bool
+    told: Told
 
 
 def _compare(first: str, second: str, request: _Request) -> Comparison:
@@ -110,7 +120,7 @@ def _nets(found: Comparison, one: Any, two: Any, request: _Request) -> None:
 
     for phase in _phases(found, one, two, request):
         drafts = [set_state(draft.copy(), NAMES.index(phase), request.level, request.stages) for draft in (one, two)]
-        _pair(found, drafts[0], drafts[1], phase)
+        _pair(found, drafts[0], drafts[1], phase, request.told)
 
 
 def _phases(found: Comparison, one: Any, two: Any, request: _Request) -> list[str]:
@@ -126,15 +136,15 @@ def _phases(found: Comparison, one: Any, two: Any, request: _Request) -> list[st
     return [NAMES[phase] for phase in phases[0] if phase in phases[1]]
 
 
-def _pair(found: Comparison, one: Draft, two: Draft, phase: str) -> None:
+def _pair(found: Comparison, one: Draft, two: Draft, phase: str, told: Told) -> None:
     from netc.diff import compare_nets
     from netc.filter import filter_net
 
-    graphs = _graphs(found, one, two)
+    graphs = _graphs(found, one, two, told)
     found.nets.append(compare_nets(filter_net(one), filter_net(two), phase, graphs))
 
 
-def _graphs(found: Comparison, one: Draft, two: Draft) -> tuple[Graph, Graph] | None:
+def _graphs(found: Comparison, one: Draft, two: Draft, told: Told) -> tuple[Graph, Graph] | None:
     """Both nets compiled, or None and a note: the settings can be compared all the same."""
     from netc.cli._probe import Probe
     from netc.compile import compile_draft
@@ -142,10 +152,11 @@ def _graphs(found: Comparison, one: Draft, two: Draft) -> tuple[Graph, Graph] | 
     graphs = []
     for draft in (one, two):
         try:
-            graphs.append(compile_draft(draft.copy(), Probe(draft.path)))
+            graphs.append(compile_draft(draft.copy(), Probe(draft.path, told)))
         except NetcError as error:
             place = f"{error.place}: " if error.place else ""
-            note = f"shapes and parameters are not compared: {place}{error.message}"
+            hint = f" ({error.hint})" if error.code == "F120" else ""
+            note = f"shapes and parameters are not compared: {place}{error.message}{hint}"
             found.notes += [] if note in found.notes else [note]
             return None
     return graphs[0], graphs[1]
@@ -162,23 +173,23 @@ def _solvers(paths: tuple[str, str], one: Any, two: Any, request: _Request) -> C
     if not request.nets:
         return found
     drafts = Drafts()
-    plans = [_plans(param, path) for (param, _), path in zip((one, two), paths, strict=True)]
+    plans = [_plans(param, path, origin) for (param, origin), path in zip((one, two), paths, strict=True)]
     for mine, theirs in zip(*plans):
-        _planned(found, drafts, mine, theirs)
+        _planned(found, drafts, mine, theirs, request.told)
     if len(plans[0]) != len(plans[1]):
         found.notes.append(f"{len(plans[0]) - 1} and {len(plans[1]) - 1} test nets: the rest is not compared")
     return found
 
 
-def _plans(param: Any, path: str) -> list[Any]:
+def _plans(param: Any, path: str, origin: Origin) -> list[Any]:
     from netc.runtime.solver.plans import test_plans, train_plan
 
-    return [train_plan(param, path), *test_plans(param, path)]
+    return [train_plan(param, path, origin=origin), *test_plans(param, path, origin)]
 
 
-def _planned(found: Comparison, drafts: Any, mine: Any, theirs: Any) -> None:
+def _planned(found: Comparison, drafts: Any, mine: Any, theirs: Any, told: Told) -> None:
     from netc.filter import NAMES
     from netc.runtime.solver.plans import in_state
 
     one, two = (in_state(drafts(plan.source), plan) for plan in (mine, theirs))
-    _pair(found, one, two, NAMES[mine.phase])
+    _pair(found, one, two, NAMES[mine.phase], told)

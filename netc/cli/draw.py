@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from netc.cli._options import split
+from netc.cli._options import output_option, shape_option, split
 from netc.errors import NetcError, printable
 
 if TYPE_CHECKING:
+    from netc.cli._probe import Told
     from netc.draft import Draft
     from netc.ir import Graph
 
@@ -23,7 +24,7 @@ X, which are about the data themselves."""
 
 @click.command("draw", short_help="Draw a net as SVG, DOT or Mermaid.")
 @click.argument("net", metavar="NET")
-@click.option("-o", "--output", metavar="FILE", help="Where to write; - is stdout (default: the net's name with .svg).")
+@output_option("FILE", "Where to write; - is stdout (default: the net's name with .svg).")
 @click.option(
     "--format",
     "form",
@@ -37,8 +38,9 @@ X, which are about the data themselves."""
 )
 @click.option("--level", default=0, metavar="N", help="The level to draw.")
 @click.option("--stage", "stages", multiple=True, metavar="NAMES", help="Stages to draw, with commas or repeated.")
+@shape_option()
 def command(
-    net: str, output: str | None, form: str | None, phase: str | None, level: int, stages: tuple[str, ...]
+    net: str, output: str | None, form: str | None, phase: str | None, level: int, stages: tuple[str, ...], told: Told
 ) -> None:
     """Draw a net: its layers as boxes, with settings and parameters, and the shapes of what flows between them.
 
@@ -46,14 +48,13 @@ def command(
     Graphviz, Mermaid for Markdown. A layer in place stands in the box of the layer that it works on. Where the data of
     a net are not here, or a layer's type is not known, it is drawn without shapes.
     """
-    from netc.draw import ENDINGS
     from netc.draw import FORMATS as WRITERS
     from netc.shipped import locate
 
-    chosen = form.lower() if form else ENDINGS.get(Path(output).suffix.lower(), "svg") if output else "svg"
+    chosen = form.lower() if form else _form(output)
     path = locate(net, "train_val.prototxt")
     names = [name for given in stages for name in split(given)]
-    title, made = _picture(path, phase, level, names)
+    title, made = _picture(path, phase, level, names, told)
     text = WRITERS[chosen](made, title)
     if output == "-":
         click.echo(text, nl=False)
@@ -63,7 +64,18 @@ def command(
     click.echo(f"{printable(str(target))}: {printable(title)}")
 
 
-def _picture(path: str, phase: str | None, level: int, stages: list[str]) -> tuple[str, Any]:
+def _form(output: str | None) -> str:
+    """The format that a file's name tells; SVG without one. Raises NetcError C160 for an ending that is another's."""
+    from netc.draw import ENDINGS
+
+    ending = Path(output).suffix.lower() if output else ""
+    if ending and ending not in ENDINGS:
+        hint = f"say which with --format, or let the name end in {', '.join(ENDINGS)}"
+        raise NetcError("C160", f'"{output}" does not tell the format', None, hint)
+    return ENDINGS[ending] if ending else "svg"
+
+
+def _picture(path: str, phase: str | None, level: int, stages: list[str], told: Told) -> tuple[str, Any]:
     from netc.compile import draft_net
     from netc.draw import picture
     from netc.filter import NAMES, filter_net, set_state
@@ -71,7 +83,7 @@ def _picture(path: str, phase: str | None, level: int, stages: list[str]) -> tup
     draft = draft_net(Path(path))
     number = NAMES.index(phase.upper()) if phase else _usual_phase(draft)
     set_state(draft, number, level, stages)
-    graph = _graph(draft)
+    graph = _graph(draft, told)
     made = picture(filter_net(draft.copy()), graph, NAMES[number])
     made.name = made.name or Path(path).stem
     return _title(made, graph), made
@@ -84,18 +96,19 @@ def _usual_phase(draft: Draft) -> int:
     return 0 if any(kind_of(layer.type) == "loss" for layer in draft.param.layer) else 1
 
 
-def _graph(draft: Draft) -> Graph | None:
+def _graph(draft: Draft, told: Told) -> Graph | None:
     """The compiled net, or None (and a word about it) where only shapes cannot be known."""
     from netc.cli._probe import Probe
     from netc.compile import compile_draft
 
-    probe = Probe(draft.path)
+    probe = Probe(draft.path, told)
     try:
         graph = compile_draft(draft.copy(), probe)
     except NetcError as error:
         if any(one.code not in SHAPELESS and one.code[0] not in "DX" for one in error.errors):
             raise
-        click.echo(f"drawn without shapes: {printable(error.message)}", err=True)
+        hint = f" ({error.hint})" if error.hint and error.code == "F120" else ""
+        click.echo(f"drawn without shapes: {printable(error.message + hint)}", err=True)
         return None
     for note in probe.notes:
         click.echo(f"note: {printable(note)}", err=True)

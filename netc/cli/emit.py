@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from netc.cli._options import split
-from netc.errors import NetcError
+from netc.cli._options import output_option, shape_option, split
+from netc.errors import NetcError, Place, printable
 
 if TYPE_CHECKING:
+    from netc.cli._probe import Told
     from netc.ir import Graph
 
 
 @click.command("emit", short_help="Write a net as one file of PyTorch code.")
 @click.argument("net", metavar="NET")
-@click.option("-o", "--output", "output", type=click.Path(path_type=Path), metavar="OUT.py", help="The file to write.")
+@output_option("OUT.py", "The file to write; - is stdout.")
 @click.option(
     "--phase",
     type=click.Choice(["TRAIN", "TEST"], case_sensitive=False),
@@ -33,14 +34,16 @@ if TYPE_CHECKING:
 )
 @click.option("--weights", metavar="FILE", help="Write these weights too, to OUT.safetensors.")
 @click.option("--class-name", metavar="NAME", help="The name of the class (default: from the net's).")
+@shape_option()
 def command(
     net: str,
-    output: Path | None,
+    output: str | None,
     phase: str,
     level: int,
     stages: tuple[str, ...],
     weights: str | None,
     class_name: str | None,
+    told: Told,
 ) -> None:
     """Write NET as a torch.nn.Module that needs torch alone, with the prototxt's lines and the shapes in comments.
 
@@ -51,15 +54,16 @@ def command(
     from netc.shipped import locate
 
     path = locate(net, "train_val.prototxt" if phase.upper() == "TRAIN" else "deploy.prototxt")
-    _check(path, output, weights, class_name)
-    graph = _compiled(path, phase, level, [name for given in stages for name in split(given)])
-    emission = emit(graph, class_name, output.name if output else "")
-    if output is None:
+    out = Path(output) if output and output != "-" else None
+    _check(path, out, weights, class_name)
+    graph = _compiled(path, phase, level, [name for given in stages for name in split(given)], told)
+    emission = emit(graph, class_name, out.name if out else "")
+    if out is None:
         click.echo(emission.code, nl=False)
         return
-    _write(output, emission.code, graph, weights)
-    also = f" and {output.with_suffix('.safetensors')}" if weights else ""
-    click.echo(f"wrote {output}{also}: class {emission.class_name}", err=True)
+    _write(out, emission.code, graph, weights)
+    also = f" and {out.with_suffix('.safetensors')}" if weights else ""
+    click.echo(printable(f"wrote {out}{also}: class {emission.class_name}"), err=True)
 
 
 def _check(net: str, output: Path | None, weights: str | None, class_name: str | None) -> None:
@@ -72,21 +76,25 @@ def _check(net: str, output: Path | None, weights: str | None, class_name: str |
         raise NetcError("C170", f'"{class_name}" cannot be the name of the class', None, "give a Python identifier")
     if weights is not None and output is None:
         raise NetcError("C171", "--weights needs a file to write them beside", None, "add -o OUT.py")
+    if output is not None and output.is_dir():
+        raise NetcError("O165", "the file cannot be written: Is a directory", Place(str(output)), "give another place")
     if weights is not None and output is not None and output.suffix == ".safetensors":
         raise NetcError("C172", f"{output} would hold the weights, not the code", None, "let -o end in .py")
     for read in (net, weights) if output else ():
         for written in (output, output.with_suffix(".safetensors")) if read and output else ():
             if os.path.exists(written) and os.path.samefile(written, str(read)):
-                raise NetcError("C172", f"{written} would be overwritten, and it is read", None, "give another -o")
+                loads = "; the code loads it as it is, without --weights" if written.suffix == ".safetensors" else ""
+                hint = f"give another -o{loads}"
+                raise NetcError("C172", f"{written} would be overwritten, and it is read", None, hint)
 
 
-def _compiled(path: str, phase: str, level: int, stages: Iterable[str]) -> Graph:
+def _compiled(path: str, phase: str, level: int, stages: Iterable[str], told: Told) -> Graph:
     from netc.cli._probe import Probe
     from netc.compile import compile_draft, draft_net, phase_number
     from netc.filter import set_state
 
     draft = set_state(draft_net(Path(path)), phase_number(phase), level, stages)
-    return compile_draft(draft, Probe(draft.path))
+    return compile_draft(draft, Probe(draft.path, told))
 
 
 def _write(output: Path, code: str, graph: Graph, weights: str | None) -> None:

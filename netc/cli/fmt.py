@@ -18,14 +18,15 @@ def command(files: tuple[str, ...], check: bool, diff: bool) -> int:
     The order of fields, the comments and single blank lines stay, and so does a block that stands on one line where it
     fits in 120 columns. A file changes only if the result is read to the same net. FILE - formats stdin to stdout.
     """
-    status, changed = DONE, 0
+    status, changed, read = DONE, 0, 0
     for name in files:
         try:
             changed += _format(name, check, diff)
+            read += 1
         except NetcError as error:
             click.echo(str(error), err=True)
             status = max(status, error.exit_status)
-    if "-" not in files and not (check or diff):
+    if read and "-" not in files and not (check or diff):
         click.echo(f"{changed} of {len(files)} files rewritten" if len(files) > 1 else _said(bool(changed)), err=True)
     return status or (FAILED if check and changed else DONE)
 

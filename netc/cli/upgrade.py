@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from netc.cli._options import output_option
 from netc.cli._rewrite import stdin
 from netc.cli._status import DONE
 from netc.errors import NetcError, Place, printable
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 @click.command("upgrade", short_help="Rewrite a net or solver of an older format in the current one.")
 @click.argument("file", metavar="FILE")
-@click.option("-o", "--output", metavar="OUT", help="The file to write (default: text goes to stdout).")
+@output_option("OUT", "The file to write; - is stdout (default for text).")
 @click.option("--in-place", is_flag=True, help="Write over FILE.")
 def command(file: str, output: str | None, in_place: bool) -> int:
     """Rewrite a net or solver of an older format (V0, V1, input fields, solver_type) in the current one.
@@ -32,7 +33,7 @@ def command(file: str, output: str | None, in_place: bool) -> int:
 
     if (output is not None and in_place) or (in_place and file == "-"):
         raise NetcError("C180", "give -o or --in-place, not both; --in-place needs a file")
-    target = file if in_place else output
+    target = file if in_place else None if output == "-" else output
     opened = stdin() if file == "-" else open_source(os.fspath(Path(file)))
     if isinstance(opened, Source):
         _text(opened, target, in_place)

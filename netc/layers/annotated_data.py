@@ -46,7 +46,7 @@ class AnnotatedData(ForkSource):
         return [*self.shapes(images), (1, 1, 1, OBJECT)][: len(self.param.top)]
 
     def shapes(self, batch: int) -> Sequence[Shape]:
-        image = self.image_shape()
+        image = self.told or self.image_shape()
         if image is None and self.probe is not None:
             return self._probed()[:1]
         if image is None:
@@ -74,7 +74,7 @@ class DenseImageData(ForkSource):
         batch = self.positive("batch_size")
         if self.probe is not None:
             return self._probed()
-        image = self.image_shape()
+        image = self.told or self.image_shape()
         if image is None:
             found = "its shapes are not known without looking at the data"
             self.fail(found, "dense_image_data_param", "add new_height and new_width, or crop_size", "L304")

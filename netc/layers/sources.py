@@ -38,18 +38,20 @@ class RecordSource(Source):
 
     tops = between(1, 2)
     also_reads = frozenset({"transform_param"})
+    told: Shape | None = None
+    """An image's (channels, height, width), said by somebody who cannot show the data; it goes before settings."""
     remedy: ClassVar[str] = "add `transform_param { crop_size: … }`, or run a command that opens the data (train, test)"
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         batch = self.positive("batch_size")
         if self.probe is not None:
             return self._probed()
-        image = self.image_shape()
+        image = self.told or self.image_shape()
         if image is None:
             self.fail(
                 "its shapes are not known without looking at the data", self.param_field or "", self.remedy, "L304"
             )
-        return [(batch, *image), (batch,)][: len(self.param.top)]
+        return [(batch, *image), *[(batch,)] * (len(self.param.top) - 1)]
 
     def _probed(self) -> Sequence[Shape]:
         assert self.probe is not None

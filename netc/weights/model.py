@@ -46,6 +46,7 @@ class Model:
         reason: why there is no graph. card: what the file says of itself, if netc wrote it.
         given: whether the net was given, so that its layers are those that count.
         unused: layers of the file that the net has not, and how many arrays.
+        shapes: of the images that data layers read, as `deployed` takes them.
     """
 
     path: str
@@ -58,6 +59,7 @@ class Model:
     card: Card | None = None
     given: bool = False
     unused: dict[str, int] = field(default_factory=dict)
+    shapes: Mapping[str, Shape] = field(default_factory=dict)
 
     def layers(self) -> Layers:
         """Layer name → its arrays in Caffe's order and the net's shapes."""
@@ -78,15 +80,18 @@ class Model:
         if self.graph is not None:
             return self.graph
         why = f": {self.reason.message}" if self.reason else ""
-        raise NetcError("W763", f"the net itself is needed, and the file does not give it{why}", Place(self.path), NEED)
+        hint = self.reason.hint if self.reason and self.reason.code == "W763" else NEED
+        raise NetcError("W763", f"the net itself is needed, and the file does not give it{why}", Place(self.path), hint)
 
 
 NEED = "give the net's deploy.prototxt with --net"
 
 
-def open_model(path: str | os.PathLike[str], net: Any = None, buffer: Any = None) -> Model:
+def open_model(
+    path: str | os.PathLike[str], net: Any = None, buffer: Any = None, shapes: Mapping[str, Shape] | None = None
+) -> Model:
     """Read a weight file (`buffer`: mapped already) and, if given, the net (path, text or NetParameter) whose layers
-    count.
+    count. `shapes`: of the images that its data layers read, as `deployed` takes them.
 
     Without a net, every layer of the file that has arrays counts, and the file's own net, or its card's, is compiled
     if that is possible. Raises NetcError as `weights.read`, `compile_net`, `weights.plan`, and W764 (a layer without
@@ -94,7 +99,7 @@ def open_model(path: str | os.PathLike[str], net: Any = None, buffer: Any = None
     """
     name = os.fspath(path)
     buffer = map_file(name) if buffer is None else buffer
-    source = Model(name, buffer, read_mapped(name, buffer))
+    source = Model(name, buffer, read_mapped(name, buffer), shapes=shapes or {})
     _make_floats(source.weights)
     source.card = card_in(name, buffer)
     if net is not None:
@@ -191,11 +196,16 @@ def _own_net(source: Model) -> None:
 
 
 def _compiled(source: Model) -> Graph:
-    net = deployed(source.param, source.weights)
+    net = deployed(source.param, source.weights, source.shapes)
     unknown = unknown_input(net)
     if unknown is not None:
         message = f'the size of its input "{unknown}" is not known'
-        raise NetcError("W763", message, Place(source.path), NEED + ", with the shape of its Input layer")
+        raise NetcError(
+            "W763",
+            message,
+            Place(source.path),
+            NEED + ", or the shape of its images with --shape CHANNELS,HEIGHT,WIDTH",
+        )
     return compile_net(net, "TEST")
 
 

@@ -11,14 +11,15 @@ from typing import Any
 
 from netc import proto
 from netc.layers import registry
-from netc.weights.arrays import Array
+from netc.weights.arrays import Array, Shape
 
 
-def deployed(param: Any, weights: Mapping[str, Sequence[Array]]) -> Any:
+def deployed(param: Any, weights: Mapping[str, Sequence[Array]], shapes: Mapping[str, Shape] | None = None) -> Any:
     """A copy of a net in the current format whose data layers are Input layers, for the TEST phase.
 
-    An input is as large as its data layer's crop_size (without one it has no shape, and the net cannot be compiled) and
-    has the channels that the first convolution's `weights` have.
+    An input is as large as `shapes` says for its top, or for "" (channels, height, width); else as its data layer's
+    crop_size, with the channels that the first convolution's `weights` have; else it has no shape, and the net cannot
+    be compiled.
     """
     net = proto.NetParameter()
     net.CopyFrom(param)
@@ -26,13 +27,14 @@ def deployed(param: Any, weights: Mapping[str, Sequence[Array]]) -> Any:
     for layer in net.layer:
         layer.ClearField("phase")
         layer.ClearField("blobs")
-    fed = [layer for layer in net.layer if _is_fed(layer)]
+    fed = [layer for layer in net.layer if is_fed(layer)]
     if not fed or any(layer.type == "Input" for layer in net.layer):
         return net
     images = {layer.top[0]: layer for layer in fed if layer.top}
     lost = {top for layer in fed for top in layer.top} - set(images)
-    kept = [_input(top, data, _channels(net, top, weights)) for top, data in images.items()]
-    kept += [layer for layer in net.layer if not _is_fed(layer) and not _needs(layer, lost)]
+    told = shapes or {}
+    kept = [_input(top, data, _channels(net, top, weights), told) for top, data in images.items()]
+    kept += [layer for layer in net.layer if not is_fed(layer) and not _needs(layer, lost)]
     return _with_layers(net, _without_splits(kept))
 
 
@@ -48,7 +50,8 @@ def unknown_input(net: Any) -> str | None:
     return None
 
 
-def _is_fed(layer: Any) -> bool:
+def is_fed(layer: Any) -> bool:
+    """Whether `deployed` puts an Input layer in its place."""
     kind = registry().get(layer.type)
     return kind is not None and kind.is_source and layer.type not in ("Input", "DummyData")
 
@@ -61,10 +64,12 @@ def _needs(layer: Any, lost: set[str]) -> bool:
     return True
 
 
-def _input(top: str, data: Any, channels: int) -> Any:
+def _input(top: str, data: Any, channels: int, told: Mapping[str, Shape]) -> Any:
     layer = proto.LayerParameter(name=top, type="Input", top=[top])
     size, memory = data.transform_param.crop_size, data.memory_data_param
-    if data.type == "MemoryData":
+    if (shape := told.get(top, told.get(""))) is not None:
+        layer.input_param.shape.add(dim=[1, *shape])
+    elif data.type == "MemoryData":
         layer.input_param.shape.add(dim=[1, memory.channels, size or memory.height, size or memory.width])
     elif size:
         layer.input_param.shape.add(dim=[1, channels, size, size])

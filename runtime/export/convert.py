@@ -7,7 +7,7 @@ need it.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -20,11 +20,13 @@ from netc.hashing import Hashing
 from netc.runtime.export.formats import SUFFIXES as SUFFIXES
 from netc.runtime.export.formats import default_out as default_out
 from netc.runtime.export.formats import format_of as format_of
+from netc.weights.arrays import Shape
 from netc.weights.card import Card, Preprocessing
 from netc.weights.convert import CAFFES_LIMIT, FORMATS, definition, seal, write_proved
 from netc.weights.files import map_file
 from netc.weights.looks import converted_looks, preprocessing_of
 from netc.weights.model import Model, open_model
+from netc.weights.own_net import is_fed
 from netc.weights.proof import TOLERANCE, Parity, compared_all
 from netc.weights.rgb import fold_rgb, folded_mean
 
@@ -38,6 +40,7 @@ class Options:
         rgb: fold channel order, scale and mean into the first convolution.
         run: run the net for the formats of weights alone, too.
         mean, scale, crop: of the preprocessing, where the net does not say or is to be overruled.
+        shapes: (channels, height, width) of the images that data layers read, by top, or "" for all.
         classes: their names, in order. tolerance: of runs, relative to a blob's largest value.
     """
 
@@ -48,6 +51,7 @@ class Options:
     mean: str = ""
     scale: float | None = None
     crop: int | None = None
+    shapes: Mapping[str, Shape] = field(default_factory=dict)
     classes: Sequence[str] = ()
     tolerance: float = TOLERANCE
 
@@ -96,7 +100,7 @@ def convert(
     buffer = map_file(path)
     if hashing is None or not hashing.is_of(buffer.file.fileno()):
         hashing = Hashing(os.dup(buffer.file.fileno()), path)
-    source = open_model(path, options.net, buffer)
+    source = open_model(path, options.net, buffer, options.shapes)
     return _Job(source, target, format, options).done(hashing)
 
 
@@ -260,6 +264,8 @@ class _Job:
             raise NetcError("W766", f"{counted(len(classes), 'class name')} for outputs of {found} values")
 
     def _remark(self) -> None:
+        if self.options.shapes and not (self.source.param and any(map(is_fed, self.source.param.layer))):
+            self.remarks.append("--shape was not needed: no data layer reads images here")
         if self.source.unused:
             listed = ", ".join(f'"{name}"' for name in self.source.unused)
             self.remarks.append(f"not in the net, and left out: {listed}")

@@ -8,6 +8,7 @@ from typing import Any
 
 from netc import proto
 from netc.draft import Draft
+from netc.layers.base import Origin
 from netc.paths import resolve
 from netc.runtime.solver.settings import test_net_count
 
@@ -24,9 +25,10 @@ class Plan:
     state: Any = field(default_factory=lambda: proto.NetState())
 
 
-def train_plan(param: Any, near: str, level: int = 0, stages: Iterable[str] = ()) -> Plan:
-    """The training net; level and stages are the command line's, laid over train_state."""
-    plan = next(iter(_train_sources(param, near)))
+def train_plan(param: Any, near: str, level: int = 0, stages: Iterable[str] = (), origin: Origin | None = None) -> Plan:
+    """The training net; level and stages are the command line's, laid over train_state. `origin`: of the
+    solver's fields, for the place of an error."""
+    plan = next(iter(_train_sources(param, near, origin)))
     plan.state.MergeFrom(param.train_state)
     if level:
         plan.state.level = level
@@ -34,25 +36,36 @@ def train_plan(param: Any, near: str, level: int = 0, stages: Iterable[str] = ()
     return plan
 
 
-def _train_sources(param: Any, near: str) -> Iterable[Plan]:
+def _train_sources(param: Any, near: str, origin: Origin | None) -> Iterable[Plan]:
     """In Caffe's order of precedence; settings.check has seen to it that there is exactly one."""
     if param.HasField("train_net_param"):
         yield Plan(param.train_net_param, "train_net_param", TRAIN)
     if param.HasField("train_net"):
-        yield Plan(resolve(param.train_net, near), f"train_net file: {param.train_net}", TRAIN)
+        yield Plan(
+            _path(param.train_net, near, origin, "train_net"),
+            f"train_net file: {param.train_net}",
+            TRAIN,
+        )
     if param.HasField("net_param"):
         yield Plan(param.net_param, "net_param", TRAIN)
     if param.HasField("net"):
-        yield Plan(resolve(param.net, near), f"net file: {param.net}", TRAIN)
+        yield Plan(_path(param.net, near, origin, "net"), f"net file: {param.net}", TRAIN)
 
 
-def test_plans(param: Any, near: str) -> list[Plan]:
+def _path(name: str, near: str, origin: Origin | None, field: str) -> str:
+    return resolve(name, near, place=origin.place(field) if origin is not None else None)
+
+
+def test_plans(param: Any, near: str, origin: Origin | None) -> list[Plan]:
     """The test nets in Caffe's order: test_net_param, test_net, then instances of the net shared with training."""
     plans = [Plan(net, "test_net_param", TEST) for net in param.test_net_param]
-    plans += [Plan(resolve(path, near), f"test_net file: {path}", TEST) for path in param.test_net]
+    for number, name in enumerate(param.test_net):
+        path = _path(name, near, origin, f"test_net[{number}]")
+        plans.append(Plan(path, f"test_net file: {name}", TEST))
     while len(plans) < test_net_count(param):
-        shared = param.net_param if param.HasField("net_param") else resolve(param.net, near)
-        plans.append(Plan(shared, "net_param" if param.HasField("net_param") else f"net file: {param.net}", TEST))
+        own = param.HasField("net_param")
+        shared = param.net_param if own else _path(param.net, near, origin, "net")
+        plans.append(Plan(shared, "net_param" if own else f"net file: {param.net}", TEST))
     for plan, state in zip(plans, param.test_state):
         plan.state.MergeFrom(state)
     return plans

@@ -76,13 +76,13 @@ class Solver:
     ) -> None:
         builder = Builder(self.seed, device, workers)
         near = self.origin.start.path
-        plan = train_plan(self.param, near, *extra)
+        plan = train_plan(self.param, near, *extra, self.origin)
         self.report.creating_train(plan.label)
         self._train = builder.build(builder.graph(plan), unfilled=first.overwritten)
         self.net: Net = self._train.net
         first.copy_into(self.net, self.report)
         self._tests = []
-        for number, plan in enumerate(self._testable(test_plans(self.param, near), builder)):
+        for number, plan in enumerate(self._testable(test_plans(self.param, near, self.origin), builder)):
             self.report.creating_test(number, plan.label)
             self._tests.append(builder.build(builder.graph(plan), share=self.net))
         self._check_watched()

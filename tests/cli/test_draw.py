@@ -155,7 +155,7 @@ def test_mermaid(draw):
 
 @pytest.mark.parametrize(
     "name, begins",
-    [("a.svg", "<svg"), ("a.html", "<!doctype"), ("a.dot", "digraph"), ("a.mmd", "---"), ("a.x", "<svg")],
+    [("a.svg", "<svg"), ("a.html", "<!doctype"), ("a.dot", "digraph"), ("a.mmd", "---"), ("a", "<svg")],
 )
 def test_the_ending_tells_the_form(tmp_path, monkeypatch, name, begins):
     monkeypatch.chdir(tmp_path)

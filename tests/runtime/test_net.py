@@ -214,3 +214,15 @@ def test_a_parameter_shared_in_another_shape_is_one_parameter() -> None:
     torch.testing.assert_close(other(x=x)["b"], expected)
     fresh = netc.load_net(text, "TEST", weights={"a": [w.detach().numpy()], "b": [w.detach().view(4, 6).numpy()]})
     torch.testing.assert_close(fresh(x=x)["b"], expected)
+
+
+def test_numpy_arrays_are_taken_as_inputs():
+    net = netc.load_net(
+        'layer { name: "in" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 } } }\n'
+        'layer { name: "ip" type: "InnerProduct" bottom: "x" top: "y" inner_product_param { num_output: 4'
+        ' weight_filler { type: "constant" value: 2 } } }\n'
+    )
+    assert net(x=np.arange(6).reshape(2, 3))["y"][:, 0].tolist() == [6, 24]
+    with pytest.raises(NetcError, match="R601") as raised:
+        net(x="photo.jpg")
+    assert "is a str" in str(raised.value)

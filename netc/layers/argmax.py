@@ -28,6 +28,8 @@ class ArgMax(Layer):
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         shape, top_k = bottoms[0], self.options.top_k
         self.axis = axis = self._given_axis(shape)
+        if not shape:
+            self.fail("needs a bottom with at least one axis", "bottom", code="L302")
         size = count(shape, 1) if axis is None else shape[axis]
         if not 1 <= top_k <= size:
             self.fail(

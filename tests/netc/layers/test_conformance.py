@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 import torch
 
@@ -107,3 +109,16 @@ def test_forward_in_place_gives_what_forward_gives(kind: str) -> None:
         run, own = Run(case.phase == TRAIN), params(layer, torch.float32)
         expected = layer.forward(run, [x.clone()], own)[0]
         assert torch.equal(layer.forward_in_place(run, [x], own)[0], expected)
+
+
+AXES = ((), (2,), (3, 2), (2, 3, 4), (2, 3, 4, 5, 6))
+
+
+@pytest.mark.parametrize("kind", CASES)
+def test_bottoms_of_any_number_of_axes_are_taken_or_refused(kind: str) -> None:
+    """A blob may have no axes at all (an Input layer without a shape): a shape rule knows no other exception."""
+    for case in CASES[kind]:
+        tries = [(*case.shapes[:at], axes, *case.shapes[at + 1 :]) for at in range(len(case.shapes)) for axes in AXES]
+        for shapes in [*tries, *[(axes,) * len(case.shapes) for axes in AXES]]:
+            with suppress(NetcError):
+                make(kind, case, shapes)

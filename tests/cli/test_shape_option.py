@@ -168,7 +168,7 @@ def test_convert_says_the_option_and_takes_it(trained, capsys):
     assert run(["convert-caffemodel", trained, "--to", "pt2"]) == 65
     assert "--shape CHANNELS,HEIGHT,WIDTH" in capsys.readouterr().err
     assert run(["convert-caffemodel", trained, "--to", "pt2", "--shape", "1,6,9"]) == 0
-    assert "run on data 2×1×6×9" in capsys.readouterr().out
+    assert "×1×6×9: largest difference" in capsys.readouterr().out
 
 
 def test_a_report_without_a_place_is_told_before_anything_is_made(trained):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -40,6 +41,12 @@ class Weights(dict[str, list[Array]]):
         self.absent: set[tuple[str, int]] = set()
         self.diffs: dict[str, list[Array]] = {}
         self.metadata: dict[str, str] = {}
+
+
+def is_real(shape: Shape) -> bool:
+    """Whether a shape's axes, those of size 0 left out, come to no more values than an array can address: no values
+    at all can claim to be 0 × 2⁴⁰ × 2⁴⁰, and numpy cannot shape them so."""
+    return math.prod(filter(None, shape)) < 1 << 59
 
 
 def bare(shape: Shape) -> Shape:

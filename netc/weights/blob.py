@@ -10,7 +10,7 @@ import numpy as np
 
 from netc.errors import NetcError, Place
 from netc.layers.base import MAX_AXES, MAX_COUNT, format_shape
-from netc.weights.arrays import Array, Shape
+from netc.weights.arrays import Array, Shape, is_real
 from netc.weights.wire import BYTES, VARINT, Damaged, Field, Wire, signed
 
 BLOB = {
@@ -137,8 +137,9 @@ def _joined(parts: Sequence[Array]) -> Array:
 
 
 def _check_count(shape: Shape, found: int, path: str, label: str) -> None:
-    """An axis beyond Caffe's int is never real, and zero times a huge one is more than numpy can shape."""
-    if any(not 0 <= dim <= MAX_COUNT for dim in shape) or math.prod(shape) != found:
+    """An axis beyond Caffe's int is never real."""
+    real = all(0 <= dim <= MAX_COUNT for dim in shape) and is_real(shape)
+    if not real or math.prod(shape) != found:
         raise NetcError(
             "W704",
             f"{label} says shape {format_shape(shape)}, {math.prod(shape):,} values, but holds {found:,}",

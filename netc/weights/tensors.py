@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from netc.errors import NetcError, Place
-from netc.weights.arrays import Array, Shape, Weights
+from netc.weights.arrays import Array, Shape, Weights, is_real
 from netc.weights.keys import in_caffes_order
 from netc.weights.write import Chunk, Sink, write_chunks
 
@@ -113,7 +113,9 @@ def _tensor(path: str, key: str, entry: Any) -> _Tensor:
     if not isinstance(dtype, str) or dtype not in _TYPES:
         hint = "weights are F64, F32, F16 or BF16"
         raise NetcError("W741", f'the tensor "{key}" is of type {dtype}, which no blob is', Place(path), hint)
-    if not all(type(number) is int and 0 <= number < 1 << 63 for number in (*shape, start, end)) or len(shape) > 32:
+    if not all(type(number) is int and 0 <= number < 1 << 63 for number in (*shape, start, end)):
+        raise _damaged(path, f'"{key}" has a shape or place that is none')
+    if len(shape) > 32 or not is_real(shape):
         raise _damaged(path, f'"{key}" has a shape or place that is none')
     needed = math.prod(shape) * np.dtype(_TYPES[dtype]).itemsize
     if end - start != needed:

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
@@ -122,15 +123,21 @@ _RETIRED = {"LRN_MAP": "Caffe has replaced it: LRN with lrn_param { norm_region:
 """Values of enums that Caffe once had and has given up → what to write."""
 
 
+@cache
+def _values_of(enum: Any) -> dict[str, int]:
+    """Name → number. Protobuf's own table fails on a text that is no UTF-8."""
+    return {value.name: value.number for value in enum.values}
+
+
 def _enum(info: FieldInfo, value: Scalar) -> int:
-    by_name = info.enum.values_by_name
+    by_name = _values_of(info.enum)
     if value.kind == "string" and value.text[1:-1] in by_name:
         raise _mismatch(info, value)
     if value.kind == "name" and value.text in by_name:
-        return int(by_name[value.text].number)
+        return by_name[value.text]
     if value.kind == "number":
         number = _integer(info, value)
-        if number in info.enum.values_by_number:
+        if number in by_name.values():
             return number
     if (fork := FORK_OF_VALUE.get(value.text)) is not None:
         hint = f"{fork} has it, a fork of Caffe; Caffe itself does not, nor does netc"

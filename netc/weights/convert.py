@@ -74,21 +74,17 @@ def _filled(handle: int, source: Model, places: list[Array], flush: Callable[[],
     result, done = [], 0
     with ThreadPoolExecutor(_WORKERS) as pool:
         for entry, place in zip(source.entries, places, strict=True):
-            differing = 0
-            for job in _jobs(pool, entry.array, place, handle):
+            differing = 0 if same_kind(entry.array, place) else max(entry.array.size, 1)
+            for job in _jobs(pool, entry.array, place, handle) if not differing else ():
                 differing += job.result()
                 done += 1
                 if done % _FLUSH_AFTER == 0:
                     flush()
-            if not same_kind(entry.array, place):
-                differing = max(entry.array.size, 1)
             result.append(Difference(entry.key, entry.array.shape, differing=differing))
     return result
 
 
 def _jobs(pool: Executor, array: Array, place: Array, handle: int) -> list[Future[int]]:
-    if not same_kind(array, place):
-        return []
     flat, target = array.reshape(-1), place.reshape(-1)
     shares = [slice(start, start + _SHARE) for start in range(0, flat.size, _SHARE)]
     return [pool.submit(copied, flat[share], target[share], handle) for share in shares]

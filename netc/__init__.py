@@ -17,10 +17,10 @@ __version__ = "0.1.0"
 _HOME = {
     "NetcError": "netc.errors",
     "NetcErrors": "netc.errors",
-    "compile_net": "netc.compile",
+    "compile_net": "netc.graph.compile",
     "load_plugin": "netc.plugin",
-    "read_net": "netc.compile",
-    "read_solver": "netc.compile",
+    "read_net": "netc.graph.compile",
+    "read_solver": "netc.graph.compile",
 }
 
 __all__ = [*_HOME, "load_net", "load_solver"]
@@ -41,8 +41,8 @@ def load_net(
     device: str = "cpu",
     **options: Any,
 ) -> Any:
-    """A net ready to run: `netc.runtime.net.load_net`, which takes `seed` and `allow_python_layers` too."""
-    return import_module("netc.runtime.net").load_net(source, phase, weights, level, stages, device, **options)
+    """A net ready to run: `netc.runtime.net.module.load_net`, which takes `seed` and `allow_python_layers` too."""
+    return import_module("netc.runtime.net.module").load_net(source, phase, weights, level, stages, device, **options)
 
 
 def load_solver(source: Any, weights: Any = None, snapshot: Any = None, device: str = "cpu", **options: Any) -> Any:
@@ -53,9 +53,9 @@ def load_solver(source: Any, weights: Any = None, snapshot: Any = None, device: 
 
 
 if TYPE_CHECKING:
-    from netc.compile import compile_net as compile_net
-    from netc.compile import read_net as read_net
-    from netc.compile import read_solver as read_solver
     from netc.errors import NetcError as NetcError
     from netc.errors import NetcErrors as NetcErrors
+    from netc.graph.compile import compile_net as compile_net
+    from netc.graph.compile import read_net as read_net
+    from netc.graph.compile import read_solver as read_solver
     from netc.plugin import load_plugin as load_plugin

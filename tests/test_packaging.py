@@ -83,10 +83,10 @@ def test_it_runs_outside_the_checkout(installed: Path, tmp_path: Path) -> None:
 
 def test_schema_models_and_machine_come_from_the_wheel(installed: Path, tmp_path: Path) -> None:
     code = """
-import netc, netc.proto, netc.runtime.net
+import netc, netc.proto, netc.runtime.net.module
 from pathlib import Path
 home = Path(netc.__file__).parent
-assert Path(netc.runtime.net.__file__).is_relative_to(home)
+assert Path(netc.runtime.net.module.__file__).is_relative_to(home)
 assert netc.proto.NetParameter(name="a").name == "a"
 print(home)
 for path in sorted((home / "models").glob("*/deploy.prototxt")):

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from netc.compile import compile_net
 from netc.errors import NetcError
+from netc.graph.compile import compile_net
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()

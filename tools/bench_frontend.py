@@ -19,8 +19,8 @@ from pathlib import Path
 from google.protobuf import text_format
 
 from netc import NetcError, compile_net, proto
-from netc.bind import bind
 from netc.prototxt import Source, parse
+from netc.prototxt.bind import bind
 
 
 def main() -> None:

@@ -21,9 +21,9 @@ import torch
 from torch import Tensor, nn
 
 import netc
-from netc.compile import read_net, read_solver
-from netc.ir import Node
-from netc.runtime.net import Net
+from netc.graph.compile import read_net, read_solver
+from netc.graph.ir import Node
+from netc.runtime.net.module import Net
 
 Step = Callable[[], float]
 

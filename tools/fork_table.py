@@ -24,13 +24,13 @@ from pathlib import Path
 from typing import Any
 
 from netc import NetcError
-from netc.cli._examine import phases_of
-from netc.compile import compile_draft, draft_of
-from netc.draft import Draft
-from netc.filter import filter_net, set_state
+from netc.check.examine import phases_of
+from netc.graph.compile import compile_draft, draft_of
+from netc.graph.filter import filter_net, set_state
 from netc.layers import registry
 from netc.layers.base import Shape
 from netc.prototxt import Source, parse
+from netc.prototxt.draft import Draft
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "forks.md"

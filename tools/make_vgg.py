@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from netc import proto
-from netc.weights.wire import field_head
+from netc.files.wire import field_head
 from netc.weights.write import Chunk
 
 BLOCKS = {16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from netc.advice import Advice, Facts
-from netc.analyse import FLOAT, Analysis, Row, memory
-from netc.cli._examine import Net, Report
+from netc.check.advice import Advice, Facts
+from netc.check.analyse import FLOAT, Analysis, Row, memory
+from netc.check.examine import Net, Report
 from netc.cli._human import in_bytes, scaled, table
 from netc.errors import NetcError, Place, counted, printable, printable_lines
 from netc.layers.base import format_shape
-from netc.runtime.solver.settings import HISTORIES
+from netc.solver.settings import HISTORIES
 
 HEAD = ("layer", "type", "output", "parameters", "multiply-adds", "sees", "every", "memory")
 FLUSH_RIGHT = range(3, 8)

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from netc.cli.diff import Comparison
-from netc.diff import Effect, FieldChange, LayerChange, NetDiff
 from netc.errors import Place, counted, printable
 from netc.layers.base import Shape, format_shape
+from netc.look.diff import Effect, FieldChange, LayerChange, NetDiff
 
 SIGNS = {"added": "+", "removed": "-", "renamed": "~", "changed": "~"}
 MOST_EFFECTS = 8

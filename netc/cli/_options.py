@@ -10,7 +10,7 @@ import click
 from netc.errors import NetcError, printable
 
 if TYPE_CHECKING:
-    from netc.cli._probe import Told
+    from netc.check.probe import Told
 
 Decorated = TypeVar("Decorated", bound="Callable[..., Any]")
 
@@ -35,7 +35,7 @@ def shape_option() -> Callable[[Decorated], Decorated]:
 
 
 def _told(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) -> Told:
-    from netc.cli._probe import Told
+    from netc.check.probe import Told
 
     told = Told()
     for text in given:
@@ -102,7 +102,7 @@ def allow_python_layers() -> click.Option:
 
 def _allow(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) -> None:
     if given:
-        from netc.foreign import allowing
+        from netc.errors.foreign import allowing
 
         ctx.with_resource(allowing(split(",".join(given))))
 

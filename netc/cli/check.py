@@ -10,8 +10,8 @@ from netc.cli._options import json_option, shape_option, split
 from netc.cli._status import DONE
 
 if TYPE_CHECKING:
-    from netc.cli._examine import Report
-    from netc.cli._probe import Told
+    from netc.check.examine import Report
+    from netc.check.probe import Told
 
 PHASES = {"TRAIN": (0,), "TEST": (1,), "BOTH": (0, 1)}
 
@@ -49,8 +49,8 @@ def command(
     All errors are listed, not the first alone. Nothing is run: the first record of a data layer's source is read if
     it is there, and where it is not, the images' size is taken from --shape or crop_size.
     """
-    from netc.cli._examine import Request, examine
-    from netc.shipped import locate
+    from netc.check.examine import Request, examine
+    from netc.files.shipped import locate
 
     names = tuple(name for given in stages for name in split(given))
     request = Request(PHASES[phase.upper()] if phase else (), level, names, told)

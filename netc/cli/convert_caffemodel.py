@@ -14,7 +14,7 @@ from netc.cli._options import json_option, output_option, shape_option
 from netc.errors import NetcError, Place, printable
 
 if TYPE_CHECKING:
-    from netc.cli._probe import Told
+    from netc.check.probe import Told
     from netc.runtime.export.convert import Conversion
 
 FORMATS = ("safetensors", "torchvision", "onnx", "pt2", "hdf5", "npz", "caffemodel")
@@ -63,7 +63,7 @@ def command(
     What was written is read again and compared bit by bit; what holds a computation (torchvision, onnx, pt2) is run
     beside netc on a fixed random input. If anything differs, no file is left. docs/weights.md describes the formats.
     """
-    from netc.hashing import Hashing
+    from netc.files.hashing import Hashing
 
     if output == "-":
         raise NetcError("C162", "a conversion is proved as a file, and stdout is none", None, "give a name with -o")
@@ -84,7 +84,7 @@ def command(
 
 
 def _located(net: str | None) -> str | None:
-    from netc.shipped import locate
+    from netc.files.shipped import locate
 
     return None if net is None else locate(net, "deploy.prototxt")
 
@@ -113,7 +113,7 @@ REPORT = "give another name with --report"
 @contextmanager
 def _reporting(path: Path | None) -> Iterator[Callable[[str], None]]:
     """What writes the report; a place where none can be written is an error before the conversion, not after it."""
-    from netc.durable import Staging
+    from netc.files.durable import Staging
 
     if path is None:
         yield lambda text: None

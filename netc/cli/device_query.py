@@ -11,7 +11,7 @@ import click
 
 from netc.cli._human import in_bytes
 from netc.cli._options import gpus_of, json_option
-from netc.runtime.cores import usable_cores
+from netc.runtime.net.cores import usable_cores
 
 
 @click.command("device_query", short_help="List the processors and GPUs that netc can use.")

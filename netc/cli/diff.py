@@ -12,11 +12,11 @@ from netc.cli._status import DONE, FAILED
 from netc.errors import NetcError, Place
 
 if TYPE_CHECKING:
-    from netc.cli._probe import Told
-    from netc.diff import FieldChange, NetDiff
-    from netc.draft import Draft
-    from netc.ir import Graph
-    from netc.layers.base import Origin
+    from netc.check.probe import Told
+    from netc.errors.origin import Origin
+    from netc.graph.ir import Graph
+    from netc.look.diff import FieldChange, NetDiff
+    from netc.prototxt.draft import Draft
 
 
 @dataclass(slots=True)
@@ -63,7 +63,7 @@ def command(
     stand in another order make no difference. Exit status: 0 the same, 1 different.
     """
     from netc.cli._diff_report import as_dict, lines
-    from netc.shipped import locate
+    from netc.files.shipped import locate
 
     names = [name for given in stages for name in split(given)]
     request = _Request(phase.upper() if phase else None, level, names, nets, told)
@@ -102,7 +102,7 @@ def _compare(first: str, second: str, request: _Request) -> Comparison:
 
 def _read(path: str) -> Draft | tuple[Any, Origin]:
     """A net's draft, or a solver and its origin; text or binary, of any format."""
-    from netc.compile import binary_draft, binary_solver, draft_of, is_solver, open_source, solver_of
+    from netc.graph.compile import binary_draft, binary_solver, draft_of, is_solver, open_source, solver_of
     from netc.prototxt import Source, parse
 
     opened = open_source(path)
@@ -116,7 +116,7 @@ def _read(path: str) -> Draft | tuple[Any, Origin]:
 
 
 def _nets(found: Comparison, one: Any, two: Any, request: _Request) -> None:
-    from netc.filter import NAMES, set_state
+    from netc.graph.filter import NAMES, set_state
 
     for phase in _phases(found, one, two, request):
         drafts = [set_state(draft.copy(), NAMES.index(phase), request.level, request.stages) for draft in (one, two)]
@@ -124,8 +124,8 @@ def _nets(found: Comparison, one: Any, two: Any, request: _Request) -> None:
 
 
 def _phases(found: Comparison, one: Any, two: Any, request: _Request) -> list[str]:
-    from netc.cli._examine import phases_of
-    from netc.filter import NAMES
+    from netc.check.examine import phases_of
+    from netc.graph.filter import NAMES
 
     if request.phase:
         return [request.phase]
@@ -137,8 +137,8 @@ def _phases(found: Comparison, one: Any, two: Any, request: _Request) -> list[st
 
 
 def _pair(found: Comparison, one: Draft, two: Draft, phase: str, told: Told) -> None:
-    from netc.diff import compare_nets
-    from netc.filter import filter_net
+    from netc.graph.filter import filter_net
+    from netc.look.diff import compare_nets
 
     graphs = _graphs(found, one, two, told)
     found.nets.append(compare_nets(filter_net(one), filter_net(two), phase, graphs))
@@ -146,8 +146,8 @@ def _pair(found: Comparison, one: Draft, two: Draft, phase: str, told: Told) -> 
 
 def _graphs(found: Comparison, one: Draft, two: Draft, told: Told) -> tuple[Graph, Graph] | None:
     """Both nets compiled, or None and a note: the settings can be compared all the same."""
-    from netc.cli._probe import Probe
-    from netc.compile import compile_draft
+    from netc.check.probe import Probe
+    from netc.graph.compile import compile_draft
 
     graphs = []
     for draft in (one, two):
@@ -166,8 +166,8 @@ def _graphs(found: Comparison, one: Draft, two: Draft, told: Told) -> tuple[Grap
 
 
 def _solvers(paths: tuple[str, str], one: Any, two: Any, request: _Request) -> Comparison:
-    from netc.compile import Drafts
-    from netc.diff import NETS, compare_solvers
+    from netc.graph.compile import Drafts
+    from netc.look.diff import NETS, compare_solvers
 
     found = Comparison(paths, "solver", compare_solvers(one, two, NETS if request.nets else ()))
     if not request.nets:
@@ -182,14 +182,14 @@ def _solvers(paths: tuple[str, str], one: Any, two: Any, request: _Request) -> C
 
 
 def _plans(param: Any, path: str, origin: Origin) -> list[Any]:
-    from netc.runtime.solver.plans import test_plans, train_plan
+    from netc.solver.plans import test_plans, train_plan
 
     return [train_plan(param, path, origin=origin), *test_plans(param, path, origin)]
 
 
 def _planned(found: Comparison, drafts: Any, mine: Any, theirs: Any, told: Told) -> None:
-    from netc.filter import NAMES
-    from netc.runtime.solver.plans import in_state
+    from netc.graph.filter import NAMES
+    from netc.solver.plans import in_state
 
     one, two = (in_state(drafts(plan.source), plan) for plan in (mine, theirs))
     _pair(found, one, two, NAMES[mine.phase], told)

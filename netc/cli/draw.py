@@ -12,9 +12,9 @@ from netc.cli._options import output_option, shape_option, split
 from netc.errors import NetcError, printable
 
 if TYPE_CHECKING:
-    from netc.cli._probe import Told
-    from netc.draft import Draft
-    from netc.ir import Graph
+    from netc.check.probe import Told
+    from netc.graph.ir import Graph
+    from netc.prototxt.draft import Draft
 
 FORMATS = ("svg", "html", "dot", "mermaid")
 SHAPELESS = frozenset({"L304", "F120", "G410"})
@@ -48,8 +48,8 @@ def command(
     Graphviz, Mermaid for Markdown. A layer in place stands in the box of the layer that it works on. Where the data of
     a net are not here, or a layer's type is not known, it is drawn without shapes.
     """
-    from netc.draw import FORMATS as WRITERS
-    from netc.shipped import locate
+    from netc.files.shipped import locate
+    from netc.look.draw import FORMATS as WRITERS
 
     chosen = form.lower() if form else _form(output)
     path = locate(net, "train_val.prototxt")
@@ -66,7 +66,7 @@ def command(
 
 def _form(output: str | None) -> str:
     """The format that a file's name tells; SVG without one. Raises NetcError C160 for an ending that is another's."""
-    from netc.draw import ENDINGS
+    from netc.look.draw import ENDINGS
 
     ending = Path(output).suffix.lower() if output else ""
     if ending and ending not in ENDINGS:
@@ -76,9 +76,9 @@ def _form(output: str | None) -> str:
 
 
 def _picture(path: str, phase: str | None, level: int, stages: list[str], told: Told) -> tuple[str, Any]:
-    from netc.compile import draft_net
-    from netc.draw import picture
-    from netc.filter import NAMES, filter_net, set_state
+    from netc.graph.compile import draft_net
+    from netc.graph.filter import NAMES, filter_net, set_state
+    from netc.look.draw import picture
 
     draft = draft_net(Path(path))
     number = NAMES.index(phase.upper()) if phase else _usual_phase(draft)
@@ -91,15 +91,15 @@ def _picture(path: str, phase: str | None, level: int, stages: list[str], told: 
 
 def _usual_phase(draft: Draft) -> int:
     """TRAIN where something in the file is a loss, TEST in a net for use."""
-    from netc.draw.words import kind_of
+    from netc.look.draw.words import kind_of
 
     return 0 if any(kind_of(layer.type) == "loss" for layer in draft.param.layer) else 1
 
 
 def _graph(draft: Draft, told: Told) -> Graph | None:
     """The compiled net, or None (and a word about it) where only shapes cannot be known."""
-    from netc.cli._probe import Probe
-    from netc.compile import compile_draft
+    from netc.check.probe import Probe
+    from netc.graph.compile import compile_draft
 
     probe = Probe(draft.path, told)
     try:
@@ -116,7 +116,7 @@ def _graph(draft: Draft, told: Told) -> Graph | None:
 
 
 def _title(made: Any, graph: Graph | None) -> str:
-    from netc.analyse import analyse
+    from netc.check.analyse import analyse
     from netc.cli._human import scaled
 
     name = f"{made.name} ({made.phase})"
@@ -135,7 +135,7 @@ def _file_name(name: str, path: str, form: str) -> str:
 
 def _write(target: Path, text: str) -> None:
     """The whole file or none of it. Raises NetcError O165, O166 or O167 where it cannot be written."""
-    from netc.durable import Staging
+    from netc.files.durable import Staging
 
     with Staging(target) as staging:
         staging.path.write_bytes(text.encode("utf-8", "backslashreplace"))

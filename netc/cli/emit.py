@@ -14,8 +14,8 @@ from netc.cli._options import output_option, shape_option, split
 from netc.errors import NetcError, Place, printable
 
 if TYPE_CHECKING:
-    from netc.cli._probe import Told
-    from netc.ir import Graph
+    from netc.check.probe import Told
+    from netc.graph.ir import Graph
 
 
 @click.command("emit", short_help="Write a net as one file of PyTorch code.")
@@ -50,8 +50,8 @@ def command(
     NET is a net, or the name of one that comes with netc, such as vgg_D. Without -o the code goes to stdout. The keys
     of the module's state_dict are those of netc and of the files that `netc convert-caffemodel` makes.
     """
-    from netc.emit import emit
-    from netc.shipped import locate
+    from netc.files.shipped import locate
+    from netc.look.emit import emit
 
     path = locate(net, "train_val.prototxt" if phase.upper() == "TRAIN" else "deploy.prototxt")
     out = Path(output) if output and output != "-" else None
@@ -68,7 +68,7 @@ def command(
 
 def _check(net: str, output: Path | None, weights: str | None, class_name: str | None) -> None:
     """The options, before anything is read."""
-    from netc.emit.source import is_free
+    from netc.look.emit.source import is_free
 
     if class_name is not None and not (
         class_name.isascii() and class_name.isidentifier() and not keyword.iskeyword(class_name) and is_free(class_name)
@@ -89,9 +89,9 @@ def _check(net: str, output: Path | None, weights: str | None, class_name: str |
 
 
 def _compiled(path: str, phase: str, level: int, stages: Iterable[str], told: Told) -> Graph:
-    from netc.cli._probe import Probe
-    from netc.compile import compile_draft, draft_net, phase_number
-    from netc.filter import set_state
+    from netc.check.probe import Probe
+    from netc.graph.compile import compile_draft, draft_net, phase_number
+    from netc.graph.filter import set_state
 
     draft = set_state(draft_net(Path(path)), phase_number(phase), level, stages)
     return compile_draft(draft, Probe(draft.path, told))
@@ -99,9 +99,9 @@ def _compiled(path: str, phase: str, level: int, stages: Iterable[str], told: To
 
 def _write(output: Path, code: str, graph: Graph, weights: str | None) -> None:
     """Both files, or neither."""
-    from netc.durable import Staging
+    from netc.files.durable import Staging
+    from netc.weights.formats.safetensors import write_safetensors
     from netc.weights.model import open_for
-    from netc.weights.tensors import write_safetensors
 
     model = open_for(graph, weights) if weights is not None else None
     with Staging(output) as staging:

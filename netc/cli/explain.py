@@ -14,8 +14,8 @@ from netc.cli._options import json_option
 from netc.errors import NetcError, counted, nearest, printable
 
 if TYPE_CHECKING:
-    from netc.advice import Advice
-    from netc.explanations import Explanation, Section
+    from netc.check.advice import Advice
+    from netc.check.explanations import Explanation, Section
 
 CODE = re.compile(r"[A-Z][0-9]{3}")
 
@@ -39,8 +39,8 @@ def command(code: str | None, as_json: bool) -> None:
 
 
 def _answer(word: str) -> tuple[list[str], Any]:
-    from netc.codes import CODES
-    from netc.explanations import explain, section, sections
+    from netc.check.explanations import explain, section, sections
+    from netc.errors.codes import CODES
 
     letter = word.upper()
     if len(letter) == 1 and letter in sections():
@@ -60,7 +60,7 @@ def _unknown(word: str) -> NetcError:
 
 
 def _codes() -> dict[str, str]:
-    from netc.codes import CODES
+    from netc.errors.codes import CODES
 
     return CODES
 
@@ -83,7 +83,7 @@ def _near(word: str) -> list[str]:
 
 
 def _sections() -> tuple[list[str], Any]:
-    from netc.explanations import section, sections
+    from netc.check.explanations import section, sections
 
     all_of_them = [section(letter) for letter in sections()]
     lines = [f"  {one.letter}  {one.title:34} {counted(len(one.codes), 'code')}" for one in all_of_them]
@@ -93,7 +93,7 @@ def _sections() -> tuple[list[str], Any]:
 
 
 def _section_lines(one: Section) -> Iterator[str]:
-    from netc.codes import CODES
+    from netc.errors.codes import CODES
 
     yield f"{one.letter}: {one.title}"
     yield from ("", one.text, "") if one.text else ("",)
@@ -114,7 +114,7 @@ def _code(one: Explanation, title: str) -> tuple[list[str], Any]:
 
 def provoke(one: Explanation) -> str | None:
     """The message that the example gives, worked out by checking it; None where there is no example."""
-    from netc.cli._examine import Request, examine
+    from netc.check.examine import Request, examine
 
     if not one.files:
         return None

@@ -44,10 +44,11 @@ def command(model_path: str | None, model: str | None, weights: str | None, as_j
 
 def _build(source: str, weights: str, options: dict[str, Any]) -> FedNet:
     from netc import proto
-    from netc.runtime.solver import initial, nets, plans
+    from netc.files.shipped import locate
+    from netc.runtime.solver import initial, nets
     from netc.runtime.solver.log import stderr
     from netc.runtime.solver.report import Report
-    from netc.shipped import locate
+    from netc.solver import plans
     from netc.weights import read
 
     log = stderr()

@@ -48,11 +48,11 @@ def command(solver_path: str | None, solver: str | None, sigint_effect: str, sig
 
 
 def _train(source: str, effects: dict[str, str], options: dict[str, Any]) -> int:
-    from netc.compile import locate_solver
+    from netc.files.shipped import locate
+    from netc.graph.compile import locate_solver
     from netc.runtime.solver.log import Log
     from netc.runtime.solver.progress import Progress
     from netc.runtime.solver.training import train
-    from netc.shipped import locate
 
     param, origin = locate_solver(locate(source, "solver.prototxt"))
     if options["iterations"] is not None:
@@ -70,10 +70,10 @@ def _train(source: str, effects: dict[str, str], options: dict[str, Any]) -> int
 
 def _start(param: Any, origin: Any, options: dict[str, Any], log: Any) -> Solver:
     from netc.runtime.solver.report import Report
-    from netc.runtime.solver.settings import check
     from netc.runtime.solver.solver import Solver
     from netc.runtime.solver.state import prefix
     from netc.runtime.solver.training import newest
+    from netc.solver.settings import check
 
     check(param, origin)
     device = one_device(options["gpu"], param, log)

@@ -14,8 +14,8 @@ from netc.cli._status import DONE
 from netc.errors import NetcError, Place, printable
 
 if TYPE_CHECKING:
-    from netc.binary import Binary
     from netc.prototxt import Source
+    from netc.prototxt.binary import Binary
 
 
 @click.command("upgrade", short_help="Rewrite a net or solver of an older format in the current one.")
@@ -28,7 +28,7 @@ def command(file: str, output: str | None, in_place: bool) -> int:
     FILE is text or binary; a .caffemodel keeps its weights, bit for bit. Comments of a text stay with what they are
     about, and the text comes in the form of `netc fmt`. What is in the current format already is left as it is.
     """
-    from netc.compile import open_source
+    from netc.graph.compile import open_source
     from netc.prototxt import Source
 
     if (output is not None and in_place) or (in_place and file == "-"):
@@ -44,7 +44,7 @@ def command(file: str, output: str | None, in_place: bool) -> int:
 
 def _text(source: Source, target: str | None, in_place: bool) -> None:
     from netc.cli._rewrite import encoded, replace_file, show
-    from netc.compile import is_solver
+    from netc.graph.compile import is_solver
     from netc.prototxt import parse
     from netc.upgrade.text import upgraded_net, upgraded_solver
 

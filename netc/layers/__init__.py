@@ -1,4 +1,4 @@
-"""All layer types, one file each. Importing this package registers them."""
+"""All layer types, one file each; forks/ has those that only forks of Caffe have."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from netc.layers.base import REGISTRY, Layer
 
 @cache
 def registry() -> dict[str, type[Layer]]:
-    """Type name → layer class, from every file of this folder; those named _… need torch, `forward` imports them."""
-    for module in pkgutil.iter_modules(__path__):
-        if not module.name.startswith("_"):
-            importlib.import_module(f"{__name__}.{module.name}")
+    """Type name → layer class, from every file here and in forks/. A file named _… needs torch: only `forward` imports."""
+    for folder in ("netc.layers", "netc.layers.forks"):
+        for module in pkgutil.iter_modules(importlib.import_module(folder).__path__):
+            if not module.name.startswith("_") and not module.ispkg:
+                importlib.import_module(f"{folder}.{module.name}")
     return REGISTRY
 
 

@@ -21,6 +21,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol
 
 from netc.errors import NetcError, Place, did_you_mean
+from netc.errors.origin import Origin
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -257,32 +258,6 @@ class Layer:
     def fail(self, message: str, field: str = "", hint: str | None = None, code: str = "L301") -> NoReturn:
         """Raise a NetcError at `field` (a dotted path inside the layer, "convolution_param.kernel_size")."""
         raise NetcError(code, f'layer "{self.name}" ({self.type}): {message}', self.origin.place(field), hint)
-
-
-class Origin:
-    """Where a layer stands in the source. `locate` finds the place of a dotted field path inside it, or None.
-
-    Places are made when they are asked for: a net without errors needs none.
-    """
-
-    __slots__ = ("_start", "locate")
-
-    def __init__(
-        self, start: Place | Callable[[], Place], locate: Callable[[str], Place | None] = lambda path: None
-    ) -> None:
-        self._start, self.locate = start, locate
-
-    @property
-    def start(self) -> Place:
-        return self._start if isinstance(self._start, Place) else self._start()
-
-    def place(self, path: str = "") -> Place:
-        """The place of the longest part of `path` that the source has; the layer's own where it has none."""
-        while path:
-            if (found := self.locate(path)) is not None:
-                return found
-            path = path.rpartition(".")[0]
-        return self.start
 
 
 # -- shape helpers that many layers share ------------------------------------------------------------------------------

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from netc import proto
 from netc.errors import NetcError
+from netc.files.paths import resolve
 from netc.layers.base import Run, Shape, between, canonical_axis, count, format_shape, layer
 from netc.layers.losses import VALID, Loss, check_label_count, class_indices, ignored_label, normalization, normalizer
-from netc.paths import resolve
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -11,9 +11,9 @@ from netc.errors import NetcError, Place
 from netc.prototxt.ast import Message, Scalar
 from netc.prototxt.layout import layout
 from netc.prototxt.parse import parse
+from netc.prototxt.scalars import FieldInfo, Misfit, convert
 from netc.prototxt.source import Source
 from netc.prototxt.tidy import tidy
-from netc.scalars import FieldInfo, Misfit, convert
 
 
 def formatted(source: Source) -> str:

@@ -9,7 +9,7 @@ from functools import cached_property
 from itertools import accumulate
 
 from netc.errors import NetcError, Place
-from netc.paths import nearest_path
+from netc.files.paths import nearest_path
 
 MAX_BYTES = 4 << 20
 """Longest prototxt that is read. The largest net in the wild is 0.3 MB; hostile files come in gigabytes."""

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from netc.errors import NetcError, did_you_mean
-from netc.foreign import failure, is_allowed
+from netc.errors.foreign import failure, is_allowed
 from netc.layers.base import Layer, Shape
 from netc.pycaffe import shim
 from netc.pycaffe.blob import Blob, BlobVec, Values

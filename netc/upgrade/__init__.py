@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from netc.draft import Draft
-from netc.forks import refuse_lost_blocks
+from netc.prototxt.draft import Draft
+from netc.prototxt.forks import refuse_lost_blocks
 from netc.upgrade.batch_norm import freeze_batch_norm
 from netc.upgrade.inputs import inputs_to_layer
 from netc.upgrade.mixed import begin

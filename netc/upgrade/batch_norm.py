@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from netc.draft import Draft
+from netc.prototxt.draft import Draft
 
 
 def freeze_batch_norm(draft: Draft) -> None:

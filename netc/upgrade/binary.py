@@ -7,9 +7,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from netc.binary import Binary, blobs_of
-from netc.compile import binary_draft, binary_solver
-from netc.weights.wire import Field, field_head
+from netc.files.wire import Field, field_head
+from netc.graph.compile import binary_draft, binary_solver
+from netc.prototxt.binary import Binary, blobs_of
 
 Chunk = bytes | memoryview
 

@@ -6,9 +6,9 @@ import re
 from collections.abc import Callable
 
 from netc import proto
-from netc.draft import Draft
 from netc.errors import Place
-from netc.layers.base import Origin
+from netc.errors.origin import Origin
+from netc.prototxt.draft import Draft
 
 _SHAPE = re.compile(r"input_param\.shape\[(\d+)\](?:\.dim(?:\[(\d+)\])?)?")
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from netc.draft import Draft, origins_of_field
 from netc.errors import Findings, NetcError, raise_all
+from netc.prototxt.draft import Draft, origins_of_field
 
 
 def begin(draft: Draft) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from netc.draft import Draft
 from netc.errors import Findings, NetcError, Place, did_you_mean, raise_all
-from netc.layers.base import Origin
+from netc.errors.origin import Origin
+from netc.prototxt.draft import Draft
 from netc.upgrade.mixed import is_v0
 
 _FOLDS = ("conv", "pool")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from netc.bind import bind
 from netc.errors import NetcError, Place
+from netc.prototxt.bind import bind
 from netc.prototxt.format import scalar_text
 from netc.prototxt.layout import Node, comment_in, layout
 from netc.prototxt.parse import parse

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from netc.errors import Place
-from netc.layers.base import Origin
+from netc.errors.origin import Origin
 
 Rename = Callable[[str], Sequence[str]]
 """A dotted field path of the newer format → the paths it may have had in the older one, the likeliest first."""

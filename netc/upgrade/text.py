@@ -12,11 +12,11 @@ from collections import Counter
 from typing import Any, NamedTuple
 
 from netc import proto
-from netc.advice.remark import Advice
-from netc.bind import bind
-from netc.draft import Draft, locate, origins_of
 from netc.errors import NetcError, Place
+from netc.errors.remark import Advice
 from netc.prototxt.ast import Message
+from netc.prototxt.bind import bind
+from netc.prototxt.draft import Draft, locate, origins_of
 from netc.prototxt.layout import layout
 from netc.prototxt.parse import parse
 from netc.prototxt.source import Source

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from netc.draft import Draft
+from netc.prototxt.draft import Draft
 from netc.upgrade.places import moved, renamed
 
 BLOCKS = {"DATA": "data_param", "IMAGE_DATA": "image_data_param", "WINDOW_DATA": "window_data_param"}

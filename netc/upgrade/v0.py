@@ -6,9 +6,9 @@ from functools import cache, partial
 from typing import Any
 
 from netc import proto
-from netc.draft import Draft
 from netc.errors import Findings, NetcError, did_you_mean, nearest, raise_all
-from netc.layers.base import Origin
+from netc.errors.origin import Origin
+from netc.prototxt.draft import Draft
 from netc.upgrade.mixed import is_v0
 from netc.upgrade.places import moved, renamed
 

@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any
 
 from netc import proto
-from netc.draft import Draft
+from netc.prototxt.draft import Draft
 from netc.upgrade.places import renamed
 
 _ODD = {

@@ -11,14 +11,16 @@ from __future__ import annotations
 
 from netc.weights.arrays import Array as Array
 from netc.weights.arrays import Weights as Weights
-from netc.weights.caffemodel import SolverState as SolverState
-from netc.weights.caffemodel import read as read
-from netc.weights.caffemodel import read_blob as read_blob
-from netc.weights.caffemodel import read_solverstate as read_solverstate
 from netc.weights.card import Card as Card
 from netc.weights.card import Preprocessing as Preprocessing
 from netc.weights.card import read_card as read_card
-from netc.weights.hdf5 import write_hdf5 as write_hdf5
+from netc.weights.formats.caffemodel import SolverState as SolverState
+from netc.weights.formats.caffemodel import read as read
+from netc.weights.formats.caffemodel import read_blob as read_blob
+from netc.weights.formats.caffemodel import read_solverstate as read_solverstate
+from netc.weights.formats.hdf5 import write_hdf5 as write_hdf5
+from netc.weights.formats.npz import write_npz as write_npz
+from netc.weights.formats.safetensors import write_safetensors as write_safetensors
 from netc.weights.layers import StoredLayer as StoredLayer
 from netc.weights.layers import StoredNet as StoredNet
 from netc.weights.layers import read_layers as read_layers
@@ -28,11 +30,9 @@ from netc.weights.match import copy_weights as copy_weights
 from netc.weights.match import plan as plan
 from netc.weights.match import target_of as target_of
 from netc.weights.match import transplant as transplant
-from netc.weights.npz import write_npz as write_npz
 from netc.weights.pieces import fill as fill
 from netc.weights.pieces import loaded as loaded
 from netc.weights.pieces import pieces as pieces
-from netc.weights.tensors import write_safetensors as write_safetensors
 from netc.weights.write import trained_net as trained_net
 from netc.weights.write import write_blob as write_blob
 from netc.weights.write import write_caffemodel as write_caffemodel

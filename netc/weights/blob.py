@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from netc.errors import NetcError, Place
+from netc.files.wire import BYTES, VARINT, Damaged, Field, Wire, signed
 from netc.layers.base import MAX_AXES, MAX_COUNT, format_shape
 from netc.weights.arrays import Array, Shape, is_real
-from netc.weights.wire import BYTES, VARINT, Damaged, Field, Wire, signed
 
 BLOB = {
     "num": 1,

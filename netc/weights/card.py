@@ -102,15 +102,15 @@ def card_in(name: str, buffer: Any) -> Card | None:
 
 def _text_in(name: str, buffer: Any) -> str | None:
     if is_hdf5(buffer):
-        from netc.weights.hdf5 import read_text
+        from netc.weights.formats.hdf5 import read_text
 
         return read_text(name, buffer, CARD)
     if is_zip(buffer):
-        from netc.weights.npz import read_text_member
+        from netc.weights.formats.npz import read_text_member
 
         return read_text_member(name, buffer, f"{CARD}.json")
     if is_safetensors(buffer):
-        from netc.weights.tensors import read_metadata
+        from netc.weights.formats.safetensors import read_metadata
 
         return read_metadata(name, buffer).get(CARD)
     return None

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from netc.errors import NetcError, Place
+from netc.files.wire import BYTES, FIXED32, VARINT, Damaged, Wire
 from netc.weights.arrays import Array, Weights
 from netc.weights.blob import Blob
-from netc.weights.caffemodel import CaffeFile, SolverState, read, read_solverstate
 from netc.weights.files import Source, is_hdf5, is_safetensors, is_zip, open_source
+from netc.weights.formats.caffemodel import CaffeFile, SolverState, read, read_solverstate
 from netc.weights.layers import read_layers
-from netc.weights.wire import BYTES, FIXED32, VARINT, Damaged, Wire
 
 CAFFEMODEL, SOLVERSTATE, BLOB = "caffemodel", "solverstate", "binaryproto"
 HDF5, HDF5_STATE, SAFETENSORS, NPZ = "hdf5 weights", "hdf5 solver state", "safetensors", "npz"
@@ -73,7 +73,7 @@ def contents(source: Source) -> Contents:
 def kind_of(path: str, buffer: Any) -> str:
     """Which of the kinds above the bytes are. Raises NetcError W702."""
     if is_hdf5(buffer):
-        from netc.weights.hdf5 import holds_state
+        from netc.weights.formats.hdf5 import holds_state
 
         return HDF5_STATE if holds_state(path, buffer) else HDF5
     if is_safetensors(buffer):

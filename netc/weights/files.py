@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from netc.errors import NetcError, Place
-from netc.paths import nearest_path
+from netc.files.paths import nearest_path
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
 ZIP = b"PK\x03\x04"

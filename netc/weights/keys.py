@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from netc.ir import Graph
+    from netc.graph.ir import Graph
 
 _USUAL = ("weight", "bias")
 _GATED = ("input_weight", "input_bias")

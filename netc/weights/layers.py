@@ -12,11 +12,11 @@ from typing import Any
 
 from netc import proto
 from netc.errors import NetcError, Place, counted
+from netc.files.wire import Field
 from netc.weights.arrays import Array
 from netc.weights.blob import Blob
-from netc.weights.caffemodel import LAYER, NET, V0, V1, CaffeFile, Entry
 from netc.weights.files import Source, is_hdf5, is_safetensors, is_zip, open_source
-from netc.weights.wire import Field
+from netc.weights.formats.caffemodel import LAYER, NET, V0, V1, CaffeFile, Entry
 
 MAX_SETTINGS = 1 << 26
 """Most bytes of a file that are not blobs: the largest nets have a few hundred thousand."""

@@ -8,10 +8,10 @@ from dataclasses import replace
 from typing import Any
 
 from netc.errors import NetcError, Place
-from netc.ir import Graph
-from netc.paths import resolve
-from netc.weights.caffemodel import read_blob
+from netc.files.paths import resolve
+from netc.graph.ir import Graph
 from netc.weights.card import Preprocessing
+from netc.weights.formats.caffemodel import read_blob
 
 
 def preprocessing_of(

@@ -12,7 +12,7 @@ import numpy as np
 from netc.errors import NetcError, Place, counted, did_you_mean, printable, raise_all
 from netc.layers.base import format_shape
 from netc.weights.arrays import Array, Shape, Weights, bare, fits
-from netc.weights.caffemodel import read
+from netc.weights.formats.caffemodel import read
 from netc.weights.pieces import fill, loaded
 
 Target = Mapping[str, Sequence[tuple[str, Shape]]]

@@ -8,17 +8,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from netc.compile import compile_net, read_net
 from netc.errors import NetcError, Place, counted
-from netc.ir import Graph, Node
+from netc.graph.compile import compile_net, read_net
+from netc.graph.ir import Graph, Node
+from netc.passes.deploy import deployed, unknown_input
 from netc.weights.arrays import Array, Shape, Weights, bare
-from netc.weights.caffemodel import read_mapped
 from netc.weights.card import Card, card_in
 from netc.weights.files import is_caffemodel, map_file
+from netc.weights.formats.caffemodel import read_mapped
 from netc.weights.keys import blob_names, module_names, state_keys
 from netc.weights.layers import read_net as read_own_net
 from netc.weights.match import plan
-from netc.weights.own_net import deployed, unknown_input
 from netc.weights.pieces import loaded
 
 Layers = dict[str, list[Array]]

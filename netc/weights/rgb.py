@@ -15,7 +15,7 @@ from typing import NoReturn
 import numpy as np
 
 from netc.errors import NetcError, Place
-from netc.ir import Graph, Node
+from netc.graph.ir import Graph, Node
 from netc.weights.arrays import Array
 from netc.weights.card import Preprocessing
 from netc.weights.model import Model

@@ -15,10 +15,10 @@ from typing import IO, Any
 import numpy as np
 
 from netc import proto
+from netc.files.wire import Wire, field_head
 from netc.weights.arrays import Array
-from netc.weights.caffemodel import LAYER, NET, STATE, SolverState
+from netc.weights.formats.caffemodel import LAYER, NET, STATE, SolverState
 from netc.weights.pieces import PIECE, pieces
-from netc.weights.wire import Wire, field_head
 
 Sink = str | os.PathLike[str] | IO[bytes]
 Chunk = bytes | memoryview

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from netc import proto
 from netc.layers.base import Layer, Shape
-from netc.runtime import rand
-from netc.runtime.fillers import fill
+from netc.runtime.net import rand
+from netc.runtime.net.fillers import fill
 
 
 class DummyFeed:

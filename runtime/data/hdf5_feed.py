@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netc.errors import NetcError, Place
+from netc.files.paths import resolve
 from netc.layers.base import Layer, Shape, format_shape
-from netc.paths import resolve
-from netc.runtime import rand
 from netc.runtime.data.order import Order, Permutation
+from netc.runtime.net import rand
 
 Rows = list[NDArray[np.float32]]
 """Of one file: each top's rows."""

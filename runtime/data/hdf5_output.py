@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from netc.errors import NetcError, Place
 from netc.layers.base import Layer, format_shape
 from netc.runtime.solver.durable import Staged, sync_folder
-from netc.weights.hdf5 import hdf5_sets
+from netc.weights.formats.hdf5 import hdf5_sets
 
 SMALL = 1 << 22
 """Bytes of rows below which every pass is written at once."""

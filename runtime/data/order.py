@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from netc.runtime import rand
+from netc.runtime.net import rand
 
 Permutation = NDArray[np.int64]
 

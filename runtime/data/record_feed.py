@@ -19,11 +19,11 @@ from torch import Tensor
 
 from netc.errors import NetcError, counted
 from netc.layers.base import Layer, Shape
-from netc.runtime import rand
-from netc.runtime.cores import usable_cores
 from netc.runtime.data.order import Order, Sequence, shuffled
 from netc.runtime.data.records import open_records
 from netc.runtime.data.transform import Transform
+from netc.runtime.net import rand
+from netc.runtime.net.cores import usable_cores
 
 AHEAD = 2
 """Batches prepared beyond the one asked for."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from netc.errors import NetcError, Place
-from netc.paths import resolve
+from netc.files.paths import resolve
 from netc.runtime.data import opencv
 from netc.runtime.data.database import open_database
 from netc.runtime.data.datum import Picture, Undecodable, as_array, decode, from_datum

@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netc.errors import NetcError, Place
-from netc.forks import no_reader_for, transform_of_fork
+from netc.files.paths import resolve
 from netc.layers.base import Shape, format_shape
-from netc.paths import resolve
-from netc.runtime import rand
+from netc.prototxt.forks import no_reader_for, transform_of_fork
 from netc.runtime.data.datum import Picture, as_array, planes_of
 from netc.runtime.data.rescale import Crop, rescaled, resized_region
+from netc.runtime.net import rand
 
 TRAIN = 0
 _DRAWS = 7  # scale, row, column, flip, three for the colours

@@ -14,15 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netc.errors import NetcError, Place
+from netc.files.paths import candidates, resolve
 from netc.layers.base import Shape, format_shape
-from netc.paths import candidates, resolve
-from netc.runtime import rand
 from netc.runtime.data import opencv
 from netc.runtime.data.datum import Picture, Undecodable, as_array, decode, planes_of
 from netc.runtime.data.record_feed import RecordFeed
 from netc.runtime.data.rescale import Crop
 from netc.runtime.data.transform import Transform
 from netc.runtime.data.window_file import Box, WindowFile
+from netc.runtime.net import rand
 
 
 class WindowFeed(RecordFeed):

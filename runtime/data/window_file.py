@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netc.errors import NetcError, Place
-from netc.paths import resolve
+from netc.files.paths import resolve
 
 Box = tuple[int, int, int, int]
 

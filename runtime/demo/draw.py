@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
-from netc.runtime import rand
 from netc.runtime.demo.shapes import SHAPES, Outline
+from netc.runtime.net import rand
 
 CLASSES = tuple(SHAPES)
 SHORTEST, LONGEST = 72, 120

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from netc.errors import NetcError, Place
+from netc.files.shipped import FOLDER
 from netc.runtime.demo.draw import write_set
 from netc.runtime.imageset import Recipe, build, from_folders
 from netc.runtime.imageset.mean import as_dict, statistics
 from netc.runtime.imageset.writer import write_file
-from netc.shipped import FOLDER
 
 NET = "mini_vgg_A"
 FILES = ("solver.prototxt", "train_val.prototxt", "deploy.prototxt")
@@ -102,7 +102,7 @@ def train_and_test(iterations: int, say: Say, log: Path = Path("train.log")) -> 
 
 
 def _start(iterations: int, log: Any, say: Say) -> Any:
-    from netc.compile import locate_solver
+    from netc.graph.compile import locate_solver
     from netc.runtime.solver.solver import Solver
     from netc.runtime.solver.state import prefix
     from netc.runtime.solver.training import newest

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from netc import __version__
-from netc.durable import Staging
 from netc.errors import NetcError, Place, counted
-from netc.hashing import Hashing
+from netc.files.durable import Staging
+from netc.files.hashing import Hashing
+from netc.passes.deploy import is_fed
 from netc.runtime.export.formats import SUFFIXES as SUFFIXES
 from netc.runtime.export.formats import default_out as default_out
 from netc.runtime.export.formats import format_of as format_of
@@ -26,7 +27,6 @@ from netc.weights.convert import CAFFES_LIMIT, FORMATS, definition, seal, write_
 from netc.weights.files import map_file
 from netc.weights.looks import converted_looks, preprocessing_of
 from netc.weights.model import Model, open_model
-from netc.weights.own_net import is_fed
 from netc.weights.proof import TOLERANCE, Parity, compared_all
 from netc.weights.rgb import fold_rgb, folded_mean
 
@@ -207,7 +207,7 @@ class _Job:
         self._remark_axes(axes)
 
     def _torchvision(self, path: Path, card: Card) -> None:
-        from netc.weights.torchvision import vgg_of
+        from netc.weights.formats.torchvision import vgg_of
 
         graph = self.source.runnable()
         vgg = vgg_of(graph, self.source.layers())

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from netc.errors import NetcError
-from netc.ir import Graph
+from netc.graph.ir import Graph
 from netc.runtime.export.shapes import Axes
-from netc.runtime.net import Net
+from netc.runtime.net.module import Net
 from netc.weights import Array
 
 

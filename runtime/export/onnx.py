@@ -14,7 +14,7 @@ import torch
 
 from netc import __version__
 from netc.errors import NetcError
-from netc.ir import Graph
+from netc.graph.ir import Graph
 from netc.runtime.export.graphs import Blobs, cannot, distinct_blobs, exported, net_with, quiet
 from netc.runtime.export.shapes import Axes
 from netc.weights import Array

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from netc.ir import Graph
+from netc.graph.ir import Graph
 from netc.runtime.export.graphs import Blobs, cannot, exported, net_with, quiet
 from netc.runtime.export.shapes import Axes
 from netc.weights import Array

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from netc.compile import compile_net
 from netc.errors import NetcError
-from netc.ir import Graph
+from netc.graph.compile import compile_net
+from netc.graph.ir import Graph
 from netc.layers.recurrent import Recurrent
 from netc.weights import Array
 from netc.weights.arrays import Shape

@@ -11,9 +11,9 @@ from torch import nn
 
 from netc.weights import Array, loaded
 from netc.weights.card import CARD, Card
+from netc.weights.formats.safetensors import write_safetensors
+from netc.weights.formats.torchvision import POOL, Vgg
 from netc.weights.proof import Difference, same_bits
-from netc.weights.tensors import write_safetensors
-from netc.weights.torchvision import POOL, Vgg
 
 
 def write_state(path: Path, vgg: Vgg, card: Card) -> None:

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from netc.errors import NetcError, Place
 from netc.layers.base import format_shape
-from netc.runtime.cores import usable_cores
 from netc.runtime.imageset.pictures import Recipe, Record, Unusable, convert
 from netc.runtime.imageset.sources import Entry, Listing, check_labels
 from netc.runtime.imageset.writer import Database, write_file
+from netc.runtime.net.cores import usable_cores
 
 MAX_KEY = 511
 """LMDB's own limit."""

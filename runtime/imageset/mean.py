@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from netc import proto
 from netc.errors import NetcError, Place
-from netc.runtime.cores import usable_cores
 from netc.runtime.data.database import open_database
 from netc.runtime.data.datum import Undecodable, from_datum
 from netc.runtime.imageset.sources import missing
+from netc.runtime.net.cores import usable_cores
 
 Array = NDArray[np.float64]
 _CHUNK = 256

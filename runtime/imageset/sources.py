@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from netc.errors import NetcError, Place, raise_all
-from netc.paths import nearest_path
-from netc.runtime import rand
+from netc.files.paths import nearest_path
+from netc.runtime.net import rand
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".gif"})
 MAX_LABEL = 2**31 - 1

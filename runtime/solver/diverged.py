@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from netc.errors import NetcError, Place
-from netc.runtime.net import Net
+from netc.runtime.net.module import Net
 
 
 def explain(

@@ -11,9 +11,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
 
-from netc.durable import FULL, NO_PLACE, alive, host
-from netc.durable import sync_folder as sync_folder
 from netc.errors import NetcError, Place
+from netc.files.durable import FULL, NO_PLACE, alive, host
+from netc.files.durable import sync_folder as sync_folder
 
 _PIECE = 1 << 16
 

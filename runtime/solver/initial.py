@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from netc.errors import NetcError, Place
-from netc.layers.base import Origin
-from netc.paths import resolve
+from netc.errors.origin import Origin
+from netc.files.paths import resolve
 
 if TYPE_CHECKING:
-    from netc.runtime.net import Net
+    from netc.runtime.net.module import Net
     from netc.runtime.solver.report import Report
     from netc.runtime.solver.snapshot import Snapshot
 

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from netc.errors import NetcError
-from netc.ir import Graph, Node
+from netc.graph.ir import Graph, Node
 from netc.runtime.data import has_feed
 
 LABELLED = frozenset({"SoftmaxWithLoss", "Accuracy", "MultinomialLogisticLoss", "HingeLoss", "InfogainLoss"})

@@ -7,16 +7,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from netc.compile import Drafts, compile_draft
 from netc.errors import Place
-from netc.filter import filter_net
-from netc.ir import Graph
+from netc.errors.origin import Origin
+from netc.graph.compile import Drafts, compile_draft
+from netc.graph.filter import filter_net
+from netc.graph.ir import Graph
 from netc.layers import registry
-from netc.layers.base import Origin
 from netc.runtime.data import has_feed
-from netc.runtime.net import Net
+from netc.runtime.net.module import Net
 from netc.runtime.solver.inputs import Inputs
-from netc.runtime.solver.plans import Plan, in_state
+from netc.solver.plans import Plan, in_state
 
 if TYPE_CHECKING:
     from netc.layers.base import Probe

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from netc.runtime.solver.log import Log, loss_weights, values_of
 from netc.runtime.solver.metrics import Metrics
-from netc.runtime.solver.policies import steps_taken
 from netc.runtime.solver.progress import Progress
+from netc.solver.policies import steps_taken
 
 
 class Report:

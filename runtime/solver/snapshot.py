@@ -134,7 +134,7 @@ def manifests(prefix: str | os.PathLike[str]) -> list[Path]:
 def _model_chunks(net: Any, arrays: Any, diffs: Any, format: str) -> Iterator[Chunk]:
     if format != "HDF5":
         return caffemodel_chunks(trained_net(net), arrays, diffs)
-    from netc.weights.hdf5 import hdf5_image
+    from netc.weights.formats.hdf5 import hdf5_image
 
     every = {layer.name: arrays.get(layer.name, ()) for layer in net.layer}
     return iter([hdf5_image(every, diffs and {name: diffs.get(name, ()) for name in every})])
@@ -143,7 +143,7 @@ def _model_chunks(net: Any, arrays: Any, diffs: Any, format: str) -> Iterator[Ch
 def _state_chunks(state: SolverState, format: str) -> Iterator[Chunk]:
     if format != "HDF5":
         return solverstate_chunks(state)
-    from netc.weights.hdf5 import hdf5_state_image
+    from netc.weights.formats.hdf5 import hdf5_state_image
 
     return iter([hdf5_state_image(state)])
 

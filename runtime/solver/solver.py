@@ -11,24 +11,24 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from netc.compile import locate_solver
 from netc.errors import NetcError
-from netc.foreign import allowing
-from netc.ir import Node
-from netc.layers.base import Origin
-from netc.runtime.net import Net
+from netc.errors.foreign import allowing
+from netc.errors.origin import Origin
+from netc.graph.compile import locate_solver
+from netc.graph.ir import Node
+from netc.runtime.net.module import Net
 from netc.runtime.solver import initial, state
 from netc.runtime.solver.diverged import explain
 from netc.runtime.solver.nets import Builder
-from netc.runtime.solver.plans import Plan, test_plans, train_plan
 from netc.runtime.solver.plateau import Plateau
-from netc.runtime.solver.policies import POLICIES
 from netc.runtime.solver.report import Report
 from netc.runtime.solver.rules import Slot, Updater
-from netc.runtime.solver.settings import HISTORIES, check
 from netc.runtime.solver.signals import Signals
 from netc.runtime.solver.snapshot import Snapshot
 from netc.runtime.solver.tester import Feed, Result, run_test
+from netc.solver.plans import Plan, test_plans, train_plan
+from netc.solver.policies import POLICIES
+from netc.solver.settings import HISTORIES, check
 
 
 class Solver:

@@ -17,7 +17,7 @@ from netc import weights
 from netc.errors import NetcError, Place
 from netc.layers.base import format_shape
 from netc.runtime.solver import snapshot as files
-from netc.runtime.solver.policies import drops
+from netc.solver.policies import drops
 from netc.weights.arrays import bare
 
 if TYPE_CHECKING:

@@ -8,14 +8,15 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from netc.errors import NetcError
-from netc.ir import Node
-from netc.runtime.solver import preflight, settings, state
+from netc.graph.ir import Node
+from netc.runtime.solver import preflight, state
 from netc.runtime.solver.log import Log
 from netc.runtime.solver.metrics import Metrics
 from netc.runtime.solver.progress import Progress
 from netc.runtime.solver.signals import Signals
 from netc.runtime.solver.snapshot import Snapshot, latest, manifests
 from netc.runtime.solver.solver import Solver
+from netc.solver import settings
 
 
 def train(run: Solver, effects: Mapping[str, str] | None = None, progress: Progress | None = None) -> str | None:

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 import netc
-from netc.compile import locate_solver
-from netc.runtime.solver.settings import check
+from netc.graph.compile import locate_solver
+from netc.solver.settings import check
 
 HERE = Path(__file__).parent
 

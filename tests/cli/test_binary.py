@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from netc import proto, read_net, read_solver
-from netc.bind import bind
 from netc.cli._main import run
 from netc.prototxt import Source, parse
+from netc.prototxt.bind import bind
 
 NET = """layers { name: "data" type: DUMMY_DATA top: "data" top: "label"
   dummy_data_param { num: 4 channels: 3 height: 5 width: 6 num: 4 channels: 1 height: 1 width: 1

@@ -8,8 +8,8 @@ import shlex
 import pytest
 
 from netc.cli import demo, main
+from netc.files.shipped import FOLDER
 from netc.runtime.demo import steps
-from netc.shipped import FOLDER
 
 
 @pytest.fixture

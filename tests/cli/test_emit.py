@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 import netc
 from netc import weights
 from netc.cli._main import run
-from tests.netc.emit.running import executed
+from tests.netc.look.emit.running import executed
 
 NET = """
 name: "twins"

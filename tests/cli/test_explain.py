@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from netc.cli._main import run
-from netc.codes import CODES
+from netc.errors.codes import CODES
 
 
 @pytest.fixture

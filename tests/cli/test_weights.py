@@ -88,7 +88,7 @@ def test_json(files, capsys):
 
 def test_every_format_has_the_same_hashes(files, capsys):
     pytest.importorskip("h5py")
-    from netc.weights.hdf5 import hdf5_image
+    from netc.weights.formats.hdf5 import hdf5_image
 
     Path("a.caffemodel.h5").write_bytes(hdf5_image(VALUES))
     hashes = []

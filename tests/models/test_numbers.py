@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import netc
-from netc.analyse import FLOAT, analyse, memory
+from netc.check.analyse import FLOAT, analyse, memory
 from tools.models.table import CONFIGS, DEPTHS
 
 MIB = 2**20

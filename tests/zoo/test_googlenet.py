@@ -14,7 +14,7 @@ from torch import Tensor
 
 import netc
 from netc.cli import main
-from netc.runtime.net import Net
+from netc.runtime.net.module import Net
 from tests.zoo import googlenet
 
 DATA = """

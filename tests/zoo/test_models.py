@@ -15,7 +15,7 @@ from PIL import Image
 
 import netc
 from netc.cli import main
-from netc.runtime.net import Net
+from netc.runtime.net.module import Net
 from tests.zoo.googlenet import weights_of
 
 MODELS = {

@@ -16,7 +16,7 @@ Line = tuple[str, int]
 
 
 class Tracer:
-    """Collects the lines run in those of netc's files whose names begin with one of `prefixes` ("netc/bind.py")."""
+    """Collects the lines run in netc's files whose names begin with one of `prefixes` ("netc/prototxt/bind.py")."""
 
     def __init__(self, prefixes: Iterable[str]) -> None:
         self.prefixes = tuple(prefixes)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from netc import proto
-from netc.weights.caffemodel import SolverState
+from netc.weights.formats.caffemodel import SolverState
 
 _VALUES = np.arange(6, dtype="<f4") / 8
 
@@ -123,7 +123,7 @@ def npz() -> Iterator[bytes]:
 
 
 def hdf5() -> Iterator[bytes]:
-    from netc.weights.hdf5 import hdf5_image, hdf5_state_image
+    from netc.weights.formats.hdf5 import hdf5_image, hdf5_state_image
 
     yield bytes(hdf5_image({"conv": [_VALUES.reshape(2, 3), _VALUES[:2]]}))
     yield bytes(hdf5_state_image(SolverState(7, "net.caffemodel.h5", [_VALUES], 1)))

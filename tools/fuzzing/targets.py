@@ -12,19 +12,19 @@ from pathlib import Path
 from typing import Any
 
 from netc import NetcError, proto, weights
-from netc.binary import Binary, kind_of
-from netc.bind import bind
-from netc.codes import CODES
-from netc.compile import binary_draft, binary_solver, compile_draft, draft_of, is_solver, solver_of
-from netc.draft import Draft
-from netc.filter import set_state
+from netc.errors.codes import CODES
+from netc.files.wire import Wire
+from netc.graph.compile import binary_draft, binary_solver, compile_draft, draft_of, is_solver, solver_of
+from netc.graph.filter import set_state
 from netc.prototxt import Source, parse
+from netc.prototxt.binary import Binary, kind_of
+from netc.prototxt.bind import bind
+from netc.prototxt.draft import Draft
 from netc.prototxt.format import canonical
 from netc.prototxt.rewrite import formatted
 from netc.runtime.data.datum import Undecodable, from_datum
-from netc.runtime.solver.settings import check
+from netc.solver.settings import check
 from netc.upgrade.text import upgraded_net, upgraded_solver
-from netc.weights.wire import Wire
 from tools.fuzzing import seeds, text, wire
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -211,14 +211,18 @@ def mutate_safetensors(data: bytes, rng: random.Random, others: Sequence[bytes])
 _IN_HEADERS = [b"-1", b"1.5", b"null", b"[]", b"{}", b'"F32"', b'"BF16"', b'"I8"', b'"conv.weight"', b'"__metadata__"']
 _IN_HEADERS += [str(number).encode() for number in wire.INTERESTING]
 
-_FRONT_END = ("netc/prototxt/", "netc/bind.py", "netc/scalars.py", "netc/draft.py", "netc/compile.py", "netc/upgrade/")
+_FRONT_END = (
+    "netc/prototxt/",
+    "netc/graph/compile.py",
+    "netc/upgrade/",
+)
 _COMPILER = (
-    "netc/filter.py",
-    "netc/splits.py",
-    "netc/build.py",
-    "netc/backward.py",
-    "netc/verify.py",
-    "netc/unknown.py",
+    "netc/graph/filter.py",
+    "netc/graph/splits.py",
+    "netc/graph/build.py",
+    "netc/graph/backward.py",
+    "netc/graph/verify.py",
+    "netc/prototxt/unknown.py",
     "netc/layers/",
 )
 _PRINTERS = (*(f"netc/prototxt/{name}.py" for name in ("format", "layout", "tidy", "rewrite")), "netc/upgrade/")
@@ -232,11 +236,11 @@ TARGETS = {
     "text": Target(run_text, mutate_text, seeds.texts, "text", (*_FRONT_END, *_COMPILER), _TEXTS),
     "fmt": Target(run_format, mutate_text, seeds.texts, "text", _PRINTERS, _TEXTS),
     "binary": Target(run_binary, wire.mutate, seeds.binary, "binary", _WEIGHTS),
-    "message": Target(run_message, wire.mutate, seeds.messages, "message", ("netc/binary.py", *_COMPILER)),
+    "message": Target(run_message, wire.mutate, seeds.messages, "message", ("netc/prototxt/binary.py", *_COMPILER)),
     "safetensors": Target(
-        run_binary, mutate_safetensors, seeds.safetensors, "safetensors", ("netc/weights/tensors.py",)
+        run_binary, mutate_safetensors, seeds.safetensors, "safetensors", ("netc/weights/formats/safetensors.py",)
     ),
-    "npz": Target(run_binary, mutate_bytes, seeds.npz, "npz", ("netc/weights/npz.py",)),
-    "hdf5": Target(run_binary, mutate_bytes, seeds.hdf5, "hdf5", ("netc/weights/hdf5.py",)),
+    "npz": Target(run_binary, mutate_bytes, seeds.npz, "npz", ("netc/weights/formats/npz.py",)),
+    "hdf5": Target(run_binary, mutate_bytes, seeds.hdf5, "hdf5", ("netc/weights/formats/hdf5.py",)),
     "datum": Target(run_datum, wire.mutate, seeds.datums, "datum", ("netc/runtime/data/datum.py",)),
 }

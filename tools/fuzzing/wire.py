@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 
-from netc.weights.wire import BYTES, FIXED32, FIXED64, VARINT
+from netc.files.wire import BYTES, FIXED32, FIXED64, VARINT
 
 INTERESTING = [
     0,

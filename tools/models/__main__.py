@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-from netc.analyse import analyse
-from netc.compile import compile_net
+from netc.check.analyse import analyse
+from netc.graph.compile import compile_net
 from tools.models.nets import deploy, train_val
 from tools.models.readmes import readme
 from tools.models.solvers import solver

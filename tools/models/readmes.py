@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import chain
 
-from netc.analyse import Analysis
+from netc.check.analyse import Analysis
 from tools.models.table import TRANSPLANTED, Config
 
 Row = tuple[str, str, str]

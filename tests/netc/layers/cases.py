@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from netc.layers.base import Shape
-from netc.runtime.conformance import TEST, TRAIN, Case
+from netc.runtime.net.conformance import TEST, TRAIN, Case
 
 
 def one(text: str = "", *shapes: Shape, **rest: Any) -> Case:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from netc.layers.base import Shape
-from netc.runtime.conformance import TEST, Case
+from netc.runtime.net.conformance import TEST, Case
 from tests.netc.layers.cases import conv, loss, one
 
 Fill = Callable[[Shape, torch.Generator], Tensor]

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 import netc
-from netc.runtime.net import Net
+from netc.runtime.net.module import Net
 
 _ROOT = Path(__file__).resolve().parents[3]
 _SHARED = Path(os.environ.get("NETC_SHARED") or _ROOT.parent / "shared") / "goldens"

@@ -12,7 +12,7 @@ from random import Random
 
 from netc import NetcError
 from netc.layers.base import Shape
-from netc.runtime.conformance import Case, make
+from netc.runtime.net.conformance import Case, make
 from tests.netc.layers.cases import CASES, TEST, TRAIN
 
 Generator = Callable[[Random], Case]

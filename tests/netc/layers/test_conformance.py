@@ -10,7 +10,7 @@ import torch
 import netc
 from netc import NetcError
 from netc.layers import registry
-from netc.runtime.conformance import (
+from netc.runtime.net.conformance import (
     Run,
     check_compiled,
     check_gradient,

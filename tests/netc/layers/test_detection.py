@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from netc import NetcError
-from netc.runtime.conformance import Case, make
+from netc.runtime.net.conformance import Case, make
 from tests.netc.layers.test_forks import Array, close, draw, gradient, run, smooth  # noqa: F401  draw is a fixture
 
 Box = tuple[float, float, float, float]

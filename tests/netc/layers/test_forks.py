@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from netc import NetcError
 from netc.layers.base import Shape
-from netc.runtime.conformance import TEST, TRAIN, Case, Run, make
+from netc.runtime.net.conformance import TEST, TRAIN, Case, Run, make
 
 Array = NDArray[np.float64]
 

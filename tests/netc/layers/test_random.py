@@ -8,7 +8,7 @@ import torch
 
 from netc.layers import registry
 from netc.layers.base import count
-from netc.runtime.conformance import (
+from netc.runtime.net.conformance import (
     TRAIN,
     Case,
     Run,

@@ -81,7 +81,7 @@ def test_raw_halves_are_loaded_into_a_net_as_floats():
 
 def test_raw_integers_become_floats_where_a_net_is_given(tmp_path):
     """The bits of an int32 must not be written as those of a float32."""
-    from netc.compile import compile_net
+    from netc.graph.compile import compile_net
     from netc.weights.model import open_for
 
     blob, values = raw_blob(3)

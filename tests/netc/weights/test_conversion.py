@@ -14,8 +14,8 @@ from netc import proto, weights
 from netc.errors import NetcError
 from netc.runtime.export.convert import Options, convert, default_out, format_of
 from netc.weights.card import read_card
-from netc.weights.npz import quoted, unquoted, write_npz
-from netc.weights.tensors import write_safetensors
+from netc.weights.formats.npz import quoted, unquoted, write_npz
+from netc.weights.formats.safetensors import write_safetensors
 
 FORMATS = ["safetensors", "npz", "hdf5", "caffemodel"]
 NAMES = ["conv.1", "conv_1", "inception/1x1", "train", "naïve", "a b"]
@@ -284,7 +284,7 @@ def test_weights_for_a_given_net_load_into_it(tmp_path):
 
 def test_hdf5_without_the_shared_arrays_is_completed(tmp_path):
     pytest.importorskip("h5py")
-    from netc.weights.hdf5 import hdf5_image
+    from netc.weights.formats.hdf5 import hdf5_image
 
     weight, bias = values(4, 264), values(4)
     path = tmp_path / "x.caffemodel.h5"

@@ -14,7 +14,7 @@ import torch
 
 import netc
 from netc import proto, weights
-from netc.runtime.net import Net
+from netc.runtime.net.module import Net
 
 CASES = [
     "v0_model",

@@ -10,7 +10,7 @@ import pytest
 
 from netc import weights
 from netc.errors import NetcError
-from netc.weights.hdf5 import hdf5_image, hdf5_state_image
+from netc.weights.formats.hdf5 import hdf5_image, hdf5_state_image
 
 h5py = pytest.importorskip("h5py")
 

@@ -17,7 +17,7 @@ from safetensors.numpy import save
 from netc import proto, weights
 from netc.errors import NetcError
 from netc.weights.contents import contents
-from netc.weights.hdf5 import hdf5_image, hdf5_state_image
+from netc.weights.formats.hdf5 import hdf5_image, hdf5_state_image
 
 MOST = 64 << 20
 """Bytes that reading a damaged file of a few kilobytes may allocate. (A packed .npz may claim 1100 times its size.)"""

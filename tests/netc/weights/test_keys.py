@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from netc.compile import compile_net
+from netc.graph.compile import compile_net
 from netc.weights.keys import TAKEN, blob_names, module_names, state_keys
 
 NETS = {
@@ -52,7 +52,7 @@ IDS = [*NETS, "sequence"]
 
 @pytest.mark.parametrize("text", TEXTS, ids=IDS)
 def test_keys_are_those_of_the_state_dict(text: str) -> None:
-    from netc.runtime.net import Net
+    from netc.runtime.net.module import Net
 
     graph = compile_net(text, "TEST")
     keys = [key for keys in state_keys(graph).values() for key in keys]
@@ -77,7 +77,7 @@ def test_every_attribute_of_a_net_of_ours_is_known() -> None:
     """torch's own may grow with its versions, which changes no key."""
     from torch import nn
 
-    from netc.runtime.net import Net
+    from netc.runtime.net.module import Net
 
     ours = set(dir(Net(compile_net(INPUT, "TEST")))) - set(dir(nn.Module()))
     assert {name for name in ours if not name.startswith("_")} - TAKEN == set()

@@ -117,7 +117,7 @@ def test_blobs_for_a_layer_that_has_none_are_refused():
 def test_hdf5_may_lack_a_blob_that_another_layer_owns(tmp_path):
     pytest.importorskip("h5py")
     torch = pytest.importorskip("torch")
-    from netc.weights.hdf5 import hdf5_image
+    from netc.weights.formats.hdf5 import hdf5_image
 
     shared = array(2, 3)
     image = hdf5_image({"a": [shared, array(2, start=5)], "b": [shared, array(2, start=8)], "relu": []})

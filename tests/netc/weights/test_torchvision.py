@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from netc.compile import compile_net, read_net
 from netc.errors import NetcError
-from netc.shipped import locate
-from netc.weights.torchvision import NETS, vgg_of
+from netc.files.shipped import locate
+from netc.graph.compile import compile_net, read_net
+from netc.weights.formats.torchvision import NETS, vgg_of
 
 SHIPPED = {"vgg_A": "vgg11", "vgg_B": "vgg13", "vgg_D": "vgg16", "vgg_E": "vgg19"}
 

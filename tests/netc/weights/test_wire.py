@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from netc import proto, weights
 from netc.errors import NetcError
-from netc.weights import blob, caffemodel
-from netc.weights.wire import Damaged, Wire, signed
+from netc.files.wire import Damaged, Wire, signed
+from netc.weights import blob
+from netc.weights.formats import caffemodel
 
 
 def small_net():
@@ -165,7 +166,7 @@ def test_declared_sizes_allocate_nothing(tmp_path, dims):
 
 
 def test_a_file_of_tiny_fields_is_given_up(monkeypatch):
-    monkeypatch.setattr("netc.weights.wire.MAX_FIELDS", 1000)
+    monkeypatch.setattr("netc.files.wire.MAX_FIELDS", 1000)
     with pytest.raises(Damaged, match="more than 1,000 fields"):
         list(Wire(b"\x08\x01" * 2000).fields(0, 4000))
 

@@ -5,7 +5,7 @@ import pytest
 
 import netc
 from netc.runtime.data import datum, open_feed, probe
-from netc.runtime.net import Net
+from netc.runtime.net.module import Net
 from tests.runtime.data.made import GOLDENS
 
 RECORDS = [

@@ -35,7 +35,7 @@ def rows(k: int, n: int = 2) -> dict[str, torch.Tensor]:
 
 
 def test_the_file_is_caffes() -> None:
-    from netc.runtime.net import Net
+    from netc.runtime.net.module import Net
     from netc.runtime.solver.nets import probe_near
 
     path = str(GOLDENS / "hdf5_output.prototxt")

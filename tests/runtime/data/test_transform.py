@@ -8,10 +8,10 @@ from PIL import Image
 
 from netc import proto
 from netc.errors import NetcError
-from netc.runtime import rand
 from netc.runtime.data.datum import Picture
 from netc.runtime.data.rescale import Crop, rescaled, resized_region
 from netc.runtime.data.transform import Transform
+from netc.runtime.net import rand
 from tests.runtime.data.made import GOLDENS, photo
 
 TRAIN, TEST = 0, 1

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from netc import weights
-from netc.compile import compile_net
+from netc.graph.compile import compile_net
 
 CORNERS = """
 name: "corners"

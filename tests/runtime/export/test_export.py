@@ -8,8 +8,8 @@ import torch
 
 import netc
 from netc import weights
-from netc.compile import compile_net
 from netc.errors import NetcError
+from netc.graph.compile import compile_net
 from netc.runtime.export import convert as conversion
 from netc.runtime.export.convert import Options, convert
 from netc.runtime.export.shapes import Axes
@@ -250,7 +250,7 @@ def test_one_net_as_torchvision_names_it(tmp_path):
     """A narrow VGG of torchvision's form, its state loaded into the modules that torchvision has, in their order."""
     from netc.runtime.export.graphs import net_with, run, run_module
     from netc.runtime.export.torchvision import module_of, read_state, write_state
-    from netc.weights.torchvision import vgg_of
+    from netc.weights.formats.torchvision import vgg_of
 
     text = (
         'name: "v" layer { name: "in" type: "Input" top: "x0" input_param { shape { dim: 2 dim: 3 dim: 28 dim: 28 } } }'

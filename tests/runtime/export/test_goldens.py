@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from netc.errors import NetcError
-from netc.ir import Graph
+from netc.graph.ir import Graph
 from netc.runtime.export.shapes import Axes
 from netc.weights.arrays import Weights
 from netc.weights.card import Card

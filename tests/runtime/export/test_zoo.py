@@ -166,7 +166,7 @@ NAMES = {16: "vgg_D", 19: "vgg_E"}
 
 
 def deploy_of(depth):
-    from netc.shipped import locate
+    from netc.files.shipped import locate
 
     return locate(NAMES[depth], "deploy.prototxt")
 
@@ -201,7 +201,7 @@ def test_a_full_vgg_as_onnx(vgg, tmp_path):
 def test_a_small_vgg_as_onnx(tmp_path):
     """mini_vgg_E has all nineteen layers, narrow ones."""
     pytest.importorskip("onnxruntime")
-    from netc.shipped import locate
+    from netc.files.shipped import locate
     from tests.runtime.export.made import write
 
     text = Path(locate("mini_vgg_E", "deploy.prototxt")).read_text()

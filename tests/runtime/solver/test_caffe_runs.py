@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from netc import weights
-from netc.compile import locate_solver
 from netc.errors import NetcError
+from netc.graph.compile import locate_solver
 from netc.runtime.solver.log import Log
 from netc.runtime.solver.report import Report
 from netc.runtime.solver.solver import Solver

@@ -6,7 +6,7 @@ import pytest
 
 from netc import proto
 from netc.runtime.solver.plateau import Plateau
-from netc.runtime.solver.policies import POLICIES, drops, steps_taken
+from netc.solver.policies import POLICIES, drops, steps_taken
 
 
 def rate(text: str, iteration: int) -> float:

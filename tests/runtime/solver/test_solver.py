@@ -12,17 +12,17 @@ import torch
 
 import netc
 from netc import proto, read_solver
-from netc.compile import locate_solver
 from netc.errors import NetcError
+from netc.graph.compile import locate_solver
 from netc.runtime.solver import load_solver
 from netc.runtime.solver.log import Log
 from netc.runtime.solver.nets import Builder
-from netc.runtime.solver.plans import TEST, Plan
-from netc.runtime.solver.policies import POLICIES
 from netc.runtime.solver.report import Report
-from netc.runtime.solver.settings import check
 from netc.runtime.solver.tester import run_test
 from netc.runtime.solver.training import train
+from netc.solver.plans import TEST, Plan
+from netc.solver.policies import POLICIES
+from netc.solver.settings import check
 from tests.runtime.solver.conftest import TEST as RECORDS
 from tests.runtime.solver.conftest import write_run
 

@@ -1,0 +1,1 @@
+"""What can be said of nets and solvers without running them."""

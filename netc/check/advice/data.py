@@ -1,0 +1,123 @@
+"""What the data themselves say, where they are here: labels, their order, and how much of them a test sees."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from netc.check.advice.flow import TEST, TRAIN, flow
+from netc.check.advice.losses import class_count
+from netc.errors.remark import Advice
+from netc.graph.ir import Graph, Node
+
+MIN_ORDERED = 50
+"""So many records must lie sorted before that is no accident."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of the source of a data layer. `labels`: the labels seen, in order, by the number of their top;
+    `complete`: those are all. `size`: records, None where not known."""
+
+    path: str
+    size: int | None
+    labels: Mapping[int, list[int]] = field(default_factory=dict)
+    complete: bool = False
+
+
+Known = Mapping[str, Facts]
+"""Facts by the key of the data layer."""
+
+
+def labels(graph: Graph, known: Known) -> Iterator[Advice]:
+    """Labels that are no class of the layer that reads them, and classes that no label names."""
+    edges = flow(graph)
+    told: set[tuple[str, int]] = set()
+    for index, node in enumerate(graph.nodes):
+        classes = class_count(node)
+        source = edges.source(index, 1)
+        found = known.get(source.layer.key) if source is not None and classes else None
+        if found is None or source is None or classes is None:
+            continue
+        seen = set(found.labels.get(_top(source, node.bottoms[1]), ())) - _ignored(node)
+        if seen and (source.layer.key, classes) not in told:
+            told.add((source.layer.key, classes))
+            yield from _range(node, source, found, seen, classes)
+
+
+def _range(node: Node, source: Node, found: Facts, seen: set[int], classes: int) -> Iterator[Advice]:
+    low, high = min(seen), max(seen)
+    field_name = f"{source.layer.param_field}.source"
+    if low < 0 or high >= classes:
+        hint = "classes count from 0: these labels seem to start at 1" if (low, high) == (1, classes) else None
+        yield Advice(
+            "A812",
+            f'the labels of layer "{source.name}" reach from {low} to {high}, but layer "{node.name}" has {classes} '
+            f"classes, 0 to {classes - 1}",
+            source.layer.origin.place(field_name),
+            hint or "correct the labels or num_output, or give the loss an ignore_label",
+        )
+    elif found.complete and high < classes - 1 and found.size and found.size >= MIN_ORDERED:
+        yield Advice(
+            "A813",
+            f'layer "{node.name}" has {classes} classes, but no label of layer "{source.name}" is above {high}',
+            node.layer.origin.place("bottom[0]"),
+            f"is num_output: {high + 1} meant in the last layer?",
+        )
+
+
+def _ignored(node: Node) -> set[int]:
+    options = node.layer.options if node.type == "Accuracy" else node.layer.param.loss_param
+    return {int(options.ignore_label)} if options.HasField("ignore_label") else set()
+
+
+def _top(source: Node, bottom: str) -> int:
+    tops = [at for at, top in enumerate(source.tops) if bottom == top or bottom.startswith(f"{top}_{source.name}_")]
+    return max(tops, key=lambda at: len(source.tops[at]), default=0)
+
+
+def sorted_records(graph: Graph, known: Known) -> Iterator[Advice]:
+    """Training records that lie class by class and are not shuffled."""
+    for node in graph.nodes if graph.phase == TRAIN else ():
+        found = known.get(node.layer.key)
+        seen = found.labels.get(1, []) if found else []
+        if len(seen) < MIN_ORDERED or _shuffles(node):
+            continue
+        runs = 1 + sum(a != b for a, b in pairwise(seen))
+        if runs == len(set(seen)) > 1 and len(seen) >= 5 * runs:
+            yield Advice(
+                "A814",
+                f'the records of layer "{node.name}" lie class by class, and TRAIN takes them in that order',
+                node.layer.origin.place(node.layer.param_field or ""),
+                "each batch would hold one class: add sampling_param { shuffle: true } to data_param"
+                if node.type == "Data"
+                else "each batch would hold one class: add shuffle: true",
+            )
+
+
+def _shuffles(node: Node) -> bool:
+    options = node.layer.options
+    return bool(options.sampling_param.shuffle if node.type == "Data" else options.shuffle)
+
+
+def coverage(graph: Graph, known: Known, test_iter: int | None) -> Iterator[Advice]:
+    """A test that does not see its set exactly once."""
+    fed = [node for node in graph.nodes if node.layer.key in known and known[node.layer.key].size]
+    if graph.phase != TEST or test_iter is None or not fed:
+        return
+    node = fed[0]
+    size, batch = known[node.layer.key].size or 0, node.top_shapes[0][0]
+    seen = batch * test_iter
+    if seen == size or 0 < seen - size < batch:  # the last batch wraps round a little: no test_iter avoids that
+        return
+    if seen < size:
+        more = f"{seen:,} of the {size:,} records"
+        message = f"a test covers {more} ({test_iter} batches of {batch}), other ones in the next"
+    else:
+        message = (
+            f"a test takes {seen:,} records, {test_iter} batches of {batch}, but its set has {size:,}: some count twice"
+        )
+    fit = -(-size // batch)
+    hint = f"test_iter: {fit} covers it; without test_iter, netc takes each record once"
+    yield Advice("A815", message, node.layer.origin.place(f"{node.layer.param_field}.batch_size"), hint)

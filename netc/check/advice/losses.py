@@ -1,0 +1,173 @@
+"""What reaches a loss, what does not, and what a loss should not be given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from netc.check.advice.flow import TRAIN, flow, trains
+from netc.errors import Place, counted
+from netc.errors.remark import Advice, listed
+from netc.graph.ir import Graph, Node
+
+RESHAPING = frozenset({"Flatten", "Reshape", "Split"})
+SCORED = frozenset({"SoftmaxWithLoss", "SigmoidCrossEntropyLoss", "HingeLoss"})
+"""Losses of unbounded scores."""
+TWICE = {"SoftmaxWithLoss": "Softmax", "SigmoidCrossEntropyLoss": "Sigmoid"}
+"""Loss → the layer that it holds within it."""
+
+
+def no_loss(graph: Graph) -> Iterator[Advice]:
+    """A net to be trained that has nothing to minimise."""
+    learns = any(ref.learnable for _, _, ref in graph.own_params())
+    if graph.phase == TRAIN and learns and not trains(graph):
+        yield Advice(
+            "A801",
+            "the TRAIN net has no loss, so nothing in it would learn",
+            Place(graph.path),
+            "add a loss layer such as SoftmaxWithLoss, or check this net with --phase TEST",
+        )
+
+
+def unused(graph: Graph) -> Iterator[Advice]:
+    """Blobs of a net to be trained that nothing reads and that are neither losses nor measurements."""
+    for node in graph.nodes if trains(graph) else ():
+        measures = node.layer.no_gradient is None
+        for position, blob in enumerate(node.tops):
+            if blob in graph.outputs and not measures and not node.loss_weights[position]:
+                place = node.layer.origin.place(f"top[{position}]")
+                yield Advice(
+                    "A802", f'nothing reads the blob "{blob}" of layer "{node.name}"', place, _silence(node, blob)
+                )
+
+
+def _silence(node: Node, blob: str) -> str:
+    if node.layer.is_source:
+        return "leave this top out" if node.tops.index(blob) else "is its reader missing?"
+    return f'is its reader missing? If not, drop the layer, or add: layer {{ type: "Silence" bottom: "{blob}" }}'
+
+
+def unreached(graph: Graph) -> Iterator[Advice]:
+    """Layers that are to learn (lr_mult is not 0) but get no gradient."""
+    if not trains(graph):
+        return
+    missed = [node for node in _without_gradient(graph) if any(ref.learnable for ref in node.params)]
+    if missed:
+        names = listed([node.name for node in missed])
+        verb = "gets" if len(missed) == 1 else "get"
+        yield Advice(
+            "A803",
+            f"{counted(len(missed), 'layer')} to be trained {verb} no gradient from any loss: {names}",
+            missed[-1].place,
+            f"{_cause(graph)} To keep them as they are, give their parameters lr_mult: 0; otherwise weight_decay "
+            "shrinks them towards 0",
+        )
+
+
+def _cause(graph: Graph) -> str:
+    stops = next((node for node in graph.nodes if False in list(node.layer.param.propagate_down)), None)
+    return f'Layer "{stops.name}" has propagate_down: false.' if stops else "Is a loss missing below?"
+
+
+def _without_gradient(graph: Graph) -> list[Node]:
+    """The nodes that no gradient comes down to, in order."""
+    reached: set[str] = set()
+    missed = []
+    for node in reversed(graph.nodes):
+        arrives = any(node.loss_weights) or any(top in reached for top in node.tops)
+        reached.difference_update(node.tops)
+        if arrives:
+            reached.update(blob for blob, flows in zip(node.bottoms, node.backward) if flows)
+        else:
+            missed.append(node)
+    return missed[::-1]
+
+
+def frozen(graph: Graph) -> Iterator[Advice]:
+    """A net with a loss none of whose parameters may change."""
+    own = [ref for _, _, ref in graph.own_params() if not ref.blob.frozen]
+    if trains(graph) and own and not any(ref.learnable for ref in own):
+        first = next(node for node in graph.nodes if node.params and not node.params[0].blob.frozen)
+        yield Advice(
+            "A804",
+            "nothing in this TRAIN net learns: every parameter has lr_mult 0",
+            first.layer.origin.place("param[0].lr_mult"),
+            "take lr_mult: 0 away from the layers that are to learn",
+        )
+
+
+def twice(graph: Graph) -> Iterator[Advice]:
+    """A Softmax in front of a loss that takes the soft-max itself, and the like."""
+    edges = flow(graph)
+    for index, node in enumerate(graph.nodes):
+        found = edges.above(index, RESHAPING) if node.type in (*TWICE, "MultinomialLogisticLoss") else None
+        if found is None:
+            continue
+        above, place = found[1], node.layer.origin.place("bottom[0]")
+        if above.type == TWICE.get(node.type):
+            what = f"({node.type}) computes the {above.type} itself"
+            message = f'layer "{node.name}" {what}, but is given that of "{above.name}"'
+            yield Advice("A805", message, place, f'give it the bottom of "{above.name}"')
+        if node.type == "MultinomialLogisticLoss" and above.params:
+            message = (
+                f'layer "{node.name}" takes probabilities, but is given the scores of "{above.name}" ({above.type})'
+            )
+            yield Advice("A806", message, place, "put a Softmax between them, or use SoftmaxWithLoss")
+
+
+def cut_scores(graph: Graph) -> Iterator[Advice]:
+    """ReLU or Dropout on the scores themselves."""
+    edges = flow(graph)
+    for index, node in enumerate(graph.nodes):
+        above = edges.source(index) if node.type in SCORED and any(node.loss_weights) else None
+        if above is None or above.type not in {"ReLU", "Dropout"}:
+            continue
+        if above.type == "Dropout":
+            message = f'layer "{above.name}" drops scores of the loss "{node.name}" at random'
+            hint = "Dropout belongs above the last layer with weights"
+        elif above.layer.options.negative_slope == 0:
+            message = f'layer "{above.name}" (ReLU) cuts the scores of the loss "{node.name}" off at 0'
+            hint = "where all scores are 0, no gradient is left: take the ReLU after the last layer away"
+        else:
+            continue
+        yield Advice("A807", message, above.place, hint)
+
+
+def classes(graph: Graph) -> Iterator[Advice]:
+    """Accuracies that are always 1, and layers that see different numbers of classes in the same labels."""
+    edges = flow(graph)
+    seen: dict[tuple[int, str], tuple[int, Node]] = {}
+    for index, node in enumerate(graph.nodes):
+        count = class_count(node)
+        if count is None:
+            continue
+        if node.type == "Accuracy" and node.layer.options.top_k >= count > 1:
+            message = f'layer "{node.name}" counts the {node.layer.options.top_k} best of {count} classes: always 1'
+            yield Advice("A808", message, node.layer.origin.place("accuracy_param.top_k"), "take a smaller top_k")
+        labels = edges.sources[index][1]
+        top = _label_top(graph, labels, node.bottoms[1])
+        other = seen.setdefault((labels, top), (count, node))
+        if other[0] != count:
+            yield Advice(
+                "A809",
+                f'layer "{node.name}" takes the labels for one of {count} classes, layer "{other[1].name}" for one of '
+                f"{other[0]}",
+                node.layer.origin.place("bottom[0]"),
+                "do both read the right blob, and is num_output of both last layers right?",
+            )
+
+
+def _label_top(graph: Graph, labels: int, bottom: str) -> str:
+    """Which top of the data layer a bottom is a copy of: Split names it <blob>_<layer>_<top>_split_<copy>."""
+    node = graph.nodes[labels]
+    tops = [top for top in node.tops if bottom == top or bottom.startswith(f"{top}_{node.name}_")]
+    return max(tops, key=len, default=bottom)
+
+
+def class_count(node: Node) -> int | None:
+    """The number of classes among which the labels of a node choose; None for other layers."""
+    if node.type in {"SoftmaxWithLoss", "Accuracy", "InfogainLoss"}:
+        axis = getattr(node.layer, "axis", 1)
+        return node.bottom_shapes[0][axis] if len(node.bottom_shapes[0]) > axis else None
+    if node.type in {"HingeLoss", "MultinomialLogisticLoss"}:
+        return node.bottom_shapes[0][1] if len(node.bottom_shapes[0]) > 1 else None
+    return None

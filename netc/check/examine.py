@@ -1,0 +1,226 @@
+"""Every check that netc can make of nets and solvers without running them, collected rather than raised.
+
+examine(path, request) -> Report     a net: its phases; a solver: its settings and all of its nets
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from netc.check.advice import TRAIN, Advice, Facts, advise, compare, look, solver_remarks
+from netc.check.advice.pairs import mismatches
+from netc.check.analyse import Analysis, analyse
+from netc.check.facts import facts
+from netc.check.probe import Probe, Told
+from netc.errors import NetcError, did_you_mean, raise_all
+from netc.errors.origin import Origin
+from netc.graph.compile import (
+    Drafts,
+    binary_draft,
+    binary_solver,
+    compile_draft,
+    compile_layers,
+    draft_of,
+    is_solver,
+    open_source,
+    solver_of,
+)
+from netc.graph.filter import NAMES, filter_net, set_state
+from netc.layers import registry
+from netc.prototxt import Source, parse
+from netc.prototxt.draft import Draft, Layers
+
+TEST = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the user asked for: phases (none: those that make sense for the file), level, stages; what he told."""
+
+    phases: tuple[int, ...] = ()
+    level: int = 0
+    stages: tuple[str, ...] = ()
+    told: Told = field(default_factory=Told)
+
+
+@dataclass(slots=True)
+class Net:
+    """One net for one phase. `notes`: what had to be assumed; `facts`: what is known of its data, by layer."""
+
+    label: str
+    analysis: Analysis
+    notes: list[str]
+    facts: dict[str, Facts]
+
+
+@dataclass(slots=True)
+class Report:
+    """All that was found about one file."""
+
+    path: str
+    kind: str
+    solver: Any = None
+    nets: list[Net] = field(default_factory=list)
+    errors: list[NetcError] = field(default_factory=list)
+    advice: list[Advice] = field(default_factory=list)
+    draft: Drafts = field(default_factory=Drafts)
+    told: Told = field(default_factory=Told)
+
+    def collect(self, step: Callable[[], object]) -> None:
+        """Run a step; what it raises is noted, each error once."""
+        try:
+            step()
+        except NetcError as error:
+            known = {str(one) for one in self.errors}
+            self.errors += [one for one in error.errors if str(one) not in known]
+
+    def remark(self, remarks: Iterable[Advice]) -> None:
+        """Note remarks, each once."""
+        known = {str(one) for one in self.advice}
+        self.advice += [one for one in remarks if str(one) not in known]
+
+
+def examine(path: str, request: Request) -> Report:
+    """Check the net or solver in a file."""
+    report = Report(path, "net", told=request.told)
+    report.collect(lambda: _examine(report, request))
+    return report
+
+
+def _examine(report: Report, request: Request) -> None:
+    opened = open_source(report.path)
+    if isinstance(opened, Source):
+        _text(report, opened, request)
+    elif opened.kind == "solver":
+        report.kind = "solver"
+        _solver(report, *binary_solver(opened), request)
+    else:
+        _net(report, binary_draft(opened), request)
+
+
+def _text(report: Report, text: Source, request: Request) -> None:
+    tree = parse(text)
+    if is_solver(tree):
+        report.kind = "solver"
+        _solver(report, *solver_of(text, tree), request)
+    else:
+        _net(report, draft_of(text, tree), request)
+
+
+# -- nets --------------------------------------------------------------------------------------------------------------
+
+
+def _net(report: Report, draft: Draft, request: Request) -> None:
+    for phase in request.phases or phases_of(draft):
+        one = set_state(draft.copy(), phase, request.level, request.stages)
+        report.collect(lambda one=one, label=NAMES[phase]: _build(report, one, label))  # type: ignore[misc]
+
+
+def phases_of(draft: Draft) -> tuple[int, ...]:
+    """TEST alone where nothing in the file speaks of training; else those in which it has data."""
+    types = registry()
+    losses = any(layer.type in types and types[layer.type].is_loss for layer in draft.param.layer)
+    return tuple(_fed(draft)) or (TRAIN, TEST) if losses or speaks_of_phases(draft) else (TEST,)
+
+
+def _fed(draft: Draft) -> Iterator[int]:
+    """The phases in which something gives the net its data: a .caffemodel that training wrote has none for TEST."""
+    types = registry()
+    for phase in (TRAIN, TEST):
+        part = filter_net(set_state(draft.copy(), phase, 0, ()))
+        if any(layer.type in types and types[layer.type].is_source for layer in part.params):
+            yield phase
+
+
+def speaks_of_phases(draft: Draft) -> bool:
+    """Whether some layers belong to one phase only: a file without such is one phase's, the other is nobody's."""
+    return any(layer.include or layer.exclude for layer in draft.param.layer)
+
+
+def _build(report: Report, draft: Draft, label: str, initialised: bool = False, test_iter: int | None = None) -> None:
+    probe = Probe(draft.path, report.told)
+    report.remark(draft.remarks)
+    try:
+        graph = compile_draft(draft.copy(), probe)
+    except NetcError as error:
+        if {one.code for one in error.errors} == {"G402"}:
+            report.collect(lambda: compile_layers(connected_part(draft), probe))
+        raise
+    found = Net(label, analyse(graph), probe.notes, facts(graph))
+    report.nets.append(found)
+    report.remark([*advise(graph, initialised), *look(graph, found.facts, test_iter)])
+    trained = report.nets[0].analysis.graph
+    if graph.phase == TEST and trained.phase == TRAIN and (report.solver is not None or speaks_of_phases(draft)):
+        report.remark(compare(trained, graph))
+        report.collect(lambda: raise_all(list(mismatches(trained, graph))))
+
+
+def connected_part(draft: Draft) -> Layers:
+    """The net without the layers that hang on a bottom nobody produces: a fault there hides no others."""
+    part = filter_net(draft.copy())
+    known: set[str] = set()
+    keep = []
+    for layer in part.params:
+        keep.append(known.issuperset(layer.bottom))
+        known.update(layer.top if keep[-1] else ())
+    part.keep(keep)
+    return part
+
+
+# -- solvers -----------------------------------------------------------------------------------------------------------
+
+
+def _solver(report: Report, param: Any, origin: Origin, request: Request) -> None:
+    from netc.solver.plans import test_plans, train_plan
+    from netc.solver.settings import check
+
+    report.solver = param
+    report.remark(solver_remarks(param, origin))
+    report.collect(lambda: check(param, origin))
+    if any(error.code == "R610" for error in report.errors):  # which net is meant is not known
+        return
+    wanted = request.phases or (TRAIN, TEST)
+    if TRAIN in wanted:
+        report.collect(
+            lambda: _plan(report, train_plan(param, report.path, request.level, request.stages, origin), "TRAIN")
+        )
+    if TEST in wanted:
+        report.collect(lambda: _tests(report, test_plans(param, report.path, origin)))
+    report.remark(transplant_advice(report, param, origin))
+
+
+def _tests(report: Report, plans: Sequence[Any]) -> None:
+    for number, plan in enumerate(plans):
+        label = f"TEST #{number}" if len(plans) > 1 else "TEST"
+        count = report.solver.test_iter[number] if number < len(report.solver.test_iter) else None
+        report.collect(lambda plan=plan, label=label, count=count: _plan(report, plan, label, count))  # type: ignore[misc]
+
+
+def _plan(report: Report, plan: Any, label: str, test_iter: int | None = None) -> None:
+    from netc.solver.plans import in_state
+
+    draft = in_state(report.draft(plan.source), plan)
+    initialised = bool(report.solver.weights or report.solver.transplant_param)
+    _build(report, draft, label, initialised, test_iter)
+
+
+def transplant_advice(report: Report, param: Any, origin: Origin) -> Iterator[Advice]:
+    """Weights that are not here yet, and layers that the net does not have."""
+    from netc.files.paths import resolve
+
+    layers = {row.node.name for net in report.nets[:1] for row in net.analysis.rows}
+    for number, transplant in enumerate(param.transplant_param):
+        at = f"transplant_param[{number}]"
+        try:
+            resolve(transplant.weights, report.path, "weights")
+        except NetcError as error:
+            yield Advice(
+                "A870", f"these weights are not here: {error.message}", origin.place(f"{at}.weights"), error.hint
+            )
+        for position, copy in enumerate(transplant.copy):
+            if layers and copy.layer not in layers:
+                place = origin.place(f"{at}.copy[{position}].layer")
+                near = did_you_mean(copy.layer, layers)
+                yield Advice("A871", f'the net has no layer "{copy.layer}"{near}', place)

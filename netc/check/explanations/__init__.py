@@ -1,0 +1,62 @@
+"""What each code means, why it comes up and what to do: a Markdown file for each section, a heading for each code.
+
+    explain("S201") -> Explanation        section("S") -> Section
+
+A file begins with `# Title` and a paragraph about the section. `## CODE` begins an explanation. Blocks fenced as
+```` ```prototxt net.prototxt ```` are files of an example; the last is the one that `netc check` gives the code on. A
+test holds that every code of `netc.errors.codes` is explained, and that each example gives its code.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+FOLDER = Path(__file__).parent
+_FENCE = re.compile(r"^```prototxt (\S+)\n(.*?)^```\n?", re.MULTILINE | re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """`text`: paragraphs, filled lines. `files`: name → text of the example, empty where there is none."""
+
+    code: str
+    text: str
+    files: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    letter: str
+    title: str
+    text: str
+    codes: dict[str, Explanation]
+
+
+def sections() -> str:
+    """The letters of all sections, in the order of the stages."""
+    there = {path.stem for path in FOLDER.glob("?.md")}
+    return "".join(letter for letter in "PSUGLDRWFOXCA" if letter in there)
+
+
+def section(letter: str) -> Section:
+    """One section; KeyError where there is none of that letter."""
+    if letter not in sections():
+        raise KeyError(letter)
+    head, *parts = re.split(r"^## ", (FOLDER / f"{letter}.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    title, _, text = head.removeprefix("# ").partition("\n")
+    found = {part.split("\n", 1)[0].strip(): part.partition("\n")[2] for part in parts}
+    return Section(
+        letter, title.strip(), text.strip(), {code: _explanation(code, body) for code, body in found.items()}
+    )
+
+
+def _explanation(code: str, body: str) -> Explanation:
+    files = {match[1]: match[2] for match in _FENCE.finditer(body)}
+    return Explanation(code, _FENCE.sub("", body).strip(), files)
+
+
+def explain(code: str) -> Explanation:
+    """The explanation of a code; KeyError where there is none."""
+    return section(code[:1]).codes[code]

@@ -1,0 +1,81 @@
+"""What the sources of a net's data layers hold, as far as a short look tells: how many records, which labels.
+
+facts(graph) -> {key of the data layer: Facts}     layers whose data are not here, or cannot be read, are left out
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from itertools import islice
+
+from netc import proto
+from netc.check.advice import Facts
+from netc.errors import NetcError
+from netc.files.paths import resolve
+from netc.graph.ir import Graph, Node
+
+MOST_RECORDS = 2000
+"""Records looked at from each end of a database."""
+SECONDS = 0.15
+"""Time for one end: a database on a slow disk is looked at less."""
+MOST_LINES = 200_000
+
+
+def facts(graph: Graph) -> dict[str, Facts]:
+    """Raises nothing: what cannot be read is reported by those who have to read it."""
+    found = {}
+    for node in graph.nodes:
+        look = LOOKS.get(node.type)
+        if look is None:
+            continue
+        try:
+            path = resolve(node.layer.options.source, node.place.path)  # most are not here: then nothing is imported
+            found[node.layer.key] = look(node, path)
+        except (NetcError, OSError, ValueError, KeyError):
+            continue
+    return found
+
+
+def _database(node: Node, path: str) -> Facts:
+    from netc.runtime.data.database import Database
+
+    with Database(path) as database:
+        size = len(database)
+        first = _labels(database.values(), MOST_RECORDS)
+        last = _labels(database.values(backwards=True), min(MOST_RECORDS, size - len(first)))
+    complete = len(first) + len(last) >= size
+    return Facts(path, size, {1: first + last[::-1]}, complete)
+
+
+def _labels(values: Iterable[bytes], most: int) -> list[int]:
+    """Labels of records (Datum messages), until there are `most` or time is up."""
+    end = time.monotonic() + SECONDS
+    found: list[int] = []
+    for value in islice(values, max(most, 0)):
+        try:
+            found.append(int(proto.Datum.FromString(value).label))
+        except Exception as error:  # protobuf's DecodeError has no public home in all its versions
+            raise ValueError("no Datum") from error
+        if time.monotonic() > end:
+            break
+    return found
+
+
+def _list(node: Node, path: str) -> Facts:
+    from netc.runtime.data.records import open_records
+
+    with open_records(node.layer.param, node.place.path) as records:
+        lines: list[tuple[int, str]] = getattr(records, "lines", [])
+        seen = [int(text.rpartition(" ")[2]) for _, text in lines[:MOST_LINES]]
+        return Facts(path, len(records), {1: seen}, len(seen) == len(records))
+
+
+def _hdf5(node: Node, path: str) -> Facts:
+    from netc.runtime.data.hdf5_feed import labels
+
+    rows, by_top = labels(node.layer.param, node.place.path)
+    return Facts(path, rows, by_top, True)
+
+
+LOOKS: dict[str, Callable[[Node, str], Facts]] = {"Data": _database, "ImageData": _list, "HDF5Data": _hdf5}

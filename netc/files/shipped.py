@@ -1,0 +1,37 @@
+"""The nets that come with netc (folder models/), by name: `netc train vgg_E` needs no checkout."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from netc.errors import NetcError, Place, did_you_mean
+
+FOLDER = Path(__file__).parents[1] / "models"
+
+
+def names() -> list[str]:
+    """The names of the nets that come with netc."""
+    return sorted(path.parent.name for path in FOLDER.glob("*/solver.prototxt"))
+
+
+def locate(name: str | os.PathLike[str], file: str) -> str:
+    """The path that a command's argument means: a file is itself, a folder its own `file`, and a name without a
+    folder that is neither is the net of that name that comes with netc. `file`: "solver.prototxt", say.
+
+    Raises NetcError F103, which names the nearest net, for a name that is nothing of these.
+    """
+    path = Path(name)
+    if path.is_dir():
+        return str(path / file)
+    if path.exists() or path.suffix or path.parent != Path():
+        return str(name)
+    if path.name not in names():
+        raise _unknown(path.name)
+    return str(FOLDER / path.name / file)
+
+
+def _unknown(name: str) -> NetcError:
+    near = did_you_mean(name, names())
+    hint = None if near else "nets: " + ", ".join(names())
+    return NetcError("F103", f'"{name}" is neither a file here nor a net that comes with netc{near}', Place(name), hint)

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from netc.layers.base import Layer, Run, Shape, between, count, format_shape, layer
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FOUND = (1, 1, 1, 7)
+
+
+@layer("DetectionOutput")
+class DetectionOutput(Layer):
+    """Boxes with class and score from the predictions of SSD: decoded, thinned out class by class, the best kept.
+
+    Of each class but the background: the boxes with a score above confidence_threshold, at most nms_param.top_k of the
+    highest scores, of which non-maximum suppression drops those that overlap a better one by more than
+    nms_param.nms_threshold (nms_param.eta below 1: a threshold that falls). Then of each image the keep_top_k best.
+    Bottoms: offsets (N, boxes · 4), scores (N, boxes · num_classes), default boxes (1, 2, boxes · 4) of PriorBox; a
+    fourth, the pictures to draw on, is not looked at.
+    Fields: `num_classes` (required), `share_location` (true; else boxes · num_classes · 4 offsets),
+    `background_label_id` (0; -1 for none), `nms_param`, `code_type` (CORNER, CENTER_SIZE, CORNER_SIZE),
+    `variance_encoded_in_target` (false: offsets are multiplied by the variances), `keep_top_k` (-1: all),
+    `confidence_threshold`. Files and pictures (`save_output_param`, `visualize`, `save_file`) are not made.
+    Shapes: → (1, 1, K, 7), K boxes of (image, class, score, xmin, ymin, xmax, ymax) by image, then class, then falling
+    score; K is known only when it runs, and 1 until then. Nothing found: a row (image, -1, …) for each image.
+    Errors: numbers of boxes that do not fit. No gradient.
+    Source: SSD (Liu et al., 2016), section 2; detection_output_layer.cpp of weiliu89/caffe.
+    """
+
+    fork = "SSD (weiliu89/caffe)"
+    bottoms = between(3, 4)
+    in_place = False
+    no_gradient = None
+    param_field = "detection_output_param"
+
+    def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
+        classes, nms = self.options.num_classes, self.options.nms_param
+        if classes < 1:
+            self.fail("needs num_classes", "detection_output_param", "add `num_classes: 21`")
+        if nms.nms_threshold < 0:
+            self.fail("nms_threshold is below 0", "detection_output_param.nms_param.nms_threshold")
+        if not 0 < nms.eta <= 1:
+            self.fail(f"eta {nms.eta:g} is not in (0, 1]", "detection_output_param.nms_param.eta")
+        check_predictions(self, bottoms, classes, 1 if self.options.share_location else classes)
+        return [FOUND]
+
+    def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
+        import torch
+
+        from netc.layers.forks._boxes import nothing_found
+
+        found = [row for n in range(len(bottoms[0])) for row in self._of_image(n, bottoms)]
+        if not found:
+            return [nothing_found(len(bottoms[0]), bottoms[0])]
+        return [torch.cat(found)[None, None]]
+
+    def _of_image(self, n: int, bottoms: Sequence[Tensor]) -> list[Tensor]:
+        """Tables of (image, class, score, box), one a class."""
+        import torch
+
+        from netc.layers.forks._boxes import decode
+
+        o, classes = self.options, self.options.num_classes
+        priors, variances = bottoms[2].reshape(2, -1, 4)
+        variances = torch.ones_like(variances) if o.variance_encoded_in_target else variances
+        offsets = bottoms[0][n].reshape(len(priors), -1, 4)
+        scores = bottoms[1][n].reshape(-1, classes)
+        boxes = decode(priors[:, None], variances[:, None], offsets, o.code_type)
+        kept = []
+        for c in (c for c in range(classes) if c != o.background_label_id):
+            own = boxes[:, 0 if o.share_location else c]
+            chosen = self._chosen(own, scores[:, c])
+            row = [torch.full_like(scores[chosen, :1], n), torch.full_like(scores[chosen, :1], c)]
+            kept.append(torch.cat([*row, scores[chosen, c, None], own[chosen]], 1))
+        return _best(kept, o.keep_top_k)
+
+    def _chosen(self, boxes: Tensor, scores: Tensor) -> Tensor:
+        """The places of the boxes of one class that are kept, best first."""
+        import torch
+
+        from netc.layers.forks._boxes import suppress
+
+        o = self.options
+        order = scores.argsort(descending=True, stable=True)
+        if o.HasField("confidence_threshold"):
+            order = order[scores[order] > o.confidence_threshold]
+        if o.nms_param.HasField("top_k") and o.nms_param.top_k > -1:
+            order = order[: o.nms_param.top_k]
+        kept = suppress(boxes[order], o.nms_param.nms_threshold, o.nms_param.eta)
+        return order[torch.tensor(kept, dtype=torch.long, device=order.device)]
+
+
+def _best(tables: list[Tensor], limit: int) -> list[Tensor]:
+    """The rows of the `limit` highest scores over all classes; the order by class stays."""
+    import torch
+
+    tables = [table for table in tables if len(table)]
+    if limit < 0 or sum(map(len, tables)) <= limit:
+        return tables
+    rows = torch.cat(tables)
+    chosen = rows[:, 2].argsort(descending=True, stable=True)[:limit].sort().values
+    return [rows[chosen]] if len(chosen) else []
+
+
+def check_predictions(layer: Layer, bottoms: Sequence[Shape], classes: int, location_classes: int) -> None:
+    """Offsets, scores and default boxes speak of as many boxes."""
+    offsets, scores, priors = bottoms[:3]
+    if len(priors) < 3 or priors[1] != 2 or count(priors, 2) % 4:
+        found = f"needs default boxes (1, 2, boxes · 4), found {format_shape(priors)}"
+        layer.fail(found, "bottom[2]", "they come from PriorBox layers", "L302")
+    if offsets[:1] != scores[:1]:
+        listed = f"{format_shape(offsets)} and {format_shape(scores)}"
+        layer.fail(f"its bottoms differ in batch size: {listed}", "bottom[1]", code="L302")
+    boxes = count(priors, 2) // 4
+    for place, shape, each in ((0, offsets, 4 * location_classes), (1, scores, classes)):
+        if count(shape, 1) != boxes * each:
+            found = f"{count(shape, 1)} numbers an image for {boxes} default boxes: needs {boxes} · {each}"
+            layer.fail(found, f"bottom[{place}]", "num_classes, or the layer above, does not fit the boxes", "L302")

@@ -1,0 +1,230 @@
+"""The net as statements: each value once, under a name that a reader knows, in-place layers and Splits resolved.
+
+A blob that several layers write (in place) is as many values. A value that only the next statement reads is called x,
+as in hand-written modules; any other one has its blob's name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+
+from netc.graph.ir import Graph, Node
+from netc.layers.base import Shape
+from netc.look.emit.registry import INLINE, JOINTS, Site, emitter_of
+from netc.look.emit.text import identifier
+from netc.weights.keys import module_names
+
+CHAIN = ("x", "y", "z", *(f"x{number}" for number in range(1000)))
+"""Names for values that live from one statement to the next; the first that no input has."""
+
+
+@dataclass(eq=False, slots=True)
+class Value:
+    """What one statement makes, or an argument of forward (`made` -1). `uses`: statements that read it."""
+
+    blob: str
+    shape: Shape
+    made: int = -1
+    uses: list[int] = field(default_factory=list)
+    shared: bool = False
+    name: str = "_"
+
+
+@dataclass(slots=True)
+class Bottom:
+    """A value that a layer reads; `detached` where no gradient may pass."""
+
+    value: Value
+    detached: bool = False
+
+    @property
+    def name(self) -> str:
+        return f"{self.value.name}.detach()" if self.detached else self.value.name
+
+
+@dataclass(slots=True)
+class Part:
+    """A layer of a statement: its node, its own submodule's expression, what it reads."""
+
+    node: Node
+    module: str
+    bottoms: list[Bottom]
+
+    def expressions(self, inner: str | None = None) -> tuple[str, ...]:
+        """An expression for each top (one for all where they come together), `inner` being the first bottom."""
+        names = tuple(bottom.name for bottom in self.bottoms)
+        site = Site(self.node, (inner, *names[1:]) if inner is not None else names, self.module)
+        code = emitter_of(self.node)(site)
+        return code.expressions(len(self.node.tops))
+
+
+@dataclass(slots=True)
+class Statement:
+    """Layers that one line computes (a convolution and its ReLU). `idle`: layers behind them with nothing to do."""
+
+    parts: list[Part]
+    tops: list[Value] = field(default_factory=list)
+    idle: list[Node] = field(default_factory=list)
+
+    @property
+    def ends_block(self) -> bool:
+        """Whether a reader would set a blank line behind it: images become smaller, or branches meet."""
+        node = self.parts[0].node
+        smaller = node.type == "Pooling" and node.top_shapes[0][2:] != node.bottom_shapes[0][2:]
+        return bool(self.tops) and (smaller or node.type in JOINTS)
+
+
+@dataclass(slots=True)
+class Flow:
+    """`arguments` of forward, the statements, and the values it returns by the names they are returned under.
+
+    `losses`: name among the results → its weight in the loss that training minimises. `idle`: layers with nothing to do
+    before the first statement.
+    """
+
+    arguments: list[Value] = field(default_factory=list)
+    statements: list[Statement] = field(default_factory=list)
+    results: dict[str, Value] = field(default_factory=dict)
+    losses: dict[str, float] = field(default_factory=dict)
+    idle: list[Node] = field(default_factory=list)
+
+
+def modules_of(graph: Graph) -> dict[int, str]:
+    """Node index → the name of its submodule, for the nodes with parameters."""
+    return module_names((index, node.name) for index, node in enumerate(graph.nodes) if node.params)
+
+
+def flow_of(graph: Graph, modules: Mapping[int, str], taken: Collection[str]) -> Flow:
+    """The statements of `graph`. `modules`: node index → expression of its submodule; `taken`: names not to give.
+
+    Raises NetcError L390, L391 for layers that cannot be written.
+    """
+    builder = _Builder(graph, modules)
+    for index, node in enumerate(graph.nodes):
+        builder.add(index, node)
+    flow = builder.finished()
+    _Names(flow, taken).give()
+    return flow
+
+
+class _Builder:
+    """Walks the nodes; `now` is the value that each blob has at the moment."""
+
+    def __init__(self, graph: Graph, modules: Mapping[int, str]) -> None:
+        self.graph, self.modules = graph, modules
+        self.flow = Flow()
+        self.now: dict[str, Value] = {}
+
+    def add(self, index: int, node: Node) -> None:
+        if node.layer.is_source:
+            for top, shape in zip(node.tops, node.top_shapes, strict=True):
+                self.now[top] = Value(top, shape)
+                self.flow.arguments.append(self.now[top])
+        elif node.type == "Split":
+            self._alias(node)
+        else:
+            self._compute(node, self.modules.get(index, ""))
+        self._note_losses(node)
+
+    def _alias(self, node: Node) -> None:
+        value = self.now[node.bottoms[0]]
+        value.shared = value.shared or len(node.tops) > 1
+        self.now.update(dict.fromkeys(node.tops, value))
+
+    def _compute(self, node: Node, module: str) -> None:
+        down = node.layer.param.propagate_down
+        bottoms = [Bottom(self.now[blob], i < len(down) and not down[i]) for i, blob in enumerate(node.bottoms)]
+        part = Part(node, module, bottoms)
+        same = _unchanged(part)
+        number = len(self.flow.statements)
+        if same is not None:
+            self.now.update(zip(node.tops, same, strict=True))
+            last = self.flow.statements[-1] if self.flow.statements else self.flow
+            last.idle.append(node)
+            return
+        if self._continues(part):
+            statement = self.flow.statements[-1]
+            statement.parts.append(part)
+            number -= 1
+        else:
+            statement = Statement([part])
+            self.flow.statements.append(statement)
+            for bottom in bottoms:
+                bottom.value.uses.append(number)
+        names = node.top_names
+        statement.tops = [Value(top, shape, number) for top, shape in zip(names, node.top_shapes, strict=True)]
+        self.now.update(zip(names, statement.tops, strict=True))
+
+    def _continues(self, part: Part) -> bool:
+        """Whether the layer goes into the line of the layer before: the only reader of its only top."""
+        if part.node.type not in INLINE or not self.flow.statements or part.bottoms[0].detached:
+            return False
+        last, value = self.flow.statements[-1], part.bottoms[0].value
+        return len(last.parts) == 1 and last.tops == [value] and not value.shared and not self._is_loss(value)
+
+    def _is_loss(self, value: Value) -> bool:
+        return any(found is value for name, found in self.flow.results.items() if name in self.flow.losses)
+
+    def _note_losses(self, node: Node) -> None:
+        for top, weight in zip(node.top_names, node.loss_weights, strict=True):
+            if weight:
+                value = self.now[top]
+                name = value.blob if value.blob not in self.flow.results else top
+                self.flow.results[name] = value
+                self.flow.losses[name] = weight
+
+    def finished(self) -> Flow:
+        """The outputs in Caffe's order, then losses that are no outputs."""
+        flow, hidden = self.flow, self.flow.results
+        flow.results = {name: self.now[name] for name in self.graph.outputs}
+        flow.results.update({name: value for name, value in hidden.items() if name not in flow.results})
+        for value in flow.results.values():
+            value.uses.append(len(flow.statements))
+        return flow
+
+
+def _unchanged(part: Part) -> list[Value] | None:
+    """The values of the tops of a layer with nothing to do (a Dropout in TEST); None for any other layer."""
+    for number, bottom in enumerate(part.bottoms):
+        bottom.value.name = f"bottom_{number}"
+    expressions = part.expressions()
+    by_name = {bottom.name: bottom.value for bottom in part.bottoms if not bottom.detached}
+    if len(expressions) != len(part.node.tops) or any(text not in by_name for text in expressions):
+        return None
+    return [by_name[text] for text in expressions]
+
+
+class _Names:
+    """Gives each value its name; one that nobody reads any more may pass its name on."""
+
+    def __init__(self, flow: Flow, taken: Collection[str]) -> None:
+        self.flow, self.taken = flow, set(taken)
+        self.owner: dict[str, Value] = {}
+
+    def give(self) -> None:
+        for value in self.flow.arguments:
+            self._name_by_blob(value, -1)
+        chain = next(name for name in CHAIN if name not in self.owner and name not in self.taken)
+        self.taken.add(chain)
+        for number, statement in enumerate(self.flow.statements):
+            passed_on = len(statement.tops) == 1 and number + 1 < len(self.flow.statements)
+            for value in statement.tops:
+                value.name = "_"
+                if passed_on and set(value.uses) == {number + 1}:
+                    value.name = chain
+                elif value.uses:
+                    self._name_by_blob(value, number)
+
+    def _name_by_blob(self, value: Value, number: int) -> None:
+        """The blob's name, or with a number behind it, so that no value loses its name that is read later."""
+        name = candidate = identifier(value.blob)
+        count = 1
+        while candidate in self.taken or self._is_read_later(candidate, number):
+            count += 1
+            candidate = f"{name}_{count}"
+        self.owner[candidate] = value
+        value.name = candidate
+
+    def _is_read_later(self, name: str, number: int) -> bool:
+        return name in self.owner and (number < 0 or max(self.owner[name].uses, default=-1) > number)

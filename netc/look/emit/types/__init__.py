@@ -1,0 +1,1 @@
+"""The emitters, a few types a file. Importing `netc.look.emit.registry.emitters()` finds them all."""

@@ -1,0 +1,1 @@
+"""Graph to graph, net to net: rewrites that keep the meaning."""

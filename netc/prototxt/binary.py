@@ -1,0 +1,196 @@
+"""Binary nets and solvers: what protobuf's SerializeToString writes, and .caffemodel files taken as nets.
+
+The learned arrays are stepped over, not read: half a gigabyte of weights costs as much as the net without them.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.message import DecodeError
+
+from netc import proto
+from netc.errors import NetcError, Place
+from netc.files.wire import BYTES, FIXED32, FIXED64, VARINT, Damaged, Field, Wire, field_head
+from netc.prototxt.draft import layer_label
+from netc.prototxt.source import CONTROL, HEAD
+
+BLOBS: dict[tuple[int, ...], int] = {(100,): 7, (2,): 6, (2, 1): 50}
+"""Field numbers down to a layer (current, V1, V0) → the number of its blobs."""
+
+_F = FieldDescriptor
+_KINDS = {_F.TYPE_FLOAT: FIXED32, _F.TYPE_DOUBLE: FIXED64, **dict.fromkeys((_F.TYPE_STRING, _F.TYPE_MESSAGE), BYTES)}
+
+
+@dataclass(slots=True)
+class Binary:
+    """A binary file that holds a net or a solver. `kind`: "net" or "solver"."""
+
+    path: str
+    kind: str
+    wire: Wire
+
+    def message(self) -> Any:
+        """The NetParameter without its blobs, or the SolverParameter.
+
+        Raises NetcError U130 (damaged), U131 (a string that is no UTF-8).
+        """
+        try:
+            data = without_blobs(self.wire) if self.kind == "net" else bytes(self.wire.bytes)
+            message = (proto.NetParameter if self.kind == "net" else proto.SolverParameter).FromString(data)
+        except (Damaged, DecodeError) as error:
+            reason = str(error) if isinstance(error, Damaged) else "a message in it ends too early"
+            raise NetcError(
+                "U130", f"this binary {self.kind} is damaged: {reason}", Place(self.path), "copy or download it again"
+            ) from None
+        if (bad := next(_undecodable(message, ""), None)) is not None:
+            raise NetcError(
+                "U131",
+                "a string of this binary file is no UTF-8",
+                Place(self.path, part=bad),
+                "write it anew with UTF-8",
+            )
+        return message
+
+    def remarks(self, message: Any) -> Iterator[tuple[str, Place]]:
+        """What the schema does not know, and who builds from this file will not see."""
+        for layer in (*message.layer, *message.layers):
+            if numbers := unknown_fields(layer):
+                listed = ", ".join(map(str, numbers[:8]))
+                text = f"settings that netc does not know have no effect (fields {listed})"
+                yield text, Place(self.path, part=layer_label(layer))
+
+
+def open_binary(path: str | os.PathLike[str]) -> Binary | None:
+    """The net or solver in a file that `netc.prototxt.source.may_be_binary`; None where it is something else, or
+    cannot be read (which whoever reads it as text will say). Raises NetcError P105 for arrays without a net."""
+    name = os.fspath(path)
+    try:
+        with open(name, "rb") as file:
+            wire = Wire(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    except (OSError, ValueError):
+        return None
+    _refuse_arrays(name, wire.bytes[:HEAD])
+    kind = kind_of(wire, strict=CONTROL.search(wire.bytes[:HEAD]) is None)
+    return Binary(name, kind, wire) if kind else None
+
+
+def _refuse_arrays(name: str, head: Any) -> None:
+    """A weight file of another format may pass for a message: the length it begins with is a tag."""
+    start = bytes(head[:9])
+    what = next((what for magic, what in _ARRAYS.items() if start.startswith(magic)), None)
+    if start[6:9] == b"\0\0{":
+        what = "a .safetensors file"
+    if what is not None:
+        hint = "give the net's prototxt here; weights are given with --weights"
+        raise NetcError("P105", f"this is {what}, not a net", Place(name), hint)
+
+
+_ARRAYS = {b"\x89HDF\r\n\x1a\n": "an HDF5 file", b"PK\x03\x04": "a zip file (.npz, PyTorch)"}
+
+_NAMES = {"NetParameter": "net", "SolverParameter": "solver"}
+
+
+def kind_of(wire: Wire, strict: bool = False) -> str | None:
+    """ "net" or "solver", by the fields at the top; None for anything else.
+
+    A file that breaks off is one if what comes before does fit. `strict`: nothing in the bytes says that they are no
+    text, so all has to fit, in the order in which protobuf writes fields.
+    """
+    seen: list[tuple[int, int]] = []
+    try:
+        seen += ((field.number, field.kind) for field in wire.fields(0, len(wire)))
+    except Damaged:
+        if strict:
+            return None
+    if not seen or (strict and seen != sorted(seen, key=lambda pair: pair[0])):
+        return None
+    fits = {name: sum(_known(proto.message(name).DESCRIPTOR, *pair) for pair in seen) for name in _NAMES}
+    best = max(fits, key=lambda name: fits[name])
+    unfit = sum(_contradicts(proto.message(best).DESCRIPTOR, *pair) for pair in seen)
+    if not fits[best] or unfit or (strict and fits[best] < len(seen)):
+        return None
+    return _NAMES[best]
+
+
+def _known(descriptor: Descriptor, number: int, kind: int) -> bool:
+    field = descriptor.fields_by_number.get(number)
+    return field is not None and _KINDS.get(field.type, VARINT) == kind
+
+
+def _contradicts(descriptor: Descriptor, number: int, kind: int) -> bool:
+    """The message has the field, but another kind of value in it (a number may also be in a packed list)."""
+    field = descriptor.fields_by_number.get(number)
+    packed = field is not None and field.is_repeated and kind == BYTES
+    return field is not None and not packed and _KINDS.get(field.type, VARINT) != kind
+
+
+# -- without blobs -----------------------------------------------------------------------------------------------------
+
+
+def without_blobs(wire: Wire) -> bytes:
+    """The bytes of a NetParameter less the blobs of its layers. Raises Damaged."""
+    return b"".join(_stripped(wire, 0, len(wire), ()))
+
+
+def _stripped(wire: Wire, start: int, end: int, path: tuple[int, ...]) -> Iterator[bytes]:
+    at = start
+    for field in wire.fields(start, end):
+        inner = (*path, field.number)
+        if field.number == BLOBS.get(path) and field.kind == BYTES:
+            pass
+        elif inner in BLOBS and field.kind == BYTES:
+            body = b"".join(_stripped(wire, field.start, field.end, inner))
+            yield field_head(field.number, len(body)) + body
+        else:
+            yield bytes(wire.bytes[at : field.end])
+        at = field.end
+
+
+def blobs_of(wire: Wire) -> Iterator[list[Field]]:
+    """The blobs of each layer of a NetParameter, in order: of `layer`, or of `layers` with V0 layers in them."""
+    for field in wire.fields(0, len(wire)):
+        if (field.number,) in BLOBS and field.kind == BYTES:
+            yield list(_blobs(wire, field, (field.number,)))
+
+
+def _blobs(wire: Wire, layer: Field, path: tuple[int, ...]) -> Iterator[Field]:
+    for field in wire.fields(layer.start, layer.end):
+        if field.number == BLOBS[path] and field.kind == BYTES:
+            yield field
+        elif (*path, field.number) in BLOBS and field.kind == BYTES:
+            yield from _blobs(wire, field, (*path, field.number))
+
+
+# -- what a message cannot say in text ---------------------------------------------------------------------------------
+
+
+def _undecodable(message: Any, path: str) -> Iterator[str]:
+    """Where strings stand that are no UTF-8 (protobuf gives them as bytes)."""
+    for field, value in message.ListFields():
+        for one in value if field.is_repeated else (value,):
+            here = f"{path}, {field.name}".removeprefix(", ")
+            if path == "" and field.name in ("layer", "layers"):
+                here = layer_label(one)
+            if field.message_type is not None:
+                yield from _undecodable(one, here)
+            elif field.type == _F.TYPE_STRING and isinstance(one, bytes):
+                yield here
+
+
+def unknown_fields(message: Any) -> list[int]:
+    """The numbers of the fields that the schema does not have, in a message and the messages in it."""
+    from google.protobuf.unknown_fields import UnknownFieldSet
+
+    unknown = UnknownFieldSet(message)
+    found = {unknown[index].field_number for index in range(len(unknown))}
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            for one in value if field.is_repeated else (value,):
+                found.update(unknown_fields(one))
+    return sorted(found)

@@ -1,0 +1,147 @@
+"""Syntax tree → protobuf message: every field checked against the schema, all errors of the file at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+from google.protobuf.descriptor import Descriptor
+
+from netc.errors import Findings, NetcError, raise_all
+from netc.prototxt.ast import Field, Message, Scalar
+from netc.prototxt.scalars import FieldInfo, Misfit, convert, wanted
+from netc.prototxt.source import Source
+from netc.prototxt.unknown import explain, other_file
+
+
+def bind(tree: Message, message_class: Callable[[], Any], source: Source) -> Any:
+    """A new message filled from `tree`.
+
+    Raises NetcError S201 (unknown field), S202 (wrong kind of value), S203 (out of range), S204 (unknown enum value),
+    S205 (field given twice), S206 (list on a singular field), S207 (bad string escape), S208 (required field missing),
+    S209 (a solver where a net is expected, or the reverse).
+    """
+    message = message_class()
+    if (field := other_file(tree, message.DESCRIPTOR)) is not None:
+        raise _other_file(field, message.DESCRIPTOR, source)
+    binder = _Binder(source)
+    binder.fill(message, message.DESCRIPTOR, tree)
+    raise_all(binder.errors)
+    return message
+
+
+def _other_file(field: Field, descriptor: Descriptor, source: Source) -> NetcError:
+    found, expected = ("solver", "net") if descriptor.name == "NetParameter" else ("net", "solver")
+    hint = "the file that a solver's `net:` names is the net" if found == "solver" else "a solver has a line `net: …`"
+    place = source.place(field.offset, len(field.name))
+    return NetcError("S209", f'this is a {found}, not a {expected}: "{field.name}" is a field of {found}s', place, hint)
+
+
+@cache
+def _fields(descriptor: Descriptor) -> dict[str, FieldInfo]:
+    return {f.name: FieldInfo(f.name, f.type, f.is_repeated, f.message_type, f.enum_type) for f in descriptor.fields}
+
+
+@cache
+def _required(descriptor: Descriptor) -> tuple[str, ...]:
+    return tuple(f.name for f in descriptor.fields if f.is_required)
+
+
+class _Binder:
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.errors = Findings()
+
+    def fail(self, code: str, message: str, offset: int, length: int, hint: str | None = None) -> None:
+        self.errors.add(NetcError(code, message, self.source.place(offset, length), hint))
+
+    def fill(self, message: Any, descriptor: Descriptor, tree: Message) -> None:
+        known = _fields(descriptor)
+        seen: dict[str, Field] = {}
+        for field in tree.fields:
+            info = known.get(field.name)
+            if info is None:
+                self._unknown(field, descriptor, tree)
+            elif info.repeated:
+                self._repeated(message, info, field)
+            elif field.name in seen:
+                self._twice(field, seen[field.name], descriptor)
+            else:
+                seen[field.name] = field
+                self._singular(message, info, field, descriptor)
+        for name in _required(descriptor):
+            if name not in seen:
+                self.fail("S208", f'{descriptor.name} needs "{name}"', tree.offset, 1, f"add `{name}: …` to this block")
+
+    def _unknown(self, field: Field, descriptor: Descriptor, tree: Message) -> None:
+        end, hint = explain(field.name, descriptor, tree)
+        message = f'{descriptor.name} has no field "{field.name}"{end}'
+        self.fail("S201", message, field.offset, len(field.name), hint)
+
+    def _twice(self, field: Field, first: Field, descriptor: Descriptor) -> None:
+        place = self.source.place(field.offset, len(field.name))
+        error = NetcError(
+            "S205",
+            f'"{field.name}" is given twice; {descriptor.name} takes it once',
+            place,
+            "keep one of the two",
+            [(self.source.place(first.offset, len(first.name)), "first given here")],
+        )
+        self.errors.add(error)
+
+    def _repeated(self, message: Any, info: FieldInfo, field: Field) -> None:
+        if info.message is None and field.value == [] and not field.colon:
+            self._no_colon(field)
+        target = getattr(message, info.name)
+        for value in field.values():
+            if info.message is not None:
+                if (child := self._message(info, value)) is None:
+                    return  # the other values of the list are no better
+                self.fill(target.add(), info.message, child)
+            elif (scalar := self._scalar(info, value, field)) is not None:
+                target.append(scalar)
+
+    def _singular(self, message: Any, info: FieldInfo, field: Field, descriptor: Descriptor) -> None:
+        value = field.value
+        if isinstance(value, list):
+            hint = f"write one `{info.name}: …`" if len(value) != 1 else "take away the brackets"
+            self.fail("S206", f'"{info.name}" takes one value, not a list', field.offset, len(field.name), hint)
+        elif info.message is not None:
+            if (tree := self._message(info, value)) is not None:
+                child = getattr(message, info.name)
+                child.SetInParent()
+                self.fill(child, info.message, tree)
+        elif (scalar := self._scalar(info, value, field)) is not None:
+            setattr(message, info.name, scalar)
+
+    def _message(self, info: FieldInfo, value: Scalar | Message) -> Message | None:
+        if isinstance(value, Message):
+            return value
+        assert info.message is not None
+        inner = f"{info.message.fields[0].name}: " if len(info.message.fields) == 1 else ""
+        self.fail(
+            "S202",
+            f'"{info.name}" is a block ({info.message.name}), not a value',
+            value.offset,
+            len(value.text),
+            f"write `{info.name} {{ {inner}… }}`",
+        )
+        return None
+
+    def _scalar(self, info: FieldInfo, value: Scalar | Message, field: Field) -> Any:
+        if isinstance(value, Message):
+            self.fail("S202", f'"{info.name}" is {wanted(info)}, not a block', field.offset, len(field.name))
+            return None
+        if not field.colon:
+            self._no_colon(field)
+            return None
+        try:
+            return convert(info, value)
+        except Misfit as bad:
+            start, length = bad.part or (0, len(value.text))
+            self.fail(bad.code, bad.message, value.offset + start, length, bad.hint)
+        return None
+
+    def _no_colon(self, field: Field) -> None:
+        self.fail("S202", f'expected ":" after "{field.name}"', field.offset, len(field.name))

@@ -1,0 +1,89 @@
+"""What a field that its block does not have may have meant: a misspelling, another block, another file, a fork."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from google.protobuf.descriptor import Descriptor
+
+from netc.errors import nearest
+from netc.prototxt.ast import Field, Message, Scalar
+from netc.prototxt.forks import FORK_OF_FIELD
+
+
+def explain(name: str, descriptor: Descriptor, block: Message) -> tuple[str, str | None]:
+    """(end of the message, hint) for the field `name` in `block`, which is a `descriptor` and has no such field."""
+    if (then := _RETIRED.get((descriptor.name, name))) is not None:
+        return "", then
+    if (fork := FORK_OF_FIELD.get(name)) is not None:
+        return "", f"{fork} has it, a fork of Caffe; Caffe itself does not, nor does netc"
+    if (children := _children_with(name, descriptor, block)) != []:
+        return "", f"it belongs in {_join(children)}"
+    if name in _ELSEWHERE:
+        return "", _ELSEWHERE[name]
+    if (near := _near(name, descriptor)) is not None:
+        return f'; did you mean "{near}"?', None
+    if any(name in parent.fields_by_name for parent in _parents(descriptor)):
+        return "", 'it belongs to the block around this one: is a "}" missing above, or out of place?'
+    return "", None
+
+
+def other_file(tree: Message, descriptor: Descriptor) -> Field | None:
+    """The first field that shows a net where a solver is expected, or the reverse; None where the file fits."""
+    other = {"NetParameter": "SolverParameter", "SolverParameter": "NetParameter"}.get(descriptor.name)
+    if other is None:
+        return None
+    mine, theirs = descriptor.fields_by_name, descriptor.file.message_types_by_name[other].fields_by_name
+    if any(field.name in mine and field.name not in theirs for field in tree.fields):
+        return None
+    return next((field for field in tree.fields if field.name in theirs and field.name not in mine), None)
+
+
+def _children_with(name: str, descriptor: Descriptor, block: Message) -> list[str]:
+    """The blocks inside this one that have the field: those that are written, or that of the layer's type, or all."""
+    blocks = {field.name: field.message_type for field in descriptor.fields if field.message_type}
+    has = {child: kind.name for child, kind in blocks.items() if name in kind.fields_by_name}
+    types = {field.value.text.strip("\"'") for field in block.named("type") if isinstance(field.value, Scalar)}
+    own = [child for child, kind in has.items() if kind.removesuffix("Parameter") in types]
+    written = [child for child in has if next(block.named(child), None) is not None]
+    return (written or own or list(has))[:4]
+
+
+def _near(name: str, descriptor: Descriptor) -> str | None:
+    """The nearest field; the common ending `_param` says nothing about nearness."""
+    bare = {field.name.removesuffix("_param"): field.name for field in descriptor.fields}
+    hits = nearest(name.removesuffix("_param"), bare, cutoff=0.7)
+    return bare[hits[0]] if hits else None
+
+
+@cache
+def _parents(descriptor: Descriptor) -> list[Descriptor]:
+    messages = descriptor.file.message_types_by_name.values()
+    return [m for m in messages if any(f.message_type is descriptor for f in m.fields)]
+
+
+def _join(names: list[str]) -> str:
+    return " or ".join(f"`{name} {{ … }}`" for name in names)
+
+
+_ELSEWHERE = {
+    "ceil_mode": "Caffe's pooling rounds up already; `round_mode: FLOOR` makes it round down",
+    "learning_rate": "Caffe calls it base_lr",
+    "lr": "Caffe calls it base_lr",
+    "epochs": "Caffe counts iterations, not epochs: max_iter",
+    "padding": "Caffe calls it pad",
+}
+
+_RETIRED = {
+    ("NetParameter", "version"): "files of 2013 had it; it says nothing: delete it",
+    ("V0LayerParameter", "can_clobber"): "files of 2013 had it; nothing reads it: delete it",
+    ("V0LayerParameter", "context_pad"): "Caffe has renamed it: write det_context_pad",
+    ("V0LayerParameter", "crop_mode"): "Caffe has renamed it: write det_crop_mode",
+    ("V1LayerParameter", "lrn_map_param"): "Caffe has replaced it: lrn_param { norm_region: WITHIN_CHANNEL … }",
+    **{
+        (f"{kind}Parameter", "transform_param"): "in files of summer 2014 it stood here: move it out of this block, to "
+        "stand beside it"
+        for kind in ("Data", "ImageData", "WindowData")
+    },
+}
+"""(Message, field) that Caffe once had and has given up → what to do. Caffe refuses such files too."""

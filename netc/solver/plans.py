@@ -1,0 +1,81 @@
+"""Which nets a solver names, for which phase, level and stages (solver.cpp: InitTrainNet, InitTestNets). No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from netc import proto
+from netc.errors.origin import Origin
+from netc.files.paths import resolve
+from netc.prototxt.draft import Draft
+from netc.solver.settings import test_net_count
+
+TRAIN, TEST = 0, 1
+
+
+@dataclass(slots=True)
+class Plan:
+    """A net to be built: its source (path or NetParameter), what Caffe's log calls it, and the solver's own state."""
+
+    source: Any
+    label: str
+    phase: int
+    state: Any = field(default_factory=lambda: proto.NetState())
+
+
+def train_plan(param: Any, near: str, level: int = 0, stages: Iterable[str] = (), origin: Origin | None = None) -> Plan:
+    """The training net; level and stages are the command line's, laid over train_state. `origin`: of the
+    solver's fields, for the place of an error."""
+    plan = next(iter(_train_sources(param, near, origin)))
+    plan.state.MergeFrom(param.train_state)
+    if level:
+        plan.state.level = level
+    plan.state.stage.extend(stages)
+    return plan
+
+
+def _train_sources(param: Any, near: str, origin: Origin | None) -> Iterable[Plan]:
+    """In Caffe's order of precedence; settings.check has seen to it that there is exactly one."""
+    if param.HasField("train_net_param"):
+        yield Plan(param.train_net_param, "train_net_param", TRAIN)
+    if param.HasField("train_net"):
+        yield Plan(
+            _path(param.train_net, near, origin, "train_net"),
+            f"train_net file: {param.train_net}",
+            TRAIN,
+        )
+    if param.HasField("net_param"):
+        yield Plan(param.net_param, "net_param", TRAIN)
+    if param.HasField("net"):
+        yield Plan(_path(param.net, near, origin, "net"), f"net file: {param.net}", TRAIN)
+
+
+def _path(name: str, near: str, origin: Origin | None, field: str) -> str:
+    return resolve(name, near, place=origin.place(field) if origin is not None else None)
+
+
+def test_plans(param: Any, near: str, origin: Origin | None) -> list[Plan]:
+    """The test nets in Caffe's order: test_net_param, test_net, then instances of the net shared with training."""
+    plans = [Plan(net, "test_net_param", TEST) for net in param.test_net_param]
+    for number, name in enumerate(param.test_net):
+        path = _path(name, near, origin, f"test_net[{number}]")
+        plans.append(Plan(path, f"test_net file: {name}", TEST))
+    while len(plans) < test_net_count(param):
+        own = param.HasField("net_param")
+        shared = param.net_param if own else _path(param.net, near, origin, "net")
+        plans.append(Plan(shared, "net_param" if own else f"net file: {param.net}", TEST))
+    for plan, state in zip(plans, param.test_state):
+        plan.state.MergeFrom(state)
+    return plans
+
+
+def in_state(draft: Draft, plan: Plan) -> Draft:
+    """A plan's net with its state set: phase by default < the net's own state < the solver's. Stages add up, as in
+    Caffe's NetState::MergeFrom."""
+    state = proto.NetState(phase=plan.phase)
+    state.MergeFrom(draft.param.state)
+    state.MergeFrom(plan.state)
+    draft.param.state.CopyFrom(state)
+    return draft

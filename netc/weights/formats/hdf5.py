@@ -1,0 +1,292 @@
+"""Caffe's HDF5 files: weights under /data/<layer>/<blob>, solver states under /history/<j>. Needs h5py (netc[hdf5]).
+
+Arrays that lie in the file as such, as Caffe writes them, are handed on as views of the mapped file.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from netc.errors import NetcError, Place
+from netc.weights.arrays import Array, Weights
+from netc.weights.files import Mapped
+from netc.weights.pieces import PIECE, loaded
+
+if TYPE_CHECKING:
+    from netc.weights.formats.caffemodel import SolverState
+
+MAX_GROUPS = 20_000
+_BEST_RATIO = 1100
+"""Deflate cannot shrink data more than 1032 times; a set that claims more is not backed by the file."""
+
+
+def read_hdf5(path: str, buffer: Any, diffs: bool = False) -> Weights:
+    """A .caffemodel.h5 (Net::CopyTrainedLayersFromHDF5). Layers named "a/b" are groups within groups, as in Caffe.
+    Raises NetcError W702, W704, W707 (h5py missing)."""
+    result = Weights(path=path, partial=True)
+    with _open(path, buffer) as file:
+        for name, layer in _layers(_group(file, "data", path), path):
+            result[name], missing = _blobs(layer, name, path, buffer)
+            result.absent |= {(name, index) for index in missing}
+        if diffs and "diff" in file:
+            found = {
+                name: _blobs(layer, name, path, buffer)[0] for name, layer in _layers(_group(file, "diff", path), path)
+            }
+            result.diffs = {name: arrays for name, arrays in found.items() if arrays}
+    return result
+
+
+def holds_state(path: str, buffer: Any) -> bool:
+    """Whether an HDF5 file is a solver state. Raises NetcError W702, W707."""
+    with _open(path, buffer) as file:
+        return "history" in file and "data" not in file
+
+
+def read_hdf5_state(path: str, buffer: Any) -> SolverState:
+    """A .solverstate.h5 (SGDSolver::RestoreSolverStateFromHDF5). Raises NetcError W702, W704, W707."""
+    from netc.weights.formats.caffemodel import SolverState
+
+    with _open(path, buffer) as file:
+        history = _group(file, "history", path)
+        arrays, missing = _blobs(history, "history", path, buffer)
+        if missing:
+            raise _damaged(path, f"history {missing[0]} is missing")
+        return SolverState(
+            _integer(file, "iter", path),
+            _string(file, "learned_net", path),
+            arrays,
+            _integer(file, "current_step", path),
+        )
+
+
+_NONE: Array = np.zeros(0, "<f4")
+
+
+def hdf5_sets(sets: Mapping[str, Array]) -> bytes:
+    """The bytes of a file with these datasets at its top. Raises NetcError W707 (h5py missing)."""
+    with _in_memory() as file:
+        for name, array in sets.items():
+            file.create_dataset(name, data=array)
+        return bytes(_image(file))
+
+
+def hdf5_image(layers: Mapping[str, Sequence[Array]], diffs: Mapping[str, Sequence[Array]] | None = None) -> bytes:
+    """The bytes of a .caffemodel.h5 as Net::ToHDF5 writes it: a group per layer, empty where it has no parameters; an
+    array that an earlier layer has given already (a shared parameter) is left out. Raises NetcError W707."""
+    with _in_memory() as file:
+        for top, arrays in (("data", layers), ("diff", diffs)):
+            if arrays is not None:
+                _fill(file.create_group(top), arrays)
+        return bytes(_image(file))
+
+
+def hdf5_state_image(state: SolverState) -> bytes:
+    """The bytes of a .solverstate.h5, as SGDSolver::SnapshotSolverStateToHDF5. Raises NetcError W707."""
+    with _in_memory() as file:
+        file.create_dataset("iter", data=np.array([state.iteration], "<i4"))
+        learned_net = os.fsencode(state.learned_net)
+        file.create_dataset("learned_net", data=np.bytes_(learned_net), dtype=f"S{len(learned_net) + 1}")
+        file.create_dataset("current_step", data=np.array([state.current_step], "<i4"))
+        history = file.create_group("history")
+        for index, array in enumerate(state.history):
+            history.create_dataset(str(index), data=np.asarray(array, "<f4"))
+        return bytes(_image(file))
+
+
+def write_hdf5(
+    path: str | os.PathLike[str], layers: Mapping[str, Sequence[Array]], text: tuple[str, str] | None = None
+) -> None:
+    """The same as a file, array by array; `text`: name and content of a text beside them, which Caffe passes over.
+
+    Raises NetcError W707, W762 (a name that HDF5 cannot hold), OSError.
+    """
+    with _h5py("").File(os.fspath(path), "w") as file:
+        data = file.create_group("data")
+        for name, arrays in layers.items():
+            layer = _new_group(data, name)
+            for index, array in enumerate(arrays):
+                _write_rows(layer.create_dataset(str(index), array.shape, held_as(array)), array)
+        if text is not None:
+            file.create_dataset(text[0], data=np.bytes_(text[1].encode()))
+
+
+def _new_group(data: Any, name: str) -> Any:
+    """The group of a layer. A name with a slash is a path of groups, which must not lead astray or through arrays."""
+    parts = name.split("/")
+    if "\0" not in name and not {"", ".", ".."} & set(parts) and not any(part.isdecimal() for part in parts[1:]):
+        try:
+            return data.require_group(name)
+        except (ValueError, TypeError):
+            pass
+    raise NetcError(
+        "W762",
+        f'an HDF5 file cannot hold a layer called "{name}": it takes names for paths',
+        None,
+        "convert to another format, such as --to caffemodel",
+    )
+
+
+def _write_rows(data: Any, array: Array) -> None:
+    """A few rows at a time, so that memory holds no whole array."""
+    rows = max(1, PIECE // max(1, array[0].size)) if array.ndim and len(array) else 1
+    for start in range(0, len(array) if array.ndim else 1, rows):
+        place: Any = slice(start, start + rows) if array.ndim else ()
+        if array[place].size:
+            data[place] = loaded(array[place], data.dtype)
+
+
+def held_as(array: Array) -> str:
+    """The type that Caffe's files hold an array in: float32, or float64 where it is that."""
+    return "<f8" if array.dtype.itemsize == 8 else "<f4"
+
+
+def read_text(path: str, buffer: Any, name: str) -> str | None:
+    """A text beside the arrays, None where there is none. Raises NetcError W702, W707."""
+    with _open(path, buffer) as file:
+        return _string(file, name, path) if name in file else None
+
+
+def _fill(group: Any, layers: Mapping[str, Sequence[Array]]) -> None:
+    written: set[tuple[int, int]] = set()
+    for name, arrays in layers.items():
+        layer = group.create_group(name)
+        for index, array in enumerate(arrays):
+            memory = (array.__array_interface__["data"][0], array.size)
+            if memory not in written:
+                layer.create_dataset(str(index), data=np.asarray(array, "<f4"))
+            written.add(memory)
+
+
+def _in_memory() -> Any:
+    return _h5py("").File("snapshot.h5", "w", driver="core", backing_store=False)
+
+
+def _image(file: Any) -> Any:
+    file.flush()
+    return file.id.get_file_image()
+
+
+def _h5py(path: str) -> Any:
+    try:
+        import h5py
+    except ImportError:
+        raise NetcError(
+            "W707",
+            "HDF5 files need h5py, which is not installed",
+            Place(path) if path else None,
+            "pip install 'netc[hdf5]'",
+        ) from None
+    return h5py
+
+
+@contextmanager
+def _open(path: str, buffer: Any) -> Iterator[Any]:
+    h5py = _h5py(path)
+    try:
+        with h5py.File(path if isinstance(buffer, Mapped) else io.BytesIO(buffer), "r") as file:
+            yield file
+    except NetcError:
+        raise
+    except Exception as error:  # on damaged files h5py raises nearly anything
+        raise _damaged(path, str(error).splitlines()[0] if str(error) else type(error).__name__) from None
+
+
+def _damaged(path: str, reason: str) -> NetcError:
+    return NetcError("W702", f"the HDF5 file is damaged or not Caffe's: {reason}", Place(path), "get the file again")
+
+
+def _group(parent: Any, name: str, path: str) -> Any:
+    child = _own(parent, name, path)
+    if not hasattr(child, "keys"):
+        raise _damaged(path, f'"{name}" is no group')
+    return child
+
+
+def _own(parent: Any, name: str, path: str) -> Any:
+    """parent[name], if it lies in this very file: a link must not lead to another one."""
+    import h5py
+
+    link = parent.get(name, getlink=True)
+    if link is None:
+        raise _damaged(path, f'it has no "{name}"')
+    if not isinstance(link, h5py.HardLink):
+        raise _damaged(path, f'"{name}" is a link')
+    return parent[name]
+
+
+def _layers(top: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """(name, group) of each layer: the groups that hold arrays or nothing at all."""
+    waiting = [(name, _group(top, name, path)) for name in reversed(list(top))]
+    for _ in range(MAX_GROUPS):  # hard links can make a circle
+        if not waiting:
+            return
+        name, group = waiting.pop()
+        inner = [key for key in group if group.get(key, getclass=True) is _h5py(path).Group]
+        if len(inner) < len(group) or not inner:
+            yield name, group
+        waiting += [(f"{name}/{key}", _group(group, key, path)) for key in reversed(inner)]
+    raise _damaged(path, f"more than {MAX_GROUPS:,} groups")
+
+
+def _blobs(group: Any, label: str, path: str, buffer: Any) -> tuple[list[Array], list[int]]:
+    """The sets "0", "1", … of a group, and which numbers below the highest are missing. Groups in it are layers."""
+    h5py = _h5py(path)
+    keys = [key for key in group if group.get(key, getclass=True) is not h5py.Group]
+    if not all(key.isdecimal() and len(key) <= 6 and key == str(int(key)) for key in keys):
+        raise _damaged(path, f'"{label}" holds something besides numbered arrays')
+    found = {int(key): key for key in keys}
+    if found and max(found) > 4 * len(found) + 64:
+        raise _damaged(path, f'"{label}" has {len(found)} arrays and one numbered {max(found)}')
+    missing = [index for index in range(max(found, default=-1) + 1) if index not in found]
+    arrays = [
+        _array(group, found[index], f'layer "{label}", blob {index}', path, buffer) if index in found else _NONE
+        for index in range(max(found, default=-1) + 1)
+    ]
+    return arrays, missing
+
+
+def _array(group: Any, key: str, label: str, path: str, buffer: Any) -> Array:
+    data = _own(group, key, path)
+    if not hasattr(data, "dtype") or data.dtype.kind != "f":
+        raise _damaged(path, f"{label} holds no floating-point numbers")
+    _check_backed(data, label, path)
+    kind = "<f8" if data.dtype.itemsize == 8 else "<f4"
+    start = (
+        data.id.get_offset()
+        if isinstance(buffer, Mapped) and data.dtype == kind and not data.file.userblock_size
+        else None
+    )
+    if start is not None and data.size and start + data.nbytes <= len(buffer):
+        return np.frombuffer(buffer, kind, data.size, start).reshape(data.shape)
+    return np.asarray(data[()], kind)
+
+
+def _check_backed(data: Any, label: str, path: str) -> None:
+    """Nothing is allocated for values that the file does not hold."""
+    stored = data.id.get_storage_size() * (_BEST_RATIO if data.compression else 1)
+    if data.is_virtual or data.external or data.nbytes > stored:
+        raise NetcError(
+            "W704",
+            f"{label} says {data.nbytes:,} bytes, but the file holds {data.id.get_storage_size():,} of them",
+            Place(path),
+            "get the file again from its source",
+        )
+
+
+def _integer(file: Any, name: str, path: str) -> int:
+    data = _own(file, name, path)
+    if data.dtype.kind not in "iu" or data.size != 1:
+        raise _damaged(path, f'"{name}" is no single integer')
+    return int(data[()].reshape(-1)[0])
+
+
+def _string(file: Any, name: str, path: str) -> str:
+    value = _own(file, name, path)[()]
+    raw = value if isinstance(value, bytes) else bytes(np.asarray(value).reshape(-1)[0])
+    return os.fsdecode(raw.rstrip(b"\0"))

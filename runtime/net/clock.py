@@ -1,0 +1,65 @@
+"""Which forward pass this is, and what a layer may know of it."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from netc.layers.base import Layer
+from netc.runtime.net import rand
+
+
+class Clock(nn.Module):
+    """The number of the forward pass, for everything random: `iteration` counts passes, `first` is the position of the
+    batch's first sample in the global batch. The count is a tensor, so that a compiled graph does not depend on it."""
+
+    step: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("step", torch.zeros((), dtype=torch.int64), persistent=False)
+        self.first = 0
+
+    @property
+    def iteration(self) -> int:
+        return int(self.step)
+
+    @iteration.setter
+    def iteration(self, value: int) -> None:
+        self.step.fill_(value)
+
+
+class LayerRun:
+    """What layers see of the machine (netc.layers.base.Run)."""
+
+    def __init__(self, clock: Clock, seed: int, training: bool) -> None:
+        self._clock, self._seed, self.training = clock, seed, training
+        self._keys: dict[str, int] = {}
+        self._state: dict[str, dict[str, Any]] = {}
+        self._outputs: dict[str, Any] = {}
+
+    def uniform(self, layer: Layer, like: Tensor) -> Tensor:
+        key = rand.step_key(self._key(layer.key), self._clock.step)
+        rows = like.shape[0] if like.dim() else 1
+        return rand.uniform_tensor(key, self._clock.first, rows, like.numel() // max(rows, 1)).view(like.shape)
+
+    def _key(self, layer: str) -> int:
+        if layer not in self._keys:
+            self._keys[layer] = rand.key(self._seed, "layer", layer)
+        return self._keys[layer]
+
+    def state(self, layer: Layer) -> dict[str, Any]:
+        return self._state.setdefault(layer.key, {})
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def write(self, layer: Layer, path: str, rows: Mapping[str, Tensor]) -> None:
+        from netc.runtime.data.hdf5_output import Output
+
+        if layer.key not in self._outputs:
+            self._outputs[layer.key] = output = Output(layer, path)
+            weakref.finalize(self, output.finish)
+        self._outputs[layer.key].add({name: x.detach().cpu().numpy().copy() for name, x in rows.items()})

@@ -1,0 +1,321 @@
+"""ir.Graph → torch.nn.Module that walks the graph, node by node, in Caffe's order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from netc.errors import NetcError, did_you_mean
+from netc.errors.foreign import raised_at
+from netc.graph.compile import compile_net
+from netc.graph.ir import Graph, Node, ParamRef
+from netc.layers.base import Shape, format_shape
+from netc.runtime.net import rand
+from netc.runtime.net.clock import Clock, LayerRun
+from netc.runtime.net.fillers import fill_blob
+from netc.runtime.net.steps import Step, plan
+from netc.weights.keys import module_names
+
+
+class Net(nn.Module):
+    """An executable net. Call it with its inputs, by name or (if there is one) by position; the result is a dict of the
+    output blobs in Caffe's order, or of the blobs asked for by `blobs=`.
+
+    `state_dict` keys are "<layer>.<blob>" ("conv1_1.weight"). Shared parameters are one nn.Parameter under each name.
+    A parameter with lr_mult 0 has requires_grad False. Source layers (Data, …) are fed by `feeds` {layer key: feed},
+    and any of their tops may be given in the call instead.
+    """
+
+    def __init__(
+        self, graph: Graph, seed: int = 0, feeds: Mapping[str, Any] | None = None, unfilled: Iterable[str] = ()
+    ) -> None:
+        super().__init__()
+        self.graph, self.seed = graph, seed
+        self.feeds = dict(feeds or {})
+        self.clock = Clock()
+        self._counts = False
+        """Whether passes are counted in TEST too, because arrays wait to be read batch by batch."""
+        self.run = LayerRun(self.clock, seed, training=any(node.layer.phase == 0 for node in graph.nodes))
+        self.inputs: tuple[str, ...] = graph.inputs
+        self.outputs: tuple[str, ...] = graph.outputs
+        self._steps = plan(graph, self._create_params(frozenset(unfilled)))
+        self._loss_weights = [
+            (top, w) for s in self._steps for top, w in zip(s.tops, s.node.loss_weights, strict=True) if w
+        ]
+        hidden = [top for top, _ in self._loss_weights if top not in graph.outputs]
+        self._returned = (*graph.outputs, *hidden)
+
+    @property
+    def blob_shapes(self) -> dict[str, Shape]:
+        """Blob name → shape as compiled."""
+        return dict(self.graph.shapes)
+
+    # -- parameters ----------------------------------------------------------------------------------------------------
+
+    def _create_params(self, unfilled: frozenset[str]) -> dict[int, nn.Module]:
+        """A submodule for each layer with parameters, by node index."""
+        tensors: dict[tuple[int, int], Tensor] = {}
+        holders: dict[int, nn.Module] = {}
+        for index, node in enumerate(self.graph.nodes):
+            if not node.params:
+                continue
+            holder = holders[index] = nn.Module()
+            for position, ref in enumerate(node.params):
+                if ref.owner not in tensors:
+                    tensors[ref.owner] = self._new_param(node, position, node.layer.key not in unfilled)
+                self._register(holder, ref.blob.name, tensors[ref.owner])
+        names = module_names((index, self.graph.nodes[index].name) for index in holders)
+        self._modules.update((names[index], holder) for index, holder in holders.items())
+        return holders
+
+    def _new_param(self, node: Node, position: int, filled: bool) -> Tensor:
+        ref = node.params[position]
+        tensor = torch.empty(ref.blob.shape)  # every filler writes all of it
+        if filled:
+            key = rand.key(self.seed, "filler", node.layer.key, position)
+            fill_blob(tensor, ref.blob, key, node.layer)
+        if ref.blob.frozen:
+            return tensor
+        return nn.Parameter(tensor, requires_grad=ref.learnable or self.graph.force_backward)
+
+    def _register(self, holder: nn.Module, name: str, value: Tensor) -> None:
+        if isinstance(value, nn.Parameter):
+            holder.register_parameter(name, value)
+        else:
+            holder.register_buffer(name, value)
+
+    @property
+    def params(self) -> dict[str, list[Tensor]]:
+        """{layer name: its parameters and buffers in Caffe's blob order}. Of two layers of one name, the first."""
+        found: dict[str, list[Tensor]] = {}
+        for step in self._steps:
+            if step.params:
+                found.setdefault(step.node.name, step.values())
+        return found
+
+    def own_params(self) -> list[tuple[ParamRef, Tensor]]:
+        """Every parameter that is not a share of another, in Caffe's order of learnable parameters."""
+        return [
+            (ref, getattr(*step.params[position]))
+            for index, step in enumerate(self._steps)
+            for position, ref in enumerate(step.node.params)
+            if ref.owner == (index, position)
+        ]
+
+    # -- running -------------------------------------------------------------------------------------------------------
+
+    def forward(self, *args: Any, blobs: Sequence[str] | None = None, **inputs: Tensor) -> dict[str, Tensor]:
+        """One forward pass. Shapes may differ from the compiled ones in any way the layers allow.
+
+        Inputs are tensors, or numpy arrays, which take the type of the net. Raises NetcError R601 (missing or unknown
+        input), R602 (unknown blob), or a layer's own error for its shapes.
+        """
+        values = self._given(args, inputs)
+        wanted = tuple(blobs) if blobs is not None else self._returned
+        if blobs is not None:
+            self._check_blobs(wanted)
+        result = self._walk(values, wanted)
+        if self.run.training or self._counts:
+            self.clock.step += 1
+        return result
+
+    def _walk(self, values: dict[str, Tensor], wanted: tuple[str, ...]) -> dict[str, Tensor]:
+        for step in self._steps[: self._needed(wanted)]:
+            self._execute(step, values)
+            for blob in step.dead:
+                if blob not in wanted:
+                    values.pop(blob, None)
+        return {name: values[name] for name in wanted}
+
+    def _needed(self, wanted: tuple[str, ...]) -> int:
+        """The number of steps up to the last one that writes a wanted blob, or a file."""
+        last = 0
+        for number, step in enumerate(self._steps, 1):
+            if step.node.layer.effect or any(top in wanted for top in step.tops):
+                last = number
+        return last
+
+    def _execute(self, step: Step, values: dict[str, Tensor]) -> None:
+        layer = step.node.layer
+        if layer.is_source:
+            self._feed(step, values)
+            return
+        bottoms = [
+            values[b].detach() if d else values[b] for b, d in zip(step.node.bottoms, step.detached, strict=True)
+        ]
+        params = step.values()
+        if torch.compiler.is_compiling():
+            values.update(zip(step.tops, self._call(step, bottoms, params), strict=True))
+            return
+        try:
+            values.update(zip(step.tops, self._call(step, bottoms, params), strict=True))
+        except NetcError:
+            raise
+        except Exception as error:
+            raise self._explain(step.node, bottoms, error) from error
+
+    def _call(self, step: Step, bottoms: list[Tensor], params: list[Tensor]) -> Sequence[Tensor]:
+        layer = step.node.layer
+        if step.no_grad:
+            with torch.no_grad():
+                return layer.forward(self.run, bottoms, params)
+        if step.in_place and not bottoms[0].is_leaf:
+            return layer.forward_in_place(self.run, bottoms, params)  # type: ignore[attr-defined,no-any-return]
+        return layer.forward(self.run, bottoms, params)
+
+    def _explain(self, node: Node, bottoms: list[Tensor], error: Exception) -> NetcError:
+        """The layer's own complaint about these shapes, or torch's message with the layer's place."""
+        layer = node.layer
+        shapes = [tuple(b.shape) for b in bottoms]
+        twin = type(layer)(layer.param, layer.phase, layer.origin, layer.probe)
+        try:
+            twin.setup(shapes)
+        except NetcError as own:
+            return own
+        except Exception:  # a plug-in's setup may do anything
+            twin = layer
+        for mine, needed in zip(layer.blobs, twin.blobs, strict=True):
+            if mine.shape != needed.shape:
+                error = RuntimeError(
+                    f"its {mine.name} is {format_shape(mine.shape)}, these bottoms need {format_shape(needed.shape)}"
+                )
+        listed = ", ".join(format_shape(shape) for shape in shapes)
+        message = f'layer "{node.name}" ({node.type}) failed on bottoms {listed}: {error}'
+        where = raised_at(error, layer.plugin) if layer.plugin else None
+        return NetcError("R603", message, node.place, None, [(where, "raised here")] if where else [])
+
+    # -- inputs --------------------------------------------------------------------------------------------------------
+
+    def _given(self, args: tuple[Any, ...], inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        if len(args) == 1 and isinstance(args[0], Mapping):
+            inputs = {**args[0], **inputs}
+        elif args:
+            if len(args) != 1 or len(self.inputs) != 1:
+                raise NetcError("R601", f"the net has the inputs {', '.join(self.inputs) or 'none'}; give them by name")
+            inputs = {self.inputs[0]: args[0], **inputs}
+        known = {top for node in self.graph.nodes if node.layer.is_source for top in node.tops}
+        for name in inputs:
+            if name not in known:
+                raise NetcError(
+                    "R601",
+                    f'the net has no input "{name}"{did_you_mean(name, known)}',
+                    None,
+                    f"its inputs: {', '.join(sorted(known)) or 'none'}",
+                )
+        return {name: x if isinstance(x, Tensor) else self._tensor(name, x) for name, x in inputs.items()}
+
+    def _tensor(self, name: str, array: Any) -> Tensor:
+        """A numpy array, as pycaffe takes them, in the net's type. Raises NetcError R601 for anything else."""
+        if getattr(getattr(array, "dtype", None), "kind", "") not in ("f", "i", "u", "b"):
+            found = f'the input "{name}" is a {type(array).__name__}, not a tensor or an array of numbers'
+            raise NetcError("R601", found, None, "give a torch.Tensor of the blob's shape")
+        like = next(self.parameters(), torch.zeros(0))
+        return torch.as_tensor(array, dtype=like.dtype, device=like.device)
+
+    def _feed(self, step: Step, values: dict[str, Tensor]) -> None:
+        if all(top in values for top in step.tops):
+            return
+        feed = self.feeds.get(step.node.layer.key)
+        if feed is None:
+            missing = [top for top in step.tops if top not in values]
+            raise NetcError(
+                "R601", f'the input "{missing[0]}" is not given', step.node.place, f"call the net with {missing[0]}=…"
+            )
+        for top, tensor in zip(step.tops, feed.batch(self.clock.iteration), strict=True):
+            values.setdefault(top, tensor.to(self.clock.step.device, non_blocking=True))
+
+    def set_input_arrays(self, data: Any, labels: Any, layer: str | None = None) -> None:
+        """Feed a MemoryData layer (`layer`: its name, where the net has several) from arrays, as pycaffe's method of
+        this name: (n, channels, height, width) and n labels, n a multiple of its batch size.
+
+        Each pass takes the next batch, starting with the first one and again after the last. Raises NetcError R651 (no
+        such layer), D555 (arrays that do not fit).
+        """
+        from netc.runtime.data.array_feed import ArrayFeed
+
+        found = [s.node for s in self._steps if s.node.type == "MemoryData" and layer in (None, s.node.name)]
+        if len(found) != 1:
+            named = f' of the name "{layer}"' if layer is not None else ""
+            raise NetcError(
+                "R651",
+                f"the net has {len(found) or 'no'} MemoryData layers{named}",
+                found[0].place if found else None,
+                "say which: layer=…" if found else "other layers' tops are given in the call, net(data=…)",
+            )
+        self.feeds[found[0].layer.key] = ArrayFeed(found[0].layer, data, labels, self.clock.iteration)
+        self._counts = True
+
+    def _check_blobs(self, wanted: Sequence[str]) -> None:
+        for name in wanted:
+            if name not in self.graph.shapes:
+                raise NetcError("R602", f'the net has no blob "{name}"{did_you_mean(name, self.graph.shapes)}')
+
+    # -- losses and weights --------------------------------------------------------------------------------------------
+
+    def losses(self, outputs: Mapping[str, Tensor]) -> Tensor:
+        """Σ loss_weight · loss over the loss tops in `outputs` (a non-scalar top counts with the sum of its values)."""
+        terms = [
+            outputs[top].sum() * w if outputs[top].dim() else outputs[top] * w if w != 1 else outputs[top]
+            for top, w in self._loss_weights
+            if top in outputs
+        ]
+        if not terms:
+            raise NetcError("R604", "the net has no loss among these outputs", None, "compile it with phase TRAIN")
+        return torch.stack(terms).sum() if len(terms) > 1 else terms[0]
+
+    def share_from(self, trained: Net) -> None:
+        """Take `trained`'s own tensors, not copies, for every layer it has by the same name (ShareTrainedLayersWith).
+
+        Raises NetcError R606 where such a layer has other parameter shapes here.
+        """
+        theirs = {step.node.name: step for step in reversed(trained._steps) if step.params}
+        for step in self._steps:
+            if step.node.name not in theirs or not step.params:
+                continue
+            other = theirs[step.node.name]
+            shapes, own = ([ref.blob.shape for ref in node.params] for node in (other.node, step.node))
+            if shapes != own:
+                raise NetcError(
+                    "R606",
+                    f'layer "{step.node.name}" has the parameter shapes {", ".join(map(format_shape, own)) or "none"}, '
+                    f"but {', '.join(map(format_shape, shapes))} in the net it shares them with",
+                    step.node.place,
+                )
+            for (holder, name), tensor in zip(step.params, other.held(), strict=True):
+                delattr(holder, name)
+                self._register(holder, name, tensor)
+            step.views = other.views
+
+    def copy_from(self, source: Any) -> Any:
+        """Load weights by layer name from a file (or {layer: [arrays]}), as Net::CopyTrainedLayersFrom.
+
+        Layers of the file the net lacks are ignored, layers the file lacks keep their values; a blob count or shape
+        that does not fit is an error. Returns the plan: what was copied, reshaped, skipped and left.
+        """
+        from netc.weights import copy_weights
+
+        return copy_weights(self.params, source, [node.name for node in self.graph.nodes])
+
+
+def load_net(
+    source: Any,
+    phase: int | str = "TEST",
+    weights: Any = None,
+    level: int = 0,
+    stages: Iterable[str] = (),
+    device: str = "cpu",
+    seed: int = 0,
+    allow_python_layers: Iterable[str] = (),
+) -> Net:
+    """Compile `source` (path, text or NetParameter) and make it executable on `device`, with `weights` if given.
+
+    Data layers of the net are not opened: give their tops in the call (`net(data=x, label=y)`). `allow_python_layers`:
+    the modules whose Python layers may run.
+    """
+    net = Net(compile_net(source, phase, level, stages, allow_python_layers=allow_python_layers), seed)
+    if weights is not None:
+        net.copy_from(weights)
+    return net.to(device)

@@ -1,0 +1,89 @@
+"""What a net does, node by node, with all that can be known before it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from netc.graph.ir import Graph, Node
+from netc.layers.base import Shape
+
+_OUTPUT_NOT_SAVED = frozenset({"Convolution", "InnerProduct", "Deconvolution"})
+"""Types whose backward pass does not need their own output, so that a layer after them may overwrite it."""
+
+
+@dataclass(slots=True)
+class Step:
+    """A node with what the walk needs precomputed."""
+
+    node: Node
+    params: list[tuple[nn.Module, str]]
+    """The module and attribute that hold each parameter."""
+    tops: tuple[str, ...]
+    detached: tuple[bool, ...]
+    no_grad: bool
+    in_place: bool
+    dead: tuple[str, ...]
+    """Blobs nothing reads after this node."""
+    views: dict[int, Shape]
+    """Parameters shared with a layer that gives them another shape (share_mode: PERMISSIVE): position → shape here."""
+
+    def held(self) -> list[Tensor]:
+        """The parameters as they are held, in the shape of their owner."""
+        return [getattr(holder, name) for holder, name in self.params]
+
+    def values(self) -> list[Tensor]:
+        """The parameters as the layer sees them."""
+        if not self.views:
+            return self.held()
+        return [t.view(self.views[i]) if i in self.views else t for i, t in enumerate(self.held())]
+
+
+def plan(graph: Graph, holders: Mapping[int, nn.Module]) -> list[Step]:
+    """The steps of a graph in order. `holders`: the module with the parameters of each node that has some."""
+    last_use: dict[str, int] = {}
+    for index, node in enumerate(graph.nodes):
+        last_use.update(dict.fromkeys(node.bottoms, index))
+    steps: list[Step] = []
+    writers: dict[str, str] = {}
+    for index, node in enumerate(graph.nodes):
+        steps.append(
+            Step(
+                node,
+                [(holders[index], ref.blob.name) for ref in node.params],
+                node.top_names,
+                _detached(node),
+                node.layer.no_gradient is None,
+                _overwrites(node, writers),
+                tuple(blob for blob in node.bottoms if last_use[blob] == index and blob not in node.tops),
+                _views(graph, node),
+            )
+        )
+        writers.update((top, node.type) for top in node.tops)
+    return steps
+
+
+def _detached(node: Node) -> tuple[bool, ...]:
+    """The bottoms that no gradient goes to."""
+    layer, count = node.layer, len(node.bottoms)
+    barred = range(count) if layer.no_gradient is None else [i % count for i in layer.no_gradient if i < count]
+    down = layer.param.propagate_down
+    return tuple(i in barred or (i < len(down) and not down[i]) for i in range(count))
+
+
+def _overwrites(node: Node, writers: Mapping[str, str]) -> bool:
+    """Whether a layer in place may write into its bottom's memory. `writers`: the type that made each blob last."""
+    in_place = hasattr(node.layer, "forward_in_place") and node.tops[:1] == node.bottoms[:1]
+    return in_place and writers.get(node.bottoms[0]) in _OUTPUT_NOT_SAVED
+
+
+def _views(graph: Graph, node: Node) -> dict[int, Shape]:
+    """The shape here of parameters that have another one at their owner."""
+    found = {}
+    for position, ref in enumerate(node.params):
+        owner, at = ref.owner
+        if graph.nodes[owner].params[at].blob.shape != ref.blob.shape:
+            found[position] = ref.blob.shape
+    return found

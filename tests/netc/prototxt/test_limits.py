@@ -1,0 +1,52 @@
+"""Hostile and merely odd files: an answer in two seconds and 500 MB, whatever the text."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[2]
+
+EXPECTED = {
+    "deep": "P102", "deep and closed": "P102", "deep angles": "P102", "closing only": "P101",
+    "a million layers": "P103", "empty layers": "G410", "layers in place": "accepted",
+    "layers on one blob": "accepted", "a chain from nowhere": "G402", "one producer again and again": "G403",
+    "unknown fields on one line": "S201",
+    "a million bottoms": "P103", "unknown bottoms": "G402", "distinct tops": "accepted",
+    "a million dims": "P104", "many dims": "L301", "param blocks": "G407", "rules": "accepted",
+    "unclosed strings": "P101", "escapes": "accepted", "bad escapes": "S207",
+    "comments": "accepted", "separators": "P101", "a long name": "P101", "a long field": "S201",
+    "blank lines": "S201", "minus signs": "P101", "a long whole number": "S203", "5000 digits": "S203",
+    "5000 zeros": "accepted", "a long fraction": "G410", "beyond float": "G410", "a long exponent": "G410",
+    "errors in every block": "P101", "NUL": "P105", "NULs further down": "P101", "byte order mark": "P101",
+    "carriage returns": "accepted", "UTF-16": "P105", "not UTF-8": "S207", "bytes that are no text": "P105",
+    "100 MB": "P103", "a sparse gigabyte": "P103",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def results() -> dict[str, dict[str, Any]]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(HERE / "hostile.py")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return dict(json.loads(done.stdout))
+
+
+@pytest.mark.parametrize("case", EXPECTED)
+def test_answer_in_time_and_memory(case: str, results: dict[str, dict[str, Any]]) -> None:
+    result = results[case]
+    assert result["code"] == EXPECTED[case]
+    assert result["seconds"] < 2
+    assert result["megabytes"] < 500
+
+
+def test_every_case_has_an_expectation(results: dict[str, dict[str, Any]]) -> None:
+    assert set(results) == set(EXPECTED)

@@ -11,7 +11,7 @@ from netc.layers.base import REGISTRY, Layer
 
 @cache
 def registry() -> dict[str, type[Layer]]:
-    """Type name → layer class, from every file here and in forks/. A file named _… needs torch: only `forward` imports."""
+    """Type name → layer class, from every file here and in forks/ but those named _…, which only `forward` imports."""
     for folder in ("netc.layers", "netc.layers.forks"):
         for module in pkgutil.iter_modules(importlib.import_module(folder).__path__):
             if not module.name.startswith("_") and not module.ispkg:

@@ -22,7 +22,7 @@ Pair = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Field:
+class ReceptiveField:
     """The part of the input image that one value of a blob depends on, (height, width) in input pixels.
 
     `stride`: how far the field moves from one value to the next. `start`: the first pixel of the first value's field
@@ -35,30 +35,30 @@ class Field:
     start: Pair = (0, 0)
     plane: Pair = (1, 1)
 
-    def through(self, window: Window) -> Field:
+    def through(self, window: Window) -> ReceptiveField:
         """The field after a sliding window."""
         reach = [d * (k - 1) for k, d in zip(window.kernel, window.dilation)]
-        return Field(
+        return ReceptiveField(
             _pair(s + r * step for s, r, step in zip(self.size, reach, self.stride)),
             _pair(step * s for step, s in zip(self.stride, window.stride)),
             _pair(at - p * step for at, p, step in zip(self.start, window.pad, self.stride)),
             self.plane,
         )
 
-    def over_plane(self) -> Field:
+    def over_plane(self) -> ReceptiveField:
         """The field of a layer that sees every position: a window as large as the plane."""
-        return Field(self.through(Window(self.plane)).size, self.stride, self.start)
+        return ReceptiveField(self.through(Window(self.plane)).size, self.stride, self.start)
 
-    def on(self, shape: Shape) -> Field:
+    def on(self, shape: Shape) -> ReceptiveField:
         """The same field in a blob of that shape."""
         plane = (shape[2], shape[3]) if len(shape) == 4 else self.plane
-        return Field(self.size, self.stride, self.start, plane)
+        return ReceptiveField(self.size, self.stride, self.start, plane)
 
-    def joined(self, other: Field) -> Field:
+    def joined(self, other: ReceptiveField) -> ReceptiveField:
         """The smallest field that holds both (for layers with several bottoms)."""
         start = _pair(map(min, self.start, other.start))
         ends = [max(a + s, b + t) for a, s, b, t in zip(self.start, self.size, other.start, other.size)]
-        return Field(
+        return ReceptiveField(
             _pair(end - at for end, at in zip(ends, start)),
             _pair(map(max, self.stride, other.stride)),
             start,
@@ -75,7 +75,7 @@ class Row:
     params: int
     macs: int
     values: int
-    field: Field | None
+    field: ReceptiveField | None
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ class Memory:
 
 def analyse(graph: Graph) -> Analysis:
     """Work out every layer of a graph."""
-    fields: dict[str, Field | None] = {}
+    fields: dict[str, ReceptiveField | None] = {}
     rows = []
     for index, node in enumerate(graph.nodes):
         field = _field(node, [fields.get(blob) for blob in node.bottoms])
@@ -180,16 +180,16 @@ def _values(node: Node) -> int:
     return sum(count(shape) for blob, shape in zip(node.tops, node.top_shapes) if blob not in node.bottoms)
 
 
-def _field(node: Node, bottoms: Sequence[Field | None]) -> Field | None:
+def _field(node: Node, bottoms: Sequence[ReceptiveField | None]) -> ReceptiveField | None:
     if node.layer.is_source:
-        return Field()
+        return ReceptiveField()
     known = [field for field in bottoms if field]
     if not known:
         return None
     field = known[0]
     for other in known[1:]:
         field = field.joined(other)
-    if node.layer.whole():
+    if node.layer.sees_whole_plane():
         return field.over_plane()
     window = node.layer.window()
     return field.through(window) if window else field

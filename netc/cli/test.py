@@ -56,7 +56,7 @@ def _build(source: str, weights: str, options: dict[str, Any]) -> FedNet:
     state = proto.NetState(level=options["level"], stage=split(",".join(options["stage"])))
     builder = nets.Builder(0, device, options["workers"])
     path = locate(source, "train_val.prototxt")
-    graph = builder.graph(plans.Plan(path, path, plans.TEST, state))
+    graph = builder.graph(plans.NetPlan(path, path, plans.TEST, state))
     start = initial.Sources([(name, read(name)) for name in initial.names(weights)])
     fed = builder.build(graph, unfilled=start.overwritten)
     if (unfed := fed.inputs.unfed) is not None:

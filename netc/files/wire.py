@@ -26,9 +26,9 @@ class Damaged(Exception):
         self.offset = offset
 
 
-class Field(NamedTuple):
+class WireField(NamedTuple):
     """One field. `value` is a varint's value; the payload of a BYTES field is [start, end). Fixed-width fields that
-    follow each other under the same tag (an unpacked list) are one Field, tags included in [start, end)."""
+    follow each other under the same tag (an unpacked list) are one field, tags included in [start, end)."""
 
     number: int
     kind: int
@@ -48,14 +48,14 @@ class Wire:
     def __len__(self) -> int:
         return len(self.bytes)
 
-    def fields(self, start: int, end: int) -> Iterator[Field]:
+    def fields(self, start: int, end: int) -> Iterator[WireField]:
         """The fields of the message in [start, end), in order. Raises Damaged."""
         at = start
         while at < end:
             field, at = self._field(at, end)
             yield field
 
-    def varints(self, field: Field, most: int) -> list[int]:
+    def varints(self, field: WireField, most: int) -> list[int]:
         """The values of a repeated integer field, packed or not; Damaged if there are more than `most`."""
         if field.kind == VARINT:
             return [field.value]
@@ -70,7 +70,7 @@ class Wire:
                 raise Damaged(field.start, f"a list of more than {most} integers")
         return values
 
-    def reals(self, field: Field, dtype: str) -> NDArray[Any]:
+    def reals(self, field: WireField, dtype: str) -> NDArray[Any]:
         """A view of the values of a repeated float ("<f4") or double ("<f8") field, packed or not. Read-only, and in
         general not aligned."""
         kind = np.dtype(dtype)
@@ -83,7 +83,7 @@ class Wire:
         size = (field.end - field.start) // tagged.itemsize
         return np.frombuffer(self.buffer, tagged, size, field.start)["value"]
 
-    def raw(self, field: Field, dtype: str) -> NDArray[Any]:
+    def raw(self, field: WireField, dtype: str) -> NDArray[Any]:
         """A view of the values in a bytes field. Read-only, and in general not aligned."""
         kind = np.dtype(dtype)
         size = field.end - field.start
@@ -91,12 +91,12 @@ class Wire:
             raise Damaged(field.start, f"field {field.number} holds no whole number of {kind.itemsize}-byte values")
         return np.frombuffer(self.buffer, kind, size // kind.itemsize, field.start)
 
-    def text(self, field: Field) -> str:
+    def text(self, field: WireField) -> str:
         if field.kind != BYTES:
             raise Damaged(field.start, f"field {field.number} holds no text")
         return bytes(self.bytes[field.start : field.end]).decode("utf-8", "surrogateescape")
 
-    def _field(self, at: int, end: int) -> tuple[Field, int]:
+    def _field(self, at: int, end: int) -> tuple[WireField, int]:
         self._left -= 1
         if self._left < 0:
             raise Damaged(at, f"more than {MAX_FIELDS:,} fields")
@@ -106,15 +106,15 @@ class Wire:
             raise Damaged(at, "a field with number 0")
         if kind == VARINT:
             value, after = self._varint(after, end)
-            return Field(number, kind, at, after, value), after
+            return WireField(number, kind, at, after, value), after
         if kind == BYTES:
             size, after = self._varint(after, end)
             if size > end - after:
                 raise Damaged(at, f"field {number} wants {size:,} bytes where {end - after:,} are left,")
-            return Field(number, kind, after, after + size), after + size
+            return WireField(number, kind, after, after + size), after + size
         if kind in (FIXED32, FIXED64):
             stop = self._run(at, after, end, 4 if kind == FIXED32 else 8)
-            return Field(number, kind, at, stop), stop
+            return WireField(number, kind, at, stop), stop
         raise Damaged(at, f"field {number} of unknown kind {kind}")
 
     def _varint(self, at: int, end: int) -> tuple[int, int]:

@@ -15,7 +15,7 @@ from netc.errors.origin import Origin
 from netc.graph.backward import mark_backward
 from netc.graph.ir import AUTOMATIC, Graph, Node, ParamRef
 from netc.layers import registry
-from netc.layers.base import MAX_AXES, MAX_COUNT, Blob, Layer, Probe, Shape, count, format_shape
+from netc.layers.base import MAX_AXES, MAX_COUNT, Layer, ParamBlob, Probe, Shape, count, format_shape
 from netc.prototxt.draft import Layers
 from netc.prototxt.forks import FORK_OF_TYPE, refuse_grouped_statistics
 
@@ -191,7 +191,7 @@ class _Builder:
             spec = specs[position] if position < len(specs) else None
             node.params.append(self._param(layer, blob, spec, (index, position)))
 
-    def _param(self, layer: Layer, blob: Blob, spec: Any, here: tuple[int, int]) -> ParamRef:
+    def _param(self, layer: Layer, blob: ParamBlob, spec: Any, here: tuple[int, int]) -> ParamRef:
         ref = ParamRef(blob, here)
         if spec is not None:
             ref.lr_mult, ref.decay_mult = spec.lr_mult, spec.decay_mult

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from netc.errors import Place
-from netc.layers.base import Blob, Layer, Shape
+from netc.layers.base import Layer, ParamBlob, Shape
 
 AUTOMATIC = "(automatic)"
 """Caffe's name for the top of a loss that has none; it names no blob that a layer could read."""
@@ -16,7 +16,7 @@ AUTOMATIC = "(automatic)"
 class ParamRef:
     """A parameter of a node. `owner` is the (node index, position) that holds the values: itself unless shared."""
 
-    blob: Blob
+    blob: ParamBlob
     owner: tuple[int, int]
     lr_mult: float = 1.0
     decay_mult: float = 1.0

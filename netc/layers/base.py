@@ -65,7 +65,7 @@ def between(low: int, high: int) -> Arity:
 
 
 @dataclass(slots=True)
-class Blob:
+class ParamBlob:
     """A parameter blob of a layer: its name in `state_dict`, its shape and the FillerParameter that starts it.
 
     `frozen`: Caffe forces lr_mult 0 (BatchNorm's sums). `filler` None means constant 0. `start`: an array to start from
@@ -165,7 +165,7 @@ class Layer:
         self.name: str = param.name
         self.repeat = 0
         """How many layers of the net before this one have its name."""
-        self.blobs: list[Blob] = []
+        self.blobs: list[ParamBlob] = []
 
     @property
     def key(self) -> str:
@@ -204,11 +204,11 @@ class Layer:
         """Sliding-window geometry, for the receptive field; None: the layer keeps it as it is."""
         return None
 
-    def whole(self) -> bool:
+    def sees_whole_plane(self) -> bool:
         """True where an output sees the whole input plane (InnerProduct, global pooling)."""
         return False
 
-    def learn(self, name: str, shape: Shape, filler: str, otherwise: float = 0.0) -> None:
+    def add_param(self, name: str, shape: Shape, filler: str, otherwise: float = 0.0) -> None:
         """Add a parameter blob. `filler` is the dotted path of its FillerParameter, checked against the shape; where
         the file does not give it, the blob is filled with `otherwise`."""
         holder, _, last = filler.rpartition(".")
@@ -218,7 +218,7 @@ class Layer:
             self._check_filler(message, shape, filler)
         elif otherwise:
             message = type(message)(type="constant", value=otherwise)
-        self.blobs.append(Blob(name, shape, message))
+        self.blobs.append(ParamBlob(name, shape, message))
 
     def _check_filler(self, filler: Any, shape: Shape, field: str) -> None:
         if filler.type not in FILLERS:

@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from netc.layers.base import Blob, Layer, Run, Shape, layer
+from netc.layers.base import Layer, ParamBlob, Run, Shape, layer
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,10 +40,10 @@ class BatchNorm(Layer):
         self.uses_sums = self.options.use_global_stats if given else self.phase == TEST
         channels = bottoms[0][1] if len(bottoms[0]) > 1 else 1
         for name, size in (("mean", channels), ("variance", channels), ("factor", 1)):
-            self.blobs.append(Blob(name, (size,), frozen=True))
+            self.blobs.append(ParamBlob(name, (size,), frozen=True))
         if _learns_scale(self.options):
-            self.learn("scale", (channels,), "batch_norm_param.scale_filler", 1.0)
-            self.learn("bias", (channels,), "batch_norm_param.bias_filler")
+            self.add_param("scale", (channels,), "batch_norm_param.scale_filler", 1.0)
+            self.add_param("bias", (channels,), "batch_norm_param.bias_filler")
         return [bottoms[0]]
 
     @classmethod

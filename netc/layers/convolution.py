@@ -51,9 +51,9 @@ class SpatialWeights(Layer):
             self.fail(f"group {group} does not divide num_output {out}", "convolution_param.group")
 
     def learn_weights(self, weight: Shape) -> None:
-        self.learn("weight", weight, "convolution_param.weight_filler")
+        self.add_param("weight", weight, "convolution_param.weight_filler")
         if self.options.bias_term:
-            self.learn("bias", (self.options.num_output,), "convolution_param.bias_filler")
+            self.add_param("bias", (self.options.num_output,), "convolution_param.bias_filler")
 
     def window(self) -> Window | None:
         return self.geometry.window()

@@ -3,13 +3,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from netc.layers.base import Shape, at_least, layer
-from netc.layers.sources import Source
+from netc.layers.sources import SourceLayer
 
 _LEGACY = ("num", "channels", "height", "width")
 
 
 @layer("DummyData")
-class DummyData(Source):
+class DummyData(SourceLayer):
     """Tops made up by fillers: constants once, random ones anew for each batch.
 
     Fields: `dummy_data_param { shape, data_filler }`, each given once or once for each top (no filler: zeros), or the

@@ -27,9 +27,9 @@ class Embed(Layer):
         for name in ("num_output", "input_dim"):
             if getattr(self.options, name) < 1:
                 self.fail(f"needs an {name} of at least 1".replace("an num", "a num"), f"embed_param.{name}")
-        self.learn("weight", (self.options.input_dim, self.options.num_output), "embed_param.weight_filler")
+        self.add_param("weight", (self.options.input_dim, self.options.num_output), "embed_param.weight_filler")
         if self.options.bias_term:
-            self.learn("bias", (self.options.num_output,), "embed_param.bias_filler")
+            self.add_param("bias", (self.options.num_output,), "embed_param.bias_filler")
         return [(*bottoms[0], self.options.num_output)]
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:

@@ -29,11 +29,11 @@ class InnerProduct(Layer):
             self.fail("needs a num_output of at least 1", "inner_product_param.num_output", "add `num_output: 1000`")
         self.axis = canonical_axis(self, self.options.axis, shape, "inner_product_param.axis")
         inputs = count(shape, self.axis)
-        self.learn(
+        self.add_param(
             "weight", (inputs, out) if self.options.transpose else (out, inputs), "inner_product_param.weight_filler"
         )
         if self.options.bias_term:
-            self.learn("bias", (out,), "inner_product_param.bias_filler")
+            self.add_param("bias", (out,), "inner_product_param.bias_filler")
         return [(*shape[: self.axis], out)]
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
@@ -46,5 +46,5 @@ class InnerProduct(Layer):
     def macs(self, bottoms: Sequence[Shape], tops: Sequence[Shape]) -> int:
         return count(tops[0]) * count(bottoms[0], self.axis)
 
-    def whole(self) -> bool:
+    def sees_whole_plane(self) -> bool:
         return True

@@ -3,11 +3,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from netc.layers.base import Shape, at_least, layer
-from netc.layers.sources import Source
+from netc.layers.sources import SourceLayer
 
 
 @layer("Input")
-class Input(Source):
+class Input(SourceLayer):
     """Tops that whoever calls the net provides.
 
     Fields: `shape`, given once for all tops, once for each top, or not at all (the tops are then scalars until fed).

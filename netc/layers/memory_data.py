@@ -3,11 +3,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from netc.layers.base import Shape, exactly, layer
-from netc.layers.sources import Source
+from netc.layers.sources import SourceLayer
 
 
 @layer("MemoryData")
-class MemoryData(Source):
+class MemoryData(SourceLayer):
     """Batches of arrays that the calling program hands over: by `net.set_input_arrays(data, labels)`, or in the call.
 
     Fields: `memory_data_param { batch_size, channels, height, width }`, all at least 1.

@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from netc.layers.base import Blob, Layer, Run, Shape, exactly, layer
+from netc.layers.base import Layer, ParamBlob, Run, Shape, exactly, layer
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,7 +21,7 @@ class Parameter(Layer):
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         shape = tuple(self.options.shape.dim)
-        self.blobs.append(Blob("weight", shape))
+        self.blobs.append(ParamBlob("weight", shape))
         return [shape]
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:

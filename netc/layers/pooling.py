@@ -130,5 +130,5 @@ class Pooling(Layer):
     def window(self) -> Window | None:
         return None if self.kernel is None else Window(self.kernel, self.stride, self.pad)
 
-    def whole(self) -> bool:
+    def sees_whole_plane(self) -> bool:
         return self.kernel is None

@@ -23,7 +23,7 @@ class PReLU(Layer):
         shape = bottoms[0]
         if len(shape) < 2:
             self.fail(f"needs a bottom of at least 2 axes, found {format_shape(shape)}", "bottom", code="L302")
-        self.learn("weight", () if self.options.channel_shared else (shape[1],), "prelu_param.filler", 0.25)
+        self.add_param("weight", () if self.options.channel_shared else (shape[1],), "prelu_param.filler", 0.25)
         return [shape]
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:

@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from netc.layers.base import Blob, Layer, Run, Shape, at_least, layer
+from netc.layers.base import Layer, ParamBlob, Run, Shape, at_least, layer
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,7 +34,7 @@ class Python(Layer):
         self.code = PythonCode(self)
         shapes = self.code.set_up(bottoms)
         for index, blob in enumerate(self.code.user.blobs):
-            self.blobs.append(Blob(f"blob{index}", blob.shape, start=blob.data))
+            self.blobs.append(ParamBlob(f"blob{index}", blob.shape, start=blob.data))
         return shapes
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:

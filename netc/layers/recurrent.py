@@ -67,11 +67,11 @@ class Recurrent(Layer):
 
     def _learn(self, inputs: int, static: int | None, hidden: int) -> None:
         width = self.gates * hidden
-        self.learn("input_weight", (width, inputs), "recurrent_param.weight_filler")
-        self.learn("input_bias", (width,), "recurrent_param.bias_filler")
+        self.add_param("input_weight", (width, inputs), "recurrent_param.weight_filler")
+        self.add_param("input_bias", (width,), "recurrent_param.bias_filler")
         if static is not None:
-            self.learn("static_weight", (width, static), "recurrent_param.weight_filler")
-        self.learn("hidden_weight", (width, hidden), "recurrent_param.weight_filler")
+            self.add_param("static_weight", (width, static), "recurrent_param.weight_filler")
+        self.add_param("hidden_weight", (width, hidden), "recurrent_param.weight_filler")
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
         import torch
@@ -132,8 +132,8 @@ class RNN(Recurrent):
 
     def _learn(self, inputs: int, static: int | None, hidden: int) -> None:
         super()._learn(inputs, static, hidden)
-        self.learn("output_weight", (hidden, hidden), "recurrent_param.weight_filler")
-        self.learn("output_bias", (hidden,), "recurrent_param.bias_filler")
+        self.add_param("output_weight", (hidden, hidden), "recurrent_param.weight_filler")
+        self.add_param("output_bias", (hidden,), "recurrent_param.bias_filler")
 
     def step(
         self, inputs: Tensor, mark: Tensor, state: list[Tensor], params: list[Tensor]

@@ -62,9 +62,9 @@ class Scale(Broadcast):
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         shape = self.spanned(bottoms)
         if len(bottoms) == 1:
-            self.learn("weight", shape, "scale_param.filler", 1.0)
+            self.add_param("weight", shape, "scale_param.filler", 1.0)
         if self.options.bias_term:
-            self.learn("bias", shape, "scale_param.bias_filler")
+            self.add_param("bias", shape, "scale_param.bias_filler")
         return [bottoms[0]]
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
@@ -86,7 +86,7 @@ class Bias(Broadcast):
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         shape = self.spanned(bottoms)
         if len(bottoms) == 1:
-            self.learn("bias", shape, "bias_param.filler")
+            self.add_param("bias", shape, "bias_param.filler")
         return [bottoms[0]]
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:

@@ -12,7 +12,7 @@ _NAMING = ("transform_param.mean_file", "data_param.source", "image_data_param.s
 """Fields that name files or databases."""
 
 
-class Source(Layer):
+class SourceLayer(Layer):
     """A layer without bottoms that the machine feeds. `setup` gives the shapes of its tops."""
 
     bottoms = exactly(0)
@@ -29,7 +29,7 @@ class Source(Layer):
         return value
 
 
-class RecordSource(Source):
+class RecordSource(SourceLayer):
     """Images and labels: top 0 is (batch, channels, height, width), top 1 (if named) the labels, (batch).
 
     The shape of an image is only known from the data itself: `probe` (given by the commands that may open it) looks.

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 from netc.errors import did_you_mean
 from netc.layers.base import Shape, exactly, layer
-from netc.layers.sources import Source
+from netc.layers.sources import SourceLayer
 
 MODES = ("warp", "square")
 
 
 @layer("WindowData")
-class WindowData(Source):
+class WindowData(SourceLayer):
     """Batches of boxes of images, background and objects, from an R-CNN window file, resized to squares.
 
     A batch begins with background (label 0: boxes whose overlap is below bg_threshold) and ends with

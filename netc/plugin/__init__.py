@@ -34,8 +34,8 @@ from netc.errors import NetcError, Place
 from netc.errors.foreign import failure
 from netc.layers import registry
 from netc.layers.base import (
-    Blob,
     Layer,
+    ParamBlob,
     Shape,
     Window,
     at_least,
@@ -49,7 +49,7 @@ from netc.layers.base import (
 from netc.plugin.messages import Declaration, Field, Misdeclared, extend
 
 __all__ = [
-    "Blob",
+    "ParamBlob",
     "Field",
     "Layer",
     "Shape",

@@ -25,15 +25,15 @@ class Scalar:
 class Message:
     """`{ … }`, `< … >` or the whole file, with its fields in order."""
 
-    fields: list[Field] = field(default_factory=list)
+    fields: list[FieldNode] = field(default_factory=list)
     offset: int = 0
 
-    def named(self, name: str) -> Iterator[Field]:
+    def named(self, name: str) -> Iterator[FieldNode]:
         return (f for f in self.fields if f.name == name)
 
 
 @dataclass(slots=True)
-class Field:
+class FieldNode:
     """`name: value` or `name { … }`. `value` is a list where the source has `[ … ]`."""
 
     name: str

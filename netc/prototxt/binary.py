@@ -16,7 +16,7 @@ from google.protobuf.message import DecodeError
 
 from netc import proto
 from netc.errors import NetcError, Place
-from netc.files.wire import BYTES, FIXED32, FIXED64, VARINT, Damaged, Field, Wire, field_head
+from netc.files.wire import BYTES, FIXED32, FIXED64, VARINT, Damaged, Wire, WireField, field_head
 from netc.prototxt.draft import layer_label
 from netc.prototxt.source import CONTROL, HEAD
 
@@ -152,14 +152,14 @@ def _stripped(wire: Wire, start: int, end: int, path: tuple[int, ...]) -> Iterat
         at = field.end
 
 
-def blobs_of(wire: Wire) -> Iterator[list[Field]]:
+def blobs_of(wire: Wire) -> Iterator[list[WireField]]:
     """The blobs of each layer of a NetParameter, in order: of `layer`, or of `layers` with V0 layers in them."""
     for field in wire.fields(0, len(wire)):
         if (field.number,) in BLOBS and field.kind == BYTES:
             yield list(_blobs(wire, field, (field.number,)))
 
 
-def _blobs(wire: Wire, layer: Field, path: tuple[int, ...]) -> Iterator[Field]:
+def _blobs(wire: Wire, layer: WireField, path: tuple[int, ...]) -> Iterator[WireField]:
     for field in wire.fields(layer.start, layer.end):
         if field.number == BLOBS[path] and field.kind == BYTES:
             yield field

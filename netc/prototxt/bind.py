@@ -9,7 +9,7 @@ from typing import Any
 from google.protobuf.descriptor import Descriptor
 
 from netc.errors import Findings, NetcError, raise_all
-from netc.prototxt.ast import Field, Message, Scalar
+from netc.prototxt.ast import FieldNode, Message, Scalar
 from netc.prototxt.scalars import FieldInfo, Misfit, convert, wanted
 from netc.prototxt.source import Source
 from netc.prototxt.unknown import explain, other_file
@@ -31,7 +31,7 @@ def bind(tree: Message, message_class: Callable[[], Any], source: Source) -> Any
     return message
 
 
-def _other_file(field: Field, descriptor: Descriptor, source: Source) -> NetcError:
+def _other_file(field: FieldNode, descriptor: Descriptor, source: Source) -> NetcError:
     found, expected = ("solver", "net") if descriptor.name == "NetParameter" else ("net", "solver")
     hint = "the file that a solver's `net:` names is the net" if found == "solver" else "a solver has a line `net: …`"
     place = source.place(field.offset, len(field.name))
@@ -58,7 +58,7 @@ class _Binder:
 
     def fill(self, message: Any, descriptor: Descriptor, tree: Message) -> None:
         known = _fields(descriptor)
-        seen: dict[str, Field] = {}
+        seen: dict[str, FieldNode] = {}
         for field in tree.fields:
             info = known.get(field.name)
             if info is None:
@@ -74,12 +74,12 @@ class _Binder:
             if name not in seen:
                 self.fail("S208", f'{descriptor.name} needs "{name}"', tree.offset, 1, f"add `{name}: …` to this block")
 
-    def _unknown(self, field: Field, descriptor: Descriptor, tree: Message) -> None:
+    def _unknown(self, field: FieldNode, descriptor: Descriptor, tree: Message) -> None:
         end, hint = explain(field.name, descriptor, tree)
         message = f'{descriptor.name} has no field "{field.name}"{end}'
         self.fail("S201", message, field.offset, len(field.name), hint)
 
-    def _twice(self, field: Field, first: Field, descriptor: Descriptor) -> None:
+    def _twice(self, field: FieldNode, first: FieldNode, descriptor: Descriptor) -> None:
         place = self.source.place(field.offset, len(field.name))
         error = NetcError(
             "S205",
@@ -90,7 +90,7 @@ class _Binder:
         )
         self.errors.add(error)
 
-    def _repeated(self, message: Any, info: FieldInfo, field: Field) -> None:
+    def _repeated(self, message: Any, info: FieldInfo, field: FieldNode) -> None:
         if info.message is None and field.value == [] and not field.colon:
             self._no_colon(field)
         target = getattr(message, info.name)
@@ -102,7 +102,7 @@ class _Binder:
             elif (scalar := self._scalar(info, value, field)) is not None:
                 target.append(scalar)
 
-    def _singular(self, message: Any, info: FieldInfo, field: Field, descriptor: Descriptor) -> None:
+    def _singular(self, message: Any, info: FieldInfo, field: FieldNode, descriptor: Descriptor) -> None:
         value = field.value
         if isinstance(value, list):
             hint = f"write one `{info.name}: …`" if len(value) != 1 else "take away the brackets"
@@ -129,7 +129,7 @@ class _Binder:
         )
         return None
 
-    def _scalar(self, info: FieldInfo, value: Scalar | Message, field: Field) -> Any:
+    def _scalar(self, info: FieldInfo, value: Scalar | Message, field: FieldNode) -> Any:
         if isinstance(value, Message):
             self.fail("S202", f'"{info.name}" is {wanted(info)}, not a block', field.offset, len(field.name))
             return None
@@ -143,5 +143,5 @@ class _Binder:
             self.fail(bad.code, bad.message, value.offset + start, length, bad.hint)
         return None
 
-    def _no_colon(self, field: Field) -> None:
+    def _no_colon(self, field: FieldNode) -> None:
         self.fail("S202", f'expected ":" after "{field.name}"', field.offset, len(field.name))

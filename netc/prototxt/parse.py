@@ -15,7 +15,7 @@ from typing import Any
 from lark import Lark, Token, Transformer, UnexpectedInput, v_args
 
 from netc.errors import NetcError, Place, raise_all
-from netc.prototxt.ast import Field, Message, Scalar
+from netc.prototxt.ast import FieldNode, Message, Scalar
 from netc.prototxt.brackets import BRACKETS
 from netc.prototxt.diagnose import foreign, syntax_errors, unresolved
 from netc.prototxt.source import MAX_BYTES, Source
@@ -51,7 +51,7 @@ class _Build(Transformer[Token, Message]):
     def start(self, *rest: Any) -> Message:
         return Message(_flat(rest))
 
-    def PLAIN(self, token: Token) -> list[Field]:
+    def PLAIN(self, token: Token) -> list[FieldNode]:
         return _plain_fields(token, token.start_pos or 0)
 
     def message(self, opening: Token, *rest: Any) -> Message:
@@ -60,14 +60,14 @@ class _Build(Transformer[Token, Message]):
     def list_value(self, *values: Scalar | Message) -> list[Scalar | Message]:
         return [*values]
 
-    def scalar_field(self, name: Token, value: Scalar) -> Field:
-        return Field(str(name), value, name.start_pos or 0)
+    def scalar_field(self, name: Token, value: Scalar) -> FieldNode:
+        return FieldNode(str(name), value, name.start_pos or 0)
 
-    def message_field(self, name: Token, *rest: Any) -> Field:
-        return Field(str(name), rest[-1], name.start_pos or 0, colon=len(rest) > 1)
+    def message_field(self, name: Token, *rest: Any) -> FieldNode:
+        return FieldNode(str(name), rest[-1], name.start_pos or 0, colon=len(rest) > 1)
 
-    def list_field(self, name: Token, *rest: Any) -> Field:
-        return Field(str(name), rest[-1], name.start_pos or 0, colon=len(rest) > 1)
+    def list_field(self, name: Token, *rest: Any) -> FieldNode:
+        return FieldNode(str(name), rest[-1], name.start_pos or 0, colon=len(rest) > 1)
 
     def number(self, *tokens: Token) -> Scalar:
         return Scalar("number", "".join(tokens), tokens[0].start_pos or 0)
@@ -79,8 +79,8 @@ class _Build(Transformer[Token, Message]):
         return Scalar("string", " ".join(tokens), tokens[0].start_pos or 0)
 
 
-def _flat(items: tuple[Field | list[Field], ...]) -> list[Field]:
-    fields: list[Field] = []
+def _flat(items: tuple[FieldNode | list[FieldNode], ...]) -> list[FieldNode]:
+    fields: list[FieldNode] = []
     for item in items:
         if isinstance(item, list):
             fields += item
@@ -100,22 +100,22 @@ _OPENING, _CLOSING = 3, 7
 _KINDS = {4: "string", 5: "number", 6: "name"}
 
 
-def _plain_fields(text: str, start: int) -> list[Field]:
+def _plain_fields(text: str, start: int) -> list[FieldNode]:
     """The fields of a PLAIN token that stands at `start`."""
-    fields: list[Field] = []
-    outer: list[list[Field]] = []
+    fields: list[FieldNode] = []
+    outer: list[list[FieldNode]] = []
     for match in _ITEM.finditer(text):
         group = match.lastindex
         if group == _OPENING:
             block = Message([], start + match.start(_OPENING))
-            fields.append(Field(match[1], block, start + match.start(), bool(match[2])))
+            fields.append(FieldNode(match[1], block, start + match.start(), bool(match[2])))
             outer.append(fields)
             fields = block.fields
         elif group == _CLOSING:
             fields = outer.pop()
         elif group is not None:
             value = Scalar(_KINDS[group], match[group], start + match.start(group))
-            fields.append(Field(match[1], value, start + match.start()))
+            fields.append(FieldNode(match[1], value, start + match.start()))
     return fields
 
 

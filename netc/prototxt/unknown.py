@@ -7,7 +7,7 @@ from functools import cache
 from google.protobuf.descriptor import Descriptor
 
 from netc.errors import nearest
-from netc.prototxt.ast import Field, Message, Scalar
+from netc.prototxt.ast import FieldNode, Message, Scalar
 from netc.prototxt.forks import FORK_OF_FIELD
 
 
@@ -28,7 +28,7 @@ def explain(name: str, descriptor: Descriptor, block: Message) -> tuple[str, str
     return "", None
 
 
-def other_file(tree: Message, descriptor: Descriptor) -> Field | None:
+def other_file(tree: Message, descriptor: Descriptor) -> FieldNode | None:
     """The first field that shows a net where a solver is expected, or the reverse; None where the file fits."""
     other = {"NetParameter": "SolverParameter", "SolverParameter": "NetParameter"}.get(descriptor.name)
     if other is None:

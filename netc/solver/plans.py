@@ -16,7 +16,7 @@ TRAIN, TEST = 0, 1
 
 
 @dataclass(slots=True)
-class Plan:
+class NetPlan:
     """A net to be built: its source (path or NetParameter), what Caffe's log calls it, and the solver's own state."""
 
     source: Any
@@ -25,7 +25,9 @@ class Plan:
     state: Any = field(default_factory=lambda: proto.NetState())
 
 
-def train_plan(param: Any, near: str, level: int = 0, stages: Iterable[str] = (), origin: Origin | None = None) -> Plan:
+def train_plan(
+    param: Any, near: str, level: int = 0, stages: Iterable[str] = (), origin: Origin | None = None
+) -> NetPlan:
     """The training net; level and stages are the command line's, laid over train_state. `origin`: of the
     solver's fields, for the place of an error."""
     plan = next(iter(_train_sources(param, near, origin)))
@@ -36,42 +38,42 @@ def train_plan(param: Any, near: str, level: int = 0, stages: Iterable[str] = ()
     return plan
 
 
-def _train_sources(param: Any, near: str, origin: Origin | None) -> Iterable[Plan]:
+def _train_sources(param: Any, near: str, origin: Origin | None) -> Iterable[NetPlan]:
     """In Caffe's order of precedence; settings.check has seen to it that there is exactly one."""
     if param.HasField("train_net_param"):
-        yield Plan(param.train_net_param, "train_net_param", TRAIN)
+        yield NetPlan(param.train_net_param, "train_net_param", TRAIN)
     if param.HasField("train_net"):
-        yield Plan(
+        yield NetPlan(
             _path(param.train_net, near, origin, "train_net"),
             f"train_net file: {param.train_net}",
             TRAIN,
         )
     if param.HasField("net_param"):
-        yield Plan(param.net_param, "net_param", TRAIN)
+        yield NetPlan(param.net_param, "net_param", TRAIN)
     if param.HasField("net"):
-        yield Plan(_path(param.net, near, origin, "net"), f"net file: {param.net}", TRAIN)
+        yield NetPlan(_path(param.net, near, origin, "net"), f"net file: {param.net}", TRAIN)
 
 
 def _path(name: str, near: str, origin: Origin | None, field: str) -> str:
     return resolve(name, near, place=origin.place(field) if origin is not None else None)
 
 
-def test_plans(param: Any, near: str, origin: Origin | None) -> list[Plan]:
+def test_plans(param: Any, near: str, origin: Origin | None) -> list[NetPlan]:
     """The test nets in Caffe's order: test_net_param, test_net, then instances of the net shared with training."""
-    plans = [Plan(net, "test_net_param", TEST) for net in param.test_net_param]
+    plans = [NetPlan(net, "test_net_param", TEST) for net in param.test_net_param]
     for number, name in enumerate(param.test_net):
         path = _path(name, near, origin, f"test_net[{number}]")
-        plans.append(Plan(path, f"test_net file: {name}", TEST))
+        plans.append(NetPlan(path, f"test_net file: {name}", TEST))
     while len(plans) < test_net_count(param):
         own = param.HasField("net_param")
         shared = param.net_param if own else _path(param.net, near, origin, "net")
-        plans.append(Plan(shared, "net_param" if own else f"net file: {param.net}", TEST))
+        plans.append(NetPlan(shared, "net_param" if own else f"net file: {param.net}", TEST))
     for plan, state in zip(plans, param.test_state):
         plan.state.MergeFrom(state)
     return plans
 
 
-def in_state(draft: Draft, plan: Plan) -> Draft:
+def in_state(draft: Draft, plan: NetPlan) -> Draft:
     """A plan's net with its state set: phase by default < the net's own state < the solver's. Stages add up, as in
     Caffe's NetState::MergeFrom."""
     state = proto.NetState(phase=plan.phase)

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from netc.files.wire import Field, field_head
+from netc.files.wire import WireField, field_head
 from netc.graph.compile import binary_draft, binary_solver
 from netc.prototxt.binary import Binary, blobs_of
 
@@ -44,7 +44,7 @@ def _net(file: Binary, given: Any, param: Any) -> Iterator[Chunk]:
         yield from _layer(file, layer, own)
 
 
-def _layer(file: Binary, layer: Any, blobs: list[Field]) -> Iterator[Chunk]:
+def _layer(file: Binary, layer: Any, blobs: list[WireField]) -> Iterator[Chunk]:
     """One `layer` field: what is numbered below the blobs, the blobs, the rest."""
     before, after = type(layer)(), type(layer)()
     before.CopyFrom(layer)

@@ -49,7 +49,7 @@ def is_real(shape: Shape) -> bool:
     return math.prod(filter(None, shape)) < 1 << 59
 
 
-def bare(shape: Shape) -> Shape:
+def without_leading_ones(shape: Shape) -> Shape:
     """A shape without the 1s in front."""
     while shape[:1] == (1,):
         shape = shape[1:]

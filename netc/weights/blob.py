@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from netc.errors import NetcError, Place
-from netc.files.wire import BYTES, VARINT, Damaged, Field, Wire, signed
+from netc.files.wire import BYTES, VARINT, Damaged, Wire, WireField, signed
 from netc.layers.base import MAX_AXES, MAX_COUNT, format_shape
 from netc.weights.arrays import Array, Shape, is_real
 
@@ -37,7 +37,7 @@ _NONE: Array = np.zeros(0, "<f4")
 
 
 @dataclass(frozen=True, slots=True)
-class Blob:
+class StoredBlob:
     """`legacy`: the shape was written as num, channels, height, width. `diff`: empty where there is none, or none was
     asked for. `unknown`: the numbers of fields that neither Caffe nor NVIDIA's fork has."""
 
@@ -52,11 +52,11 @@ class _Parts:
     dims: list[int] = field(default_factory=list)
     old: dict[int, int] = field(default_factory=dict)
     values: dict[int, list[Array]] = field(default_factory=dict)
-    raw: dict[int, Field] = field(default_factory=dict)
+    raw: dict[int, WireField] = field(default_factory=dict)
     unknown: list[int] = field(default_factory=list)
 
 
-def read_blob_at(wire: Wire, start: int, end: int, path: str, label: str, diffs: bool = False) -> Blob:
+def read_blob_at(wire: Wire, start: int, end: int, path: str, label: str, diffs: bool = False) -> StoredBlob:
     """The BlobProto in [start, end) of a file. Raises Damaged, NetcError W704 (values and shape disagree), W741 (values
     stored in a way that is not read)."""
     parts = _walk(wire, start, end)
@@ -67,7 +67,7 @@ def read_blob_at(wire: Wire, start: int, end: int, path: str, label: str, diffs:
     if held := len(diff) or _held(parts, "diff"):  # Caffe looks at it, whoever asks
         _check_count(shape, held, path, f"{label} (diff)")
     gradient = diff.reshape(shape) if diff.size else diff
-    return Blob(array.reshape(shape), bool(parts.old), gradient, tuple(parts.unknown))
+    return StoredBlob(array.reshape(shape), bool(parts.old), gradient, tuple(parts.unknown))
 
 
 def _held(parts: _Parts, which: str) -> int:
@@ -92,7 +92,7 @@ def _walk(wire: Wire, start: int, end: int) -> _Parts:
     return parts
 
 
-def _dims(wire: Wire, part: Field) -> list[int]:
+def _dims(wire: Wire, part: WireField) -> list[int]:
     dims: list[int] = []
     for item in wire.fields(part.start, part.end):
         if item.number == 1:
@@ -115,7 +115,7 @@ def _values(wire: Wire, parts: _Parts, which: str, path: str, label: str) -> Arr
     return _NONE
 
 
-def _raw_type(kind: Field | None, path: str, label: str) -> str:
+def _raw_type(kind: WireField | None, path: str, label: str) -> str:
     """Its absence means 0, as in protobuf."""
     number = kind.value if kind is not None and kind.kind == VARINT else 0
     if number >= len(RAW_TYPES):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from netc.weights.arrays import Array, Shape, bare
+from netc.weights.arrays import Array, Shape, without_leading_ones
 from netc.weights.contents import Contents, Held
 from netc.weights.pieces import pieces
 
@@ -72,7 +72,7 @@ def _pair(key: tuple[str, str], mine: Held, theirs: Held, absolute: float, relat
         return Difference(*key, SHAPE, shapes)
     bits, largest, ratio, beyond = _values(a, b, absolute, relative)
     verdict = EQUAL if not largest else DIFFERENT if beyond else WITHIN
-    if bare(a.shape) != bare(b.shape):
+    if without_leading_ones(a.shape) != without_leading_ones(b.shape):
         verdict = SHAPE if beyond else RESHAPED
     return Difference(*key, verdict, shapes, bits, largest, ratio, beyond)
 

@@ -10,8 +10,8 @@ from typing import Any
 from netc.errors import NetcError, Place
 from netc.files.wire import BYTES, FIXED32, VARINT, Damaged, Wire
 from netc.weights.arrays import Array, Weights
-from netc.weights.blob import Blob
-from netc.weights.files import Source, is_hdf5, is_safetensors, is_zip, open_source
+from netc.weights.blob import StoredBlob
+from netc.weights.files import WeightSource, is_hdf5, is_safetensors, is_zip, open_source
 from netc.weights.formats.caffemodel import CaffeFile, SolverState, read, read_solverstate
 from netc.weights.layers import read_layers
 
@@ -54,7 +54,7 @@ class Contents:
     unknown: Counter[str] = field(default_factory=Counter)
 
 
-def contents(source: Source) -> Contents:
+def contents(source: WeightSource) -> Contents:
     """What a file holds; the arrays are views of it as with `read`. Raises NetcError F110, X110, W701-W743."""
     name, buffer = open_source(source)
     size, kind = len(buffer), kind_of(name, buffer)
@@ -100,13 +100,13 @@ def _caffe_kind(path: str, buffer: Any) -> str:
     return CAFFEMODEL
 
 
-def _caffemodel(source: Source, size: int) -> Contents:
+def _caffemodel(source: WeightSource, size: int) -> Contents:
     net = read_layers(source, diffs=True)
     parts = [Part(layer.name, layer.type, _blobs(layer.blobs), layer.replaced) for layer in net.layers]
     return Contents(net.path, size, CAFFEMODEL, parts, net.version, _text(net.param.name), unknown=net.unknown)
 
 
-def _blobs(blobs: Iterable[Blob]) -> list[Held]:
+def _blobs(blobs: Iterable[StoredBlob]) -> list[Held]:
     held: list[Held] = []
     for index, blob in enumerate(blobs):
         held.append(Held(str(index), blob.array, blob.legacy))
@@ -115,7 +115,7 @@ def _blobs(blobs: Iterable[Blob]) -> list[Held]:
     return held
 
 
-def _unknown(blobs: Iterable[Blob]) -> Counter[str]:
+def _unknown(blobs: Iterable[StoredBlob]) -> Counter[str]:
     return Counter(f"BlobProto {number}" for blob in blobs for number in blob.unknown)
 
 

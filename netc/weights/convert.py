@@ -24,7 +24,7 @@ from netc.weights.formats.npz import write_npz
 from netc.weights.formats.safetensors import safetensors_chunks
 from netc.weights.model import Model
 from netc.weights.pieces import copied
-from netc.weights.proof import Difference, same_bits, same_kind
+from netc.weights.proof import ProofFailure, same_bits, same_kind
 from netc.weights.write import Chunk, caffemodel_chunks, trained_net, write_chunks
 
 CAFFES_LIMIT = (1 << 31) - 1
@@ -36,7 +36,7 @@ CAFFES_LIMIT = (1 << 31) - 1
 
 def write_proved(
     format: str, path: Path, source: Model, card: Card, hashing: Hashing, flush: Callable[[], None]
-) -> list[Difference]:
+) -> list[ProofFailure]:
     """Write `source` in one of `FORMATS`, and compare it with what is read back: a `Difference` for each key.
 
     `flush` begins to write down to the disk what the file has so far. Raises NetcError W763 (the net is needed), W762,
@@ -49,7 +49,7 @@ def write_proved(
     return prove(format, path, source)
 
 
-def _safetensors(path: Path, source: Model, card: Card, flush: Callable[[], None]) -> list[Difference]:
+def _safetensors(path: Path, source: Model, card: Card, flush: Callable[[], None]) -> list[ProofFailure]:
     """The header first, its card with room for the hash that `seal` fills in. Then the file is read by that header, and
     each array goes where it says, piece by piece, and is compared as it lies there: one way through the caches."""
     header = next(_safetensors_chunks(source, card, "0" * 64))
@@ -69,7 +69,7 @@ _FLUSH_AFTER = 8
 """Shares after which what there is goes down to the disk, so that little is left to wait for at the end."""
 
 
-def _filled(handle: int, source: Model, places: list[Array], flush: Callable[[], None]) -> list[Difference]:
+def _filled(handle: int, source: Model, places: list[Array], flush: Callable[[], None]) -> list[ProofFailure]:
     """Copy each array to its place, a view of the file `handle` as it was read again."""
     result, done = [], 0
     with ThreadPoolExecutor(_WORKERS) as pool:
@@ -80,7 +80,7 @@ def _filled(handle: int, source: Model, places: list[Array], flush: Callable[[],
                 done += 1
                 if done % _FLUSH_AFTER == 0:
                     flush()
-            result.append(Difference(entry.key, entry.array.shape, differing=differing))
+            result.append(ProofFailure(entry.key, entry.array.shape, differing=differing))
     return result
 
 
@@ -151,7 +151,7 @@ def seal(format: str, path: Path, source: Model, card: Card, hashing: Hashing) -
 # -- the proof ---------------------------------------------------------------------------------------------------------
 
 
-def prove(format: str, path: Path, source: Model) -> list[Difference]:
+def prove(format: str, path: Path, source: Model) -> list[ProofFailure]:
     """Read the written file again, and compare it with the source. A blob that is not there differs."""
     found = read(path)
     return [

@@ -15,7 +15,7 @@ from netc.files.paths import nearest_path
 HDF5 = b"\x89HDF\r\n\x1a\n"
 ZIP = b"PK\x03\x04"
 
-Source = str | os.PathLike[str] | bytes | bytearray | memoryview | mmap.mmap
+WeightSource = str | os.PathLike[str] | bytes | bytearray | memoryview | mmap.mmap
 """Where a weight file comes from: a path, or its bytes, which may be what `map_file` gave."""
 
 _KINDS = "netc reads .caffemodel, .caffemodel.h5, .safetensors and .npz"
@@ -53,7 +53,7 @@ class Mapped(mmap.mmap):
     address: int
 
 
-def open_source(source: Source) -> tuple[str, Any]:
+def open_source(source: WeightSource) -> tuple[str, Any]:
     """(name, bytes) of a weight file: mapped read-only if `source` is a path. Raises NetcError F110 (missing), X110
     (unreadable), W701 (empty, foreign)."""
     if isinstance(source, Mapped):

@@ -12,11 +12,11 @@ from typing import Any
 
 from netc import proto
 from netc.errors import NetcError, Place, counted
-from netc.files.wire import Field
+from netc.files.wire import WireField
 from netc.weights.arrays import Array
-from netc.weights.blob import Blob
-from netc.weights.files import Source, is_hdf5, is_safetensors, is_zip, open_source
-from netc.weights.formats.caffemodel import LAYER, NET, V0, V1, CaffeFile, Entry
+from netc.weights.blob import StoredBlob
+from netc.weights.files import WeightSource, is_hdf5, is_safetensors, is_zip, open_source
+from netc.weights.formats.caffemodel import LAYER, NET, V0, V1, CaffeFile, LayerEntry
 
 MAX_SETTINGS = 1 << 26
 """Most bytes of a file that are not blobs: the largest nets have a few hundred thousand."""
@@ -41,7 +41,7 @@ class StoredLayer:
     type: str
     version: str
     param: Any
-    blobs: list[Blob]
+    blobs: list[StoredBlob]
     replaced: bool
     unknown: Counter[str]
 
@@ -66,7 +66,7 @@ class StoredNet:
         return next((version for version in ("V0", "V1") if version in found), "current")
 
 
-def read_layers(source: Source, diffs: bool = False) -> StoredNet:
+def read_layers(source: WeightSource, diffs: bool = False) -> StoredNet:
     """Everything in a .caffemodel, its layers in the order of the file; arrays are views as with `read`.
     Raises NetcError F110, X110, W701-W704, W740 (settings larger than any net's), W741."""
     file = _open(source)
@@ -76,17 +76,19 @@ def read_layers(source: Source, diffs: bool = False) -> StoredNet:
     _refuse_large(file, entries)
     last = {entry.name: index for index, entry in enumerate(entries)}
     layers = [_layer(file, entry, last[entry.name] != index, diffs) for index, entry in enumerate(entries)]
-    param = _parse(file, "NetParameter", _around(file, Field(0, 2, 0, len(file.wire)), set(NET.values())), "the net")
+    param = _parse(
+        file, "NetParameter", _around(file, WireField(0, 2, 0, len(file.wire)), set(NET.values())), "the net"
+    )
     return StoredNet(file.path, param, layers, sum((layer.unknown for layer in layers), unknown_fields(param)))
 
 
-def read_net(source: Source) -> Any:
+def read_net(source: WeightSource) -> Any:
     """The NetParameter of a .caffemodel without its blobs, in the file's own format: what the weights were trained in.
     Raises NetcError as `read_layers`, and W742 where a name is no UTF-8."""
     file = _open(source)
     entries = list(file.entries())
     _refuse_large(file, entries)
-    net = _parse(file, "NetParameter", _around(file, Field(0, 2, 0, len(file.wire)), set(NET.values())), "the net")
+    net = _parse(file, "NetParameter", _around(file, WireField(0, 2, 0, len(file.wire)), set(NET.values())), "the net")
     for entry in entries:
         layers = net.layer if entry.version == "current" else net.layers
         layers.append(_param(file, entry))
@@ -112,7 +114,7 @@ def unknown_fields(message: Any) -> Counter[str]:
     return found
 
 
-def _open(source: Source) -> CaffeFile:
+def _open(source: WeightSource) -> CaffeFile:
     name, buffer = open_source(source)
     if is_hdf5(buffer) or is_safetensors(buffer) or is_zip(buffer):
         hint = "give the .caffemodel, or the net as a .prototxt beside the weights"
@@ -120,13 +122,13 @@ def _open(source: Source) -> CaffeFile:
     return CaffeFile(name, buffer)
 
 
-def _layer(file: CaffeFile, entry: Entry, replaced: bool, diffs: bool) -> StoredLayer:
+def _layer(file: CaffeFile, entry: LayerEntry, replaced: bool, diffs: bool) -> StoredLayer:
     param, blobs = _param(file, entry), file.blobs(entry, diffs)
     unknown = unknown_fields(param) + Counter(f"BlobProto {number}" for blob in blobs for number in blob.unknown)
     return StoredLayer(entry.name, _type(entry), entry.version, param, blobs, replaced, unknown)
 
 
-def _type(entry: Entry) -> str:
+def _type(entry: LayerEntry) -> str:
     """V1 has an enum; a number that it lacks is one of a fork."""
     if entry.version != "V1":
         return entry.type
@@ -135,7 +137,7 @@ def _type(entry: Entry) -> str:
     return known.get(number, f"type {number}")
 
 
-def _param(file: CaffeFile, entry: Entry) -> Any:
+def _param(file: CaffeFile, entry: LayerEntry) -> Any:
     label = f'layer "{entry.name}"'
     numbers = {BLOB_FIELDS[entry.version]}
     if entry.version != "V0":
@@ -160,7 +162,7 @@ def _parse(file: CaffeFile, kind: str, data: bytes, label: str) -> Any:
         ) from None
 
 
-def _around(file: CaffeFile, span: Field, left_out: set[int]) -> bytes:
+def _around(file: CaffeFile, span: WireField, left_out: set[int]) -> bytes:
     """The bytes of a message without some of its fields."""
     kept, start = bytearray(), span.start
     at = span.start
@@ -172,7 +174,7 @@ def _around(file: CaffeFile, span: Field, left_out: set[int]) -> bytes:
     return bytes(kept + file.wire.bytes[start : span.end])
 
 
-def _refuse_large(file: CaffeFile, entries: list[Entry]) -> None:
+def _refuse_large(file: CaffeFile, entries: list[LayerEntry]) -> None:
     blobs = sum(blob.end - blob.start for entry in entries for blob in entry.blobs)
     if len(file.wire) - blobs > MAX_SETTINGS:
         raise NetcError(

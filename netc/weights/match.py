@@ -11,7 +11,7 @@ import numpy as np
 
 from netc.errors import NetcError, Place, counted, did_you_mean, printable, raise_all
 from netc.layers.base import format_shape
-from netc.weights.arrays import Array, Shape, Weights, bare, fits
+from netc.weights.arrays import Array, Shape, Weights, fits, without_leading_ones
 from netc.weights.formats.caffemodel import read
 from netc.weights.pieces import fill, loaded
 
@@ -33,7 +33,7 @@ class Copy:
     @property
     def reshaped(self) -> bool:
         """Whether the file's shape is another one (1s in front of an old-style shape do not count)."""
-        return bare(self.found) != bare(self.array.shape)
+        return without_leading_ones(self.found) != without_leading_ones(self.array.shape)
 
     def __str__(self) -> str:
         shapes = format_shape(self.array.shape)
@@ -168,7 +168,7 @@ def _exact(array: Array, shape: Shape, legacy: bool) -> Array | None:
 
 
 def _reshaped(array: Array, shape: Shape, legacy: bool) -> Array | None:
-    same_rows = bare(array.shape)[:1] == bare(shape)[:1]
+    same_rows = without_leading_ones(array.shape)[:1] == without_leading_ones(shape)[:1]
     return array.reshape(shape) if array.size == np.prod(shape, dtype=object) and same_rows else None
 
 

@@ -12,7 +12,7 @@ from netc.errors import NetcError, Place, counted
 from netc.graph.compile import compile_net, read_net
 from netc.graph.ir import Graph, Node
 from netc.passes.deploy import deployed, unknown_input
-from netc.weights.arrays import Array, Shape, Weights, bare
+from netc.weights.arrays import Array, Shape, Weights, without_leading_ones
 from netc.weights.card import Card, card_in
 from netc.weights.files import is_caffemodel, map_file
 from netc.weights.formats.caffemodel import read_mapped
@@ -24,7 +24,7 @@ from netc.weights.pieces import loaded
 Layers = dict[str, list[Array]]
 
 
-class Entry(NamedTuple):
+class ModelLayer(NamedTuple):
     """One array: its key in `state_dict`, whose blob it is in Caffe's order, and the values in the net's shape."""
 
     key: str
@@ -52,7 +52,7 @@ class Model:
     path: str
     buffer: Any
     weights: Weights
-    entries: list[Entry] = field(default_factory=list)
+    entries: list[ModelLayer] = field(default_factory=list)
     param: Any = None
     graph: Graph | None = None
     reason: NetcError | None = None
@@ -131,7 +131,7 @@ def _make_floats(found: Weights) -> None:
 # -- the layers of a net -----------------------------------------------------------------------------------------------
 
 
-def _by_net(source: Model, graph: Graph) -> list[Entry]:
+def _by_net(source: Model, graph: Graph) -> list[ModelLayer]:
     nodes = [(index, node) for index, node in enumerate(graph.nodes) if node.params]
     _refuse_repeated(graph, nodes)
     target = {node.name: [(ref.blob.name, ref.blob.shape) for ref in node.params] for _, node in nodes}
@@ -150,7 +150,7 @@ def _by_net(source: Model, graph: Graph) -> list[Entry]:
     values = {owner_of[copy.layer, copy.index]: copy.array for copy in found.copies}  # of shared ones, the last counts
     keys = state_keys(graph)
     return [
-        Entry(key, node.name, place, values[ref.owner])
+        ModelLayer(key, node.name, place, values[ref.owner])
         for index, node in nodes
         for place, (key, ref) in enumerate(zip(keys[index], node.params, strict=True))
     ]
@@ -209,7 +209,7 @@ def _compiled(source: Model) -> Graph:
     return compile_net(net, "TEST")
 
 
-def _by_file(source: Model) -> list[Entry]:
+def _by_file(source: Model) -> list[ModelLayer]:
     types = {layer.name: layer for layer in source.param.layer} if source.param is not None else {}
     named = [(position, name) for position, (name, arrays) in enumerate(source.weights.items()) if arrays]
     modules = module_names(named)
@@ -230,7 +230,7 @@ def _by_file(source: Model) -> list[Entry]:
             if (name, index) in source.weights.absent:
                 raise _absent(source, name, index)
             shape = _shape(source.weights, layer.type if layer else "", name, index, blob)
-            entries.append(Entry(key, name, index, arrays[index].reshape(shape)))
+            entries.append(ModelLayer(key, name, index, arrays[index].reshape(shape)))
     if len({entry.key for entry in entries}) < len(entries):
         raise _other_keys(source, "two of them are called the same")
     return entries
@@ -258,4 +258,4 @@ def _shape(weights: Weights, type: str, name: str, index: int, blob: str) -> Sha
         return shape[-2:]
     if blob.endswith("weight") and type in ("", "Convolution", "Deconvolution"):
         return shape[-2:] if type == "" and shape[:2] == (1, 1) else shape
-    return bare(shape) or (1,)
+    return without_leading_ones(shape) or (1,)

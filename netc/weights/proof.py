@@ -27,7 +27,7 @@ _BLOCK = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class ProofFailure:
     """One blob compared. `largest`: the largest absolute difference; `scale`: the largest absolute value of the
     original; `differing`: how many values differ in any bit (arrays only)."""
 
@@ -51,13 +51,13 @@ class Parity:
         inputs: name → shape of the input that was run. tolerance: of `Difference.relative` of a run.
     """
 
-    arrays: list[Difference] = field(default_factory=list)
-    runs: list[Difference] = field(default_factory=list)
+    arrays: list[ProofFailure] = field(default_factory=list)
+    runs: list[ProofFailure] = field(default_factory=list)
     inputs: dict[str, Shape] = field(default_factory=dict)
     tolerance: float = TOLERANCE
 
     @property
-    def worst(self) -> Difference | None:
+    def worst(self) -> ProofFailure | None:
         """The blob of the runs with the largest relative difference."""
         return max(self.runs, key=lambda run: _order(run.relative), default=None)
 
@@ -65,7 +65,7 @@ class Parity:
     def ok(self) -> bool:
         return not any(array.differing for array in self.arrays) and not self._beyond()
 
-    def _beyond(self) -> list[Difference]:
+    def _beyond(self) -> list[ProofFailure]:
         return [run for run in self.runs if not run.relative <= self.tolerance]
 
     def check(self, path: str) -> None:
@@ -124,15 +124,15 @@ def _finite(value: Any) -> Any:
 # -- bits --------------------------------------------------------------------------------------------------------------
 
 
-def same_bits(name: str, written: Array, read: Array) -> Difference:
+def same_bits(name: str, written: Array, read: Array) -> ProofFailure:
     """Compare an array with the one that was read back: shape, type and every bit.
     Raises NetcError X110 where a mapped file cannot be read any more."""
     if not same_kind(written, read):
-        return Difference(name, written.shape, differing=max(written.size, 1))
+        return ProofFailure(name, written.shape, differing=max(written.size, 1))
     differing = 0
     for a, b in zip(pieces(written, _BLOCK), pieces(read, _BLOCK), strict=True):
         differing += differing_bits(a, b)
-    return Difference(name, written.shape, differing=differing)
+    return ProofFailure(name, written.shape, differing=differing)
 
 
 def same_kind(a: Array, b: Array) -> bool:
@@ -143,19 +143,19 @@ def same_kind(a: Array, b: Array) -> bool:
 # -- runs --------------------------------------------------------------------------------------------------------------
 
 
-def compared(name: str, original: Array, converted: Array) -> Difference:
+def compared(name: str, original: Array, converted: Array) -> ProofFailure:
     """Compare a blob of a run on both sides. NaN and infinity must stand in the same places."""
     if original.shape != converted.shape:
-        return Difference(name, original.shape, math.inf, 1.0)
+        return ProofFailure(name, original.shape, math.inf, 1.0)
     a, b = original.astype("f8"), converted.astype("f8")
     fine = np.isfinite(a)
     if not np.array_equal(fine, np.isfinite(b)) or not np.array_equal(a[~fine], b[~fine], equal_nan=True):
-        return Difference(name, original.shape, math.inf, 1.0)
+        return ProofFailure(name, original.shape, math.inf, 1.0)
     a, b = a[fine], b[fine]
-    return Difference(name, original.shape, float(np.abs(a - b).max(initial=0)), float(np.abs(a).max(initial=0)))
+    return ProofFailure(name, original.shape, float(np.abs(a - b).max(initial=0)), float(np.abs(a).max(initial=0)))
 
 
-def compared_all(originals: Mapping[str, Array], converted: Mapping[str, Array]) -> list[Difference]:
+def compared_all(originals: Mapping[str, Array], converted: Mapping[str, Array]) -> list[ProofFailure]:
     """The same of every blob by name. A blob that is missing differs."""
     empty: Array = np.zeros(0)
     return [compared(name, array, np.asarray(converted.get(name, empty))) for name, array in originals.items()]

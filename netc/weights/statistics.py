@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from netc.weights.arrays import Array, Shape, bare
+from netc.weights.arrays import Array, Shape, without_leading_ones
 from netc.weights.pieces import pieces
 
 
@@ -109,7 +109,7 @@ def value_hash(array: Array) -> str:
 def shape_line(shape: Shape) -> bytes:
     """The axes with commas between them and a line feed: "64,3,3,3\\n". 1s in front are left out, so that shapes of the
     old style, which always have four axes, count as what they stand for."""
-    return (",".join(map(str, bare(shape))) + "\n").encode()
+    return (",".join(map(str, without_leading_ones(shape))) + "\n").encode()
 
 
 def _single(piece: Array) -> memoryview:

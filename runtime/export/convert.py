@@ -25,8 +25,8 @@ from netc.weights.arrays import Shape
 from netc.weights.card import Card, Preprocessing
 from netc.weights.convert import CAFFES_LIMIT, FORMATS, definition, seal, write_proved
 from netc.weights.files import map_file
-from netc.weights.looks import converted_looks, preprocessing_of
 from netc.weights.model import Model, open_model
+from netc.weights.preprocessing import converted_looks, preprocessing_of
 from netc.weights.proof import TOLERANCE, Parity, compared_all
 from netc.weights.rgb import fold_rgb, folded_mean
 

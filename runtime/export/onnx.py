@@ -20,7 +20,7 @@ from netc.runtime.export.shapes import Axes
 from netc.weights import Array
 from netc.weights.card import CARD, Card
 from netc.weights.model import Model
-from netc.weights.proof import Difference, same_bits
+from netc.weights.proof import ProofFailure, same_bits
 
 INLINE = 3 << 29
 """Bytes of weights up to which the model is one file; ONNX itself ends at 2 GiB. Beyond, they stand in OUT.data."""
@@ -161,7 +161,7 @@ def _prune(model: Any, outputs: Sequence[str]) -> None:
 
 def run_onnx(
     path: Path, inputs: Mapping[str, Array], source: Model, graph: Graph
-) -> tuple[dict[str, Array], dict[str, Array], list[Difference]]:
+) -> tuple[dict[str, Array], dict[str, Array], list[ProofFailure]]:
     """Check the file, run it in onnxruntime, and run it again with every blob as an output.
 
     Returns the outputs, the inner blobs, and the parameters compared with the source's. Raises NetcError W772 where
@@ -210,7 +210,7 @@ def _instrumented(path: Path, blobs: Sequence[str]) -> Iterator[tuple[Path, list
         other.unlink(missing_ok=True)
 
 
-def _prove_arrays(path: Path, source: Model) -> Iterator[Difference]:
+def _prove_arrays(path: Path, source: Model) -> Iterator[ProofFailure]:
     import onnx
     from onnx.numpy_helper import to_array
 

@@ -15,7 +15,7 @@ from netc.runtime.export.shapes import Axes
 from netc.weights import Array
 from netc.weights.card import CARD, Card
 from netc.weights.model import Model
-from netc.weights.proof import Difference, same_bits
+from netc.weights.proof import ProofFailure, same_bits
 
 
 def write_pt2(path: Path, source: Model, graph: Graph, axes: Axes, card: Card) -> None:
@@ -26,7 +26,7 @@ def write_pt2(path: Path, source: Model, graph: Graph, axes: Axes, card: Card) -
         torch.export.save(program, path, extra_files={f"{CARD}.json": card.to_json()})
 
 
-def run_pt2(path: Path, inputs: Mapping[str, Array], source: Model) -> tuple[dict[str, Array], list[Difference]]:
+def run_pt2(path: Path, inputs: Mapping[str, Array], source: Model) -> tuple[dict[str, Array], list[ProofFailure]]:
     """The outputs of the file as it was read again, and its parameters compared with the source's.
     Raises NetcError W773 where the program refuses inputs of such sizes."""
     with quiet(), torch.no_grad():

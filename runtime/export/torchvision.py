@@ -13,7 +13,7 @@ from netc.weights import Array, loaded
 from netc.weights.card import CARD, Card
 from netc.weights.formats.safetensors import write_safetensors
 from netc.weights.formats.torchvision import POOL, Vgg
-from netc.weights.proof import Difference, same_bits
+from netc.weights.proof import ProofFailure, same_bits
 
 
 def write_state(path: Path, vgg: Vgg, card: Card) -> None:
@@ -36,7 +36,7 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
     return state
 
 
-def prove_state(vgg: Vgg, state: Mapping[str, torch.Tensor]) -> list[Difference]:
+def prove_state(vgg: Vgg, state: Mapping[str, torch.Tensor]) -> list[ProofFailure]:
     """Every array as it was read again, bit by bit."""
     empty = np.zeros((0,), "<f4")
     return [same_bits(key, array, state[key].numpy() if key in state else empty) for key, array in vgg.state.items()]

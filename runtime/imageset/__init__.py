@@ -6,10 +6,10 @@ summary = build(listing, path, Recipe(size=(256, 256)))
 
 from netc.runtime.imageset.builder import Skipped, Summary, build, labels_path
 from netc.runtime.imageset.pictures import Recipe
-from netc.runtime.imageset.sources import Entry, Listing, from_folders, from_list, read_classes
+from netc.runtime.imageset.sources import ListedImage, Listing, from_folders, from_list, read_classes
 
 __all__ = [
-    "Entry",
+    "ListedImage",
     "Listing",
     "Recipe",
     "Skipped",

@@ -12,7 +12,7 @@ from pathlib import Path
 from netc.errors import NetcError, Place
 from netc.layers.base import format_shape
 from netc.runtime.imageset.pictures import Recipe, Record, Unusable, convert
-from netc.runtime.imageset.sources import Entry, Listing, check_labels
+from netc.runtime.imageset.sources import ListedImage, Listing, check_labels
 from netc.runtime.imageset.writer import Database, write_file
 from netc.runtime.net.cores import usable_cores
 
@@ -25,7 +25,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    entry: Entry
+    entry: ListedImage
     reason: str
 
 
@@ -82,7 +82,7 @@ def build(
     return summary
 
 
-def key(number: int, entry: Entry) -> bytes:
+def key(number: int, entry: ListedImage) -> bytes:
     return b"%08d_%s" % (number, os.fsencode(entry.name))
 
 
@@ -93,10 +93,10 @@ def labels_path(database: Path) -> Path:
 Outcome = Record | Unusable
 
 
-def _converted(listing: Listing, recipe: Recipe, workers: int) -> Iterator[tuple[int, Entry, Outcome]]:
+def _converted(listing: Listing, recipe: Recipe, workers: int) -> Iterator[tuple[int, ListedImage, Outcome]]:
     """(number, entry, record or the reason there is none), in order, a few pictures ahead on `workers` threads."""
 
-    def work(number: int, entry: Entry) -> Outcome:
+    def work(number: int, entry: ListedImage) -> Outcome:
         try:
             if len(key(number, entry)) > MAX_KEY:
                 raise Unusable(f"name too long for a key of {MAX_KEY} bytes")
@@ -106,7 +106,7 @@ def _converted(listing: Listing, recipe: Recipe, workers: int) -> Iterator[tuple
 
     jobs = ((number, entry) for number, entry in enumerate(listing.entries) if entry)
     with ThreadPoolExecutor(workers) as pool:
-        ahead: deque[tuple[int, Entry, Future[Outcome]]] = deque()
+        ahead: deque[tuple[int, ListedImage, Future[Outcome]]] = deque()
         try:
             for number, entry in jobs:
                 ahead.append((number, entry, pool.submit(work, number, entry)))
@@ -118,12 +118,12 @@ def _converted(listing: Listing, recipe: Recipe, workers: int) -> Iterator[tuple
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _next(ahead: deque[tuple[int, Entry, Future[Outcome]]]) -> tuple[int, Entry, Outcome]:
+def _next(ahead: deque[tuple[int, ListedImage, Future[Outcome]]]) -> tuple[int, ListedImage, Outcome]:
     number, entry, future = ahead.popleft()
     return number, entry, future.result()
 
 
-def _count(summary: Summary, entry: Entry, record: Record) -> None:
+def _count(summary: Summary, entry: ListedImage, record: Record) -> None:
     summary.pictures += 1
     summary.kept += record.kept
     summary.datum_bytes += len(record.datum)

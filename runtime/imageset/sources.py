@@ -20,7 +20,7 @@ _SHOWN = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ListedImage:
     """One picture: `name` as written in the list, its label, and the line it stands on (0: found in a folder)."""
 
     name: str
@@ -37,11 +37,11 @@ class Listing:
     """
 
     root: Path
-    entries: tuple[Entry | None, ...]
+    entries: tuple[ListedImage | None, ...]
     classes: tuple[str, ...] = ()
     passed_over: tuple[str, ...] = ()
 
-    def path(self, entry: Entry) -> Path:
+    def path(self, entry: ListedImage) -> Path:
         """Caffe joins root and name as they are; here a slash between them is one slash."""
         return self.root / entry.name.lstrip("/")
 
@@ -68,15 +68,15 @@ def from_list(root: Path, list_file: Path) -> Listing:
     return Listing(root, tuple(_entries(list_file, lines)))
 
 
-def _entries(list_file: Path, lines: Sequence[str]) -> list[Entry | None]:
-    entries: list[Entry | None] = []
+def _entries(list_file: Path, lines: Sequence[str]) -> list[ListedImage | None]:
+    entries: list[ListedImage | None] = []
     errors: list[NetcError] = []
     for number, line in enumerate(lines, 1):
         name, _, label = line.rstrip().replace("\t", " ").rpartition(" ")
         if not line.strip():
             entries.append(None)
         elif name.strip() and _LABEL.fullmatch(label) and int(label) <= MAX_LABEL:
-            entries.append(Entry(line[: len(name)].rstrip("\t\r"), int(label), number))
+            entries.append(ListedImage(line[: len(name)].rstrip("\t\r"), int(label), number))
         else:
             errors.append(_bad_line(list_file, number, line.rstrip(), label))
             if len(errors) == _SHOWN:
@@ -111,7 +111,9 @@ def from_folders(root: Path, classes: Sequence[str] = ()) -> Listing:
             message = f'the folder "{folder}" is none of the {len(names)} given classes'
             raise NetcError("D545", message, Place(str(root)))
     files = {folder: list(_files(root, folder)) for folder in folders}
-    entries = tuple(Entry(name, names.index(folder)) for folder in folders for name in files[folder] if _picture(name))
+    entries = tuple(
+        ListedImage(name, names.index(folder)) for folder in folders for name in files[folder] if _picture(name)
+    )
     if not entries:
         raise NetcError("D541", f"no picture in the {len(folders)} sub-folders", Place(str(root)))
     loose = sorted(f.name for f in os.scandir(root) if not f.is_dir() and not f.name.startswith("."))

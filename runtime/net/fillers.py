@@ -15,12 +15,12 @@ from netc.errors import NetcError, Place, did_you_mean
 if TYPE_CHECKING:
     import torch
 
-    from netc.layers.base import Blob, Layer
+    from netc.layers.base import Layer, ParamBlob
 
 FAN_IN, FAN_OUT, AVERAGE = 0, 1, 2
 
 
-def fill_blob(tensor: torch.Tensor, blob: Blob, key: int, layer: Layer | None = None) -> None:
+def fill_blob(tensor: torch.Tensor, blob: ParamBlob, key: int, layer: Layer | None = None) -> None:
     """Fill `tensor` with what a parameter blob starts from: its values where the layer gave some, else its filler's."""
     import torch
 

@@ -16,7 +16,7 @@ from netc.layers import registry
 from netc.runtime.data import has_feed
 from netc.runtime.net.module import Net
 from netc.runtime.solver.inputs import Inputs
-from netc.solver.plans import Plan, in_state
+from netc.solver.plans import NetPlan, in_state
 
 if TYPE_CHECKING:
     from netc.layers.base import Probe
@@ -37,11 +37,11 @@ class Builder:
         self.seed, self.device, self.workers = seed, device, workers
         self._draft = Drafts()
 
-    def graph(self, plan: Plan) -> Graph:
+    def graph(self, plan: NetPlan) -> Graph:
         draft = in_state(self._draft(plan.source), plan)
         return compile_draft(draft, probe_near(draft.path))
 
-    def feeds_itself(self, plan: Plan) -> bool:
+    def feeds_itself(self, plan: NetPlan) -> bool:
         """Whether the plan's net has data layers, and none whose data is given by the caller."""
         layers = filter_net(in_state(self._draft(plan.source), plan)).params
         sources = {layer.type for layer in layers if layer.type in registry() and registry()[layer.type].is_source}

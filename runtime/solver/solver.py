@@ -26,7 +26,7 @@ from netc.runtime.solver.rules import Slot, Updater
 from netc.runtime.solver.signals import Signals
 from netc.runtime.solver.snapshot import Snapshot
 from netc.runtime.solver.tester import Feed, Result, run_test
-from netc.solver.plans import Plan, test_plans, train_plan
+from netc.solver.plans import NetPlan, test_plans, train_plan
 from netc.solver.policies import POLICIES
 from netc.solver.settings import HISTORIES, check
 
@@ -90,7 +90,7 @@ class Solver:
         self._updater = Updater(self.param, self.slots)
         self.last_update = [torch.zeros_like(slot.value) for slot in self.slots] if self.param.snapshot_diff else []
 
-    def _testable(self, plans: list[Plan], builder: Builder) -> list[Plan]:
+    def _testable(self, plans: list[NetPlan], builder: Builder) -> list[NetPlan]:
         """Without test_iter, Caffe tests nothing. netc tests on the whole set then, if the net has one."""
         if self.param.test_iter or len(self.param.test_net) + len(self.param.test_net_param):
             return plans
@@ -160,7 +160,7 @@ class Solver:
             if self.test_due() and not self.scheduled_tests():
                 return
             self._iterate(feed)
-            if self._obey():
+            if self._handle_signals():
                 return
 
     def _iterate(self, feed: Feed | None) -> None:
@@ -213,7 +213,7 @@ class Solver:
         self.last_update = [old - slot.value.detach() for old, slot in zip(before, self.slots)]
         self.iter += 1
 
-    def _obey(self) -> bool:
+    def _handle_signals(self) -> bool:
         """Save where a snapshot is due or asked for; True where the end is asked for."""
         asked = self.signals.take()
         due = bool(self.param.snapshot) and self.iter % self.param.snapshot == 0
@@ -255,7 +255,7 @@ class Solver:
             if self.plateau and number == self.param.plateau_param.test_net:
                 self._watch(result)
         if self.signals.stopping:
-            return not self._obey()
+            return not self._handle_signals()
         return self.stopped is None
 
     def _watch(self, result: Result) -> None:

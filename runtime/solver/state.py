@@ -18,7 +18,7 @@ from netc.errors import NetcError, Place
 from netc.layers.base import format_shape
 from netc.runtime.solver import snapshot as files
 from netc.solver.policies import drops
-from netc.weights.arrays import bare
+from netc.weights.arrays import without_leading_ones
 
 if TYPE_CHECKING:
     from netc.runtime.solver.solver import Solver
@@ -199,7 +199,7 @@ def _fitted(run: Solver, history: Sequence[Any], path: Path) -> list[Any]:
         )
     fitted = []
     for number, (tensor, array) in enumerate(zip(mine, history)):
-        if bare(array.shape) != bare(tuple(tensor.shape)):
+        if without_leading_ones(array.shape) != without_leading_ones(tuple(tensor.shape)):
             shapes = format_shape(tuple(array.shape)), format_shape(tuple(tensor.shape))
             raise _others(path, f"history blob {number} of this state is {shapes[0]}, this net needs {shapes[1]}")
         fitted.append(weights.loaded(array).reshape(tuple(tensor.shape)))

@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from netc.layers.base import Blob, Layer, Run, Shape, canonical_axis, format_shape, layer
+from netc.layers.base import Layer, ParamBlob, Run, Shape, canonical_axis, format_shape, layer
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -50,10 +50,10 @@ class BN(Layer):
         self.axis = canonical_axis(self, self.options.axis, shape, "bn_param.axis")
         blob = tuple(shape[self.axis] if i == self.axis else 1 for i in range(max(4, len(shape))))
         first, second = ("slope", "bias") if self.of == "Cysu" else ("scale", "shift")
-        self.learn(first, blob, f"bn_param.{first}_filler")
-        self.learn(second, blob, f"bn_param.{second}_filler")
+        self.add_param(first, blob, f"bn_param.{first}_filler")
+        self.add_param(second, blob, f"bn_param.{second}_filler")
         if self.of != "SegNet":
-            self.blobs += [Blob("mean", blob, frozen=True), Blob("variance", blob, frozen=True)]
+            self.blobs += [ParamBlob("mean", blob, frozen=True), ParamBlob("variance", blob, frozen=True)]
         self.share = self.options.decay if self.of == "PSPNet" else 1 - self.options.momentum
         for learned in self.blobs[:2]:
             learned.frozen = self.of == "Cysu" and self.options.frozen

@@ -26,7 +26,7 @@ class Normalize(Layer):
         shape = bottoms[0]
         if len(shape) < 2:
             self.fail(f"needs a bottom with channels (N, C, …), found {format_shape(shape)}", "bottom", code="L302")
-        self.learn("weight", () if self.options.channel_shared else (shape[1],), "norm_param.scale_filler", 1.0)
+        self.add_param("weight", () if self.options.channel_shared else (shape[1],), "norm_param.scale_filler", 1.0)
         return [shape]
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:

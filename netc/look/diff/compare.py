@@ -15,7 +15,7 @@ from netc.errors.origin import Origin
 from netc.graph.ir import Graph, Node
 from netc.layers import registry
 from netc.layers.base import Shape, count
-from netc.look.diff.match import NOWHERE, Piece, Source, Wiring, carried, match, wiring
+from netc.look.diff.match import NOWHERE, Piece, Wiring, Writer, carried, match, wiring
 from netc.look.diff.meaning import Table, default_of, fields
 from netc.prototxt.draft import Draft, Layers
 
@@ -160,7 +160,7 @@ def _reads(a: Wiring, b: Wiring, old: Piece, new: Piece, pairs: dict[int, int]) 
         yield FieldChange(f"bottom[{at}]", said[0], said[1], places[0], places[1])
 
 
-def _said(net: Wiring, source: Source) -> str:
+def _said(net: Wiring, source: Writer) -> str:
     if source == NOWHERE:
         return "nothing"
     layer = net.pieces[source[0]].layer

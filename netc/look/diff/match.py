@@ -15,9 +15,9 @@ from netc.graph.filter import NAMES
 from netc.look.diff.meaning import Table, settings
 from netc.prototxt.draft import Layers
 
-Source = tuple[int, int]
+Writer = tuple[int, int]
 """(layer, top) that a bottom comes from; layers in place included, so that names of blobs do not matter."""
-NOWHERE: Source = (-1, 0)
+NOWHERE: Writer = (-1, 0)
 
 
 @dataclass(slots=True)
@@ -28,20 +28,20 @@ class Piece:
     origin: Origin
     key: tuple[str, int]
     table: Table
-    reads: list[Source]
+    reads: list[Writer]
 
 
 @dataclass(slots=True)
 class Wiring:
     pieces: list[Piece] = field(default_factory=list)
-    unread: set[Source] = field(default_factory=set)
+    unread: set[Writer] = field(default_factory=set)
     """Tops that nothing reads: the outputs."""
 
 
 def wiring(layers: Layers, training: bool = True) -> Wiring:
     """Of the layers of one phase, splits not inserted. Without `training`, what only training reads is left out."""
     found = Wiring()
-    writer: dict[str, Source] = {}
+    writer: dict[str, Writer] = {}
     names: dict[str, int] = defaultdict(int)
     for index, (layer, origin) in enumerate(zip(layers.params, layers.origins, strict=True)):
         reads = [writer.get(blob, NOWHERE) for blob in layer.bottom]
@@ -86,7 +86,7 @@ def _pair_up(a: Wiring, b: Wiring, pairs: dict[int, int], sign: Any) -> None:
             pairs[index] = found.pop(0)
 
 
-def carried(source: Source, pairs: dict[int, int]) -> Source:
+def carried(source: Writer, pairs: dict[int, int]) -> Writer:
     """A source of `a` in numbers of `b`; layer -2 where that net has no such layer."""
     return source if source == NOWHERE else (pairs.get(source[0], -2), source[1])
 

@@ -1,6 +1,6 @@
 """Caffe's binary files → numpy arrays: .caffemodel of every age (V0, V1, current), .binaryproto, .solverstate.
 
-Field numbers are those of caffe.proto; a test holds them to the schema.
+WireField numbers are those of caffe.proto; a test holds them to the schema.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from netc.errors import NetcError, Place
-from netc.files.wire import BYTES, VARINT, Damaged, Field, Wire, signed
+from netc.files.wire import BYTES, VARINT, Damaged, Wire, WireField, signed
 from netc.weights.arrays import Array, Weights
-from netc.weights.blob import Blob, read_blob_at
-from netc.weights.files import Source, is_hdf5, is_safetensors, is_zip, open_source
+from netc.weights.blob import StoredBlob, read_blob_at
+from netc.weights.files import WeightSource, is_hdf5, is_safetensors, is_zip, open_source
 
 NET = {"layers": 2, "layer": 100}
 LAYER = {"name": 1, "type": 2, "blobs": 7}
@@ -22,7 +22,7 @@ V0 = {"name": 1, "type": 2, "blobs": 50}
 STATE = {"iter": 1, "learned_net": 2, "history": 3, "current_step": 4}
 
 
-def read(source: Source, diffs: bool = False) -> Weights:
+def read(source: WeightSource, diffs: bool = False) -> Weights:
     """The arrays of a weight file by layer name; its content tells .caffemodel, .caffemodel.h5, .safetensors and .npz.
 
     Arrays are read-only views of the mapped file where it holds their values as such: float32, or float64, float16 or
@@ -53,7 +53,7 @@ def read_mapped(name: str, buffer: Any, diffs: bool = False) -> Weights:
     return CaffeFile(name, buffer).weights(diffs)
 
 
-def read_blob(source: Source) -> Array:
+def read_blob(source: WeightSource) -> Array:
     """The array of a .binaryproto (a BlobProto, as compute_image_mean writes), e.g. a mean image of shape (1, C, H, W).
     Raises NetcError as `read`."""
     name, buffer = open_source(source)
@@ -70,7 +70,7 @@ class SolverState:
     current_step: int = 0
 
 
-def read_solverstate(source: Source) -> SolverState:
+def read_solverstate(source: WeightSource) -> SolverState:
     """A .solverstate or .solverstate.h5. Arrays of 2014's files have four axes. Raises NetcError as `read`."""
     name, buffer = open_source(source)
     if is_hdf5(buffer):
@@ -80,16 +80,16 @@ def read_solverstate(source: Source) -> SolverState:
     return CaffeFile(name, buffer).state()
 
 
-class Entry(NamedTuple):
+class LayerEntry(NamedTuple):
     """Where a layer lies in its file. `version`: "V0", "V1" or "current"; `outer`: the field of the net that holds it;
     `inner`: the message with its name and blobs, within `outer` or `outer` itself."""
 
     version: str
-    outer: Field
-    inner: Field
+    outer: WireField
+    inner: WireField
     name: str
     type: str
-    blobs: list[Field]
+    blobs: list[WireField]
 
 
 class _Context:
@@ -133,7 +133,7 @@ class CaffeFile:
             raise self._foreign("it has no layers")
         return result
 
-    def entries(self) -> Iterator[Entry]:
+    def entries(self) -> Iterator[LayerEntry]:
         """The layers in the order of the file. Raises NetcError W701, W702, W703."""
         seen: set[int] = set()
         with self.place("the file"):
@@ -147,11 +147,11 @@ class CaffeFile:
                         entry = self._entry(found)
                     yield entry
 
-    def blobs(self, entry: Entry, diffs: bool = False) -> list[Blob]:
+    def blobs(self, entry: LayerEntry, diffs: bool = False) -> list[StoredBlob]:
         """The blobs of a layer. Raises NetcError W702, W704, W741."""
         return [self._blob(f'layer "{entry.name}", blob {i}', blob, diffs) for i, blob in enumerate(entry.blobs)]
 
-    def _entry(self, found: Field) -> Entry:
+    def _entry(self, found: WireField) -> LayerEntry:
         if found.number == NET["layer"]:
             return self._named("current", found, found, LAYER)
         inner = [part for part in self.wire.fields(found.start, found.end) if part.number == V1["layer"]]
@@ -159,7 +159,7 @@ class CaffeFile:
             return self._named("V0", found, inner[-1], V0)
         return self._named("V1", found, found, V1)
 
-    def _named(self, version: str, outer: Field, inner: Field, numbers: dict[str, int]) -> Entry:
+    def _named(self, version: str, outer: WireField, inner: WireField, numbers: dict[str, int]) -> LayerEntry:
         name, kind, blobs = "", "", []
         for part in self.wire.fields(inner.start, inner.end):
             if part.number == numbers["name"]:
@@ -168,9 +168,9 @@ class CaffeFile:
                 kind = self.wire.text(part) if part.kind == BYTES else str(part.value)
             elif part.number == numbers["blobs"] and part.kind == BYTES:
                 blobs.append(part)
-        return Entry(version, outer, inner, name, kind, blobs)
+        return LayerEntry(version, outer, inner, name, kind, blobs)
 
-    def _blob(self, label: str, span: Field, diffs: bool = False) -> Blob:
+    def _blob(self, label: str, span: WireField, diffs: bool = False) -> StoredBlob:
         with self.place(f"{label},"):
             return read_blob_at(self.wire, span.start, span.end, self.path, label, diffs)
 
@@ -194,7 +194,7 @@ class CaffeFile:
 
     # -- one blob, a solver state --------------------------------------------------------------------------------------
 
-    def single_blob(self, diffs: bool = False) -> Blob:
+    def single_blob(self, diffs: bool = False) -> StoredBlob:
         """The file as a BlobProto. Raises NetcError W702, W704, W741."""
         with self.place("the blob"):
             return read_blob_at(self.wire, 0, len(self.wire), self.path, "the blob", diffs)
@@ -202,7 +202,7 @@ class CaffeFile:
     def state(self) -> SolverState:
         """The file as a SolverState. Raises NetcError W702, W704, W705, W741."""
         result = SolverState()
-        read_one: dict[int, Callable[[Field], None]] = {
+        read_one: dict[int, Callable[[WireField], None]] = {
             STATE["iter"]: lambda part: setattr(result, "iteration", self._integer(part)),
             STATE["learned_net"]: lambda part: setattr(result, "learned_net", self.wire.text(part)),
             STATE["history"]: lambda part: result.history.append(self._history(part, len(result.history))),
@@ -216,12 +216,12 @@ class CaffeFile:
                     read_one[part.number](part)
         return result
 
-    def _integer(self, part: Field) -> int:
+    def _integer(self, part: WireField) -> int:
         if part.kind != VARINT:
             raise Damaged(part.start, f"field {part.number} holds no integer")
         return signed(part.value, 32)
 
-    def _history(self, part: Field, index: int) -> Array:
+    def _history(self, part: WireField, index: int) -> Array:
         if part.kind != BYTES:
             raise Damaged(part.start, "history holds no blob")
         return self._blob(f"history {index}", part).array

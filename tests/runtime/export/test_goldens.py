@@ -16,7 +16,7 @@ from netc.runtime.export.shapes import Axes
 from netc.weights.arrays import Weights
 from netc.weights.card import Card
 from netc.weights.keys import state_keys
-from netc.weights.model import Entry, Model
+from netc.weights.model import Model, ModelLayer
 from tests.netc.layers.goldens import FOLDER, Golden, cases, distance
 
 pytest.importorskip("onnxruntime")
@@ -57,10 +57,12 @@ def converted(golden: Golden, path: Path) -> dict[str, np.ndarray]:
     return inner | outputs
 
 
-def entries(golden: Golden, graph: Graph) -> list[Entry]:
+def entries(golden: Golden, graph: Graph) -> list[ModelLayer]:
     keys = state_keys(graph)
     return [
-        Entry(key, graph.nodes[index].name, place, golden.net.params[graph.nodes[index].name][place].detach().numpy())
+        ModelLayer(
+            key, graph.nodes[index].name, place, golden.net.params[graph.nodes[index].name][place].detach().numpy()
+        )
         for index, names in keys.items()
         for place, key in enumerate(names)
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from netc.errors import NetcError
-from netc.runtime.imageset import Entry, from_folders, from_list, read_classes
+from netc.runtime.imageset import ListedImage, from_folders, from_list, read_classes
 
 
 def listing(folder, text):
@@ -15,7 +15,7 @@ def listing(folder, text):
 
 def test_label_is_after_the_last_blank_and_blank_lines_keep_their_number(tmp_path):
     entries = listing(tmp_path, "a b.jpg 3\r\n\nc.jpg\t007\n  d .jpg  +2\n\n")
-    assert entries == (Entry("a b.jpg", 3, 1), None, Entry("c.jpg", 7, 3), Entry("  d .jpg ", 2, 4))
+    assert entries == (ListedImage("a b.jpg", 3, 1), None, ListedImage("c.jpg", 7, 3), ListedImage("  d .jpg ", 2, 4))
 
 
 @pytest.mark.parametrize(

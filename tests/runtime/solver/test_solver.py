@@ -20,7 +20,7 @@ from netc.runtime.solver.nets import Builder
 from netc.runtime.solver.report import Report
 from netc.runtime.solver.tester import run_test
 from netc.runtime.solver.training import train
-from netc.solver.plans import TEST, Plan
+from netc.solver.plans import TEST, NetPlan
 from netc.solver.policies import POLICIES
 from netc.solver.settings import check
 from tests.runtime.solver.conftest import TEST as RECORDS
@@ -222,7 +222,7 @@ def test_whole_set_counts_each_record_once(tiny: Path) -> None:
     """11 records in batches of 4: what one batch of 11 gives."""
     run = load_solver("solver.prototxt")
     means = run.test()[0]
-    fed = Builder(3, "cpu", 1).build(Builder(3, "cpu", 1).graph(Plan(whole_batch(), "", TEST)), share=run.net)
+    fed = Builder(3, "cpu", 1).build(Builder(3, "cpu", 1).graph(NetPlan(whole_batch(), "", TEST)), share=run.net)
     result = run_test(fed, None)
     assert (result.batches, result.samples) == (1, RECORDS)
     assert {name: result.value(name) for name in result.outputs} == pytest.approx(means, rel=1e-6)

@@ -75,11 +75,8 @@ def test_a_file_imports_only_from_its_layer_and_below(path: Path) -> None:
     assert above == []
 
 
-FORWARD_ONLY = ("netc.layers.forks._boxes", "netc.layers._gradients", "netc.layers._python")
-"""Functions on tensors, and classes that need torch to be defined, imported inside `forward`."""
-
-TEXT_ONLY = "netc.look.emit.helpers._"
-"""What emitted files carry with them: read as text, never imported."""
+FORWARD_ONLY = ("netc.layers.functions.", "netc.layers.forks._boxes", "netc.layers._python")
+"""Functions and classes that need torch: `forward` imports them, and emitted files contain their text."""
 
 
 def compiler_sources() -> list[Path]:
@@ -87,7 +84,7 @@ def compiler_sources() -> list[Path]:
 
 
 def _may_use_torch(module: str) -> bool:
-    return module in FORWARD_ONLY or module.startswith(TEXT_ONLY)
+    return module.startswith((*FORWARD_ONLY, "netc.look.emit.helpers._"))
 
 
 @pytest.mark.parametrize("path", compiler_sources(), ids=module_of)

@@ -66,6 +66,7 @@ CODES: dict[str, str] = {
     "L333": "a Python layer that lacks a setting or a method",
     "L334": "a plug-in's shape rule that fails",
     "L390": "a layer whose settings the modules of torch do not have, in a net to be written as a module",
+    "L392": "a plug-in's function with the name of one of netc's, in a net to be written as a module",
     "L391": "a layer whose type has no form outside netc, in a net to be written as a module",
     # D: data
     "D501": "a layer that has no data of its own and was given none",

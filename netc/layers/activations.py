@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from netc.layers.base import Layer, Run, Shape, layer
+from netc.layers.code import Code, Site, number
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
 
 class Pointwise(Layer):
     """A function of each value by itself: the top has the bottom's shape."""
+
+    inline = True
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         self.check()
@@ -35,6 +38,9 @@ class AbsVal(Pointwise):
     def value(self, x: Tensor) -> Tensor:
         return x.abs()
 
+    def emit(self, site: Site) -> Code:
+        return Code(f"torch.abs({site.x})")
+
 
 @layer("BNLL")
 class BNLL(Pointwise):
@@ -44,6 +50,9 @@ class BNLL(Pointwise):
         import torch.nn.functional as F
 
         return F.softplus(x, threshold=50)
+
+    def emit(self, site: Site) -> Code:
+        return Code(f"F.softplus({site.x}, threshold=50)")
 
 
 @layer("Clip")
@@ -61,6 +70,12 @@ class Clip(Pointwise):
 
         low, high = self.options.min, self.options.max
         return x.clamp(low, high) if low <= high else torch.full_like(x, low)
+
+    def emit(self, site: Site) -> Code:
+        low, high = self.options.min, self.options.max
+        if low > high:
+            return Code(f"torch.full_like({site.x}, {number(low)})")
+        return Code(f"torch.clamp({site.x}, {number(low)}, {number(high)})")
 
 
 @layer("ELU")
@@ -82,6 +97,11 @@ class ELU(Pointwise):
         y = F.elu(x, self.options.alpha)
         return y if self.factor == 1 else y * self.factor
 
+    def emit(self, site: Site) -> Code:
+        alpha = self.options.alpha
+        call = f"F.elu({site.x}, {number(alpha)})" if alpha != 1 else f"F.elu({site.x})"
+        return Code(f"{number(self.factor)} * {call}" if self.factor != 1 else call)
+
 
 @layer("ReLU6")
 class ReLU6(Pointwise):
@@ -96,6 +116,9 @@ class ReLU6(Pointwise):
         import torch.nn.functional as F
 
         return F.relu6(x)
+
+    def emit(self, site: Site) -> Code:
+        return Code(f"F.relu6({site.x})")
 
 
 @layer("SeLu")
@@ -112,6 +135,9 @@ class SeLu(Pointwise):
 
         return F.selu(x)
 
+    def emit(self, site: Site) -> Code:
+        return Code(f"F.selu({site.x})")
+
 
 @layer("Sigmoid")
 class Sigmoid(Pointwise):
@@ -122,18 +148,26 @@ class Sigmoid(Pointwise):
     def value(self, x: Tensor) -> Tensor:
         return x.sigmoid()
 
+    def emit(self, site: Site) -> Code:
+        return Code(f"torch.sigmoid({site.x})")
+
 
 @layer("Swish")
 class Swish(Pointwise):
     """y = x / (1 + exp(-beta · x)). Fields: `beta` (1). Shapes: any → the same. Source: swish_layer.cpp."""
 
     param_field = "swish_param"
+    inline = False
 
     def value(self, x: Tensor) -> Tensor:
         import torch.nn.functional as F
 
         beta = self.options.beta
         return F.silu(x) if beta == 1 else x * (x * beta).sigmoid()
+
+    def emit(self, site: Site) -> Code:
+        beta = self.options.beta
+        return Code(f"F.silu({site.x})" if beta == 1 else f"{site.x} * torch.sigmoid({number(beta)} * {site.x})")
 
 
 @layer("TanH")
@@ -145,6 +179,9 @@ class TanH(Pointwise):
     def value(self, x: Tensor) -> Tensor:
         return x.tanh()
 
+    def emit(self, site: Site) -> Code:
+        return Code(f"torch.tanh({site.x})")
+
 
 @layer("Threshold")
 class Threshold(Pointwise):
@@ -154,8 +191,12 @@ class Threshold(Pointwise):
     """
 
     param_field = "threshold_param"
+    inline = False
     no_gradient = None
 
     def value(self, x: Tensor) -> Tensor:
         above: Tensor = x > self.options.threshold
         return above.to(x.dtype)
+
+    def emit(self, site: Site) -> Code:
+        return Code(f"({site.x} > {number(self.options.threshold)}).to({site.x}.dtype)")

@@ -1,4 +1,4 @@
-"""What a layer type is: arity, parameters, a shape rule and a forward function, in one class.
+"""What a layer type is: arity, parameters, a shape rule, a forward function and its emitted code, in one class.
 
 A layer file needs this module only. A class registers itself when it is defined:
 
@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol
 
 from netc.errors import NetcError, Place, did_you_mean
 from netc.errors.origin import Origin
+from netc.layers.code import Code, Site
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -159,6 +160,15 @@ class Layer:
     in_place: ClassVar[bool] = True
     """May write its top over its bottom."""
 
+    no_code: ClassVar[str] = ""
+    """Why `netc emit` cannot write this type ("it writes a file")."""
+
+    inline: ClassVar[bool] = False
+    """Its expression takes the bottom once, as an argument, so that the bottom may be a call itself."""
+
+    ends_block: ClassVar[bool] = False
+    """A reader of emitted code wants a blank line behind it (branches meet)."""
+
     def __init__(self, param: Any, phase: int, origin: Origin | None = None, probe: Probe | None = None) -> None:
         self.param, self.phase, self.probe = param, phase, probe
         self.origin = origin or Origin(Place("<net>"))
@@ -186,6 +196,17 @@ class Layer:
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
         raise NotImplementedError
+
+    def emit(self, site: Site) -> Code:
+        """What the layer becomes in the module that `netc emit` writes (netc.layers.code). Raises NetcError L391 where
+        the type has no form outside netc, L390 (`no_module`) where these settings have none."""
+        reason = self.no_code or "this type has no form outside netc"
+        hint = "leave the layer out, or run the net with netc.load_net"
+        self.fail(f"cannot be written as a module of its own: {reason}", "", hint, "L391")
+
+    def no_module(self, message: str, field: str = "", hint: str | None = None) -> NoReturn:
+        """Raise NetcError L390: torch's modules have no such setting."""
+        self.fail(f"cannot be written as a module of its own: {message}", field, hint, "L390")
 
     @classmethod
     def variant(cls, param: Any) -> str:

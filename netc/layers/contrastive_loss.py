@@ -35,7 +35,7 @@ class ContrastiveLoss(Loss):
         return [()]
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
-        from netc.layers._gradients import elementwise
+        from netc.layers.functions.gradients import elementwise
 
         a, b = bottoms[0].flatten(1), bottoms[1].flatten(1)
         similar = bottoms[2].detach().flatten().long() != 0

@@ -53,7 +53,7 @@ class MultinomialLogisticLoss(Loss):
         return [()]
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
-        from netc.layers._gradients import through
+        from netc.layers.functions.gradients import through
 
         p = bottoms[0].flatten(1)
         labels = bottoms[1].detach().reshape(-1, 1).long()

@@ -76,7 +76,7 @@ class InfogainLoss(Loss):
         return list(blob.data or blob.double_data)
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
-        from netc.layers._gradients import through
+        from netc.layers.functions.gradients import through
 
         x, axis = bottoms[0], self.axis
         index, counted = class_indices(self, bottoms[1], x, axis, self.ignore)

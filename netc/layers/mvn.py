@@ -26,7 +26,7 @@ class MVN(Layer):
         return [_four_axes(bottoms[0])]
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
-        from netc.layers._gradients import normalised
+        from netc.layers.functions.gradients import normalised
 
         shape = _four_axes(tuple(bottoms[0].shape))
         groups = shape[0] if self.options.across_channels else shape[0] * shape[1]

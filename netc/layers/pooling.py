@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from netc.layers.base import Layer, Run, Shape, Window, between, format_shape, layer
-from netc.layers.pools import Pair, Pool
+from netc.layers.code import Code, Site, same_or_tuple
+from netc.layers.functions.windows import pooled_size
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 MAX, AVE, STOCHASTIC = 0, 1, 2
+Pair = tuple[int, int]
 
 
 @layer("Pooling")
@@ -32,6 +34,7 @@ class Pooling(Layer):
     kernel: Pair | None
     stride: Pair
     pad: Pair
+    ceil: bool
     with_position: bool
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
@@ -53,6 +56,7 @@ class Pooling(Layer):
         self.kernel = None if self.options.global_pooling else self._pair("kernel", "kernel_size")
         self.stride = self._pair("stride", "stride")
         self.pad = self._pair("pad", "pad")
+        self.ceil = self.options.global_pooling or not self.options.round_mode
         if self.options.global_pooling:
             self._check_global()
             return
@@ -104,7 +108,8 @@ class Pooling(Layer):
         return "pooling_param." + (field if self.options.HasField(field) else f"{stem}_{'hw'[axis]}")
 
     def _checked_outputs(self, shape: Shape) -> Pair:
-        outputs, kernel = self.pool(shape[2], shape[3]).outputs(shape[2], shape[3]), self.kernel or shape[2:]
+        kernel = self.kernel or (shape[2], shape[3])
+        outputs = pooled_size(shape[2:], kernel, self.stride, self.pad, self.ceil)
         for axis in (0, 1):
             if outputs[axis] < 1:
                 self.fail(
@@ -115,17 +120,37 @@ class Pooling(Layer):
                 )
         return outputs
 
-    def pool(self, height: int, width: int) -> Pool:
-        """The windows for a plane of this size."""
-        ceil = not self.options.round_mode
-        return Pool((height, width)) if self.kernel is None else Pool(self.kernel, self.stride, self.pad, ceil)
-
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
+        from netc.layers.functions.pooling import avg_pool, max_pool, max_pool_with_position
+
         x = bottoms[0]
-        pool = self.pool(x.shape[2], x.shape[3])
-        if self.options.pool == AVE:
-            return [x.mean((2, 3), keepdim=True) if self.kernel is None else pool.mean(x)]
-        return pool.maximum_and_position(x) if self.with_position else [pool.maximum(x)]
+        if self.kernel is None and self.options.pool == AVE:
+            return [x.mean((2, 3), keepdim=True)]
+        windows = (self.kernel or (x.shape[2], x.shape[3]), self.stride, self.pad, self.ceil)
+        if self.with_position:
+            return max_pool_with_position(x, *windows)
+        return [max_pool(x, *windows) if self.options.pool == MAX else avg_pool(x, *windows)]
+
+    def emit(self, site: Site) -> Code:
+        name = "max_pool" if self.options.pool == MAX else "avg_pool"
+        if self.kernel is None and not self.with_position:
+            whole = f"{site.x}.mean((2, 3), keepdim=True)"
+            return Code(whole if self.options.pool == AVE else f"F.max_pool2d({site.x}, {site.x}.shape[2:])")
+        kernel = self.kernel or (site.shape[2], site.shape[3])
+        arguments = [site.x, same_or_tuple(kernel), f"stride={same_or_tuple(self.stride)}"]
+        arguments += [f"padding={same_or_tuple(self.pad)}"] if any(self.pad) else []
+        arguments += ["ceil_mode=True"] if self.ceil and self.stride != (1, 1) else []
+        if self.with_position:
+            return Code(f"max_pool_with_position({', '.join(arguments)})", together=True)
+        return Code(f"{f'F.{name}2d' if self._is_torchs() else name}({', '.join(arguments)})")
+
+    def _is_torchs(self) -> bool:
+        """Whether torch's padding and ceil_mode are Caffe's for images of any size: a pad of at most half the kernel,
+        and no window that could start behind the image (torch leaves it out; Caffe, without a pad, does not)."""
+        assert self.kernel is not None
+        within = all(2 * pad <= kernel for pad, kernel in zip(self.pad, self.kernel, strict=True))
+        reached = all(stride <= kernel for stride, kernel in zip(self.stride, self.kernel, strict=True))
+        return within and (any(self.pad) or not self.ceil or reached)
 
     def window(self) -> Window | None:
         return None if self.kernel is None else Window(self.kernel, self.stride, self.pad)

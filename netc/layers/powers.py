@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from netc.layers.activations import Pointwise
 from netc.layers.base import layer
+from netc.layers.code import Code, Site, number
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,20 +20,32 @@ class Power(Pointwise):
     """
 
     param_field = "power_param"
+    inline = False
 
     def value(self, x: Tensor) -> Tensor:
         import torch
 
         power, scale, shift = self.options.power, self.options.scale, self.options.shift
         if power * scale == 0:
-            return torch.full_like(x, 1.0 if power == 0 else _power(shift, power))
+            return torch.full_like(x, _power(shift, power))
         line = x * scale if scale != 1 else x
         line = line + shift if shift else line
         return line if power == 1 else line.pow(power)
 
+    def emit(self, site: Site) -> Code:
+        power, scale, shift = self.options.power, self.options.scale, self.options.shift
+        if power * scale == 0:
+            return Code(f"torch.full_like({site.x}, {number(_power(shift, power))})")
+        line = _line(site.x, scale, shift)
+        if power == 1:
+            return Code(line)
+        return Code(f"{line if line == site.x else f'({line})'} ** {number(power)}")
+
 
 def _power(base: float, power: float) -> float:
     """C's pow: a pole is infinite, a root of a negative number NaN."""
+    if power == 0:
+        return 1.0
     try:
         result = base**power
     except ZeroDivisionError:
@@ -51,6 +64,7 @@ class Exp(Pointwise):
     """
 
     param_field = "exp_param"
+    inline = False
 
     def check(self) -> None:
         _check_base(self)
@@ -60,6 +74,10 @@ class Exp(Pointwise):
         y = (x * inner if inner != 1 else x).exp()
         outer = math.exp(self.options.shift * _log_base(self))
         return y * outer if outer != 1 else y
+
+    def emit(self, site: Site) -> Code:
+        base = _log_base(self)
+        return Code(f"torch.exp({_line(site.x, self.options.scale * base, self.options.shift * base)})")
 
 
 @layer("Log")
@@ -71,6 +89,7 @@ class Log(Pointwise):
     """
 
     param_field = "log_param"
+    inline = False
 
     def check(self) -> None:
         _check_base(self)
@@ -83,6 +102,11 @@ class Log(Pointwise):
         y = (line + shift if shift else line).log()
         return y / base if base != 1 else y
 
+    def emit(self, site: Site) -> Code:
+        base = _log_base(self)
+        logarithm = f"torch.log({_line(site.x, self.options.scale, self.options.shift)})"
+        return Code(logarithm if base == 1 else f"{logarithm} / {number(base)}")
+
 
 def _check_base(layer: Pointwise) -> None:
     base = layer.options.base
@@ -93,3 +117,9 @@ def _check_base(layer: Pointwise) -> None:
 def _log_base(layer: Pointwise) -> float:
     base = layer.options.base
     return 1.0 if base == -1 else math.log(base)
+
+
+def _line(x: str, scale: float, shift: float) -> str:
+    """The expression of scale · x + shift."""
+    scaled = x if scale == 1 else f"-{x}" if scale == -1 else f"{number(scale)} * {x}"
+    return f"{scaled} {'+' if shift > 0 else '-'} {number(abs(shift))}" if shift else scaled

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from netc.layers.base import Layer, Run, Shape, layer
+from netc.layers.code import Code, Site, number
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,6 +19,7 @@ class ReLU(Layer):
     """
 
     param_field = "relu_param"
+    inline = True
     gated_by_output: bool
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
@@ -33,6 +35,10 @@ class ReLU(Layer):
         y = F.leaky_relu(x, slope)
         return [_gated(x, y, slope) if self.gated_by_output else y]
 
+    def emit(self, site: Site) -> Code:
+        slope = self.options.negative_slope
+        return Code(f"F.leaky_relu({site.x}, {number(slope)})" if slope else f"F.relu({site.x})")
+
     def forward_in_place(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
         """The same, over the bottom's own memory: for bottoms that nothing else needs."""
         import torch.nn.functional as F
@@ -47,7 +53,7 @@ def _gated(x: Tensor, y: Tensor, slope: float) -> Tensor:
     """`y` with the gradient of a ReLU whose output is positive where `y` is."""
     import torch
 
-    from netc.layers._gradients import elementwise
+    from netc.layers.functions.gradients import elementwise
 
     one = torch.ones_like(y)
     return elementwise(x, y, torch.where(y > 0, one, slope * one))

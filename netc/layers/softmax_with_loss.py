@@ -89,6 +89,6 @@ def position_losses(
 
 def _capped(loss: Tensor) -> Tensor:
     """The values cut at -log(FLT_MIN), the gradient left as it is."""
-    from netc.layers._gradients import through
+    from netc.layers.functions.gradients import through
 
     return through(loss, loss.clamp(max=LARGEST))

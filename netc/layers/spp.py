@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from netc.layers.base import Layer, Run, Shape, count, format_shape, layer
-from netc.layers.pools import Pool
+from netc.layers.code import Code, Site
+from netc.layers.functions.windows import pooled_size, pyramid_level
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,23 +39,18 @@ class SPP(Layer):
         return [(*shape[:2], *grids[0]) if height == 1 else (shape[0], shape[1] * sum(map(count, grids)))]
 
     def _grid(self, level: int, shape: Shape) -> Shape:
-        pool = _pool(level, shape[2], shape[3])
-        if any(pad >= kernel for pad, kernel in zip(pool.pad, pool.kernel, strict=True)):
+        kernel, stride, pad = pyramid_level(level, shape[2:])
+        if any(p >= k for p, k in zip(pad, kernel, strict=True)):
             found = f"level {level} asks for {2**level} × {2**level} cells of {format_shape(shape)}"
             self.fail(found, "spp_param.pyramid_height", "lower it, or take larger images", "L302")
-        return pool.outputs(shape[2], shape[3])
+        return pooled_size(shape[2:], kernel, stride, pad)
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
-        import torch
+        from netc.layers.functions.pooling import avg_pool, max_pool, pyramid_pool
 
-        x = bottoms[0]
-        pools = [_pool(level, x.shape[2], x.shape[3]) for level in range(self.options.pyramid_height)]
-        pooled = [pool.maximum(x) if self.options.pool == MAX else pool.mean(x) for pool in pools]
-        return [pooled[0] if len(pooled) == 1 else torch.cat([y.flatten(1) for y in pooled], 1)]
+        pool = max_pool if self.options.pool == MAX else avg_pool
+        return [pyramid_pool(bottoms[0], self.options.pyramid_height, pool)]
 
-
-def _pool(level: int, height: int, width: int) -> Pool:
-    cells = 2**level
-    kernel = (-(-height // cells), -(-width // cells))
-    pad = ((kernel[0] * cells - height + 1) // 2, (kernel[1] * cells - width + 1) // 2)
-    return Pool(kernel, kernel, pad)
+    def emit(self, site: Site) -> Code:
+        pool = "max_pool" if self.options.pool == MAX else "avg_pool"
+        return Code(f"pyramid_pool({site.x}, {self.options.pyramid_height}, {pool})")

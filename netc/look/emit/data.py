@@ -9,8 +9,9 @@ from typing import Any
 from netc.errors import NetcError
 from netc.graph.ir import Graph, Node
 from netc.layers.base import Shape
+from netc.layers.code import number, tuple_of
 from netc.look.emit.fillers import fan
-from netc.look.emit.text import docstring, number, shown, tuple_of
+from netc.look.emit.text import docstring, shown
 
 
 def convention(graph: Graph, blob: str) -> str:

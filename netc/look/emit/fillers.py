@@ -9,7 +9,8 @@ from typing import Any
 from netc.errors import NetcError
 from netc.graph.ir import Graph, Node, ParamRef
 from netc.layers.base import Shape, count
-from netc.look.emit.text import laid_out, number
+from netc.layers.code import number
+from netc.look.emit.text import laid_out
 
 FAN_IN, FAN_OUT, AVERAGE = range(3)
 _MODE = {FAN_IN: "", FAN_OUT: 'mode="fan_out", '}

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from netc.graph.ir import Graph, Node
 from netc.layers.base import Shape
-from netc.look.emit.registry import INLINE, JOINTS, Site, emitter_of
+from netc.look.emit.registry import code_of, ends_block, is_inline
 from netc.look.emit.text import identifier
 from netc.weights.keys import module_names
 
@@ -54,8 +54,7 @@ class Part:
     def expressions(self, inner: str | None = None) -> tuple[str, ...]:
         """An expression for each top (one for all where they come together), `inner` being the first bottom."""
         names = tuple(bottom.name for bottom in self.bottoms)
-        site = Site(self.node, (inner, *names[1:]) if inner is not None else names, self.module)
-        code = emitter_of(self.node)(site)
+        code = code_of(self.node, (inner, *names[1:]) if inner is not None else names, self.module)
         return code.expressions(len(self.node.tops))
 
 
@@ -72,7 +71,7 @@ class Statement:
         """Whether a reader would set a blank line behind it: images become smaller, or branches meet."""
         node = self.parts[0].node
         smaller = node.type == "Pooling" and node.top_shapes[0][2:] != node.bottom_shapes[0][2:]
-        return bool(self.tops) and (smaller or node.type in JOINTS)
+        return bool(self.tops) and (smaller or ends_block(node))
 
 
 @dataclass(slots=True)
@@ -158,7 +157,7 @@ class _Builder:
 
     def _continues(self, part: Part) -> bool:
         """Whether the layer goes into the line of the layer before: the only reader of its only top."""
-        if part.node.type not in INLINE or not self.flow.statements or part.bottoms[0].detached:
+        if not is_inline(part.node) or not self.flow.statements or part.bottoms[0].detached:
             return False
         last, value = self.flow.statements[-1], part.bottoms[0].value
         return len(last.parts) == 1 and last.tops == [value] and not value.shared and not self._is_loss(value)

@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, NoReturn
 
-from netc.errors import NetcError
 from netc.graph.ir import Node
 from netc.layers.base import Layer, Shape
+from netc.layers.code import Code
+from netc.layers.code import Site as NewSite
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,22 +62,6 @@ class Site:
         """Raise NetcError L390 at a field of the layer."""
         layer: Layer = self.layer
         layer.fail(f"cannot be written as a module of its own: {message}", field, hint, "L390")
-
-
-@dataclass(frozen=True, slots=True)
-class Code:
-    """What a layer becomes: an expression for each top (or, `together`, one that gives all of them), and how its
-    submodule is made, where it has parameters. A top that is a bottom's own expression needs no statement."""
-
-    tops: str | tuple[str, ...]
-    module: str = ""
-    together: bool = False
-
-    def expressions(self, count: int) -> tuple[str, ...]:
-        """One expression for each of `count` tops; one for all of them where they come together."""
-        tops = (self.tops,) if isinstance(self.tops, str) else self.tops
-        assert len(tops) == (1 if self.together else count), (tops, count)
-        return tops
 
 
 Emitter = Callable[[Site], Code]
@@ -132,15 +117,19 @@ def emitters() -> dict[str, Emitter]:
     return EMITTERS
 
 
-def emitter_of(node: Node) -> Emitter:
-    """The emitter of a node's type. Raises NetcError L391 where there is none."""
-    found = emitters().get(node.type)
-    if found is None:
-        raise NetcError(
-            "L391",
-            f'layer "{node.name}" ({node.type}) cannot be written as a module of its own: '
-            + WITHOUT.get(node.type, "this type has no form outside netc"),
-            node.place,
-            "leave the layer out, or run the net with netc.load_net",
-        )
-    return found
+def is_inline(node: Node) -> bool:
+    return node.type in INLINE or node.layer.inline
+
+
+def ends_block(node: Node) -> bool:
+    return node.type in JOINTS or node.layer.ends_block
+
+
+def code_of(node: Node, bottoms: tuple[str, ...], module: str = "") -> Code:
+    """What a node becomes, given an expression for each bottom. Raises NetcError L390, L391."""
+    cls = type(node.layer)
+    if cls.emit is Layer.emit and node.type in emitters():
+        return emitters()[node.type](Site(node, bottoms, module))
+    if node.type in WITHOUT:
+        cls.no_code = WITHOUT[node.type]
+    return node.layer.emit(NewSite(bottoms, node.bottom_shapes, len(node.tops), module))

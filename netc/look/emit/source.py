@@ -11,12 +11,13 @@ from textwrap import wrap
 from netc import __version__
 from netc.errors import Findings, NetcError, raise_all
 from netc.graph.ir import Graph, Node
+from netc.layers.code import number, quoted
 from netc.look.emit import data
 from netc.look.emit.fillers import initial_values
 from netc.look.emit.flow import Statement, flow_of, modules_of
-from netc.look.emit.helpers import helpers, names_in, needed
-from netc.look.emit.registry import Site, emitter_of
-from netc.look.emit.text import WIDTH, class_name, docstring, is_attribute, laid_out, number, quoted, shape_text, shown
+from netc.look.emit.functions import names_in, needed, table
+from netc.look.emit.registry import code_of
+from netc.look.emit.text import WIDTH, class_name, docstring, is_attribute, laid_out, shape_text, shown
 
 _BUILTINS = ("dict", "float", "int", "len", "max", "min", "next", "print", "range", "self", "sum", "super", "tuple")
 _IMPORTED = ("F", "Tensor", "annotations", "device", "nn", "outputs", "torch")
@@ -41,7 +42,7 @@ def emit(graph: Graph, name: str | None = None, file: str = "") -> Emission:
 
 def is_free(name: str) -> bool:
     """Whether the file has no other use for a name."""
-    return name not in {*helpers(), *_IMPORTED, *_BUILTINS}
+    return name not in {*table(), *_IMPORTED, *_BUILTINS}
 
 
 def _class_name(graph: Graph) -> str:
@@ -53,16 +54,17 @@ class _Writer:
     def __init__(self, graph: Graph, name: str, file: str) -> None:
         self.graph, self.name, self.file = graph, name, file
         self.modules = modules_of(graph)
+        self.functions = table(frozenset(node.layer.plugin for node in graph.nodes if node.layer.plugin))
         self.source = os.path.basename(graph.path) or "the net"
         _check(graph)
         self.flow = flow_of(graph, {i: _access(module) for i, module in self.modules.items()}, self._taken())
 
     def _taken(self) -> set[str]:
-        return {*helpers(), *_BUILTINS, *_IMPORTED, self.name}
+        return {*self.functions, *_BUILTINS, *_IMPORTED, self.name}
 
     def emission(self) -> Emission:
         body = "\n".join(self._class())
-        chosen = [helper.text for helper in needed(body)]
+        chosen = [function.text for function in needed(body, self.functions)]
         code = "\n\n\n".join([*chosen, body])
         head = [*self._docstring(), "", "from __future__ import annotations", "", *_imports(code)]
         return Emission("\n".join(head) + f"\n\n\n{code}\n", self.name)
@@ -129,8 +131,7 @@ class _Writer:
         yield from self._frozen()
 
     def _made(self, node: Node) -> str:
-        site = Site(node, ("x",) * len(node.bottoms), "self.module")
-        return emitter_of(node)(site).module
+        return code_of(node, ("x",) * len(node.bottoms), "self.module").module
 
     def _place(self, node: Node) -> str:
         if not node.place.line:
@@ -267,7 +268,7 @@ def _check(graph: Graph) -> None:
         if node.layer.is_source:
             continue
         try:
-            emitter_of(node)(Site(node, tuple(f"b{i}" for i in range(len(node.bottoms))), "self.module"))
+            code_of(node, tuple(f"b{i}" for i in range(len(node.bottoms))), "self.module")
         except NetcError as error:
             errors.add(error)
     raise_all(errors)

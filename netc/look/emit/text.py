@@ -7,51 +7,15 @@ from __future__ import annotations
 
 import keyword
 import re
-import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from netc.errors import printable
 from netc.layers.base import Shape
+from netc.layers.code import tuple_of
 
 WIDTH = 120
 MAX_NAME = 60
-_LARGEST = 3.4e38
 INDENT = "    "
-
-
-def quoted(text: str) -> str:
-    """`text` as a string literal, in double quotes where that costs no escapes."""
-    single = repr(text + '"')[1:-2]  # repr takes single quotes where both kinds are inside
-    single = single if "'" in text else single.replace("\\'", "'")
-    body = repr("'" + text + '"')[3:-2]
-    plain = body.replace("\\'", "'").replace('"', '\\"')
-    return f"'{single}'" if text.count('"') > text.count("'") else f'"{plain}"'
-
-
-def number(value: float) -> str:
-    """The shortest literal that is the same number in Caffe's float32."""
-    if value != value or value in (float("inf"), float("-inf")):
-        return f'float("{value}")'
-    if value == int(value) and abs(value) < 1e7:
-        return str(int(value))
-    if abs(value) > _LARGEST:  # a product of settings: netc computes it in double precision
-        return repr(value)
-    packed = struct.pack("f", value)
-    (single,) = struct.unpack("f", packed)
-    shortest = next(
-        text for digits in range(1, 10) if struct.pack("f", float(text := f"{single:.{digits}g}")) == packed
-    )
-    return repr(float(shortest))
-
-
-def tuple_of(items: Sequence[object]) -> str:
-    """A tuple's literal."""
-    return f"({items[0]},)" if len(items) == 1 else f"({', '.join(map(str, items))})"
-
-
-def same_or_tuple(sizes: Sequence[int]) -> str:
-    """One number where all are equal, as torch takes them, else the tuple."""
-    return str(sizes[0]) if len(set(sizes)) == 1 else tuple_of(sizes)
 
 
 def shape_text(shape: Shape) -> str:

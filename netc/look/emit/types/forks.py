@@ -3,21 +3,11 @@
 from __future__ import annotations
 
 from netc.layers.base import Shape
+from netc.layers.code import number, tuple_of
 from netc.look.emit.registry import Code, Site, emits
-from netc.look.emit.text import number, tuple_of
 from netc.look.emit.types.weights import convolution
 
 emits("DepthwiseConvolution", "ConvolutionDepthwise")(convolution)
-
-
-@emits("ReLU6", inline=True)
-def relu6(site: Site) -> Code:
-    return Code(f"F.relu6({site.x})")
-
-
-@emits("SeLu", inline=True)
-def selu(site: Site) -> Code:
-    return Code(f"F.selu({site.x})")
 
 
 @emits("Permute")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from netc.layers.code import number, tuple_of
 from netc.look.emit.registry import Code, Site, emits
-from netc.look.emit.text import number, tuple_of
 
 
 @emits("Split")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from netc.layers.base import Shape, count
+from netc.layers.code import number, same_or_tuple, tuple_of
 from netc.layers.windows import Geometry
 from netc.look.emit.registry import Code, Site, emits
-from netc.look.emit.text import number, same_or_tuple, tuple_of
 
 
 @emits("Convolution")

@@ -2,53 +2,9 @@
 
 from __future__ import annotations
 
-from netc.layers.pools import Pool
+from netc.layers.code import number, tuple_of
 from netc.look.emit.registry import Code, Site, emits
-from netc.look.emit.text import number, same_or_tuple, tuple_of
 from netc.look.emit.types.weights import least_sizes
-
-
-@emits("Pooling")
-def pooling(site: Site) -> Code:
-    layer, options = site.layer, site.options
-    maximum, average, _ = range(3)
-    if layer.with_position:
-        return Code(f"max_pool_with_position({site.x}, {_windows(site)})", together=True)
-    if layer.kernel is None:
-        return Code(f"{site.x}.mean((2, 3), keepdim=True)" if options.pool == average else _whole_maximum(site))
-    name = "max_pool" if options.pool == maximum else "avg_pool"
-    if as_torch(layer.pool(*site.shape[2:])):
-        return Code(f"F.{name}2d({site.x}, {_windows(site)})")
-    return Code(f"{name}({site.x}, {_windows(site)})")
-
-
-def _whole_maximum(site: Site) -> str:
-    return f"F.max_pool2d({site.x}, {site.x}.shape[2:])"
-
-
-def as_torch(pool: Pool) -> bool:
-    """Whether torch's padding and ceil_mode are Caffe's for images of any size: a pad of at most half the kernel, and
-    no window that could start behind the image (where torch leaves it out and Caffe, without a pad, does not)."""
-    within = all(2 * pad <= kernel for pad, kernel in zip(pool.pad, pool.kernel, strict=True))
-    reached = any(pool.pad) or not pool.ceil or all(s <= k for s, k in zip(pool.stride, pool.kernel, strict=True))
-    return within and reached
-
-
-def _windows(site: Site) -> str:
-    """kernel, stride, padding and ceil_mode as F.max_pool2d takes them."""
-    pool = site.layer.pool(*site.shape[2:])
-    arguments = [same_or_tuple(pool.kernel), f"stride={same_or_tuple(pool.stride)}"]
-    if any(pool.pad):
-        arguments.append(f"padding={same_or_tuple(pool.pad)}")
-    rounded = pool.ceil and pool.stride != (1, 1)
-    return ", ".join([*arguments, "ceil_mode=True"] if rounded else arguments)
-
-
-@emits("SPP")
-def spp(site: Site) -> Code:
-    pool = "max_pool" if site.options.pool == 0 else "avg_pool"
-    height = site.options.pyramid_height
-    return Code(f"pyramid_pool({site.x}, {height}, {pool})")
 
 
 @emits("LRN")

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 import netc
+from netc.layers.code import quoted
 from netc.look.emit import emit
-from netc.look.emit.text import quoted
 from netc.runtime.net.module import Net
 from tests.netc.look.emit.running import executed, results
 

@@ -1,37 +1,41 @@
-"""Every layer type has an emitter, or a reason not to; every helper is used and checked."""
+"""Every layer type can be emitted or has a reason not to; every function is used."""
 
 from __future__ import annotations
 
-import ast
 import re
-from pathlib import Path
 
 import pytest
 import torch
 
 import netc
 from netc.errors import NetcError
-from netc.layers import registry
+from netc.layers import Layer, registry
 from netc.look.emit import emit
-from netc.look.emit.helpers import FOLDER, helpers, needed
-from netc.look.emit.registry import INLINE, JOINTS, WITHOUT, emitters
+from netc.look.emit.functions import FOLDER, needed, table
+from netc.look.emit.registry import WITHOUT, emitters
 from netc.runtime.net.conformance import values
 from tests.netc.layers.cases import CASES, Case
 from tests.netc.layers.random_cases import draw
 from tests.netc.look.emit.running import compare
 
 
+def has_code(cls: type[Layer]) -> bool:
+    return cls.emit is not Layer.emit or cls.type in emitters()
+
+
 def test_every_type_can_be_emitted_or_has_a_reason_not_to() -> None:
     """Source layers need none: their tops are arguments."""
-    types = {name for name, cls in registry().items() if not cls.is_source and cls.plugin is None}
-    assert types - set(emitters()) == types & set(WITHOUT)
-    assert not set(emitters()) & set(WITHOUT)
-    assert set(emitters()) >= INLINE | JOINTS
+    types = {name: cls for name, cls in registry().items() if not cls.is_source and cls.plugin is None}
+    without = {name for name, cls in types.items() if not has_code(cls)}
+    assert without == {name for name, cls in types.items() if cls.no_code or name in WITHOUT}
+
+
+EMITTED = sorted(name for name, cls in registry().items() if has_code(cls))
 
 
 def test_a_type_without_an_emitter_is_refused_with_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
-    table = {name: emitter for name, emitter in emitters().items() if name not in ("ReLU", "TanH")}
-    monkeypatch.setattr("netc.look.emit.registry.emitters", lambda: table)
+    for name in ("ReLU", "TanH"):
+        monkeypatch.setattr(registry()[name], "emit", Layer.emit)
     text = (
         'layer { name: "in" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 } } }\n'
         'layer { name: "act" type: "ReLU" bottom: "x" top: "y" }\n'
@@ -42,26 +46,18 @@ def test_a_type_without_an_emitter_is_refused_with_its_place(monkeypatch: pytest
     assert [(error.code, error.line) for error in caught.value.errors] == [("L391", 2), ("L391", 3)]
 
 
-def test_every_helper_is_used_by_an_emitter_or_a_helper() -> None:
-    texts = [path.read_text() for path in FOLDER.parent.rglob("*.py") if path.parent != FOLDER]
-    words = {word for text in texts for word in re.findall(r"\w+", text)}
-    used = words | {name for helper in helpers().values() for name in helper.uses}
-    assert [name for name in helpers() if name not in used and name not in registry()] == []
+def test_every_function_is_used_by_a_layer_or_a_function() -> None:
+    files = [path for path in FOLDER.parents[1].rglob("*.py") if path.parent != FOLDER and "helpers" not in path.parts]
+    words = {word for path in files for word in re.findall(r"\w+", path.read_text())}
+    used = words | {name for function in table().values() for name in function.uses}
+    assert [name for name in table() if name not in used and name not in registry()] == []
 
 
-def test_helpers_come_with_what_they_use_and_no_more() -> None:
-    assert [helper.name for helper in needed("x = lstm_unit(a, b, c)")] == ["lstm_unit"]
-    assert {helper.name for helper in needed("avg_pool(x, 3, 2)")} == {"avg_pool", "caffe_windows", "pair"}
-    assert needed("x = F.relu(x)") == []
-
-
-def test_the_emitter_needs_no_torch() -> None:
-    folder = Path(FOLDER).parent
-    files = [path for path in folder.rglob("*.py") if not path.name.startswith("_") or path.name == "__init__.py"]
-    nodes = [node for path in files for node in ast.walk(ast.parse(path.read_text()))]
-    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
-    names += [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)]
-    assert [name for name in names if name.split(".")[0] == "torch"] == []
+def test_functions_come_with_what_they_use_and_no_more() -> None:
+    assert [function.name for function in needed("x = lstm_unit(a, b, c)", table())] == ["lstm_unit"]
+    pooling = {"max_pool_with_position", "caffe_windows", "pooled_size", "pair", "without_nan"}
+    assert {function.name for function in needed("max_pool_with_position(x, 3, 2)", table())} == pooling
+    assert needed("x = F.relu(x)", table()) == []
 
 
 REFUSED = {("Convolution", 7), ("Deconvolution", 5)}
@@ -81,9 +77,7 @@ def net_of(type: str, case: Case) -> str:
 
 
 def all_cases() -> list[tuple[str, int]]:
-    types = registry()
-    emitted = set(types) & set(emitters())
-    return [(name, i) for name, found in CASES.items() for i in range(len(found)) if name in emitted]
+    return [(name, i) for name, found in CASES.items() for i in range(len(found)) if name in EMITTED]
 
 
 @pytest.mark.parametrize("type, number", all_cases())
@@ -103,7 +97,7 @@ def test_a_layer_alone_is_the_running_layer(type: str, number: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("type", sorted(set(emitters()) & set(registry()) - {"Silence"}))
+@pytest.mark.parametrize("type", [name for name in EMITTED if name != "Silence"])
 def test_a_random_layer_is_the_running_layer(type: str, seed: int) -> None:
     """The same for settings and shapes drawn at random."""
     case = draw(type, seed)

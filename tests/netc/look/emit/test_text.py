@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netc.look.emit.text import class_name, docstring, identifier, is_attribute, laid_out, number, quoted, shown
+from netc.layers.code import number, quoted
+from netc.look.emit.text import class_name, docstring, identifier, is_attribute, laid_out, shown
 
 
 @given(st.text(st.characters(), max_size=20) | st.text("ab'\"\\\n{}\u2028\udc80", max_size=9))

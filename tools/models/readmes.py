@@ -1,4 +1,4 @@
-"""README.md of one configuration: what the net is, and the paper's words beside each number."""
+"""README.md of one configuration: what the net is, and the passage of the paper for each number."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from tools.models.table import TRANSPLANTED, Config
 Row = tuple[str, str, str]
 
 STORY = {
-    "A": "The shallowest net, and the one the deeper ones start from.",
+    "A": "The shallowest net; the deeper nets are initialised from it.",
     "A_LRN": "Net A with one local response normalisation after the first convolution. The paper finds that it does "
-    "not help and leaves it out of the deeper nets (Sect. 4.1).",
+    "not help and does not use it in the deeper nets (Sect. 4.1).",
     "B": "A second 3×3 convolution in the first two stages.",
-    "C": "A third convolution in the last three stages, of 1×1: more non-linearity, the same receptive field. Worse "
-    "than D, so spatial context matters too (Sect. 4.1).",
+    "C": "A third convolution, 1×1, in the last three stages: more non-linearity, the same receptive field. It is "
+    "worse than D, so spatial context matters too (Sect. 4.1).",
     "D": "Sixteen weight layers, all convolutions 3×3: the published “VGG-16”.",
-    "E": "Nineteen weight layers: the published “VGG-19”, the paper's deepest.",
-    "B_5x5": "A shallow net that Sect. 4.1 compares with B: each pair of 3×3 convolutions is one 5×5, with the same "
-    "receptive field. Its top-1 error on a centre crop was 7 % higher than B's. Table 1 does not list it.",
+    "E": "Nineteen weight layers: the published “VGG-19”, the deepest net of the paper.",
+    "B_5x5": "A shallow net that Sect. 4.1 compares with B: each pair of 3×3 convolutions is replaced by one 5×5 with "
+    "the same receptive field. Its top-1 error on a centre crop was 7 % higher than B's. It is not in Table 1.",
 }
 
 
 def readme(config: Config, found: Analysis) -> str:
-    """The page of one net; `found` is what netc works out from the net itself."""
+    """The page of one net; `found` is the analysis of the net by netc."""
     return "\n".join([_title(config), _layers(config), _size(config, found), _numbers(config), _use(config)])
 
 
@@ -33,8 +33,9 @@ def _title(config: Config) -> str:
     scaled = ""
     if config.mini:
         scaled = (
-            f"\n\nThis is the same topology at a quarter of the width, for {config.crop}-pixel crops, {config.classes} "
-            "classes and a CPU. Where the paper's numbers do not fit so small a task, the table below shows both."
+            f"\n\nThe same topology with a quarter of the width, for {config.crop}-pixel crops, {config.classes} "
+            "classes and training on a CPU. If a number of the paper is not suitable for such a small task, the table "
+            "shows both."
         )
     return f"# {config.name}\n\n{STORY[config.letter]}{scaled}\n"
 
@@ -57,8 +58,8 @@ def _size(config: Config, found: Analysis) -> str:
     pool5, fc6 = (row.field.size[0] if row.field else 0 for row in (found.row("pool5"), found.row("fc6")))
     return (
         f"{found.params:,} parameters, {found.params_of('Convolution'):,} of them in convolutions; {found.macs:,} "
-        f"multiply-adds for an image of {config.crop}×{config.crop}. A value of pool5 sees {pool5}×{pool5} pixels, one "
-        f"of fc6 {fc6}×{fc6}. `netc check {config.name}` shows the same layer by layer.\n"
+        f"multiply-adds for an image of {config.crop}×{config.crop}. The receptive field of pool5 is {pool5}×{pool5} "
+        f"pixels, that of fc6 {fc6}×{fc6}. `netc check {config.name}` shows these numbers for each layer.\n"
     )
 
 
@@ -71,12 +72,12 @@ def _net_rows(config: Config) -> Iterable[Row]:
     yield (
         "input",
         f"{config.crop}×{config.crop}, BGR",
-        "“a fixed-size 224×224 RGB image” (2.1); colours in the published nets' order",
+        "“a fixed-size 224×224 RGB image” (2.1); channel order of the published nets",
     )
     yield (
         "`mean_value`",
         "103.939, 116.779, 123.68",
-        "“The only preprocessing we do is subtracting the mean RGB value” (2.1); the published nets' numbers",
+        "“The only preprocessing we do is subtracting the mean RGB value” (2.1); values of the published nets",
     )
     if config.letter == "B_5x5":
         yield (
@@ -97,8 +98,8 @@ def _net_rows(config: Config) -> Iterable[Row]:
             "`lrn_param`",
             "local_size 5, alpha 5e-4, beta 0.75, k 2",
             "“the parameters for the LRN layer are those of (Krizhevsky et al., 2012)” (2.1): n = 5, alpha = 1e-4, "
-            "beta = 0.75, k = 2. Caffe divides alpha by local_size. AlexNet in Caffe has alpha 1e-4 and k 1: another "
-            "formula",
+            "beta = 0.75, k = 2. Caffe divides alpha by local_size. AlexNet in Caffe has alpha 1e-4 and k 1: a "
+            "different formula",
         )
     yield (
         "fc6, fc7",
@@ -116,23 +117,23 @@ def _net_rows(config: Config) -> Iterable[Row]:
 def _data_rows(config: Config) -> Iterable[Row]:
     yield (
         "crop",
-        f"{config.crop}, random place",
+        f"{config.crop}, random position",
         "“randomly cropped from rescaled training images (one crop per image per SGD iteration)” (3.1)",
     )
     yield "`mirror`", "in training", "“random horizontal flipping” (3.1)"
     yield (
         "`color_shift_param`",
         "std 0.1",
-        "“random RGB colour shift” after Krizhevsky et al. (3.1); each component is added with 0.1 times a normal "
-        "number times the root of its eigenvalue",
+        "“random RGB colour shift” after Krizhevsky et al. (3.1); each component is added, multiplied by 0.1 times a "
+        "normal random number times the square root of its eigenvalue",
     )
     if config.mini:
-        yield "S", "72 to 96", "jitter from [256; 512] (3.1), here around the crop of 64"
-        yield "Q", "80", "not given for validation; the middle of S's range, as in Table 3"
+        yield "S", "72 to 96", "jitter from [256; 512] (3.1), here adapted to the crop of 64"
+        yield "Q", "80", "not given for validation; the middle of the range of S, as in Table 3"
     else:
         yield "S", "256", "“S = 256 … and S = 384”, or “randomly sampling S from a certain range”, [256; 512] (3.1)"
-        yield "Q", "256, centre crop", "not given for the validation that steers the rate; Q = S (4.1)"
-    yield "order", "new each epoch", "not given"
+        yield "Q", "256, centre crop", "not given for the validation that controls the learning rate; Q = S (4.1)"
+    yield "order", "a new random order each epoch", "not given"
 
 
 def _solver_rows(config: Config) -> Iterable[Row]:
@@ -141,7 +142,7 @@ def _solver_rows(config: Config) -> Iterable[Row]:
     yield (
         "`weight_decay`",
         "5e-4, not on biases",
-        "“the L₂ penalty multiplier set to 5 · 10⁻⁴” (3.1); of biases it says nothing, Caffe's own nets spare them",
+        "“the L₂ penalty multiplier set to 5 · 10⁻⁴” (3.1); biases are not mentioned, Caffe's nets do not decay them",
     )
     yield "`base_lr`", "0.01", "“initially set to 10⁻²” (3.1)"
     yield (
@@ -169,9 +170,9 @@ def _start_rows(config: Config) -> Iterable[Row]:
         yield (
             "`weight_filler`",
             "gaussian, std 0.01",
-            "“normal distribution with the zero mean and 10⁻² variance” (3.1). Taken by the word that is std 0.1: net "
-            "A then starts with scores of 10⁸ (a loss of 87.3, the most Caffe can show) and cannot train. With std "
-            "0.01 it starts at 6.908, ln 1000",
+            "“normal distribution with the zero mean and 10⁻² variance” (3.1). Taken literally, that is std 0.1: net A "
+            "then starts with scores of 10⁸ (a loss of 87.3, the largest that Caffe can report) and cannot be trained. "
+            "With std 0.01 it starts at 6.908, ln 1000",
         )
     yield "`bias_filler`", "0", "“The biases were initialised with zero” (3.1)"
     if config.from_a:
@@ -179,8 +180,8 @@ def _start_rows(config: Config) -> Iterable[Row]:
             "`transplant_param`",
             ", ".join(TRANSPLANTED),
             f"“the first four convolutional layers and the last three fully-connected layers with the layers of net A” "
-            f"(3.1). By position that cannot be meant (A's second convolution has twice the width of this net's), so "
-            f"each layer takes its namesake's weights from {config.base}; the rate is not lowered for them",
+            f"(3.1). This cannot mean copying by position (the second convolution of A has twice the width), so each "
+            f"layer gets the weights of the same layer of {config.base}; their learning rate is not reduced",
         )
 
 
@@ -194,11 +195,12 @@ def _train_lines(config: Config) -> str:
     first = ""
     if config.from_a:
         first = (
-            f"Train {config.base} first, in the same working folder: the solver takes the weights of its newest "
+            f"Train {config.base} first, in the same working directory: the solver uses the weights of its newest "
             f"snapshot.\n\n"
         )
     return (
-        f"{first}The databases `{train}` and `{val}` are looked for in the working folder, then beside the net.\n\n"
+        f"{first}The databases `{train}` and `{val}` are searched for in the working directory, then in the folder of "
+        f"the net.\n\n"
         f"```\nnetc check {config.name}\nnetc train {config.name}\n"
         f"netc test --model {config.name} --weights {config.name}_iter_….caffemodel\n```\n"
     )
@@ -207,20 +209,21 @@ def _train_lines(config: Config) -> str:
 def _variants(config: Config) -> str:
     fillers = 's/type: "gaussian" std: 0.01/type: "xavier" variance_norm: AVERAGE/'
     glorot = f"sed '{fillers}' train_val.prototxt > glorot.prototxt"
-    drop = " and take `transplant_param` out of the solver" if config.from_a else ""
+    drop = " and remove `transplant_param` from the solver" if config.from_a else ""
     larger = ""
     if config.letter in ("C", "D", "E"):
         larger = (
             "* S = 384: `rescale_param { short_side: 384 }` in both data layers, `base_lr: 0.001`, and "
             f"`--weights {config.name}_iter_….caffemodel` of the S = 256 net (3.1) instead of the transplant.\n"
             "* S from [256; 512]: `rescale_param { min_short_side: 256 max_short_side: 512 }` for TRAIN and "
-            "`short_side: 384` for TEST, started from all layers of the S = 384 net (3.1).\n"
+            "`short_side: 384` for TEST, initialised from all layers of the S = 384 net (3.1).\n"
         )
     return (
-        f"Variants, in a copy of the files:\n\n{larger}"
-        f"* Glorot and Bengio's random start, without pre-training (3.1): `{glorot}`{drop}. Caffe's plain `xavier` is "
-        f"another rule: it counts the inputs alone.\n"
-        f"* Less memory: `batch_size: 64` in the net and `iter_size: 4` in the solver make the same batch of 256.\n"
+        f"Variants, to be made in a copy of the files:\n\n{larger}"
+        f"* Glorot and Bengio's random initialisation, without pre-training (3.1): `{glorot}`{drop}. Caffe's plain "
+        f"`xavier` is a different rule: it uses only the number of inputs.\n"
+        f"* Less memory: `batch_size: 64` in the net and `iter_size: 4` in the solver give the same effective batch of "
+        f"256.\n"
     )
 
 

@@ -22,6 +22,8 @@ class HingeLoss(Loss):
     """
 
     param_field = "hinge_loss_param"
+    takes = "scores"
+    class_axis = 1
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         self.check_batches(bottoms)
@@ -44,6 +46,9 @@ class MultinomialLogisticLoss(Loss):
     Shapes: (N, C), labels (N) → scalar. Errors: label count, a label outside the classes.
     Source: multinomial_logistic_loss_layer.cpp.
     """
+
+    takes = "probabilities"
+    class_axis = 1
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         self.check_batches(bottoms)

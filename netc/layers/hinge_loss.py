@@ -23,7 +23,9 @@ class HingeLoss(Loss):
 
     param_field = "hinge_loss_param"
     takes = "scores"
-    class_axis = 1
+
+    def class_count(self, bottoms: Sequence[Shape]) -> int | None:
+        return count(bottoms[0], 1)
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         self.check_batches(bottoms)
@@ -48,7 +50,9 @@ class MultinomialLogisticLoss(Loss):
     """
 
     takes = "probabilities"
-    class_axis = 1
+
+    def class_count(self, bottoms: Sequence[Shape]) -> int | None:
+        return count(bottoms[0], 1)
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         self.check_batches(bottoms)

@@ -170,7 +170,7 @@ def memory(analysis: Analysis, batch: int, histories: int = 1) -> Memory:
 
 def _images(graph: Graph) -> int:
     """The batch: the first axis of the first image that enters the net, or of whatever else enters first."""
-    sources = [node for node in graph.nodes if node.layer.is_source or (node.type == "Python" and not node.bottoms)]
+    sources = [node for node in graph.nodes if node.layer.brings_data()]
     shapes = [shape for node in sources for shape in node.top_shapes if shape]
     images = [shape for shape in shapes if len(shape) == 4] or shapes
     return images[0][0] if images else 1

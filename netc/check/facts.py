@@ -14,6 +14,7 @@ from netc.check.advice import Facts
 from netc.errors import NetcError
 from netc.files.paths import resolve
 from netc.graph.ir import Graph, Node
+from netc.layers.sources import DATABASE, HDF5, LIST
 
 MOST_RECORDS = 2000
 """Records looked at from each end of a database."""
@@ -26,7 +27,7 @@ def facts(graph: Graph) -> dict[str, Facts]:
     """Raises nothing: what cannot be read is reported by those who have to read it."""
     found = {}
     for node in graph.nodes:
-        look = LOOKS.get(node.type)
+        look = LOOKS.get(node.layer.feed)
         if look is None:
             continue
         try:
@@ -78,4 +79,4 @@ def _hdf5(node: Node, path: str) -> Facts:
     return Facts(path, rows, by_top, True)
 
 
-LOOKS: dict[str, Callable[[Node, str], Facts]] = {"Data": _database, "ImageData": _list, "HDF5Data": _hdf5}
+LOOKS: dict[str, Callable[[Node, str], Facts]] = {DATABASE: _database, LIST: _list, HDF5: _hdf5}

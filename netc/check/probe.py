@@ -9,7 +9,7 @@ from typing import Any
 from netc.errors import NetcError
 from netc.layers import registry
 from netc.layers.base import Shape, format_shape
-from netc.layers.sources import RecordSource
+from netc.layers.sources import DATABASE, RecordSource
 
 REMEDY = "or say how large its images are: --shape CHANNELS,HEIGHT,WIDTH"
 
@@ -55,9 +55,10 @@ class Probe:
             return told
         if not can_probe(layer):
             return registry()[layer.type](layer, phase).setup([])
-        options = getattr(layer, registry()[layer.type].param_field or "")
+        kind = registry()[layer.type]
+        source = getattr(layer, kind.param_field or "").source
         try:
-            resolve(options.source, self.path, "database" if layer.type == "Data" else "list")
+            resolve(source, self.path, "database" if kind.feed == DATABASE else "list")
         except NetcError as missing:
             return self._assumed(layer, phase, missing)
         return probe(layer, phase, self.path)

@@ -66,8 +66,7 @@ class _Builder:
             return
         known = [shape for shape in shapes if shape is not None]
         result = _set_up(layer, known)
-        if layer.type == "BatchNorm":
-            refuse_grouped_statistics(layer, known[0], self.draft.param.bn_stats_batch_size)
+        refuse_grouped_statistics(layer, known, self.draft.param.bn_stats_batch_size)
         self._check_shapes(layer, result, tops)
         node = Node(layer, bottoms, tops, tuple(known), tuple(result))
         node.loss_weights = self._loss_weights(layer, len(tops))
@@ -82,7 +81,7 @@ class _Builder:
             self.available[blob] = None
 
     def graph(self) -> Graph:
-        inputs = tuple(top for node in self.nodes if node.type == "Input" for top in node.tops)
+        inputs = tuple(top for node in self.nodes if node.layer.is_input for top in node.tops)
         shapes = {name: shape for name, shape in self.shapes.items() if shape is not None}
         return Graph(
             self.draft.param.name,

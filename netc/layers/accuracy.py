@@ -27,13 +27,16 @@ class Accuracy(Layer):
     no_gradient = None
     in_place = False
     param_field = "accuracy_param"
+    kind = "measure"
     axis: int
-    ignore: int | None
     per_class: bool
+
+    def summary(self) -> str | None:
+        return f"top {self.options.top_k}" if self.options.top_k != 1 else ""
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         scores, labels = bottoms
-        self.axis = canonical_axis(self, self.options.axis, scores, "accuracy_param.axis")
+        self.axis = self.class_axis = canonical_axis(self, self.options.axis, scores, "accuracy_param.axis")
         self.ignore = self.options.ignore_label if self.options.HasField("ignore_label") else None
         self.per_class = len(self.param.top) > 1
         check_label_count(self, scores, labels, self.axis)

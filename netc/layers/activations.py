@@ -14,6 +14,7 @@ class Pointwise(Layer):
     """A function of each value by itself: the top has the bottom's shape."""
 
     inline = True
+    kind = "activation"
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         self.check()
@@ -34,6 +35,7 @@ class AbsVal(Pointwise):
     """y = |x|, with the gradient 0 at 0. Cannot work in place. Shapes: any → the same. Source: absval_layer.cpp."""
 
     in_place = False
+    keeps_zeros = True
 
     def value(self, x: Tensor) -> Tensor:
         return x.abs()
@@ -86,6 +88,7 @@ class ELU(Pointwise):
     """
 
     param_field = "elu_param"
+    keeps_zeros = backward_reads_top = True
     factor: float
 
     def check(self) -> None:
@@ -111,6 +114,10 @@ class ReLU6(Pointwise):
     """
 
     fork = "MobileNet-YOLO (eric612)"
+    keeps_zeros = True
+
+    def dead_at_zero(self) -> bool:
+        return True
 
     def value(self, x: Tensor) -> Tensor:
         import torch.nn.functional as F
@@ -129,6 +136,7 @@ class SeLu(Pointwise):
     """
 
     fork = "jolibrain/caffe"
+    keeps_zeros = True
 
     def value(self, x: Tensor) -> Tensor:
         import torch.nn.functional as F
@@ -144,6 +152,7 @@ class Sigmoid(Pointwise):
     """y = 1 / (1 + exp(-x)). Shapes: any → the same. Source: sigmoid_layer.cpp."""
 
     param_field = "sigmoid_param"
+    is_positive = backward_reads_top = True
 
     def value(self, x: Tensor) -> Tensor:
         return x.sigmoid()
@@ -158,6 +167,7 @@ class Swish(Pointwise):
 
     param_field = "swish_param"
     inline = False
+    keeps_zeros = True
 
     def value(self, x: Tensor) -> Tensor:
         import torch.nn.functional as F
@@ -175,6 +185,10 @@ class TanH(Pointwise):
     """y = tanh(x). Shapes: any → the same. Source: tanh_layer.cpp."""
 
     param_field = "tanh_param"
+    keeps_zeros = backward_reads_top = True
+
+    def rms(self, bottom: float, *others: float | None) -> float | None:
+        return min(bottom, 1.0)
 
     def value(self, x: Tensor) -> Tensor:
         return x.tanh()

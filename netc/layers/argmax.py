@@ -23,6 +23,7 @@ class ArgMax(Layer):
     in_place = False
     no_gradient = None
     param_field = "argmax_param"
+    kind = "measure"
     axis: int | None
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol
 from netc.errors import NetcError, Place, did_you_mean
 from netc.errors.origin import Origin
 from netc.layers.code import Code, Site
+from netc.layers.facts import Facts
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -110,8 +111,9 @@ class Run(Protocol):
         ...
 
 
-class Layer:
-    """One layer of a net. Class attributes declare the type; an instance is one configured layer.
+class Layer(Facts):
+    """One layer of a net. Class attributes declare the type, what others ask of it included (`Facts`); an instance is
+    one configured layer.
 
     `setup` sees shapes only and must not import torch; `forward` is a pure function of its arguments that works for
     any legal bottom shapes (batch and image size may differ from those `setup` saw) and returns the tops, in order.
@@ -138,9 +140,6 @@ class Layer:
 
     is_loss: ClassVar[bool] = False
     """A loss: the top may be left out (named "(automatic)"), and its loss_weight is 1 by default."""
-
-    is_source: ClassVar[bool] = False
-    """Its tops come from outside (Input, Data, …): `forward` is never called, the machine feeds it."""
 
     effect: bool = False
     """Does more than make its tops (HDF5Output): it runs whichever blobs are asked for."""
@@ -229,16 +228,21 @@ class Layer:
         """True where an output sees the whole input plane (InnerProduct, global pooling)."""
         return False
 
-    def add_param(self, name: str, shape: Shape, filler: str, otherwise: float = 0.0) -> None:
+    def choice(self, field: str) -> str:
+        """The name of the value that an enum field of the settings has ("MAX")."""
+        kinds = self.options.DESCRIPTOR.fields_by_name[field].enum_type.values_by_number
+        return str(kinds[getattr(self.options, field)].name)
+
+    def add_param(self, name: str, shape: Shape, filler: str) -> None:
         """Add a parameter blob. `filler` is the dotted path of its FillerParameter, checked against the shape; where
-        the file does not give it, the blob is filled with `otherwise`."""
+        the file does not give it, `starts` tells what the blob is filled with."""
         holder, _, last = filler.rpartition(".")
         options = getattr(self.param, holder)
         message = getattr(options, last)
         if options.HasField(last):
             self._check_filler(message, shape, filler)
-        elif otherwise:
-            message = type(message)(type="constant", value=otherwise)
+        elif last in self.starts:
+            message = type(message)(type="constant", value=self.starts[last])
         self.blobs.append(ParamBlob(name, shape, message))
 
     def _check_filler(self, filler: Any, shape: Shape, field: str) -> None:

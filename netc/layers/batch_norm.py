@@ -26,7 +26,14 @@ class BatchNorm(Layer):
     """
 
     param_field = "batch_norm_param"
+    kind = "normalisation"
+    keeps_zeros = True
+    blob_lists = (("mean", "variance", "factor"), ("mean", "variance", "factor", "scale", "bias"))
+    starts = {"scale_filler": 1.0}
     uses_sums: bool
+
+    def rms(self, bottom: float, *others: float | None) -> float | None:
+        return None if self.options.HasField("use_global_stats") and self.options.use_global_stats else 1.0
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         for index, spec in enumerate(self.param.param[:3]):
@@ -39,11 +46,11 @@ class BatchNorm(Layer):
         given = self.options.HasField("use_global_stats")
         self.uses_sums = self.options.use_global_stats if given else self.phase == TEST
         channels = bottoms[0][1] if len(bottoms[0]) > 1 else 1
-        for name, size in (("mean", channels), ("variance", channels), ("factor", 1)):
+        for name, size in zip(self.blob_lists[0], (channels, channels, 1), strict=True):
             self.blobs.append(ParamBlob(name, (size,), frozen=True))
         if _learns_scale(self.options):
-            self.add_param("scale", (channels,), "batch_norm_param.scale_filler", 1.0)
-            self.add_param("bias", (channels,), "batch_norm_param.bias_filler")
+            for name in self.blob_lists[1][3:]:
+                self.add_param(name, (channels,), f"batch_norm_param.{name}_filler")
         return [bottoms[0]]
 
     @classmethod

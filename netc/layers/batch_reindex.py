@@ -21,6 +21,7 @@ class BatchReindex(Layer):
     bottoms = exactly(2)
     no_gradient = (1,)
     in_place = False
+    kind = "join"
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         if len(bottoms[1]) != 1 or not bottoms[0]:
@@ -46,6 +47,7 @@ class Filter(Layer):
     tops = at_least(1)
     no_gradient = (-1,)
     in_place = False
+    kind = "join"
 
     def top_count(self) -> int | None:
         return len(self.param.bottom) - 1

@@ -30,7 +30,13 @@ class Concat(Layer):
     bottoms = at_least(1)
     in_place = False
     param_field = "concat_param"
+    kind = "join"
+    keeps_zeros = True
     axis: int
+
+    def rms(self, bottom: float, *others: float | None) -> float | None:
+        known = [size for size in (bottom, *others) if size is not None]
+        return max(known) if len(known) > len(others) else None
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         first = bottoms[0]

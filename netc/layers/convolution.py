@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from netc.layers.base import Layer, Run, Shape, Window, at_least, canonical_axis, count, format_shape, layer
-from netc.layers.windows import Geometry, Sizes, check_outputs, fitted, geometry
+from netc.layers.windows import Geometry, Sizes, check_outputs, fitted, geometry, window_summary
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,7 +18,15 @@ class SpatialWeights(Layer):
     same_count = True
     in_place = False
     param_field = "convolution_param"
+    kind = "convolution"
+    overwritable = True
+    weight_axes = 4
     geometry: Geometry
+
+    def summary(self) -> str | None:
+        group = f" g{self.options.group}" if self.options.group > 1 else ""
+        bias = "" if self.options.bias_term else ", no bias"
+        return f"{window_summary(self.options)}{group}, {self.options.num_output}{bias}"
 
     def check_bottoms(self, bottoms: Sequence[Shape]) -> int:
         """Check channels and groups, set the geometry; returns the channel axis."""
@@ -71,6 +79,8 @@ class Convolution(SpatialWeights):
     (num_output). Errors: kernel larger than the padded input, group that does not divide, settings that contradict.
     Source: conv_layer.cpp, base_conv_layer.cpp.
     """
+
+    linear = True
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         axis, shape = self.check_bottoms(bottoms), bottoms[0]

@@ -21,6 +21,8 @@ class Crop(Layer):
     bottoms = exactly(2)
     in_place = False
     param_field = "crop_param"
+    kind = "join"
+    keeps_zeros = keeps_rms = True
     axis: int
     offsets: list[int]
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from netc.layers.base import layer
-from netc.layers.sources import RecordSource
+from netc.layers.sources import DATABASE, RecordSource
 
 
 @layer("Data")
@@ -15,3 +15,10 @@ class Data(RecordSource):
     """
 
     param_field = "data_param"
+    feed = DATABASE
+    moved = ("scale", "mean_file", "crop_size", "mirror")
+    to_shuffle = "sampling_param { shuffle: true } to data_param"
+
+    def shuffles(self) -> bool:
+        """netc's own field, or that of NVIDIA's and Intel's forks."""
+        return super().shuffles() or bool(self.options.sampling_param.shuffle)

@@ -21,6 +21,8 @@ class Deconvolution(SpatialWeights):
     Errors: as Convolution; pad that leaves nothing. Source: deconv_layer.cpp, base_conv_layer.cpp.
     """
 
+    keeps_zeros = transposed = True
+
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         axis, shape = self.check_bottoms(bottoms), bottoms[0]
         sizes = self._outputs(shape[axis + 1 :])

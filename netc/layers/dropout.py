@@ -20,6 +20,11 @@ class Dropout(Layer):
     """
 
     param_field = "dropout_param"
+    kind = "activation"
+    keeps_zeros = keeps_rms = drops_values = True
+
+    def summary(self) -> str | None:
+        return f"{self.options.dropout_ratio:g}"
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         ratio = self.options.dropout_ratio

@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from netc.layers.base import Shape, at_least, layer
-from netc.layers.sources import SourceLayer
+from netc.layers.sources import FILLERS, SourceLayer
 
 _LEGACY = ("num", "channels", "height", "width")
 
@@ -20,6 +20,7 @@ class DummyData(SourceLayer):
 
     tops = at_least(1)
     param_field = "dummy_data_param"
+    feed = FILLERS
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         tops = len(self.param.top)

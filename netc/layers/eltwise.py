@@ -24,7 +24,18 @@ class Eltwise(Layer):
 
     bottoms = at_least(2)
     param_field = "eltwise_param"
+    kind = "join"
+    keeps_zeros = True
     weights: list[float]
+
+    def summary(self) -> str | None:
+        return " ".join([self.choice("operation"), *(f"{value:g}" for value in self.options.coeff)])
+
+    def rms(self, bottom: float, *others: float | None) -> float | None:
+        known = [size for size in (bottom, *others) if size is not None]
+        if len(known) <= len(others) or self.options.operation != SUM:
+            return None
+        return float(sum((w * size) ** 2 for w, size in zip(self.weights, known, strict=True)) ** 0.5)
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         coefficients = len(self.options.coeff)

@@ -22,6 +22,8 @@ class Embed(Layer):
     no_gradient = (0,)
     in_place = False
     param_field = "embed_param"
+    kind = "full"
+    weight_axes = 2
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         for name in ("num_output", "input_dim"):

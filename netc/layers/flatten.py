@@ -19,6 +19,8 @@ class Flatten(Layer):
 
     in_place = False
     param_field = "flatten_param"
+    kind = "join"
+    keeps_values = keeps_zeros = keeps_rms = True
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         return [self._flat(bottoms[0])]

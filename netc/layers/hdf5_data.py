@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from netc.layers.base import Shape, at_least, layer
-from netc.layers.sources import RecordSource
+from netc.layers.sources import HDF5, RecordSource
 
 
 @layer("HDF5Data")
@@ -17,6 +17,7 @@ class HDF5Data(RecordSource):
 
     tops = at_least(1)
     param_field = "hdf5_data_param"
+    feed = HDF5
     also_reads = frozenset()  # Caffe does not transform these data either
     remedy = "only the datasets tell: run a command that opens the data (train, test)"
 

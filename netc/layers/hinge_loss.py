@@ -22,6 +22,10 @@ class HingeLoss(Loss):
     """
 
     param_field = "hinge_loss_param"
+    takes = "scores"
+
+    def class_count(self, bottoms: Sequence[Shape]) -> int | None:
+        return count(bottoms[0], 1)
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         self.check_batches(bottoms)
@@ -44,6 +48,11 @@ class MultinomialLogisticLoss(Loss):
     Shapes: (N, C), labels (N) → scalar. Errors: label count, a label outside the classes.
     Source: multinomial_logistic_loss_layer.cpp.
     """
+
+    takes = "probabilities"
+
+    def class_count(self, bottoms: Sequence[Shape]) -> int | None:
+        return count(bottoms[0], 1)
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         self.check_batches(bottoms)

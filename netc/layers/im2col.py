@@ -20,6 +20,7 @@ class Im2col(Layer):
 
     in_place = False
     param_field = "convolution_param"
+    kind = "convolution"
     geometry: Geometry
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:

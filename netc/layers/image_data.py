@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from netc.layers.base import Shape, exactly, layer
-from netc.layers.sources import RecordSource
+from netc.layers.sources import LIST, RecordSource
 
 
 @layer("ImageData")
@@ -15,6 +15,8 @@ class ImageData(RecordSource):
 
     tops = exactly(2)
     param_field = "image_data_param"
+    feed = LIST
+    moved = ("scale", "mean_file", "crop_size", "mirror")
 
     def image_shape(self) -> Shape | None:
         height, width = self.options.new_height, self.options.new_width

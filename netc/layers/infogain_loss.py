@@ -32,9 +32,10 @@ class InfogainLoss(Loss):
     tops = between(1, 2)
     no_gradient = (1, 2)
     param_field = "infogain_loss_param"
+    takes = "scores"
+    contains = "Softmax"
     axis: int
     mode: int
-    ignore: int | None
     with_probabilities: bool
     matrix: list[float]
 
@@ -42,7 +43,7 @@ class InfogainLoss(Loss):
         if len(self.param.top) > 1 and not self.param.loss_weight:
             self.fail("two tops need two loss weights", "top[1]", "add `loss_weight: 1 loss_weight: 0`")
         self.check_batches(bottoms[:2])
-        self.axis = canonical_axis(self, self.options.axis, bottoms[0], "infogain_loss_param.axis")
+        self.axis = self.class_axis = canonical_axis(self, self.options.axis, bottoms[0], "infogain_loss_param.axis")
         self.mode, self.ignore = normalization(self, VALID), ignored_label(self)
         self.with_probabilities = len(self.param.top) > 1
         check_label_count(self, bottoms[0], bottoms[1], self.axis)

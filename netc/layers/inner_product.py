@@ -21,7 +21,13 @@ class InnerProduct(Layer):
 
     in_place = False
     param_field = "inner_product_param"
+    kind = "full"
+    linear = overwritable = True
+    weight_axes = 2
     axis: int
+
+    def summary(self) -> str | None:
+        return f"{self.options.num_output}" + ("" if self.options.bias_term else ", no bias")
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         out, shape = self.options.num_output, bottoms[0]

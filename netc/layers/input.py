@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from netc.layers.base import Shape, at_least, layer
+from netc.layers.base import Shape, at_least, format_shape, layer
 from netc.layers.sources import SourceLayer
 
 
@@ -16,6 +16,10 @@ class Input(SourceLayer):
 
     tops = at_least(1)
     param_field = "input_param"
+    is_input = True
+
+    def summary(self) -> str | None:
+        return " + ".join(format_shape(tuple(shape.dim)) for shape in self.options.shape)
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         tops, shapes = len(self.param.top), [tuple(shape.dim) for shape in self.options.shape]

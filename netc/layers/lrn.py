@@ -22,6 +22,17 @@ class LRN(Layer):
     """
 
     param_field = "lrn_param"
+    kind = "normalisation"
+    keeps_zeros = True
+
+    def summary(self) -> str | None:
+        o = self.options
+        within = " within channel" if o.norm_region != ACROSS_CHANNELS else ""
+        return f"n{o.local_size} α{o.alpha:g} β{o.beta:g}{within}"
+
+    def rms(self, bottom: float, *others: float | None) -> float | None:
+        o = self.options
+        return float(bottom * (o.k + o.alpha * bottom**2) ** -o.beta)
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         size = self.options.local_size

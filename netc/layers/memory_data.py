@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from netc.layers.base import Shape, exactly, layer
-from netc.layers.sources import SourceLayer
+from netc.layers.sources import ARRAYS, SourceLayer
 
 
 @layer("MemoryData")
@@ -17,6 +17,7 @@ class MemoryData(SourceLayer):
     tops = exactly(2)
     also_reads = frozenset({"transform_param"})
     param_field = "memory_data_param"
+    feed = ARRAYS
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         batch, *image = (self.positive(name) for name in ("batch_size", "channels", "height", "width"))

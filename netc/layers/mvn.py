@@ -19,6 +19,8 @@ class MVN(Layer):
     """
 
     param_field = "mvn_param"
+    kind = "normalisation"
+    backward_reads_top = True
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         if len(bottoms[0]) > 4:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from netc.layers.base import Layer, Run, Shape, Window, between, format_shape, layer
 from netc.layers.code import Code, Site, same_or_tuple
 from netc.layers.functions.windows import pooled_size
+from netc.layers.windows import FIELDS, window_sizes, window_summary
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,11 +32,17 @@ class Pooling(Layer):
     tops = between(1, 2)
     in_place = False
     param_field = "pooling_param"
+    kind = "pooling"
+    keeps_zeros = keeps_rms = rounds_up = True
     kernel: Pair | None
     stride: Pair
     pad: Pair
     ceil: bool
     with_position: bool
+
+    def summary(self) -> str | None:
+        windows = "global" if self.options.global_pooling else window_summary(self.options)
+        return f"{self.choice('pool')} {windows}"
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         shape = bottoms[0]
@@ -89,7 +96,7 @@ class Pooling(Layer):
 
     def _pair(self, stem: str, field: str) -> Pair:
         """A size that is given as one field for both axes, or as stem_h and stem_w."""
-        names = (f"{stem}_h", f"{stem}_w")
+        names = FIELDS[field][1]
         given = [name for name in names if self.options.HasField(name)]
         both = self.options.HasField(field)
         if (both and given) or len(given) == 1:
@@ -101,8 +108,8 @@ class Pooling(Layer):
             )
         if stem == "kernel" and not both and not given:
             self.fail("has no kernel_size", "pooling_param", "add `kernel_size: 2`, or `global_pooling: true`")
-        value = int(getattr(self.options, field))
-        return (int(getattr(self.options, names[0])), int(getattr(self.options, names[1]))) if given else (value, value)
+        sizes = window_sizes(self.options, field)
+        return (sizes[0], sizes[-1])
 
     def _field(self, stem: str, field: str, axis: int) -> str:
         return "pooling_param." + (field if self.options.HasField(field) else f"{stem}_{'hw'[axis]}")

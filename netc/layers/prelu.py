@@ -18,12 +18,15 @@ class PReLU(Layer):
     """
 
     param_field = "prelu_param"
+    kind = "activation"
+    keeps_zeros = keeps_positive = True
+    starts = {"filler": 0.25}
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         shape = bottoms[0]
         if len(shape) < 2:
             self.fail(f"needs a bottom of at least 2 axes, found {format_shape(shape)}", "bottom", code="L302")
-        self.add_param("weight", () if self.options.channel_shared else (shape[1],), "prelu_param.filler", 0.25)
+        self.add_param("weight", () if self.options.channel_shared else (shape[1],), "prelu_param.filler")
         return [shape]
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:

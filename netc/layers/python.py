@@ -27,6 +27,9 @@ class Python(Layer):
     param_field = "python_param"
     code: PythonCode
 
+    def brings_data(self) -> bool:
+        return not self.param.bottom
+
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         from netc.pycaffe import PythonCode
 

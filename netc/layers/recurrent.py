@@ -22,6 +22,12 @@ class Recurrent(Layer):
     force_backward_skips = (1,)
     in_place = False
     param_field = "recurrent_param"
+    kind = "recurrent"
+    weight_axes = 2
+    blob_lists: ClassVar[tuple[tuple[str, ...], ...]] = (
+        ("input_weight", "input_bias", "hidden_weight"),
+        ("input_weight", "input_bias", "static_weight", "hidden_weight"),
+    )
     states: ClassVar[int]
     """How many hidden states there are."""
     gates: ClassVar[int]
@@ -67,11 +73,16 @@ class Recurrent(Layer):
 
     def _learn(self, inputs: int, static: int | None, hidden: int) -> None:
         width = self.gates * hidden
-        self.add_param("input_weight", (width, inputs), "recurrent_param.weight_filler")
-        self.add_param("input_bias", (width,), "recurrent_param.bias_filler")
-        if static is not None:
-            self.add_param("static_weight", (width, static), "recurrent_param.weight_filler")
-        self.add_param("hidden_weight", (width, hidden), "recurrent_param.weight_filler")
+        shapes = {
+            "input_weight": (width, inputs),
+            "input_bias": (width,),
+            "static_weight": (width, static or 0),
+            "hidden_weight": (width, hidden),
+            "output_weight": (hidden, hidden),
+            "output_bias": (hidden,),
+        }
+        for name in self.blob_lists[static is not None]:
+            self.add_param(name, shapes[name], f"recurrent_param.{name.partition('_')[2]}_filler")
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
         import torch
@@ -127,13 +138,10 @@ class RNN(Recurrent):
     Parameters: W_x, b, [W_s,] W_h, W_o, b_o. Source: rnn_layer.cpp, recurrent_layer.cpp.
     """
 
+    blob_lists = tuple((*names, "output_weight", "output_bias") for names in Recurrent.blob_lists)
+
     states = 1
     gates = 1
-
-    def _learn(self, inputs: int, static: int | None, hidden: int) -> None:
-        super()._learn(inputs, static, hidden)
-        self.add_param("output_weight", (hidden, hidden), "recurrent_param.weight_filler")
-        self.add_param("output_bias", (hidden,), "recurrent_param.bias_filler")
 
     def step(
         self, inputs: Tensor, mark: Tensor, state: list[Tensor], params: list[Tensor]
@@ -180,6 +188,7 @@ class LSTMUnit(Layer):
     tops = exactly(2)
     no_gradient = (2,)
     in_place = False
+    kind = "recurrent"
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         cell, gates, marks = bottoms

@@ -23,6 +23,7 @@ class Reduction(Layer):
 
     in_place = False
     param_field = "reduction_param"
+    kind = "measure"
     axis: int
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:

@@ -20,7 +20,15 @@ class ReLU(Layer):
 
     param_field = "relu_param"
     inline = True
+    kind = "activation"
+    keeps_zeros = keeps_positive = True
     gated_by_output: bool
+
+    def dead_at_zero(self) -> bool:
+        return bool(self.options.negative_slope == 0)
+
+    def rms(self, bottom: float, *others: float | None) -> float | None:
+        return float(bottom * ((1 + self.options.negative_slope**2) / 2) ** 0.5)
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         self.gated_by_output = self.options.negative_slope < 0 and list(self.param.top) == list(self.param.bottom)

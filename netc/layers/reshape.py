@@ -20,7 +20,12 @@ class Reshape(Layer):
 
     in_place = False
     param_field = "reshape_param"
+    kind = "join"
+    keeps_values = keeps_zeros = keeps_rms = True
     dims: list[int]
+
+    def summary(self) -> str | None:
+        return format_shape(tuple(self.options.shape.dim))
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         self.dims = dims = list(self.options.shape.dim)

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 class Broadcast(Layer):
     """A factor or summand that spans some axes of bottom 0: a parameter, or bottom 1 where there is one."""
 
+    kind = "normalisation"
+
     bottoms = between(1, 2)
     axis: int
 
@@ -58,11 +60,22 @@ class Scale(Broadcast):
     """
 
     param_field = "scale_param"
+    keeps_zeros = True
+    starts = {"filler": 1.0}
+
+    @classmethod
+    def blob_names(cls, count: int, bottoms: int = 1) -> list[str]:
+        return ["bias"] if (count, bottoms) == (1, 2) else super().blob_names(count, bottoms)
+
+    def rms(self, bottom: float, *others: float | None) -> float | None:
+        filler = None if others else self.blobs[0].filler
+        constant = filler is not None and filler.type == "constant" and filler.value != 0
+        return bottom * filler.value if filler is not None and constant else None
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         shape = self.spanned(bottoms)
         if len(bottoms) == 1:
-            self.add_param("weight", shape, "scale_param.filler", 1.0)
+            self.add_param("weight", shape, "scale_param.filler")
         if self.options.bias_term:
             self.add_param("bias", shape, "scale_param.bias_filler")
         return [bottoms[0]]
@@ -82,11 +95,12 @@ class Bias(Broadcast):
     """
 
     param_field = "bias_param"
+    blob_lists = (("bias",),)
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         shape = self.spanned(bottoms)
         if len(bottoms) == 1:
-            self.add_param("bias", shape, "bias_param.filler")
+            self.add_param(self.blob_lists[0][0], shape, "bias_param.filler")
         return [bottoms[0]]
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:

@@ -20,8 +20,9 @@ class SigmoidCrossEntropyLoss(Loss):
     """
 
     param_field = "loss_param"
+    takes = "scores"
+    contains = "Sigmoid"
     mode: int
-    ignore: int | None
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         self.check_batches(bottoms)

@@ -22,6 +22,8 @@ class Slice(Layer):
     tops = at_least(1)
     in_place = False
     param_field = "slice_param"
+    kind = "join"
+    keeps_zeros = keeps_rms = True
     axis: int
     points: list[int]
     parts: int

@@ -18,6 +18,7 @@ class Softmax(Layer):
     """
 
     param_field = "softmax_param"
+    kind = "measure"
     axis: int
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:

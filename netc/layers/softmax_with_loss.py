@@ -38,9 +38,10 @@ class SoftmaxWithLoss(Loss):
 
     tops = between(1, 2)
     param_field = "loss_param"
+    takes = "scores"
+    contains = "Softmax"
     axis: int
     mode: int
-    ignore: int | None
     weights: list[float] | None
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
@@ -52,6 +53,7 @@ class SoftmaxWithLoss(Loss):
             )
         self.check_batches(bottoms)
         self.axis = canonical_axis(self, self.param.softmax_param.axis, bottoms[0], "softmax_param.axis")
+        self.class_axis = self.axis
         self.mode, self.ignore = normalization(self, VALID), ignored_label(self)
         check_label_count(self, bottoms[0], bottoms[1], self.axis)
         self.weights = self._class_weights(bottoms[0][self.axis])

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from netc.errors import NetcError
 from netc.layers.base import Layer, Shape, between, exactly, format_shape
+
+DATABASE, LIST, HDF5, WINDOWS = "database", "list", "hdf5", "windows"
+FILLERS, ARRAYS = "fillers", "arrays"
+"""What feeds a source: a database of records, a list of images, one of HDF5 files, a window file; fillers; arrays that
+the calling program sets."""
+IMAGES = frozenset({DATABASE, LIST})
+"""Feeds of whole images, decoded one by one."""
 
 _NAMING = ("transform_param.mean_file", "data_param.source", "image_data_param.source", "hdf5_data_param.source")
 """Fields that name files or databases."""
@@ -17,6 +25,15 @@ class SourceLayer(Layer):
 
     bottoms = exactly(0)
     is_source = True
+
+    def summary(self) -> str | None:
+        """The batch, and the last part of the path that it comes from."""
+        fields = self.options.DESCRIPTOR.fields_by_name
+        if not self.feed or "source" not in fields:
+            return None
+        batch = f"batch {self.options.batch_size}" if self.options.batch_size else ""
+        source = os.path.basename(self.options.source.rstrip("/"))
+        return ", ".join(part for part in (batch, source) if part)
 
     def forward(self, run: Any, bottoms: Sequence[Any], params: Sequence[Any]) -> Sequence[Any]:
         raise RuntimeError(f"{self.type} layers are fed, not run")
@@ -41,6 +58,9 @@ class RecordSource(SourceLayer):
     told: Shape | None = None
     """An image's (channels, height, width), said by somebody who cannot show the data; it goes before settings."""
     remedy: ClassVar[str] = "add `transform_param { crop_size: … }`, or run a command that opens the data (train, test)"
+
+    def shuffles(self) -> bool:
+        return bool(self.options.shuffle)
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         batch = self.positive("batch_size")

@@ -18,6 +18,8 @@ class Split(Layer):
 
     tops = at_least(1)
     in_place = False
+    kind = "join"
+    keeps_values = keeps_zeros = keeps_rms = True
     copies: int
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
@@ -37,6 +39,7 @@ class Silence(Layer):
 
     bottoms = at_least(1)
     tops = at_least(0)
+    kind = "measure"
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         return []

@@ -26,6 +26,7 @@ class SPP(Layer):
 
     in_place = False
     param_field = "spp_param"
+    kind = "pooling"
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         shape, height = bottoms[0], self.options.pyramid_height

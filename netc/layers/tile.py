@@ -18,6 +18,7 @@ class Tile(Layer):
 
     in_place = False
     param_field = "tile_param"
+    kind = "join"
     axis: int
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:

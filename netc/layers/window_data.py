@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from netc.errors import did_you_mean
 from netc.layers.base import Shape, exactly, layer
-from netc.layers.sources import SourceLayer
+from netc.layers.sources import WINDOWS, SourceLayer
 
 MODES = ("warp", "square")
 
@@ -26,6 +26,8 @@ class WindowData(SourceLayer):
     tops = exactly(2)
     also_reads = frozenset({"transform_param"})
     param_field = "window_data_param"
+    feed = WINDOWS
+    moved = ("mean_file", "mirror")
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         batch = self.positive("batch_size")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from netc.layers.base import Layer, Shape, Window, format_shape
 
@@ -12,6 +12,39 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Sizes = tuple[int, ...]
+
+FIELDS = {
+    "kernel_size": (0, ("kernel_h", "kernel_w")),
+    "stride": (1, ("stride_h", "stride_w")),
+    "pad": (0, ("pad_h", "pad_w")),
+    "dilation": (1, ("hole",)),
+}
+"""Settings of sliding windows: (default, other spellings); the default of a kernel stands for none given."""
+
+
+def window_sizes(options: Any, field: str) -> Sizes:
+    """kernel_size, stride, pad or dilation in whichever spelling `options` has it: one number for all spatial axes, or
+    one for each. Nothing is checked."""
+    default, names = FIELDS[field]
+    known = options.DESCRIPTOR.fields_by_name
+    if any(name in known and options.HasField(name) for name in names):
+        return tuple(int(getattr(options, name)) if options.HasField(name) else default for name in names)
+    if field not in known:
+        return (default,)
+    value = getattr(options, field)
+    sizes = tuple(value) if not isinstance(value, int) else (value,) if options.HasField(field) else ()
+    return sizes or (default,)
+
+
+def window_summary(options: Any) -> str:
+    """ "k3 s1 p1": kernel and stride, and what is not the default of pad and dilation."""
+    parts = []
+    for letter, field in zip("kspd", FIELDS, strict=True):
+        sizes = window_sizes(options, field)
+        text = str(sizes[0]) if len(set(sizes)) == 1 else format_shape(sizes)
+        if letter in "ks" or text != str(FIELDS[field][0]):
+            parts.append(letter + text)
+    return " ".join(parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,64 +86,46 @@ def _pair(sizes: Sizes, absent: int) -> tuple[int, int]:
 
 def geometry(layer: Layer, spatial: int) -> Geometry:
     """The layer's geometry over `spatial` axes; fails where the fields contradict each other or the axes."""
-    return Geometry(
-        _sizes(layer, "kernel", "kernel_size", spatial, None),
-        _sizes(layer, "stride", "stride", spatial, 1),
-        _sizes(layer, "pad", "pad", spatial, 0),
-        _dilation(layer, spatial),
-    )
+    kernel, stride, pad, dilation = (_sizes(layer, field, spatial) for field in FIELDS)
+    return Geometry(kernel, stride, pad, dilation)
 
 
-def _sizes(layer: Layer, stem: str, field: str, spatial: int, default: int | None) -> Sizes:
-    options, listed = layer.options, getattr(layer.options, field)[:]
-    given = [name for name in (f"{stem}_h", f"{stem}_w") if options.HasField(name)]
-    if not given:
-        values = _repeated(layer, field, listed, spatial, default)
-    else:
-        _check_pair(layer, stem, field, given, listed, spatial)
-        values = tuple(int(getattr(options, name)) for name in (f"{stem}_h", f"{stem}_w"))
+def _sizes(layer: Layer, field: str, spatial: int) -> Sizes:
+    options, stem = layer.options, field.removesuffix("_size")
+    listed, given = getattr(options, field)[:], [name for name in FIELDS[field][1] if options.HasField(name)]
+    if given:
+        _check_spelling(layer, field, given, listed, spatial)
+    elif stem == "kernel" and spatial and not listed:
+        layer.fail(f"has no {field}", layer.param_field or "", f"add `{field}: 3`")
+    values = window_sizes(options, field)
+    if len(values) not in (1, spatial):
+        layer.fail(
+            f"{field} is given {len(values)} times for {spatial} spatial axes",
+            f"{layer.param_field}.{field}",
+            "give it once for all axes, or once for each",
+        )
+    values = values if len(values) == spatial else values * spatial
     if stem != "pad" and 0 in values:
-        zero = f"{stem}_{'hw'[values.index(0)]}" if given else field
-        layer.fail(f"{zero} is 0", f"{layer.param_field}.{zero}", f"give a {stem} of at least 1 for each axis")
+        zero = given[values.index(0)] if len(given) > 1 else field
+        hint = "1 is a kernel without gaps" if stem == "dilation" else f"give a {stem} of at least 1 for each axis"
+        layer.fail(f"{zero} is 0", f"{layer.param_field}.{zero}", hint)
     return values
 
 
-def _check_pair(layer: Layer, stem: str, field: str, given: list[str], listed: list[int], spatial: int) -> None:
-    place = f"{layer.param_field}.{given[0]}"
+def _check_spelling(layer: Layer, field: str, given: list[str], listed: list[int], spatial: int) -> None:
+    """Of the other spellings of a field, those that are given: together with nothing else, and a pair as a whole."""
+    place, names = f"{layer.param_field}.{given[0]}", FIELDS[field][1]
     if listed:
-        layer.fail(f"gives {field} and {given[0]}", place, f"keep one of the two: {field}, or {stem}_h and {stem}_w")
+        hint = f"keep one of the two: {field}, or {' and '.join(names)}"
+        layer.fail(f"gives {field} and {given[0]}", place, hint)
+    if len(names) == 1:
+        return
     if spatial != 2:
         layer.fail(
             f"{given[0]} is for two spatial axes; the bottom has {spatial}", place, f"repeat {field} for each axis"
         )
-    if len(given) == 1 and stem != "pad":
-        layer.fail(f"gives only {given[0]}", place, f"give both {stem}_h and {stem}_w, or {field} for both axes")
-
-
-def _repeated(layer: Layer, field: str, listed: list[int], spatial: int, default: int | None) -> Sizes:
-    if not listed and default is not None:
-        return (default,) * spatial
-    if not listed and spatial:
-        layer.fail(f"has no {field}", layer.param_field or "", f"add `{field}: 3`")
-    if len(listed) not in (1, spatial):
-        layer.fail(
-            f"{field} is given {len(listed)} times for {spatial} spatial axes",
-            f"{layer.param_field}.{field}",
-            "give it once for all axes, or once for each",
-        )
-    return tuple(listed) if len(listed) == spatial else tuple(listed) * spatial
-
-
-def _dilation(layer: Layer, spatial: int) -> Sizes:
-    given = layer.options.dilation[:]
-    if layer.options.HasField("hole"):  # the word of DeepLab and PSPNet
-        if given:
-            layer.fail("gives dilation and hole", f"{layer.param_field}.hole", "keep one of the two")
-        given = [layer.options.hole]
-    values = _repeated(layer, "dilation", given, spatial, 1)
-    if 0 in values:
-        layer.fail("dilation is 0", f"{layer.param_field}.dilation", "1 is a kernel without gaps")
-    return values
+    if len(given) == 1 and field != "pad":
+        layer.fail(f"gives only {given[0]}", place, f"give both {' and '.join(names)}, or {field} for both axes")
 
 
 def check_outputs(layer: Layer, shape: Shape, sizes: Sequence[int], windows: Geometry) -> Sizes:

@@ -10,7 +10,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from netc import proto
-from netc.layers import registry
+from netc.layers import Layer, registry
+from netc.layers.convolution import Convolution
+from netc.layers.sources import ARRAYS, FILLERS
 from netc.weights.arrays import Array, Shape
 
 
@@ -28,7 +30,7 @@ def deployed(param: Any, weights: Mapping[str, Sequence[Array]], shapes: Mapping
         layer.ClearField("phase")
         layer.ClearField("blobs")
     fed = [layer for layer in net.layer if is_fed(layer)]
-    if not fed or any(layer.type == "Input" for layer in net.layer):
+    if not fed or any(_kind(layer).is_input for layer in net.layer):
         return net
     images = {layer.top[0]: layer for layer in fed if layer.top}
     lost = {top for layer in fed for top in layer.top} - set(images)
@@ -42,7 +44,7 @@ def unknown_input(net: Any) -> str | None:
     """The name of an input of `deployed`'s net whose size is not known; None where there is none."""
     made: set[str] = set()
     for layer in net.layer:
-        unknown = layer.top if layer.type == "Input" and not layer.input_param.shape else layer.bottom
+        unknown = layer.top if _kind(layer).is_input and not layer.input_param.shape else layer.bottom
         missing = next((str(blob) for blob in unknown if blob not in made), None)
         if missing is not None:
             return missing
@@ -52,8 +54,13 @@ def unknown_input(net: Any) -> str | None:
 
 def is_fed(layer: Any) -> bool:
     """Whether `deployed` puts an Input layer in its place."""
-    kind = registry().get(layer.type)
-    return kind is not None and kind.is_source and layer.type not in ("Input", "DummyData")
+    kind = _kind(layer)
+    return kind.is_source and not kind.is_input and kind.feed != FILLERS
+
+
+def _kind(layer: Any) -> type[Layer]:
+    """The class of a layer; what is known of no type, where netc does not know it."""
+    return registry().get(layer.type, Layer)
 
 
 def _needs(layer: Any, lost: set[str]) -> bool:
@@ -69,7 +76,7 @@ def _input(top: str, data: Any, channels: int, told: Mapping[str, Shape]) -> Any
     size, memory = data.transform_param.crop_size, data.memory_data_param
     if (shape := told.get(top, told.get(""))) is not None:
         layer.input_param.shape.add(dim=[1, *shape])
-    elif data.type == "MemoryData":
+    elif _kind(data).feed == ARRAYS:
         layer.input_param.shape.add(dim=[1, memory.channels, size or memory.height, size or memory.width])
     elif size:
         layer.input_param.shape.add(dim=[1, channels, size, size])
@@ -79,7 +86,7 @@ def _input(top: str, data: Any, channels: int, told: Mapping[str, Shape]) -> Any
 def _channels(net: Any, top: str, weights: Mapping[str, Sequence[Array]]) -> int:
     for layer in net.layer:
         blobs = weights.get(layer.name, ())
-        if top in layer.bottom and layer.type == "Convolution" and blobs and blobs[0].ndim == 4:
+        if top in layer.bottom and issubclass(_kind(layer), Convolution) and blobs and blobs[0].ndim == 4:
             return int(blobs[0].shape[1] * layer.convolution_param.group)
     return 3
 

@@ -5,7 +5,7 @@ What netc has of them is in the schema ("Of forks") and among the layers (`Layer
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from netc.errors import NetcError, Place, raise_all
@@ -193,11 +193,11 @@ def _is_caffes(kind: str) -> bool:
     return kind in registry() and registry()[kind].fork is None
 
 
-def refuse_grouped_statistics(layer: Layer, bottom: Shape, group: int) -> None:
+def refuse_grouped_statistics(layer: Layer, bottoms: Sequence[Shape], group: int) -> None:
     """Refuse Intel's bn_stats_batch_size where it divides a batch whose statistics count. Raises NetcError L355."""
-    if 0 < group < bottom[0] and not getattr(layer, "uses_sums", True):
+    if not getattr(layer, "uses_sums", True) and 0 < group < bottoms[0][0]:
         layer.fail(
-            f"bn_stats_batch_size {group} of {INTEL} divides the batch of {bottom[0]}, which netc does not do",
+            f"bn_stats_batch_size {group} of {INTEL} divides the batch of {bottoms[0][0]}, which netc does not do",
             hint=f"take bn_stats_batch_size out, or make the batch {group}",
             code="L355",
         )

@@ -81,9 +81,9 @@ _RETIRED = {
     ("V0LayerParameter", "crop_mode"): "Caffe has renamed it: write det_crop_mode",
     ("V1LayerParameter", "lrn_map_param"): "Caffe has replaced it: lrn_param { norm_region: WITHIN_CHANNEL … }",
     **{
-        (f"{kind}Parameter", "transform_param"): "in files of summer 2014 it stood here: move it out of this block, to "
+        (kind, "transform_param"): "in files of summer 2014 it stood here: move it out of this block, to "
         "stand beside it"
-        for kind in ("Data", "ImageData", "WindowData")
+        for kind in ("DataParameter", "ImageDataParameter", "WindowDataParameter")
     },
 }
 """(Message, field) that Caffe once had and has given up → what to do. Caffe refuses such files too."""

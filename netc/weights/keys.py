@@ -3,25 +3,13 @@ whose layers are known by name and type alone."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
+
+from netc.layers import Layer, registry
 
 if TYPE_CHECKING:
     from netc.graph.ir import Graph
-
-_USUAL = ("weight", "bias")
-_GATED = ("input_weight", "input_bias")
-_BLOBS: dict[str, tuple[tuple[str, ...], ...]] = {
-    "BN": (("scale", "shift"), ("scale", "shift", "mean", "variance"), ("slope", "bias", "mean", "variance")),
-    "BatchNorm": (("mean", "variance", "factor"), ("mean", "variance", "factor", "scale", "bias")),
-    "Bias": (("bias",),),
-    "LSTM": ((*_GATED, "hidden_weight"), (*_GATED, "static_weight", "hidden_weight")),
-    "RNN": (
-        (*_GATED, "hidden_weight", "output_weight", "output_bias"),
-        (*_GATED, "static_weight", "hidden_weight", "output_weight", "output_bias"),
-    ),
-}
-"""Layer type → the names of its blobs, for each number of them that there may be; others have a weight and a bias."""
 
 _ATTRIBUTES = """
 T_destination _apply _backward_hooks _backward_pre_hooks _buffers _call _call_impl _check_blobs _compiled_call_impl
@@ -76,17 +64,20 @@ def state_keys(graph: Graph) -> dict[int, list[str]]:
 
 def blob_names(type: str, count: int, bottoms: int = 1) -> list[str]:
     """The names of a layer's `count` blobs as its type has them, by number where a type of ours has not so many."""
-    if type == "Scale" and bottoms == 2 and count == 1:  # its factor is a bottom
-        return ["bias"]
-    known: Sequence[Sequence[str]] = _BLOBS.get(type, ())
-    for names in known:
-        if len(names) == count:
-            return list(names)
-    return list(_USUAL[:count]) if count <= 2 else [*_USUAL, *map(str, range(2, count))]
+    return registry().get(type, Layer).blob_names(count, bottoms)
+
+
+def all_blob_names() -> list[str]:
+    """The blobs of all types of layers, each once. Their order is Caffe's for those of the lists of one type."""
+    return list(dict.fromkeys(name for names in _lists() for name in names))
 
 
 def in_caffes_order(names: Iterable[str]) -> list[str] | None:
-    """The names of all of a layer's blobs in Caffe's order, None where no type of ours has just these."""
+    """The names of all of a layer's blobs in Caffe's order, None where no type has just these."""
     given = set(names)
-    lists = (known for of_type in _BLOBS.values() for known in of_type)
-    return next((list(known) for known in lists if set(known) == given), None)
+    return next((list(known) for known in _lists() if set(known) == given), None)
+
+
+def _lists() -> Iterator[tuple[str, ...]]:
+    kinds: list[type[Layer]] = [Layer, *registry().values()]
+    return (names for kind in kinds for names in kind.blob_lists)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from netc.errors import NetcError, Place, counted
 from netc.graph.compile import compile_net, read_net
 from netc.graph.ir import Graph, Node
+from netc.layers import Layer, registry
 from netc.passes.deploy import deployed, unknown_input
 from netc.weights.arrays import Array, Shape, Weights, without_leading_ones
 from netc.weights.card import Card, card_in
@@ -229,7 +230,7 @@ def _by_file(source: Model) -> list[ModelLayer]:
         for index, (key, blob) in enumerate(zip(keys, blobs, strict=True)):
             if (name, index) in source.weights.absent:
                 raise _absent(source, name, index)
-            shape = _shape(source.weights, layer.type if layer else "", name, index, blob)
+            shape = _shape(source.weights, layer.type if layer else None, name, index, blob)
             entries.append(ModelLayer(key, name, index, arrays[index].reshape(shape)))
     if len({entry.key for entry in entries}) < len(entries):
         raise _other_keys(source, "two of them are called the same")
@@ -246,16 +247,15 @@ def _absent(source: Model, name: str, index: int) -> NetcError:
     return NetcError("W763", message, Place(source.path), NEED)
 
 
-_MATRICES = frozenset({"InnerProduct", "Embed", "LSTM", "RNN"})
-
-
-def _shape(weights: Weights, type: str, name: str, index: int, blob: str) -> Shape:
+def _shape(weights: Weights, type: str | None, name: str, index: int, blob: str) -> Shape:
     """The array's shape; four axes of 2014 become those that the layer has today: a matrix, or a vector."""
     shape: Shape = weights[name][index].shape
     if (name, index) not in weights.legacy:
         return shape
-    if blob.endswith("weight") and type in _MATRICES:
-        return shape[-2:]
-    if blob.endswith("weight") and type in ("", "Convolution", "Deconvolution"):
-        return shape[-2:] if type == "" and shape[:2] == (1, 1) else shape
+    if type is None:  # kernels have a height and a width, matrices have neither
+        axes: int | None = 2 if shape[:2] == (1, 1) else 4
+    else:
+        axes = registry().get(type, Layer).weight_axes
+    if blob.endswith("weight") and axes is not None:
+        return shape[-axes:]
     return without_leading_ones(shape) or (1,)

@@ -16,6 +16,7 @@ import numpy as np
 
 from netc.errors import NetcError, Place
 from netc.graph.ir import Graph, Node
+from netc.layers.convolution import Convolution
 from netc.weights.arrays import Array
 from netc.weights.card import Preprocessing
 from netc.weights.model import Model
@@ -94,7 +95,7 @@ def _first_convolutions(graph: Graph) -> list[Node]:
 
 
 def _check(graph: Graph, index: int, node: Node) -> None:
-    if node.type != "Convolution" or len(node.bottoms) != 1:
+    if not isinstance(node.layer, Convolution) or len(node.bottoms) != 1:
         _refuse(node, "only a convolution can take the factors of the channels into its weights")
     if node.layer.options.group != 1 or node.params[0].blob.shape[1] != 3:
         _refuse(node, "its groups keep the channels apart")
@@ -106,7 +107,8 @@ def _check(graph: Graph, index: int, node: Node) -> None:
 
 def _reads_within(graph: Graph, node: Node) -> bool:
     """Whether every window lies within the image, and there is a bias to take the mean."""
-    geometry = node.layer.geometry  # type: ignore[attr-defined]
+    assert isinstance(node.layer, Convolution)
+    geometry = node.layer.geometry
     within = not any(geometry.pad) and not any(geometry.overhang(node.bottom_shapes[0][2:]))
     return within and len(node.params) == 2
 

@@ -7,10 +7,13 @@ resumed sees the same batches. What it does between two calls (decoding ahead) c
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
 from netc.errors import NetcError
-from netc.layers.base import Layer, Shape
+from netc.layers import Layer, registry
+from netc.layers.base import Shape
+from netc.layers.sources import ARRAYS, DATABASE, FILLERS, HDF5, IMAGES, LIST, WINDOWS
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,7 +43,7 @@ def probe(param: Any, phase: int, path: str = "") -> Sequence[Shape]:
 
     `path`: the prototxt, for relative names. Raises NetcError as opening the feed would.
     """
-    if param.type == "HDF5Data":
+    if _feed_of(param) == HDF5:
         from netc.runtime.data import hdf5_feed
 
         return hdf5_feed.shapes(param, path)
@@ -53,38 +56,40 @@ def probe(param: Any, phase: int, path: str = "") -> Sequence[Shape]:
 
 def can_probe(param: Any) -> bool:
     """Whether `probe` knows this type of layer."""
-    return param.type in ("Data", "ImageData", "HDF5Data")
+    return _feed_of(param) in {HDF5, *IMAGES}
 
 
-def has_feed(type: str) -> bool:
-    """Whether `open_feed` knows this type of layer; others are given their tops in the call."""
-    return type in ("Data", "ImageData", "DummyData", "HDF5Data", "WindowData")
+def _feed_of(param: Any) -> str:
+    return registry()[param.type].feed
+
+
+FEEDS = {
+    DATABASE: ("record_feed", "RecordFeed"),
+    LIST: ("record_feed", "RecordFeed"),
+    HDF5: ("hdf5_feed", "HDF5Feed"),
+    WINDOWS: ("window_feed", "WindowFeed"),
+    FILLERS: ("dummy_feed", "DummyFeed"),
+}
+"""What a source declares as its `feed` → the module and the class that reads it, made as `open_feed` says."""
+
+
+def has_feed(source: Layer | type[Layer]) -> bool:
+    """Whether `open_feed` knows this source; others are given their tops in the call."""
+    return source.feed in FEEDS
 
 
 def open_feed(layer: Layer, phase: int, seed: int, workers: int | None = None) -> Feed:
     """The feed of a source layer. `seed` and the layer's name key every random draw; `workers` (default: one a core)
     threads decode ahead and do not change the result. Raises NetcError D501 for a type that is given its data in the
     call."""
-    if layer.type in ("Data", "ImageData"):
-        from netc.runtime.data.record_feed import RecordFeed
-
-        return RecordFeed(layer, phase, seed, workers)
-    if layer.type == "DummyData":
-        from netc.runtime.data.dummy_feed import DummyFeed
-
-        return DummyFeed(layer, seed)
-    if layer.type == "HDF5Data":
-        from netc.runtime.data.hdf5_feed import HDF5Feed
-
-        return HDF5Feed(layer, seed)
-    if layer.type == "WindowData":
-        from netc.runtime.data.window_feed import WindowFeed
-
-        return WindowFeed(layer, phase, seed, workers)
+    if layer.feed in FEEDS:
+        module, name = FEEDS[layer.feed]
+        feed: Feed = getattr(import_module(f"netc.runtime.data.{module}"), name)(layer, phase, seed, workers)
+        return feed
     raise NetcError(
         "D501",
         f'layer "{layer.name}": {layer.type} has no source of its own',
         layer.origin.start,
         f"give {', '.join(layer.param.top)} in the call, net({layer.param.top[0]}=…)"
-        + (", or net.set_input_arrays(data, labels)" if layer.type == "MemoryData" else ""),
+        + (", or net.set_input_arrays(data, labels)" if layer.feed == ARRAYS else ""),
     )

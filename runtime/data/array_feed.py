@@ -37,7 +37,7 @@ class ArrayFeed:
             wrong = f"takes whole batches of {self.batch_size}, found {self.size} images"
             hint = "leave some out, or repeat some; or change batch_size"
         if wrong:
-            raise NetcError("D555", f'layer "{layer.name}" (MemoryData) {wrong}', layer.origin.start, hint)
+            raise NetcError("D555", f'layer "{layer.name}" ({layer.type}) {wrong}', layer.origin.start, hint)
 
     def batch(self, k: int, stop: int | None = None) -> list[Tensor]:
         assert self.size

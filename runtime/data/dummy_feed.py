@@ -16,7 +16,7 @@ class DummyFeed:
 
     size: int | None = None
 
-    def __init__(self, layer: Layer, seed: int) -> None:
+    def __init__(self, layer: Layer, phase: int, seed: int, workers: int | None = None) -> None:
         self.layer, self.seed, self.waited = layer, seed, 0.0
         self.shapes: list[Shape] = [tuple(shape) for shape in layer.setup([])]
         self.batch_size = self.shapes[0][0] if self.shapes[0] else 1

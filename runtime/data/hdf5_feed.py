@@ -26,7 +26,7 @@ class HDF5Feed:
     Raises NetcError D504 (empty list), D530 (no HDF5 file, a dataset that is missing, datasets that do not fit).
     """
 
-    def __init__(self, layer: Layer, seed: int) -> None:
+    def __init__(self, layer: Layer, phase: int, seed: int, workers: int | None = None) -> None:
         self.layer, self.seed, self.waited = layer, seed, 0.0
         place = layer.origin.start
         files = [(path, _load(layer.param, path)) for path in _files(layer.param, place.path, place)]

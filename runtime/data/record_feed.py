@@ -19,6 +19,7 @@ from torch import Tensor
 
 from netc.errors import NetcError, counted
 from netc.layers.base import Layer, Shape
+from netc.layers.sources import LIST
 from netc.runtime.data.order import Order, Sequence, shuffled
 from netc.runtime.data.records import open_records
 from netc.runtime.data.transform import Transform
@@ -60,7 +61,7 @@ class RecordFeed:
         self.transform = Transform(self.layer.param, phase, path, origin.place("transform_param"))
         self.records = open_records(self.layer.param, path, origin.place(f"{self.layer.param_field}.source"))
         self.size = count = len(self.records)
-        shuffle = shuffled(count, self.seed, self.layer.key) if _shuffles(self.layer) else None
+        shuffle = shuffled(count, self.seed, self.layer.key) if self.layer.shuffles() else None
         self.order: Sequence = Order(count, shuffle, _skipped(self.layer, self.seed))
 
     def _start_threads(self) -> None:
@@ -105,15 +106,9 @@ class RecordFeed:
         return job.future
 
 
-def _shuffles(layer: Layer) -> bool:
-    """`shuffle` of ImageData; of Data netc's own, or that of NVIDIA's and Intel's forks."""
-    options = layer.options
-    return bool(options.shuffle or (layer.type == "Data" and options.sampling_param.shuffle))
-
-
 def _skipped(layer: Layer, seed: int) -> int:
-    """How many lines an ImageData layer passes over at the start: a random number below rand_skip."""
-    limit = int(layer.options.rand_skip) if layer.type == "ImageData" else 0
+    """How many lines of a list are passed over at the start: a random number below rand_skip."""
+    limit = int(layer.options.rand_skip) if layer.feed == LIST else 0
     return int(rand.draws(seed, layer.key, "rand_skip", n=1)[0] * limit)
 
 

@@ -8,6 +8,8 @@ from typing import Any, Protocol
 
 from netc.errors import NetcError, Place
 from netc.files.paths import resolve
+from netc.layers import registry
+from netc.layers.sources import LIST
 from netc.runtime.data import opencv
 from netc.runtime.data.database import open_database
 from netc.runtime.data.datum import Picture, Undecodable, as_array, decode, from_datum
@@ -29,7 +31,8 @@ class Records(Protocol):
 
 def open_records(param: Any, path: str, place: Place | None = None) -> Records:
     """The records of a Data or ImageData layer whose prototxt is `path`."""
-    return _FileList(param, path, place) if param.type == "ImageData" else _DatumRecords(param, path, place)
+    kind = _FileList if registry()[param.type].feed == LIST else _DatumRecords
+    return kind(param, path, place)
 
 
 def wants_color(param: Any) -> bool | None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from netc.errors import NetcError, Place
 from netc.files.paths import resolve
+from netc.layers import registry
 from netc.layers.base import Shape, format_shape
 from netc.prototxt.forks import no_reader_for, transform_of_fork
 from netc.runtime.data.datum import Picture, as_array, planes_of
@@ -40,7 +41,7 @@ class Transform:
             raise no_reader_for(param, *found, self.place)
         self.training = phase == TRAIN
         self.crop = int(self.options.crop_size)
-        self.batch_size = int(_source_options(param).batch_size)
+        self.batch_size = int(getattr(param, registry()[param.type].param_field or "").batch_size)
         self.scales = self._scales()
         self.mirror, self.factor = bool(self.options.mirror), np.float32(self.options.scale)
         self.mean_file = self._mean_file()
@@ -232,8 +233,3 @@ class Transform:
                 "compute it from this database: netc image-mean; or use mean_value",
             )
         return self.mean_file[:, crop.rows, crop.columns]
-
-
-def _source_options(param: Any) -> Any:
-    fields = {"ImageData": param.image_data_param, "WindowData": param.window_data_param}
-    return fields.get(param.type, param.data_param)

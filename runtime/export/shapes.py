@@ -10,6 +10,7 @@ import numpy as np
 from netc.errors import NetcError
 from netc.graph.compile import compile_net
 from netc.graph.ir import Graph
+from netc.layers import registry
 from netc.layers.recurrent import Recurrent
 from netc.weights import Array
 from netc.weights.arrays import Shape
@@ -99,7 +100,7 @@ def _with_inputs(param: Any, shapes: Mapping[str, Shape]) -> Any:
     net = type(param)()
     net.CopyFrom(param)
     for layer in net.layer:
-        if layer.type == "Input":
+        if registry()[layer.type].is_input:
             del layer.input_param.shape[:]
             for top in layer.top:
                 layer.input_param.shape.add(dim=shapes[top])

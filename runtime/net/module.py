@@ -13,6 +13,7 @@ from netc.errors.foreign import raised_at
 from netc.graph.compile import compile_net
 from netc.graph.ir import Graph, Node, ParamRef
 from netc.layers.base import Shape, format_shape
+from netc.layers.sources import ARRAYS
 from netc.runtime.net import rand
 from netc.runtime.net.clock import Clock, LayerRun
 from netc.runtime.net.fillers import fill_blob
@@ -236,7 +237,7 @@ class Net(nn.Module):
         """
         from netc.runtime.data.array_feed import ArrayFeed
 
-        found = [s.node for s in self._steps if s.node.type == "MemoryData" and layer in (None, s.node.name)]
+        found = [s.node for s in self._steps if s.node.layer.feed == ARRAYS and layer in (None, s.node.name)]
         if len(found) != 1:
             named = f' of the name "{layer}"' if layer is not None else ""
             raise NetcError(

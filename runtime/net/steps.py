@@ -10,9 +10,6 @@ from torch import Tensor, nn
 from netc.graph.ir import Graph, Node
 from netc.layers.base import Shape
 
-_OUTPUT_NOT_SAVED = frozenset({"Convolution", "InnerProduct", "Deconvolution"})
-"""Types whose backward pass does not need their own output, so that a layer after them may overwrite it."""
-
 
 @dataclass(slots=True)
 class Step:
@@ -47,7 +44,7 @@ def plan(graph: Graph, holders: Mapping[int, nn.Module]) -> list[Step]:
     for index, node in enumerate(graph.nodes):
         last_use.update(dict.fromkeys(node.bottoms, index))
     steps: list[Step] = []
-    writers: dict[str, str] = {}
+    writers: dict[str, bool] = {}
     for index, node in enumerate(graph.nodes):
         steps.append(
             Step(
@@ -61,7 +58,7 @@ def plan(graph: Graph, holders: Mapping[int, nn.Module]) -> list[Step]:
                 _views(graph, node),
             )
         )
-        writers.update((top, node.type) for top in node.tops)
+        writers.update((top, node.layer.overwritable) for top in node.tops)
     return steps
 
 
@@ -73,10 +70,11 @@ def _detached(node: Node) -> tuple[bool, ...]:
     return tuple(i in barred or (i < len(down) and not down[i]) for i in range(count))
 
 
-def _overwrites(node: Node, writers: Mapping[str, str]) -> bool:
-    """Whether a layer in place may write into its bottom's memory. `writers`: the type that made each blob last."""
+def _overwrites(node: Node, writers: Mapping[str, bool]) -> bool:
+    """Whether a layer in place may write into its bottom's memory. `writers`: whether what made a blob last lets it be
+    overwritten."""
     in_place = hasattr(node.layer, "forward_in_place") and node.tops[:1] == node.bottoms[:1]
-    return in_place and writers.get(node.bottoms[0]) in _OUTPUT_NOT_SAVED
+    return in_place and writers.get(node.bottoms[0], False)
 
 
 def _views(graph: Graph, node: Node) -> dict[int, Shape]:

@@ -12,9 +12,6 @@ from netc.errors import NetcError
 from netc.graph.ir import Graph, Node
 from netc.runtime.data import has_feed
 
-LABELLED = frozenset({"SoftmaxWithLoss", "Accuracy", "MultinomialLogisticLoss", "HingeLoss", "InfogainLoss"})
-"""Layers whose second bottom holds class numbers."""
-
 
 class Inputs(dict[str, Any]):
     """{layer key: feed} of a graph's data layers, opened when first used. `waited` is the time spent in `pull`."""
@@ -22,8 +19,8 @@ class Inputs(dict[str, Any]):
     def __init__(self, graph: Graph, seed: int, workers: int | None, device: str) -> None:
         super().__init__()
         sources = [node for node in graph.nodes if node.layer.is_source]
-        self._sources = [node for node in sources if has_feed(node.type)]
-        self._unfed = [node for node in sources if not has_feed(node.type)]
+        self._sources = [node for node in sources if has_feed(node.layer)]
+        self._unfed = [node for node in sources if not has_feed(node.layer)]
         self._open_args = (seed, workers)
         self._device = device
         self._labels = list(_label_checks(graph))
@@ -104,9 +101,7 @@ class _LabelCheck:
     """Labels of one blob lie in [0, classes) or are the layer's ignore_label."""
 
     def __init__(self, node: Node, blob: str, classes: int) -> None:
-        self.node, self.blob, self.classes = node, blob, classes
-        options = node.layer.options if node.type == "Accuracy" else node.layer.param.loss_param
-        self.ignored = options.ignore_label if options.HasField("ignore_label") else None
+        self.node, self.blob, self.classes, self.ignored = node, blob, classes, node.layer.ignore
 
     def __call__(self, tops: dict[str, Tensor]) -> None:
         labels = tops.get(self.blob)
@@ -131,16 +126,10 @@ def _label_checks(graph: Graph) -> Iterator[_LabelCheck]:
     sources = {top for node in graph.nodes if node.layer.is_source for top in node.tops}
     seen: set[tuple[str, int]] = set()
     for node in graph.nodes:
-        if node.type not in LABELLED or len(node.bottoms) < 2:
+        classes = node.layer.class_count(node.bottom_shapes)
+        if classes is None:
             continue
-        blob, shape = origin.get(node.bottoms[1], node.bottoms[1]), node.bottom_shapes[0]
-        axis = _class_axis(node)
-        if blob in sources and -len(shape) <= axis < len(shape) and (blob, shape[axis]) not in seen:
-            seen.add((blob, shape[axis]))
-            yield _LabelCheck(node, blob, shape[axis])
-
-
-def _class_axis(node: Node) -> int:
-    if node.type == "Accuracy":
-        return int(node.layer.param.accuracy_param.axis)
-    return int(node.layer.param.softmax_param.axis) if node.type in {"SoftmaxWithLoss", "InfogainLoss"} else 1
+        blob = origin.get(node.bottoms[1], node.bottoms[1])
+        if blob in sources and (blob, classes) not in seen:
+            seen.add((blob, classes))
+            yield _LabelCheck(node, blob, classes)

@@ -44,7 +44,8 @@ class Builder:
     def feeds_itself(self, plan: NetPlan) -> bool:
         """Whether the plan's net has data layers, and none whose data is given by the caller."""
         layers = filter_net(in_state(self._draft(plan.source), plan)).params
-        sources = {layer.type for layer in layers if layer.type in registry() and registry()[layer.type].is_source}
+        types = [registry()[layer.type] for layer in layers if layer.type in registry()]
+        sources = [cls for cls in types if cls.is_source]
         return bool(sources) and all(map(has_feed, sources))
 
     def build(self, graph: Graph, unfilled: Iterable[str] = (), share: Net | None = None) -> FedNet:

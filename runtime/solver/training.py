@@ -9,6 +9,7 @@ from pathlib import Path
 
 from netc.errors import NetcError
 from netc.graph.ir import Node
+from netc.layers.sources import ARRAYS
 from netc.runtime.solver import preflight, state
 from netc.runtime.solver.log import Log
 from netc.runtime.solver.metrics import Metrics
@@ -58,7 +59,7 @@ def _unfed(node: Node) -> NetcError:
         f'nothing feeds the {node.type} layer "{node.name}" ({", ".join(node.tops)})',
         node.place,
         "train from a Data layer, or call run.step(n, feed=…) from Python"
-        + (", or run.net.set_input_arrays(…)" if node.type == "MemoryData" else ""),
+        + (", or run.net.set_input_arrays(…)" if node.layer.feed == ARRAYS else ""),
     )
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from netc.check.advice.flow import TEST, TRAIN, flow
-from netc.check.advice.losses import class_count
 from netc.errors.remark import Advice
 from netc.graph.ir import Graph, Node
 
@@ -35,12 +34,12 @@ def labels(graph: Graph, known: Known) -> Iterator[Advice]:
     edges = flow(graph)
     told: set[tuple[str, int]] = set()
     for index, node in enumerate(graph.nodes):
-        classes = class_count(node)
+        classes = node.layer.class_count(node.bottom_shapes)
         source = edges.source(index, 1)
         found = known.get(source.layer.key) if source is not None and classes else None
         if found is None or source is None or classes is None:
             continue
-        seen = set(found.labels.get(_top(source, node.bottoms[1]), ())) - _ignored(node)
+        seen = set(found.labels.get(_top(source, node.bottoms[1]), ())) - {node.layer.ignore}
         if seen and (source.layer.key, classes) not in told:
             told.add((source.layer.key, classes))
             yield from _range(node, source, found, seen, classes)
@@ -67,11 +66,6 @@ def _range(node: Node, source: Node, found: Facts, seen: set[int], classes: int)
         )
 
 
-def _ignored(node: Node) -> set[int]:
-    options = node.layer.options if node.type == "Accuracy" else node.layer.param.loss_param
-    return {int(options.ignore_label)} if options.HasField("ignore_label") else set()
-
-
 def _top(source: Node, bottom: str) -> int:
     tops = [at for at, top in enumerate(source.tops) if bottom == top or bottom.startswith(f"{top}_{source.name}_")]
     return max(tops, key=lambda at: len(source.tops[at]), default=0)
@@ -82,7 +76,7 @@ def sorted_records(graph: Graph, known: Known) -> Iterator[Advice]:
     for node in graph.nodes if graph.phase == TRAIN else ():
         found = known.get(node.layer.key)
         seen = found.labels.get(1, []) if found else []
-        if len(seen) < MIN_ORDERED or _shuffles(node):
+        if len(seen) < MIN_ORDERED or node.layer.shuffles():
             continue
         runs = 1 + sum(a != b for a, b in pairwise(seen))
         if runs == len(set(seen)) > 1 and len(seen) >= 5 * runs:
@@ -90,15 +84,8 @@ def sorted_records(graph: Graph, known: Known) -> Iterator[Advice]:
                 "A814",
                 f'the records of layer "{node.name}" lie class by class, and TRAIN takes them in that order',
                 node.layer.origin.place(node.layer.param_field or ""),
-                "each batch would hold one class: add sampling_param { shuffle: true } to data_param"
-                if node.type == "Data"
-                else "each batch would hold one class: add shuffle: true",
+                f"each batch would hold one class: add {node.layer.to_shuffle}",
             )
-
-
-def _shuffles(node: Node) -> bool:
-    options = node.layer.options
-    return bool(options.sampling_param.shuffle if node.type == "Data" else options.shuffle)
 
 
 def coverage(graph: Graph, known: Known, test_iter: int | None) -> Iterator[Advice]:

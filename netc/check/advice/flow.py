@@ -22,12 +22,12 @@ class Flow:
         found = self.sources[index]
         return self.graph.nodes[found[bottom]] if bottom < len(found) else None
 
-    def above(self, index: int, passing: frozenset[str]) -> tuple[int, Node] | None:
-        """The first node above bottom 0 whose type is none of `passing`."""
+    def above(self, index: int) -> Node | None:
+        """The first node above bottom 0 that does more than reshape."""
         while self.sources[index]:
             index = self.sources[index][0]
-            if self.graph.nodes[index].type not in passing:
-                return index, self.graph.nodes[index]
+            if not self.graph.nodes[index].layer.keeps_values:
+                return self.graph.nodes[index]
         return None
 
 

@@ -28,7 +28,7 @@ def ceil_pooling(graph: Graph) -> Iterator[Advice]:
 
 def _rounded_down(node: Node) -> Shape:
     """What a pooling's plane would be with sizes rounded down, where that differs; otherwise ()."""
-    window = node.layer.window() if node.type == "Pooling" else None
+    window = node.layer.window() if node.layer.rounds_up else None
     if window is None:
         return ()
     sides = list(zip(node.bottom_shapes[0][2:], window.kernel, window.stride, window.pad))
@@ -44,13 +44,13 @@ def skipping(graph: Graph) -> Iterator[Advice]:
     """Windows that step over values, and windows that lie in the padding alone."""
     step_over, blind = [], []
     for node in graph.nodes:
-        window = node.layer.window() if node.type in {"Convolution", "Pooling"} else None
+        window = None if node.layer.transposed else node.layer.window()
         if window is None:
             continue
         reach = [(k - 1) * d + 1 for k, d in zip(window.kernel, window.dilation)]
         if any(1 < size < stride for size, stride in zip(reach, window.stride)):
             step_over.append(node)
-        if node.type == "Convolution" and any(size <= pad < MEANT for pad, size in zip(window.pad, reach)):
+        if any(size <= pad < MEANT for pad, size in zip(window.pad, reach)):
             blind.append(node)
     if step_over:
         message = f"{_layers(step_over)} over values: the stride is larger than the kernel"

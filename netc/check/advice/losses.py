@@ -9,12 +9,6 @@ from netc.errors import Place, counted
 from netc.errors.remark import Advice, listed
 from netc.graph.ir import Graph, Node
 
-RESHAPING = frozenset({"Flatten", "Reshape", "Split"})
-SCORED = frozenset({"SoftmaxWithLoss", "SigmoidCrossEntropyLoss", "HingeLoss"})
-"""Losses of unbounded scores."""
-TWICE = {"SoftmaxWithLoss": "Softmax", "SigmoidCrossEntropyLoss": "Sigmoid"}
-"""Loss → the layer that it holds within it."""
-
 
 def no_loss(graph: Graph) -> Iterator[Advice]:
     """A net to be trained that has nothing to minimise."""
@@ -99,15 +93,15 @@ def twice(graph: Graph) -> Iterator[Advice]:
     """A Softmax in front of a loss that takes the soft-max itself, and the like."""
     edges = flow(graph)
     for index, node in enumerate(graph.nodes):
-        found = edges.above(index, RESHAPING) if node.type in (*TWICE, "MultinomialLogisticLoss") else None
-        if found is None:
+        above = edges.above(index) if node.layer.takes or node.layer.contains else None
+        if above is None:
             continue
-        above, place = found[1], node.layer.origin.place("bottom[0]")
-        if above.type == TWICE.get(node.type):
+        place = node.layer.origin.place("bottom[0]")
+        if above.type == node.layer.contains:
             what = f"({node.type}) computes the {above.type} itself"
             message = f'layer "{node.name}" {what}, but is given that of "{above.name}"'
             yield Advice("A805", message, place, f'give it the bottom of "{above.name}"')
-        if node.type == "MultinomialLogisticLoss" and above.params:
+        if node.layer.takes == "probabilities" and above.params:
             message = (
                 f'layer "{node.name}" takes probabilities, but is given the scores of "{above.name}" ({above.type})'
             )
@@ -118,15 +112,15 @@ def cut_scores(graph: Graph) -> Iterator[Advice]:
     """ReLU or Dropout on the scores themselves."""
     edges = flow(graph)
     for index, node in enumerate(graph.nodes):
-        above = edges.source(index) if node.type in SCORED and any(node.loss_weights) else None
-        if above is None or above.type not in {"ReLU", "Dropout"}:
+        above = edges.source(index) if node.layer.takes == "scores" and any(node.loss_weights) else None
+        if above is None:
             continue
-        if above.type == "Dropout":
+        if above.layer.drops_values:
             message = f'layer "{above.name}" drops scores of the loss "{node.name}" at random'
-            hint = "Dropout belongs above the last layer with weights"
-        elif above.layer.options.negative_slope == 0:
-            message = f'layer "{above.name}" (ReLU) cuts the scores of the loss "{node.name}" off at 0'
-            hint = "where all scores are 0, no gradient is left: take the ReLU after the last layer away"
+            hint = f"{above.type} belongs above the last layer with weights"
+        elif above.layer.dead_at_zero():
+            message = f'layer "{above.name}" ({above.type}) cuts the scores of the loss "{node.name}" off at 0'
+            hint = f"where all scores are 0, no gradient is left: take the {above.type} after the last layer away"
         else:
             continue
         yield Advice("A807", message, above.place, hint)
@@ -137,11 +131,11 @@ def classes(graph: Graph) -> Iterator[Advice]:
     edges = flow(graph)
     seen: dict[tuple[int, str], tuple[int, Node]] = {}
     for index, node in enumerate(graph.nodes):
-        count = class_count(node)
+        count = node.layer.class_count(node.bottom_shapes)
         if count is None:
             continue
-        if node.type == "Accuracy" and node.layer.options.top_k >= count > 1:
-            message = f'layer "{node.name}" counts the {node.layer.options.top_k} best of {count} classes: always 1'
+        if (top_k := getattr(node.layer.options, "top_k", 0)) >= count > 1:
+            message = f'layer "{node.name}" counts the {top_k} best of {count} classes: always 1'
             yield Advice("A808", message, node.layer.origin.place("accuracy_param.top_k"), "take a smaller top_k")
         labels = edges.sources[index][1]
         top = _label_top(graph, labels, node.bottoms[1])
@@ -161,13 +155,3 @@ def _label_top(graph: Graph, labels: int, bottom: str) -> str:
     node = graph.nodes[labels]
     tops = [top for top in node.tops if bottom == top or bottom.startswith(f"{top}_{node.name}_")]
     return max(tops, key=len, default=bottom)
-
-
-def class_count(node: Node) -> int | None:
-    """The number of classes among which the labels of a node choose; None for other layers."""
-    if node.type in {"SoftmaxWithLoss", "Accuracy", "InfogainLoss"}:
-        axis = getattr(node.layer, "axis", 1)
-        return node.bottom_shapes[0][axis] if len(node.bottom_shapes[0]) > axis else None
-    if node.type in {"HingeLoss", "MultinomialLogisticLoss"}:
-        return node.bottom_shapes[0][1] if len(node.bottom_shapes[0]) > 1 else None
-    return None

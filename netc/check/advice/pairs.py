@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from netc.check.advice.flow import trains
-from netc.check.advice.settings import TRANSFORMING
+from netc.check.advice.settings import transforms
 from netc.errors import NetcError, counted
 from netc.errors.remark import Advice, listed
 from netc.graph.ir import Graph, Node
@@ -54,9 +54,9 @@ def _shares(node: Node, names: set[str]) -> bool:
 
 def prepared_alike(train: Graph, test: Graph) -> Iterator[Advice]:
     """Data layers of one top that prepare their images differently."""
-    before = {node.tops[0]: node for node in train.nodes if node.type in TRANSFORMING}
+    before = {node.tops[0]: node for node in train.nodes if transforms(node)}
     for node in test.nodes:
-        other = before.get(node.tops[0]) if node.type in TRANSFORMING else None
+        other = before.get(node.tops[0]) if transforms(node) else None
         if other is None:
             continue
         mine, theirs = node.layer.param.transform_param, other.layer.param.transform_param
@@ -97,14 +97,13 @@ def same_source(train: Graph, test: Graph) -> Iterator[Advice]:
 
 
 def _source(node: Node) -> str:
-    field = node.layer.param_field if node.type in {"Data", "ImageData", "HDF5Data", "WindowData"} else None
-    return str(getattr(node.layer.param, field).source) if field else ""
+    return str(getattr(node.layer.options, "source", "")) if node.layer.feed else ""
 
 
 def mirrored_test(train: Graph, test: Graph) -> Iterator[Advice]:
     """Random mirroring where a score is measured."""
     for node in test.nodes:
-        if node.type in TRANSFORMING and node.layer.param.transform_param.mirror:
+        if transforms(node) and node.layer.param.transform_param.mirror:
             message = f'layer "{node.name}" mirrors images at random in the TEST net, so its score is another each time'
             place = node.layer.origin.place("transform_param.mirror")
             yield Advice("A823", message, place, "take mirror away, or give the TEST net a data layer of its own")
@@ -124,8 +123,8 @@ def batch_statistics(train: Graph, test: Graph) -> Iterator[Advice]:
 
 
 def _on_batch(node: Node) -> bool:
-    options = node.layer.options if node.type == "BatchNorm" else None
-    return options is not None and options.HasField("use_global_stats") and not options.use_global_stats
+    field, options = "use_global_stats", node.layer.options
+    return hasattr(options, field) and options.HasField(field) and not options.use_global_stats
 
 
 PAIR_RULES = (untrained, prepared_alike, same_source, mirrored_test, batch_statistics)

@@ -8,21 +8,13 @@ from functools import reduce
 from netc.check.advice.flow import TRAIN, Flow, flow, trains
 from netc.errors.remark import Advice
 from netc.graph.ir import Graph, Node
-
-MOVED = {
-    "Data": ("scale", "mean_file", "crop_size", "mirror"),
-    "ImageData": ("scale", "mean_file", "crop_size", "mirror"),
-    "WindowData": ("mean_file", "mirror"),
-}
-"""Fields that went to transform_param, and that current nets may still spell in the old place."""
-TRANSFORMING = frozenset({"Data", "ImageData", "WindowData", "MemoryData"})
-LAYERS_OF_PIXELS = frozenset({"Convolution", "InnerProduct"})
+from netc.layers.sources import IMAGES, LIST
 
 
 def moved(graph: Graph) -> Iterator[Advice]:
     """Old fields of a data layer, which Caffe no longer reads."""
     for node in graph.nodes:
-        for name in MOVED.get(node.type, ()):
+        for name in node.layer.moved:
             if node.layer.options.HasField(name):
                 field = f"{node.layer.param_field}.{name}"
                 message = f'layer "{node.name}": {field} has no effect in the current format'
@@ -81,13 +73,18 @@ def raw_pixels(graph: Graph) -> Iterator[Advice]:
     """Pixels 0 to 255 that go into the first weights as they are."""
     edges = flow(graph)
     for index, node in enumerate(graph.nodes if trains(graph) else ()):
-        if node.type in {"Data", "ImageData"} and not _prepared(node) and _feeds_weights(edges, index):
+        if node.layer.feed in IMAGES and not _prepared(node) and _feeds_weights(edges, index):
             message = (
                 f'the images of layer "{node.name}" enter the net as they are, 0 to 255: neither mean nor scale is set'
             )
             place = node.layer.origin.place("transform_param")
             hint = "subtract the mean (mean_value or mean_file; netc image-mean computes it), or set scale: 0.00390625"
             yield Advice("A825", message, place, hint)
+
+
+def transforms(node: Node) -> bool:
+    """Whether a data layer that netc feeds does with its images what transform_param says."""
+    return bool(node.layer.feed) and "transform_param" in node.layer.also_reads
 
 
 def _prepared(node: Node) -> bool:
@@ -100,22 +97,16 @@ def _feeds_weights(edges: Flow, index: int) -> bool:
     node = edges.graph.nodes[index]
     images = len(node.top_shapes[0]) == 4 and node.top_shapes[0][1] in (1, 3)
     readers = [edges.graph.nodes[reader] for reader in edges.readers[index]]
-    return images and any(reader.type in LAYERS_OF_PIXELS for reader in readers)
+    return images and any(reader.layer.linear for reader in readers)
 
 
 def unshuffled(graph: Graph) -> Iterator[Advice]:
     """Lists of images that are taken in the order of their file."""
     for node in graph.nodes:
-        if graph.phase == TRAIN and node.type == "ImageData" and not node.layer.options.shuffle:
+        if graph.phase == TRAIN and node.layer.feed == LIST and not node.layer.shuffles():
             message = f'layer "{node.name}" takes the images in the order of their list, the same in every epoch'
-            yield Advice("A826", message, node.layer.origin.place("image_data_param"), "add shuffle: true")
-
-
-STALE = frozenset({"Sigmoid", "TanH", "ELU", "MVN"})
-"""Types whose gradient Caffe computes from their top."""
-CHANGING = frozenset({"ReLU", "Dropout", "PReLU", "Power", "Scale", "Bias", "BatchNorm", "TanH", "Sigmoid", "ELU"})
-UNCHANGED = {("Sigmoid", "ReLU")}
-"""A ReLU changes nothing on what is positive."""
+            place = node.layer.origin.place(node.layer.param_field or "")
+            yield Advice("A826", message, place, f"add {node.layer.to_shuffle}")
 
 
 def overwritten(graph: Graph) -> Iterator[Advice]:
@@ -123,9 +114,9 @@ def overwritten(graph: Graph) -> Iterator[Advice]:
     edges = flow(graph)
     for index, node in enumerate(graph.nodes if trains(graph) else ()):
         above = edges.source(index) if node.bottoms and node.bottoms[:1] == node.tops[:1] else None
-        if above is None or above.type not in STALE or node.type not in CHANGING or not above.needs_backward:
+        if above is None or not above.layer.backward_reads_top or not above.needs_backward:
             continue
-        if (above.type, node.type) not in UNCHANGED:
+        if not (node.layer.keeps_values or (above.layer.is_positive and node.layer.keeps_positive)):
             yield Advice(
                 "A827",
                 f'layer "{node.name}" overwrites the output of "{above.name}" ({above.type}), which Caffe reads for '

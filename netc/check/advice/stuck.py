@@ -15,12 +15,6 @@ from netc.errors import counted
 from netc.errors.remark import Advice, listed
 from netc.graph.ir import Graph, Node
 
-LINEAR = frozenset({"Convolution", "InnerProduct"})
-ZERO_KEEPING = frozenset(
-    {"ReLU", "Pooling", "Dropout", "Split", "Flatten", "Reshape", "LRN", "BatchNorm", "TanH", "PReLU", "AbsVal"}
-    | {"Eltwise", "Concat", "Slice", "Crop", "Scale", "Deconvolution", "Permute", "Interp", "ReLU6", "ShuffleChannel"}
-)
-"""Types that give 0 where all bottoms are 0 (and their own bias, if they have one, is)."""
 MOST_ROUNDS = 100
 
 
@@ -53,7 +47,7 @@ class _State:
 
     def __post_init__(self) -> None:
         for index, node in enumerate(self.graph.nodes):
-            if node.type in LINEAR and _is_zero(node, 0):
+            if node.layer.linear and _is_zero(node, 0):
                 self.zero.add(index)
             if len(node.params) > 1 and not _is_zero(node, 1):
                 self.fresh.add(index)
@@ -73,7 +67,7 @@ class _State:
         for index, node in enumerate(self.graph.nodes):
             below = bool(node.bottoms) and all(zeros.get(blob, False) for blob in node.bottoms)
             found.append(below)
-            keeps = node.type in ZERO_KEEPING or node.type in LINEAR
+            keeps = node.layer.keeps_zeros or node.layer.linear
             nothing = (below and keeps) or index in self.zero
             zeros.update((top, nothing and index not in self.fresh) for top in node.tops)
         return found
@@ -88,17 +82,13 @@ class _State:
             alive.difference_update(node.tops)
             if not arrives:
                 continue
-            passes = not (index in self.zero or (node.type == "ReLU" and below[index] and _dead_at_zero(node)))
+            passes = not (index in self.zero or (below[index] and node.layer.dead_at_zero()))
             alive.update(node.bottoms if passes else ())
             if self.asked(node, 0) and not below[index]:
                 self.zero.discard(index)
             if self.asked(node, 1):
                 self.fresh.add(index)
         return before != (len(self.zero), len(self.fresh))
-
-
-def _dead_at_zero(node: Node) -> bool:
-    return bool(node.layer.options.negative_slope == 0)
 
 
 def _is_zero(node: Node, position: int) -> bool:

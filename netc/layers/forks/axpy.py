@@ -20,6 +20,7 @@ class Axpy(Layer):
     fork = "SENet (hujie-frank)"
     bottoms = exactly(3)
     in_place = False
+    kind = "join"
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         a, x, b = bottoms

@@ -38,6 +38,8 @@ class BN(Layer):
 
     fork = "SegNet (alexgkendall/caffe-segnet)"
     param_field = "bn_param"
+    kind = "normalisation"
+    blob_lists = (("scale", "shift"), ("scale", "shift", "mean", "variance"), ("slope", "bias", "mean", "variance"))
     of: str
     axis: int
     share: float
@@ -49,11 +51,10 @@ class BN(Layer):
         self.of = self._fork()
         self.axis = canonical_axis(self, self.options.axis, shape, "bn_param.axis")
         blob = tuple(shape[self.axis] if i == self.axis else 1 for i in range(max(4, len(shape))))
-        first, second = ("slope", "bias") if self.of == "Cysu" else ("scale", "shift")
+        first, second, *running = self.blob_lists[tuple(FIELDS).index(self.of)]
         self.add_param(first, blob, f"bn_param.{first}_filler")
         self.add_param(second, blob, f"bn_param.{second}_filler")
-        if self.of != "SegNet":
-            self.blobs += [ParamBlob("mean", blob, frozen=True), ParamBlob("variance", blob, frozen=True)]
+        self.blobs += [ParamBlob(name, blob, frozen=True) for name in running]
         self.share = self.options.decay if self.of == "PSPNet" else 1 - self.options.momentum
         for learned in self.blobs[:2]:
             learned.frozen = self.of == "Cysu" and self.options.frozen

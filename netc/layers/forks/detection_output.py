@@ -35,6 +35,7 @@ class DetectionOutput(Layer):
     in_place = False
     no_gradient = None
     param_field = "detection_output_param"
+    kind = "measure"
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         classes, nms = self.options.num_classes, self.options.nms_param

@@ -22,6 +22,7 @@ class Gather(Layer):
     tops = at_least(1)
     same_count = True
     parallel = True
+    keeps_values = keeps_zeros = keeps_rms = True
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         return list(bottoms)

@@ -26,6 +26,8 @@ class Interp(Layer):
     no_gradient = (1,)
     lenient = True
     param_field = "interp_param"
+    kind = "pooling"
+    keeps_zeros = True
     fixed: tuple[int, int] | None
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:

@@ -21,12 +21,14 @@ class Normalize(Layer):
 
     fork = "SSD (weiliu89/caffe)"
     param_field = "norm_param"
+    kind = "normalisation"
+    starts = {"scale_filler": 1.0}
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         shape = bottoms[0]
         if len(shape) < 2:
             self.fail(f"needs a bottom with channels (N, C, …), found {format_shape(shape)}", "bottom", code="L302")
-        self.add_param("weight", () if self.options.channel_shared else (shape[1],), "norm_param.scale_filler", 1.0)
+        self.add_param("weight", () if self.options.channel_shared else (shape[1],), "norm_param.scale_filler")
         return [shape]
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:

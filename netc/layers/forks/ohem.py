@@ -31,14 +31,16 @@ class SoftmaxWithLossOHEM(Loss):
     fork = "R-FCN (daijifeng001/caffe-rfcn)"
     tops = between(1, 3)
     param_field = "loss_param"
+    takes = "scores"
+    contains = "Softmax"
     axis: int
     mode: int
-    ignore: int | None
     wanted: int
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         self.check_batches(bottoms)
         self.axis = canonical_axis(self, self.param.softmax_param.axis, bottoms[0], "softmax_param.axis")
+        self.class_axis = self.axis
         self.mode, self.ignore = normalization(self, VALID), ignored_label(self)
         check_label_count(self, bottoms[0], bottoms[1], self.axis)
         self.wanted = len(self.param.top)

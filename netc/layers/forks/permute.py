@@ -19,6 +19,8 @@ class Permute(Layer):
 
     fork = "SSD (weiliu89/caffe)"
     param_field = "permute_param"
+    kind = "join"
+    keeps_zeros = keeps_rms = True
     in_place = False
     order: list[int]
 

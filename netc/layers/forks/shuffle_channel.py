@@ -19,6 +19,8 @@ class ShuffleChannel(Layer):
 
     fork = "ShuffleNet (farmingyard/ShuffleNet)"
     param_field = "shuffle_channel_param"
+    kind = "join"
+    keeps_zeros = keeps_rms = True
     in_place = False
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:

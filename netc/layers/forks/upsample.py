@@ -29,6 +29,7 @@ class Upsample(Layer):
     no_gradient = (1,)
     lenient = True
     param_field = "upsample_param"
+    kind = "pooling"
     fixed: tuple[int, int] | None
     scale: tuple[int, int]
 

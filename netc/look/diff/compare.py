@@ -16,7 +16,7 @@ from netc.graph.ir import Graph, Node
 from netc.layers import registry
 from netc.layers.base import Shape, count
 from netc.look.diff.match import NOWHERE, Piece, Wiring, Writer, carried, match, wiring
-from netc.look.diff.meaning import Table, default_of, fields
+from netc.look.diff.meaning import SPELLINGS, Table, default_of, fields
 from netc.prototxt.draft import Draft, Layers
 
 
@@ -134,13 +134,10 @@ def changed_fields(
             yield FieldChange(key, before, after, place_of(origins[0], key), place_of(origins[1], key))
 
 
-SPELLINGS = {"kernel_size": "kernel_h", "stride": "stride_h", "pad": "pad_h", "axis": "concat_dim"}
-
-
 def place_of(origin: Origin, key: str) -> Place:
     """Where a setting stands, under any of its spellings; where it would stand, if it is absent."""
     head, _, name = key.rpartition(".")
-    for spelling in (name, SPELLINGS.get(name, name)):
+    for spelling in (name, *SPELLINGS.get(name, ())):
         found = origin.locate(f"{head}.{spelling}" if head else spelling)
         if found is not None:
             return found

@@ -14,80 +14,77 @@ from typing import Any
 
 from google.protobuf import text_format
 
-from netc.layers import registry
+from netc.layers import Layer, registry
 from netc.layers.base import FILLER_NUMBERS
-from netc.look.draw.words import pair
+from netc.layers.windows import FIELDS as WINDOWS
+from netc.layers.windows import window_sizes
 
 Table = dict[str, Any]
-WINDOWS = {"kernel_size": 0, "stride": 1, "pad": 0, "dilation": 1}
-"""Settings of sliding windows and their defaults; each has three spellings."""
+SPELLINGS = {**{name: others for name, (_, others) in WINDOWS.items()}, "axis": ("concat_dim", "slice_dim")}
+"""Setting → its other spellings."""
+_MEANT = {other: name for name, others in SPELLINGS.items() for other in others}
 PRESENCE = (
     *("batch_norm_param.use_global_stats", ".ignore_label", "loss_param.normalization", "loss_param.normalize"),
     *("argmax_param.axis", "multibox_loss_param.do_neg_mining"),
     *("detection_output_param.confidence_threshold", "nms_param.top_k"),
 )
 """Endings of fields whose presence means something, even with the default value."""
+NEUTRAL = {"eltwise_param.coeff": 1.0, "dummy_data_param.data_filler": "constant 0"}
+"""Repeated settings that say nothing where each of them is this."""
 IDLE = frozenset({"engine", "prefetch", "cudnn_convolution_algo_seeker"})
 OUTSIDE = frozenset({"name", "type", "bottom", "top", "include", "exclude", "phase", "blobs", "param", "loss_weight"})
 """Fields of a layer that are compared in other ways."""
-MOVED = frozenset({"scale", "mean_file", "crop_size", "mirror"})
-"""Fields of data_param that current nets do not read."""
 OF_TRAINING = ("filler", ".lr_mult", ".decay_mult")
 """Endings of settings that only training reads."""
-OLD_AXIS = {"concat_dim": "axis", "slice_dim": "axis"}
-STARTS_AT = {"Scale": 1.0, "PReLU": 0.25}
-"""Types whose filler is not constant 0 where it is absent."""
 
 
 def settings(layer: Any, training: bool = True) -> Table:
     """The settings of a layer of the current format; without `training`, only what matters once weights are loaded."""
     found: Table = {}
+    kind = registry().get(layer.type, Layer)
     for field, value in layer.ListFields():
         if field.name in OUTSIDE or (field.message_type is None and field.name in IDLE):
             continue
-        found.update(_of_field(field, value, field.name, layer.type))
+        found.update(_of_field(field, value, field.name, kind))
     for at, spec in enumerate(layer.param):
         found.update((f"param[{at}].{key}", value) for key, value in fields(spec).items())
-    cls = registry().get(layer.type)
-    if cls is not None and (variant := cls.variant(layer)):
+    if variant := kind.variant(layer):
         found["variant"] = variant
-    default = [1.0] if cls is not None and cls.is_loss else []
+    default = [1.0] if kind.is_loss else []
     weights = list(layer.loss_weight) or default
     if weights != default and any(weights + default):
         found["loss_weight"] = tuple(weights)
     return found if training else {key: value for key, value in found.items() if not key.endswith(OF_TRAINING)}
 
 
-def fields(message: Any, prefix: str = "", type_name: str = "") -> Table:
-    """Every field that is not its default, by dotted path."""
+def fields(message: Any, prefix: str = "", kind: type[Layer] = Layer) -> Table:
+    """Every field that is not its default, by dotted path; `kind`: of the layer whose message it is."""
     found: Table = {}
     windows = "kernel_h" in message.DESCRIPTOR.fields_by_name
     for field, value in message.ListFields():
-        stem = field.name.removesuffix("_h").removesuffix("_w")
-        if field.name in IDLE or (windows and (stem in WINDOWS or stem == "kernel")):
+        if field.name in IDLE or (windows and _MEANT.get(field.name, field.name) in WINDOWS):
             continue
-        if message.DESCRIPTOR.name == "DataParameter" and field.name in MOVED:
+        if prefix == f"{kind.param_field}." and field.name in kind.moved:
             continue
-        found.update(_of_field(field, value, prefix + field.name, type_name))
+        found.update(_of_field(field, value, prefix + field.name, kind))
     found.update(_windows(message, prefix) if windows else ())
     return found
 
 
-def _of_field(field: Any, value: Any, path: str, type_name: str) -> Iterator[tuple[str, Any]]:
+def _of_field(field: Any, value: Any, path: str, kind: type[Layer]) -> Iterator[tuple[str, Any]]:
+    text_of = field.message_type and (filler if field.message_type.name == "FillerParameter" else _one_line)
     if _many(field):
-        values = tuple(_one_line(one) if field.message_type else _scalar(field, one) for one in value)
-        if not (path == "eltwise_param.coeff" and set(values) == {1.0}):
+        values = tuple(text_of(one) if text_of else _scalar(field, one) for one in value)
+        if set(values) != {NEUTRAL.get(path)}:
             yield path, values
-    elif field.message_type is not None:
-        if field.message_type.name == "FillerParameter":
-            text = filler(value)
-            if text != f"constant {STARTS_AT.get(type_name, 0.0) if path.endswith('.filler') else 0.0:g}":
-                yield path, text
-        else:
-            yield from fields(value, f"{path}.", type_name).items()
+    elif text_of is filler:
+        if filler(value) != f"constant {kind.starts.get(field.name, 0.0):g}":
+            yield path, filler(value)
+    elif text_of:
+        yield from fields(value, f"{path}.", kind).items()
     elif value != field.default_value or path.endswith(PRESENCE):
         head, _, name = path.rpartition(".")
-        yield f"{head}.{OLD_AXIS[name]}" if name in OLD_AXIS else path, _scalar(field, value)
+        yield f"{head}.{_MEANT[name]}" if name in _MEANT else path, _scalar(field, value)
 
 
 def filler(value: Any) -> str:
@@ -100,10 +97,8 @@ def filler(value: Any) -> str:
 
 
 def _windows(message: Any, prefix: str) -> Iterator[tuple[str, Any]]:
-    for name, default in WINDOWS.items():
-        if name not in message.DESCRIPTOR.fields_by_name:
-            continue
-        sizes = pair(message, name, default)
+    for name, (default, _) in WINDOWS.items():
+        sizes = window_sizes(message, name)
         value = sizes[0] if len(set(sizes)) == 1 else "×".join(map(str, sizes))
         if value != default:
             yield prefix + name, value
@@ -115,7 +110,7 @@ def default_of(message: Any, path: str) -> Any:
         return None
     name = path.rpartition(".")[2]
     if name in WINDOWS and "_param." in path:
-        return WINDOWS[name]
+        return WINDOWS[name][0]
     descriptor = message.DESCRIPTOR
     for step in path.split("."):
         field = descriptor.fields_by_name.get(step.partition("[")[0])

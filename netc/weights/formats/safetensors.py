@@ -16,26 +16,8 @@ import numpy as np
 
 from netc.errors import NetcError, Place
 from netc.weights.arrays import Array, Shape, Weights, is_real
-from netc.weights.keys import in_caffes_order
+from netc.weights.keys import all_blob_names, in_caffes_order
 from netc.weights.write import Chunk, Sink, write_chunks
-
-BLOB_NAMES = (
-    "input_weight",
-    "input_bias",
-    "static_weight",
-    "hidden_weight",
-    "output_weight",
-    "output_bias",
-    "weight",
-    "bias",
-    "mean",
-    "variance",
-    "factor",
-    "scale",
-    "shift",
-    "slope",
-)
-"""The blobs of all types of layers. Their order is Caffe's where `netc.weights.keys` has no list of just these."""
 
 BLOBS_KEY = "netc.blobs"
 """Key of the metadata that says which blob each tensor is, as JSON: {tensor: [layer, number of the blob]}. A module's
@@ -62,14 +44,15 @@ def read_safetensors(path: str, buffer: Any) -> Weights:
     tensors = [_tensor(path, key, entry) for key, entry in header.items()]
     _check_cover(path, tensors, len(buffer) - start)
     told = _told(path, metadata)
+    names = [] if all(tensor.key in told for tensor in tensors) else all_blob_names()
     layers: dict[str, dict[tuple[int, int], Array]] = {}
     for tensor in tensors:
-        layer, rank = told.get(tensor.key) or _split(path, tensor.key)
+        layer, rank = told.get(tensor.key) or _split(path, tensor.key, names)
         blobs = layers.setdefault(layer, {})
         if rank in blobs:
             raise NetcError("W706", f'layer "{layer}" has its blob {rank[1]} twice', Place(path))
         blobs[rank] = _array(buffer, tensor, start)
-    result = Weights({layer: _in_order(path, layer, blobs) for layer, blobs in layers.items()}, path)
+    result = Weights({layer: _in_order(path, layer, blobs, names) for layer, blobs in layers.items()}, path)
     result.metadata = metadata
     return result
 
@@ -151,11 +134,11 @@ def _small(number: Any) -> int:
     return number
 
 
-def _split(path: str, key: str) -> tuple[str, tuple[int, int]]:
-    """(layer, rank): ranks of one layer are compared. Numbers stand for themselves, names for their order."""
+def _split(path: str, key: str, names: list[str]) -> tuple[str, tuple[int, int]]:
+    """(layer, rank): ranks of one layer are compared. Numbers stand for themselves, `names` for their order."""
     layer, _, blob = key.rpartition(".")
-    if layer and blob in BLOB_NAMES:
-        return layer, (1, BLOB_NAMES.index(blob))
+    if layer and blob in names:
+        return layer, (1, names.index(blob))
     if layer and blob.isdecimal() and blob.isascii() and len(blob) < 4:
         return layer, (0, int(blob))
     raise NetcError(
@@ -166,13 +149,13 @@ def _split(path: str, key: str) -> tuple[str, tuple[int, int]]:
     )
 
 
-def _in_order(path: str, layer: str, blobs: dict[tuple[int, int], Array]) -> list[Array]:
+def _in_order(path: str, layer: str, blobs: dict[tuple[int, int], Array], names: list[str]) -> list[Array]:
     numbers = [number for named, number in blobs if not named]
     if numbers and sorted(numbers) != list(range(len(blobs))):
         raise NetcError("W706", f'layer "{layer}" has blobs {sorted(numbers)}; some are missing', Place(path))
-    known = None if numbers else in_caffes_order(BLOB_NAMES[rank] for _, rank in blobs)
+    known = None if numbers else in_caffes_order(names[rank] for _, rank in blobs)
     if known is not None:
-        return [blobs[1, BLOB_NAMES.index(name)] for name in known]
+        return [blobs[1, names.index(name)] for name in known]
     return [blobs[rank] for rank in sorted(blobs)]
 
 

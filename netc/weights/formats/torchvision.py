@@ -13,6 +13,14 @@ from typing import NoReturn
 
 from netc.errors import NetcError
 from netc.graph.ir import Graph, Node
+from netc.layers.convolution import Convolution
+from netc.layers.dropout import Dropout
+from netc.layers.flatten import Flatten
+from netc.layers.inner_product import InnerProduct
+from netc.layers.input import Input
+from netc.layers.pooling import Pooling
+from netc.layers.relu import ReLU
+from netc.layers.softmax import Softmax
 from netc.weights.arrays import Array
 
 POOL = 0
@@ -23,7 +31,7 @@ _E = (64, 64, 0, 128, 128, 0, 256, 256, 256, 256, 0, 512, 512, 512, 512, 0, 512,
 NETS = {_A: "vgg11", _B: "vgg13", _D: "vgg16", _E: "vgg19"}
 """Widths of the convolutions, `POOL` for a pooling → torchvision's name."""
 
-_PASSED = frozenset({"Input", "Dropout", "Flatten"})
+_PASSED = (Input, Dropout, Flatten)
 
 
 @dataclass(slots=True)
@@ -69,15 +77,16 @@ def vgg_of(graph: Graph, layers: Mapping[str, Sequence[Array]]) -> Vgg:
     for node in graph.nodes:
         blob = _follow(node, blob)
         full = full or node is first_full
-        if node.type == "Softmax":
+        layer = node.layer
+        if isinstance(layer, Softmax):
             continue
-        if node.type == "ReLU":
+        if isinstance(layer, ReLU):
             _check_relu(node)
-        elif node.type == "Pooling" and not full:
+        elif isinstance(layer, Pooling) and not full:
             _check_pooling(node)
             result.widths.append(POOL)
             at += 1
-        elif node.type not in (*_PASSED, "Convolution", "InnerProduct"):
+        elif not isinstance(layer, (*_PASSED, Convolution, InnerProduct)):
             _refuse(node, "torchvision's VGG nets have no such layer")
         elif node.params and not full:
             _check_convolution(node)
@@ -92,7 +101,7 @@ def vgg_of(graph: Graph, layers: Mapping[str, Sequence[Array]]) -> Vgg:
 
 def _follow(node: Node, blob: str) -> str:
     """The blob after this node of a chain, in which each reads what the one before made."""
-    if node.type == "Input":
+    if node.layer.is_input:
         if len(node.tops) > 1 or blob:
             _refuse(node, "a VGG has one input")
     elif node.bottoms != (blob,) or len(node.tops) != 1:
@@ -115,10 +124,10 @@ def _check_pooling(node: Node) -> None:
 
 
 def _check_convolution(node: Node) -> None:
-    geometry = getattr(node.layer, "geometry", None)
     sizes = ((3, 3), (1, 1), (1, 1), (1, 1))
-    if geometry is None:
+    if not isinstance(node.layer, Convolution):
         _refuse(node, "only the last three layers with weights are fully connected in torchvision")
+    geometry = node.layer.geometry
     if (geometry.kernel, geometry.stride, geometry.pad, geometry.dilation) != sizes or node.layer.options.group != 1:
         _refuse(node, "torchvision's convolutions are 3×3 with stride 1 and pad 1, without groups")
     if len(node.params) != 2:
@@ -132,11 +141,11 @@ def _add_full(result: Vgg, node: Node, arrays: Sequence[Array]) -> None:
     if not result.sizes and node.bottom_shapes[0][2:] != (7, 7):
         _refuse(node, "torchvision's classifier reads 7×7 pixels, as images of 224×224 give")
     weight, bias = arrays
-    if node.type == "InnerProduct":
+    if isinstance(node.layer, InnerProduct):
         if node.layer.options.axis not in (1, -len(node.bottom_shapes[0]) + 1):
             _refuse(node, "torchvision's classifier reads all values of an image")
         weight = weight.T if node.layer.options.transpose else weight
-    elif node.type != "Convolution" or node.top_shapes[0][2:] != (1, 1) or node.layer.options.group != 1:
+    elif not isinstance(node.layer, Convolution) or node.top_shapes[0][2:] != (1, 1) or node.layer.options.group != 1:
         _refuse(node, "the last three layers with weights must be fully connected")
     result.sizes.append(weight.shape[0])
     _name(result, f"classifier.{3 * (len(result.sizes) - 1)}", [weight.reshape(weight.shape[0], -1), bias])
@@ -149,9 +158,9 @@ def _name(result: Vgg, module: str, arrays: Sequence[Array]) -> None:
 
 def _check_relus(graph: Graph, learned: Sequence[Node]) -> None:
     """Every layer with weights but the last has a ReLU behind it, and nothing else has."""
-    chain = [node for node in graph.nodes if node.params or node.type in ("ReLU", "Pooling")]
+    chain = [node for node in graph.nodes if node.params or isinstance(node.layer, ReLU | Pooling)]
     for node, after in zip(chain, [*chain[1:], None]):
-        rectified = after is not None and after.type == "ReLU"
+        rectified = after is not None and isinstance(after.layer, ReLU)
         if rectified != bool(node.params and node is not learned[-1]):
             _refuse(node, "torchvision has a ReLU behind every layer with weights but the last, and nowhere else")
 

@@ -112,6 +112,43 @@ def test_splits_do_not_hide_a_soft_max():
     assert codes(text) == ["A805"]
 
 
+def test_a_loss_that_takes_the_soft_max_itself():
+    """An infogain matrix as third bottom; R-FCN's loss has the probabilities as second top."""
+    text = HEAD + fc("fc", "x", 4) + 'layer { name: "p" type: "Softmax" bottom: "fc" top: "p" }'
+    infogain = loss("p").replace('"y" top', '"y" bottom: "h" top').replace("SoftmaxWith", "Infogain")
+    matrix = 'layer { name: "h" type: "Input" top: "h" input_param { shape { dim: 4 dim: 4 } } }'
+    assert codes(text + matrix + infogain) == ["A805"]
+    assert codes(text + loss("p").replace("SoftmaxWithLoss", "SoftmaxWithLossOHEM")) == ["A805"]
+
+
+ABOVE = 'layer { name: "a" type: "%s" bottom: "fc" top: "a" } layer { name: "b" type: "%s" bottom: "a" top: "a" %s }\n'
+
+
+@pytest.mark.parametrize(
+    "above, layer, settings, wanted",
+    [
+        ("Sigmoid", "ReLU", "", []),
+        ("Sigmoid", "PReLU", "", []),
+        ("TanH", "PReLU", "", ["A827"]),
+        ("Sigmoid", "Softmax", "", ["A827"]),
+        ("TanH", "Exp", "", ["A827"]),
+        ("TanH", "Power", "power_param { scale: 2 }", ["A827"]),
+        ("TanH", "Gather", "", []),
+        ("AbsVal", "Power", "", []),
+    ],
+)
+def test_what_is_overwritten_before_caffe_reads_it(above, layer, settings, wanted):
+    """PReLU and ReLU leave the values of a Sigmoid as they are, and Gather all values."""
+    text = HEAD + fc("fc", "x", 4) + ABOVE % (above, layer, settings) + fc("fc2", "a", 4) + loss("fc2")
+    assert codes(text) == wanted
+
+
+def test_scores_that_are_cut_off():
+    text = HEAD + fc("fc", "x", 4) + 'layer { name: "a" type: "ReLU6" bottom: "fc" top: "a" }\n'
+    remark = remarks(text + loss("a"))["A807"]
+    assert remark.message == 'layer "a" (ReLU6) cuts the scores of the loss "loss" off at 0'
+
+
 def test_a_kernel_of_one_with_a_stride_and_a_large_pad_are_meant():
     image = 'layer { name: "in" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 dim: 9 dim: 8 } } }'
     conv = 'layer { name: "c" type: "Convolution" bottom: "x" top: "c" convolution_param { num_output: 4 %s } }'
@@ -158,6 +195,9 @@ ACTS = {
     "": torch.nn.Identity(),
     "ReLU": torch.nn.ReLU(),
     "TanH": torch.nn.Tanh(),
+    "ReLU6": torch.nn.ReLU6(),
+    "ELU": torch.nn.ELU(),
+    "SeLu": torch.nn.SELU(),
     "Leaky": torch.nn.LeakyReLU(0.1),
 }
 
@@ -355,6 +395,7 @@ def test_labels(database, capsys, labels, extra, wanted):
 def test_shuffling_mends_sorted_records(database, capsys):
     database([0] * 25 + [1] * 25 + [2] * 25)
     assert checked(capsys, FED % ("sampling_param { shuffle: true }", ""))[1] == []
+    assert checked(capsys, FED % ("shuffle: true", ""))[1] == []
 
 
 @pytest.mark.parametrize(

@@ -222,7 +222,7 @@ CASES: dict[str, list[Case]] = {
         one("power_param { power: 2.5 scale: 0.3 shift: 4 }"),
         one("power_param { power: 3 }"),
         one("power_param { scale: 2 shift: 1 }"),
-        one("power_param { power: 0 }"),
+        one("power_param { power: 0 }", constant=True),
         one(),
     ],
     "Python": [

@@ -72,6 +72,43 @@ def test_a_type_with_a_message_of_its_own(write: Write) -> None:
     check("Mine", Case("mine_param { gain: 3 }", shapes=((2, 3, 4),)))
 
 
+def test_what_others_ask_of_a_type(write: Write) -> None:
+    """Its class tells pictures, comparisons, keys of weights and remarks."""
+    from netc.check.advice import advise
+    from netc.look.diff.meaning import settings
+    from netc.look.draw.words import kind_of, settings_of
+    from netc.weights.keys import all_blob_names, blob_names, in_caffes_order
+
+    gate = TYPE.replace(
+        "    def setup(self, bottoms):\n",
+        """    kind = "activation"
+    keeps_zeros = backward_reads_top = True
+    blob_lists = (("gate",), ("gate", "offset"))
+    starts = {"filler": 1.0}
+    def summary(self):
+        return f"times {self.options.gain:g}"
+    def setup(self, bottoms):
+        self.add_param("gate", bottoms[0][1:], "mine_param.filler")
+""",
+    )
+    field = MESSAGE.replace("default=2.5)", 'default=2.5), filler=Field(2, "FillerParameter")')
+    netc.load_plugin(write(field + gate))
+    assert netc.load_net(NET).params["m"][0].tolist() == [1, 1, 1]
+    assert (kind_of("Mine"), settings_of(netc.read_net(NET).layer[1])) == ("activation", "times 4")
+    plain, one, two = (
+        settings(netc.read_net(NET.replace("gain: 4", text)).layer[1])
+        for text in ("gain: 4", "gain: 4 filler { value: 1 }", "gain: 4 filler { value: 2 }")
+    )
+    assert plain == one != two
+    assert blob_names("Mine", 2) == ["gate", "offset"] == in_caffes_order(["offset", "gate"])
+    assert {"gate", "offset"} <= set(all_blob_names())
+    tail = """
+    layer { name: "r" type: "ReLU" bottom: "y" top: "y" }
+    layer { name: "t" type: "Input" top: "t" input_param { shape { dim: 2 dim: 3 } } }
+    layer { name: "l" type: "EuclideanLoss" bottom: "y" bottom: "t" top: "l" }"""
+    assert [remark.code for remark in advise(netc.compile_net(NET + tail, "TRAIN"))] == ["A827"]
+
+
 def test_threads_load_plug_ins_one_after_the_other(write: Write) -> None:
     other = (MESSAGE + TYPE).replace("mine", "yours").replace("Mine", "Yours")
     slow = "import time\ntime.sleep(0.05)\n"

@@ -123,12 +123,10 @@ def test_fields_that_change_nothing_are_read_without_a_word() -> None:
 
 
 def test_shuffle_of_nvidia_and_intel_is_netcs() -> None:
-    from netc.runtime.data.record_feed import _shuffles
-
     for settings, expected in (("", False), ("shuffle: true", True), ("sampling_param { shuffle: true }", True)):
         data = f'type: "Data" top: "d" data_param {{ batch_size: 2 {settings} }} transform_param {{ crop_size: 4 }}'
         text = f'layer {{ name: "d" {data} }}'
-        assert _shuffles(compile_net(text, "TRAIN").nodes[0].layer) is expected
+        assert compile_net(text, "TRAIN").nodes[0].layer.shuffles() is expected
 
 
 def test_old_nets_of_fast_r_cnn() -> None:

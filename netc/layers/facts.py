@@ -1,0 +1,141 @@
+"""What others ask of a layer type: remarks, pictures, comparisons, weight files and feeds know no type by its name.
+
+Each fact is a class attribute with an answer for types that declare nothing, so a plug-in's type is treated like any
+other; the few that depend on the settings are methods, or attributes that `setup` sets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+from netc.layers.fillers import weighted_rms
+
+if TYPE_CHECKING:
+    from netc.layers.base import ParamBlob, Shape
+
+
+class Facts:
+    """The answers of a type that says nothing of itself."""
+
+    blobs: list[ParamBlob]
+
+    # -- where the data come from --------------------------------------------------------------------------------------
+
+    is_source: ClassVar[bool] = False
+    """Its tops come from outside (Input, Data, …): `forward` is never called, the machine feeds it."""
+
+    is_input: ClassVar[bool] = False
+    """A source whose tops are the net's inputs, with the shapes that its settings give (Input)."""
+
+    feed: ClassVar[str] = ""
+    """What feeds a source, one of the constants in netc.layers.sources; "" where its tops are given in the call."""
+
+    moved: ClassVar[tuple[str, ...]] = ()
+    """Fields of its settings that Caffe no longer reads there, but in transform_param."""
+
+    to_shuffle: ClassVar[str] = "shuffle: true"
+    """What to add to its settings for records in random order."""
+
+    def shuffles(self) -> bool:
+        """Whether a source takes its records in random order."""
+        return False
+
+    def brings_data(self) -> bool:
+        """Whether its tops come from outside, fed or made by code of the user's own."""
+        return self.is_source
+
+    # -- losses and labels ---------------------------------------------------------------------------------------------
+
+    takes: ClassVar[str] = ""
+    """What bottom 0 of a loss holds: "scores" (of any size), "probabilities", or "" for anything else."""
+
+    contains: ClassVar[str] = ""
+    """The type that a loss applies to bottom 0 itself (SoftmaxWithLoss: "Softmax")."""
+
+    class_axis: int | None = None
+    """The axis of bottom 0 with the classes that the labels in bottom 1 number; None where bottom 1 has no labels."""
+
+    ignore: int | None = None
+    """The label that does not count; None where all do."""
+
+    def class_count(self, bottoms: Sequence[Shape]) -> int | None:
+        """How many classes the labels in bottom 1 choose from; None where there are no labels."""
+        if self.class_axis is None or len(bottoms) < 2 or self.class_axis >= len(bottoms[0]):
+            return None
+        return bottoms[0][self.class_axis]
+
+    # -- values and gradients ------------------------------------------------------------------------------------------
+
+    linear: ClassVar[bool] = False
+    """Each value of a top is the sum of a row of the first parameter times values of the bottom (InnerProduct)."""
+
+    transposed: ClassVar[bool] = False
+    """`window` tells what one value of the bottom is spread over, and not what one of the top reads (Deconvolution)."""
+
+    rounds_up: ClassVar[bool] = False
+    """The number of windows is rounded up, where other frameworks round down (Pooling)."""
+
+    keeps_values: ClassVar[bool] = False
+    """The tops hold the bottom's values in their order, under whatever shape (Flatten, Split)."""
+
+    keeps_zeros: ClassVar[bool] = False
+    """Where all bottoms are 0, so are the tops, up to the second parameter (a bias)."""
+
+    keeps_rms: ClassVar[bool] = False
+    """The root mean square of the tops is about that of bottom 0."""
+
+    keeps_positive: ClassVar[bool] = False
+    """Values above 0 stay as they are (ReLU)."""
+
+    is_positive: ClassVar[bool] = False
+    """The values of the tops are above 0 (Sigmoid)."""
+
+    drops_values: ClassVar[bool] = False
+    """TRAIN: values are replaced by 0 at random; TEST: the top is the bottom (Dropout)."""
+
+    overwritable: ClassVar[bool] = False
+    """torch's backward pass of `forward` does not need the tops: a layer in place behind it may write over them."""
+
+    backward_reads_top: ClassVar[bool] = False
+    """Caffe computes the gradient from the top, which a layer in place behind it must therefore not change."""
+
+    def dead_at_zero(self) -> bool:
+        """Whether no gradient passes where the bottom is 0."""
+        return False
+
+    def rms(self, bottom: float, *others: float | None) -> float | None:
+        """The root mean square of the tops as the initial weights make it, from that of bottom 0 and, where they are
+        known, of the others; None where it cannot be told."""
+        if self.linear:
+            return weighted_rms(bottom, self.blobs)
+        return bottom if self.keeps_rms else None
+
+    # -- parameters ----------------------------------------------------------------------------------------------------
+
+    blob_lists: ClassVar[tuple[tuple[str, ...], ...]] = (("weight", "bias"),)
+    """The names of its parameters in Caffe's order, a list for each number of them that there may be; a weight may
+    also stand alone."""
+
+    starts: ClassVar[Mapping[str, float]] = {}
+    """The constant that a parameter starts at where its filler is absent, by the filler's field; 0 for all others."""
+
+    weight_axes: ClassVar[int | None] = None
+    """How many of the four axes that every array of a file of 2014 has are those of the weights; None: those behind
+    the leading ones."""
+
+    @classmethod
+    def blob_names(cls, count: int, bottoms: int = 1) -> list[str]:
+        """The names of `count` parameters of a layer with that many bottoms, numbers where the type has not so many."""
+        names = next((names for names in cls.blob_lists if len(names) == count), Facts.blob_lists[0])
+        return [*names[:count], *map(str, range(len(names), count))]
+
+    # -- pictures ------------------------------------------------------------------------------------------------------
+
+    kind: ClassVar[str] = ""
+    """What it is drawn as, a key of netc.look.draw.words.KINDS; "" leaves it to is_source and is_loss."""
+
+    def summary(self) -> str | None:
+        """The settings that matter most, in a few words; None for the first three that are not the default. It is asked
+        before `setup`."""
+        return None

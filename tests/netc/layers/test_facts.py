@@ -1,0 +1,199 @@
+"""What a type declares of itself is what its `forward` does: over the registry, on the cases of every type."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from netc.layers import Layer, registry
+from netc.layers.base import Shape
+from netc.layers.facts import Facts
+from netc.look.draw.words import KINDS, kind_of, settings_of
+from netc.runtime.data import FEEDS
+from netc.runtime.net.conformance import Run, make, params
+from tests.netc.layers.cases import CASES, TRAIN, Case
+
+ALL = [(kind, case) for kind, cases in CASES.items() for case in cases]
+
+
+def each(fact: str) -> pytest.MarkDecorator:
+    """Parametrize over the cases of the types that declare a fact; at least one has to."""
+    found = [(kind, case) for kind, case in ALL if getattr(registry()[kind], fact)]
+    assert found, fact
+    ids = [f"{kind}-{CASES[kind].index(case)}" for kind, case in found]
+    return pytest.mark.parametrize("kind, case", found, ids=ids)
+
+
+def at_start(kind: str, case: Case) -> tuple[Layer, list[Tensor]]:
+    """A layer and its parameters when training begins: statistics are 0, and so is a bias that no filler sets."""
+    layer, _ = make(kind, case)
+    own = params(layer, torch.float64)
+    for blob, tensor in zip(layer.blobs, own, strict=True):
+        if blob.frozen or blob.name in ("bias", "shift"):
+            tensor.zero_()
+    return layer, own
+
+
+def run(layer: Layer, bottoms: list[Tensor], own: list[Tensor], case: Case) -> list[Tensor]:
+    return list(layer.forward(Run(case.phase == TRAIN), bottoms, own))
+
+
+def random(shapes: tuple[Shape, ...]) -> list[Tensor]:
+    """Normal values with the root mean square 1."""
+    generator = torch.Generator().manual_seed(1)
+    drawn = [torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes]
+    return [x / x.square().mean().sqrt() for x in drawn]
+
+
+@each("keeps_zeros")
+def test_zeros_stay_zeros(kind: str, case: Case) -> None:
+    layer, own = at_start(kind, case)
+    tops = run(layer, [torch.zeros(shape, dtype=torch.float64) for shape in case.shapes], own, case)
+    position = 1 if case.tops > 1 and layer.type == "Pooling" else len(tops)  # the second top tells positions
+    assert not any(top.any() for top in tops[:position])
+
+
+@each("keeps_values")
+def test_values_stay_in_their_order(kind: str, case: Case) -> None:
+    layer, own = at_start(kind, case)
+    bottoms = random(case.shapes)
+    for at, top in enumerate(run(layer, bottoms, own, case)):
+        assert torch.equal(top.flatten(), bottoms[min(at, len(bottoms) - 1)].flatten())
+
+
+@each("keeps_positive")
+def test_values_above_0_stay(kind: str, case: Case) -> None:
+    layer, own = at_start(kind, case)
+    bottoms = [x.abs() + 0.1 for x in random(case.shapes)]
+    assert torch.equal(run(layer, bottoms, own, case)[0], bottoms[0])
+
+
+@each("is_positive")
+def test_tops_are_above_0(kind: str, case: Case) -> None:
+    layer, own = at_start(kind, case)
+    assert (run(layer, random(case.shapes), own, case)[0] > 0).all()
+
+
+@each("drops_values")
+def test_values_are_dropped_in_training_alone(kind: str, case: Case) -> None:
+    layer, own = at_start(kind, case)
+    (bottom,) = random(case.shapes)
+    (top,) = run(layer, [bottom], own, case)
+    if layer.phase == TRAIN:
+        assert (top == 0).any()
+    elif layer.options.scale_train and not layer.options.sample_weights_test:
+        assert torch.equal(top, bottom)
+
+
+def is_activation(cls: type[Layer]) -> bool:
+    return cls.kind == "activation" and cls.no_gradient is not None and not cls.drops_values
+
+
+@pytest.mark.parametrize("kind, case", [(k, c) for k, c in ALL if is_activation(registry()[k]) and not c.constant])
+def test_a_layer_is_dead_at_zero_where_no_gradient_passes(kind: str, case: Case) -> None:
+    layer, own = at_start(kind, case)
+    bottom = torch.zeros(case.shapes[0], dtype=torch.float64, requires_grad=True)
+    run(layer, [bottom], own, case)[0].sum().backward()
+    assert bottom.grad is not None
+    # |x| and x³ are flat at 0 alone: values leave it by themselves
+    assert layer.dead_at_zero() is (not bottom.grad.any()) or kind in ("AbsVal", "Power")
+
+
+@each("overwritable")
+def test_a_top_may_be_overwritten(kind: str, case: Case) -> None:
+    """torch refuses the backward pass where it needs what has been changed."""
+    layer, own = at_start(kind, case)
+    bottoms = [x.requires_grad_() for x in random(case.shapes)]
+    tops = run(layer, bottoms, [p.requires_grad_() for p in own], case)
+    sum((top.relu_().sum() for top in tops), torch.zeros(())).backward()
+    assert all(x.grad is not None for x in (*bottoms, *own))
+
+
+@pytest.mark.parametrize("kind, case", [(k, c) for k, c in ALL if not registry()[k].is_source and k != "Python"])
+def test_parameters_are_called_as_the_class_says(kind: str, case: Case) -> None:
+    layer, _ = make(kind, case)
+    names = [blob.name for blob in layer.blobs]
+    assert names in (layer.blob_names(len(names), len(case.shapes)), *map(list, layer.blob_lists))
+
+
+def test_a_set_of_names_has_one_order() -> None:
+    lists = {names for cls in (Layer, *registry().values()) for names in cls.blob_lists}
+    assert len({frozenset(names) for names in lists}) == len(lists)
+
+
+RMS = {
+    "Convolution": ('convolution_param { num_output: 40 kernel_size: 3 weight_filler { type: "msra" } }', 0.1),
+    "InnerProduct": ('inner_product_param { num_output: 200 weight_filler { type: "gaussian" std: 0.1 } }', 0.1),
+    "ReLU": ("relu_param { negative_slope: 0.5 }", 0.05),
+    "TanH": ("", 0.6),
+    "LRN": ("lrn_param { alpha: 0.5 beta: 0.75 }", 0.3),
+    "BatchNorm": ("", 0.05),
+    "Scale": ("scale_param { filler { value: 3 } }", 0.01),
+    "Permute": ("permute_param { order: 1 }", 0.01),
+}
+
+
+@pytest.mark.parametrize("size", [0.3, 2.0])
+@pytest.mark.parametrize("kind", RMS)
+def test_the_root_mean_square_is_about_what_the_class_says(kind: str, size: float) -> None:
+    """Of independent normal values; the tolerance is what the approximation is off (TanH: a bound, LRN: one point)."""
+    text, tolerance = RMS[kind]
+    case = Case(text, ((7, 11, 9, 8),))
+    layer, own = at_start(kind, case)
+    (top,) = run(layer, [x * size for x in random(case.shapes)], own, case)
+    said = layer.rms(size)
+    assert said is not None
+    assert float(top.square().mean().sqrt()) == pytest.approx(said, rel=tolerance)
+
+
+def test_the_root_mean_square_of_sums_and_joins() -> None:
+    """A sum's is that of the sum, a join's that of its largest part."""
+    shapes = ((2, 30, 40), (2, 30, 40))
+    layer, _ = make("Eltwise", Case("eltwise_param { coeff: 1 coeff: -2 }", shapes))
+    a, b = random(shapes)
+    (top,) = layer.forward(Run(True), [a, b * 3], [])
+    assert float(top.square().mean().sqrt()) == pytest.approx(layer.rms(1.0, 3.0), rel=0.05)
+    assert make("Concat", Case("", shapes))[0].rms(1.0, 3.0) == 3
+    for kind in ("Eltwise", "Concat"):
+        assert make(kind, Case("", shapes))[0].rms(1.0, None) is None
+
+
+def test_labels_choose_from_the_classes() -> None:
+    """`class_count` is what the cases draw their labels from."""
+    found = set()
+    for kind, case in ALL:
+        count = make(kind, case)[0].class_count(case.shapes)
+        if count is not None:
+            found.add(kind)
+            assert case.fill[1] == f"below {count}", (kind, case)
+    losses = {"HingeLoss", "InfogainLoss", "MultinomialLogisticLoss", "SoftmaxWithLoss", "SoftmaxWithLossOHEM"}
+    assert found == {"Accuracy", *losses}
+
+
+def test_every_feed_has_a_source_and_every_source_of_netcs_is_drawn_as_data() -> None:
+    sources = [cls for cls in registry().values() if cls.is_source]
+    assert {cls.feed for cls in sources} >= set(FEEDS)
+    assert {kind_of(cls.type) for cls in sources} == {"data"}
+
+
+@pytest.mark.parametrize("kind, case", ALL)
+def test_every_layer_can_be_drawn(kind: str, case: Case) -> None:
+    layer, _ = make(kind, case)
+    assert kind_of(kind) in KINDS
+    assert isinstance(settings_of(layer.param), str)
+
+
+def test_a_loss_contains_a_type_that_there_is() -> None:
+    losses = [cls for cls in registry().values() if cls.contains]
+    assert losses
+    assert all(cls.contains in registry() and cls.is_loss and cls.takes for cls in losses)
+
+
+def test_the_page_on_plug_ins_has_every_fact() -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs" / "plugins.md").read_text()
+    for name in vars(Facts):
+        if not name.startswith("_"):
+            assert f"`{name}()`" in page if callable(getattr(Facts, name)) else f"`{name}`" in page, name

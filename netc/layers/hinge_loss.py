@@ -3,14 +3,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from netc.layers.base import Run, Shape, count, format_shape, layer
-from netc.layers.losses import Loss, check_range
+from netc.layers.base import Shape, count, format_shape, layer
+from netc.layers.losses import Loss, check_labels
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-
-L1 = 1
 
 
 @layer("HingeLoss")
@@ -22,19 +19,16 @@ class HingeLoss(Loss):
     """
 
     param_field = "hinge_loss_param"
+    function = "hinge_loss"
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         self.check_batches(bottoms)
+        self.settings = self.changed(norm="norm")
         return [()]
 
-    def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
-        scores = bottoms[0].flatten(1)
-        labels = bottoms[1].detach().flatten()[: scores.shape[0], None].long()  # Caffe reads no more
-        check_range(self, labels, scores.shape[1])
-        signs = scores.new_ones(scores.shape).scatter(1, labels, -1.0)
-        margins = (1 + signs * scores).relu()
-        losses = margins if self.options.norm == L1 else margins.square()
-        return [losses.sum() / scores.shape[0]]
+    def check_values(self, bottoms: Sequence[Tensor]) -> None:
+        scores, labels = bottoms
+        check_labels(self, labels.flatten()[: scores.shape[0]], count(tuple(scores.shape), 1))
 
 
 @layer("MultinomialLogisticLoss")
@@ -45,6 +39,9 @@ class MultinomialLogisticLoss(Loss):
     Source: multinomial_logistic_loss_layer.cpp.
     """
 
+    function = "multinomial_logistic_loss"
+    settings = {}
+
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         self.check_batches(bottoms)
         if count(bottoms[1]) != bottoms[0][0]:
@@ -52,11 +49,5 @@ class MultinomialLogisticLoss(Loss):
             self.fail(f"needs one label a sample, found {listed}", "bottom[1]", code="L302")
         return [()]
 
-    def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
-        from netc.layers.functions.gradients import through
-
-        p = bottoms[0].flatten(1)
-        labels = bottoms[1].detach().reshape(-1, 1).long()
-        check_range(self, labels, p.shape[1])
-        chosen = p.gather(1, labels)
-        return [-through(chosen, chosen.clamp(min=1e-20)).log().sum() / p.shape[0]]
+    def check_values(self, bottoms: Sequence[Tensor]) -> None:
+        check_labels(self, bottoms[1], count(tuple(bottoms[0].shape), 1))

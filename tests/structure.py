@@ -1,6 +1,6 @@
 """The structure of a checkout in figures: `python -m tests.structure [ROOT]` prints the table of docs/design.md.
 
-Lines a package, literals of layer types' names outside the rooms that may have them, import circles, functions' lengths.
+Lines a package, literals of layer types' names outside their rooms, import circles, lengths of functions.
 """
 
 from __future__ import annotations

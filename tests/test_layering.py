@@ -75,7 +75,7 @@ def test_a_file_imports_only_from_its_layer_and_below(path: Path) -> None:
     assert above == []
 
 
-FORWARD_ONLY = ("netc.layers.functions.", "netc.layers.forks._boxes", "netc.layers._python")
+FORWARD_ONLY = ("netc.layers.functions.", "netc.layers._python")
 """Functions and classes that need torch: `forward` imports them, and emitted files contain their text."""
 
 

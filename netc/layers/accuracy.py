@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from netc.layers.base import Layer, Run, Shape, between, canonical_axis, exactly, layer
-from netc.layers.losses import check_label_count, class_indices, poisoned
+from netc.layers.code import Code, Site, call
+from netc.layers.losses import check_label_count, check_labels
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,6 +30,7 @@ class Accuracy(Layer):
     param_field = "accuracy_param"
     kind = "measure"
     axis: int
+    settings: dict[str, Any]
     per_class: bool
 
     def summary(self) -> str | None:
@@ -37,7 +39,9 @@ class Accuracy(Layer):
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         scores, labels = bottoms
         self.axis = self.class_axis = canonical_axis(self, self.options.axis, scores, "accuracy_param.axis")
-        self.ignore = self.options.ignore_label if self.options.HasField("ignore_label") else None
+        self.settings = self.changed(top_k="top_k") | ({} if self.axis == 1 else {"dim": self.axis})
+        if self.options.HasField("ignore_label"):
+            self.ignore = self.settings["ignore"] = self.options.ignore_label
         self.per_class = len(self.param.top) > 1
         check_label_count(self, scores, labels, self.axis)
         classes = scores[self.axis]
@@ -46,22 +50,14 @@ class Accuracy(Layer):
         return [(), (scores[self.axis],)][: 1 + self.per_class]
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
-        scores = bottoms[0]
-        labels, counted = class_indices(self, bottoms[1], scores, self.axis, self.ignore)
-        index, outside = poisoned(labels, scores.shape[self.axis])
-        not_below = ~(scores < scores.gather(self.axis, index))
-        right = not_below.sum(self.axis, keepdim=True) <= self.options.top_k
-        right = right if outside is None else right & ~outside
-        counts = right.new_ones(right.shape) if counted is None else counted
-        right = right & counts
-        tops = [_ratio(right.sum(), counts.sum(), scores)]
-        return [*tops, self._by_class(right, counts, index, scores)] if self.per_class else tops
+        from netc.layers.functions.scores import accuracy, accuracy_with_classes
 
-    def _by_class(self, right: Tensor, counts: Tensor, index: Tensor, scores: Tensor) -> Tensor:
-        zeros = index.new_zeros(scores.shape[self.axis])
-        hits = zeros.scatter_add(0, index.flatten(), right.flatten().long())
-        return _ratio(hits, zeros.scatter_add(0, index.flatten(), counts.flatten().long()), scores)
+        scores, labels = bottoms
+        check_labels(self, labels, scores.shape[self.axis], self.settings.get("ignore"))
+        if self.per_class:
+            return accuracy_with_classes(scores, labels, **self.settings)
+        return [accuracy(scores, labels, **self.settings)]
 
-
-def _ratio(part: Tensor, whole: Tensor, like: Tensor) -> Tensor:
-    return part.to(like.dtype) / whole.clamp(min=1).to(like.dtype)
+    def emit(self, site: Site) -> Code:
+        function = "accuracy_with_classes" if self.per_class else "accuracy"
+        return Code(call(function, *site.bottoms, **self.settings), together=self.per_class)

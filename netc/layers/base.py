@@ -156,6 +156,9 @@ class Layer(Facts):
     force_backward_skips: ClassVar[tuple[int, ...]] = ()
     """Bottoms that force_backward leaves alone (the labels of losses)."""
 
+    informative_tops: ClassVar[tuple[int, ...]] = ()
+    """Tops that only tell something (probabilities, positions): as in Caffe, no gradient goes back through them."""
+
     in_place: ClassVar[bool] = True
     """May write its top over its bottom."""
 
@@ -188,6 +191,13 @@ class Layer(Facts):
     def options(self) -> Any:
         """This type's own parameter message."""
         return getattr(self.param, self.param_field) if self.param_field else None
+
+    def changed(self, **fields: str) -> dict[str, Any]:
+        """Arguments for a function, argument=field: those whose field differs from its default, which is the function's
+        too. An enum's value is its name in small letters."""
+        default = type(self.options)()
+        values = {argument: _named(self.options, field) for argument, field in fields.items()}
+        return {argument: value for argument, value in values.items() if value != _named(default, fields[argument])}
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         """The shape rule: check the settings against the bottom shapes, fill `self.blobs`, return the top shapes."""
@@ -283,6 +293,12 @@ class Layer(Facts):
     def fail(self, message: str, field: str = "", hint: str | None = None, code: str = "L301") -> NoReturn:
         """Raise a NetcError at `field` (a dotted path inside the layer, "convolution_param.kernel_size")."""
         raise NetcError(code, f'layer "{self.name}" ({self.type}): {message}', self.origin.place(field), hint)
+
+
+def _named(options: Any, field: str) -> Any:
+    """A field's value; an enum's as text, "center_size"."""
+    value, kind = getattr(options, field), options.DESCRIPTOR.fields_by_name[field].enum_type
+    return kind.values_by_number[value].name.lower() if kind else value
 
 
 # -- shape helpers that many layers share ------------------------------------------------------------------------------

@@ -59,7 +59,24 @@ class Code:
         return tops
 
 
+def call(function: str, *arguments: object, **settings: object) -> str:
+    """A call's expression. `arguments` are expressions, `settings` are values."""
+    given = [f"{name}={literal(value)}" for name, value in settings.items()]
+    return f"{function}({', '.join([*map(str, arguments), *given])})"
+
+
 # -- literals ----------------------------------------------------------------------------------------------------------
+
+
+def literal(value: object) -> str:
+    """A setting's value as code: a number, text, a truth value, or a list or tuple of such."""
+    if isinstance(value, float):
+        return number(value)
+    if isinstance(value, str):
+        return quoted(value)
+    if isinstance(value, list):
+        return f"[{', '.join(map(literal, value))}]"
+    return tuple_of([literal(item) for item in value]) if isinstance(value, tuple) else repr(value)
 
 
 def quoted(text: str) -> str:

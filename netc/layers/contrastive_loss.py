@@ -1,13 +1,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-from netc.layers.base import Run, Shape, count, exactly, format_shape, layer
+from netc.layers.base import Shape, count, exactly, format_shape, layer
 from netc.layers.losses import Loss
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 @layer("ContrastiveLoss")
@@ -24,6 +20,7 @@ class ContrastiveLoss(Loss):
     no_gradient = (2,)
     force_backward_skips = (2,)
     param_field = "contrastive_loss_param"
+    function = "contrastive_loss"
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         self.check_batches(bottoms)
@@ -32,17 +29,5 @@ class ContrastiveLoss(Loss):
         if not flat or count(a, 1) != count(b, 1):
             listed = ", ".join(map(format_shape, bottoms))
             self.fail(f"needs (N, C), (N, C) and (N), found {listed}", "bottom", code="L302")
+        self.settings = self.changed(margin="margin", legacy="legacy_version")
         return [()]
-
-    def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
-        from netc.layers.functions.gradients import elementwise
-
-        a, b = bottoms[0].flatten(1), bottoms[1].flatten(1)
-        similar = bottoms[2].detach().flatten().long() != 0
-        squares = (a - b).square().sum(1)
-        if self.options.legacy_version:
-            apart = (self.options.margin - squares).relu()
-        else:
-            root = squares.detach().sqrt()
-            apart = (self.options.margin - elementwise(squares, root, 0.5 / (root + 1e-4))).relu().square()
-        return [squares.where(similar, apart).sum() / (2 * a.shape[0])]

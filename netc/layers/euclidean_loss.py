@@ -1,13 +1,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-from netc.layers.base import Run, Shape, count, format_shape, layer
+from netc.layers.base import Shape, count, format_shape, layer
 from netc.layers.losses import Loss
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 @layer("EuclideanLoss")
@@ -20,6 +16,8 @@ class EuclideanLoss(Loss):
 
     no_gradient = ()
     force_backward_skips = ()
+    function = "euclidean_loss"
+    settings = {}
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         self.check_batches(bottoms)
@@ -27,7 +25,3 @@ class EuclideanLoss(Loss):
             listed = " and ".join(format_shape(shape) for shape in bottoms)
             self.fail(f"its bottoms differ in size: {listed}", "bottom", code="L302")
         return [()]
-
-    def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
-        difference = bottoms[0] - bottoms[1].reshape(bottoms[0].shape)
-        return [difference.square().sum() / (2 * difference.shape[0])]

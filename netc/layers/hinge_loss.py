@@ -3,14 +3,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from netc.layers.base import Run, Shape, count, format_shape, layer
-from netc.layers.losses import Loss, check_range
+from netc.layers.base import Shape, count, format_shape, layer
+from netc.layers.losses import Loss, check_labels
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-
-L1 = 1
 
 
 @layer("HingeLoss")
@@ -23,22 +20,19 @@ class HingeLoss(Loss):
 
     param_field = "hinge_loss_param"
     takes = "scores"
+    function = "hinge_loss"
 
     def class_count(self, bottoms: Sequence[Shape]) -> int | None:
         return count(bottoms[0], 1)
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         self.check_batches(bottoms)
+        self.settings = self.changed(norm="norm")
         return [()]
 
-    def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
-        scores = bottoms[0].flatten(1)
-        labels = bottoms[1].detach().flatten()[: scores.shape[0], None].long()  # Caffe reads no more
-        check_range(self, labels, scores.shape[1])
-        signs = scores.new_ones(scores.shape).scatter(1, labels, -1.0)
-        margins = (1 + signs * scores).relu()
-        losses = margins if self.options.norm == L1 else margins.square()
-        return [losses.sum() / scores.shape[0]]
+    def check_values(self, bottoms: Sequence[Tensor]) -> None:
+        scores, labels = bottoms
+        check_labels(self, labels.flatten()[: scores.shape[0]], count(tuple(scores.shape), 1))
 
 
 @layer("MultinomialLogisticLoss")
@@ -50,6 +44,8 @@ class MultinomialLogisticLoss(Loss):
     """
 
     takes = "probabilities"
+    function = "multinomial_logistic_loss"
+    settings = {}
 
     def class_count(self, bottoms: Sequence[Shape]) -> int | None:
         return count(bottoms[0], 1)
@@ -61,11 +57,5 @@ class MultinomialLogisticLoss(Loss):
             self.fail(f"needs one label a sample, found {listed}", "bottom[1]", code="L302")
         return [()]
 
-    def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
-        from netc.layers.functions.gradients import through
-
-        p = bottoms[0].flatten(1)
-        labels = bottoms[1].detach().reshape(-1, 1).long()
-        check_range(self, labels, p.shape[1])
-        chosen = p.gather(1, labels)
-        return [-through(chosen, chosen.clamp(min=1e-20)).log().sum() / p.shape[0]]
+    def check_values(self, bottoms: Sequence[Tensor]) -> None:
+        check_labels(self, bottoms[1], count(tuple(bottoms[0].shape), 1))

@@ -1,29 +1,28 @@
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from netc import proto
 from netc.errors import NetcError
 from netc.files.paths import resolve
-from netc.layers.base import Run, Shape, between, canonical_axis, count, format_shape, layer
-from netc.layers.losses import VALID, Loss, check_label_count, class_indices, ignored_label, normalization, normalizer
+from netc.layers.base import Run, Shape, between, count, format_shape, layer
+from netc.layers.code import Code, Site, literal
+from netc.layers.losses import LabelLoss
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-SMALLEST = 1e-20
-
-
 @layer("InfogainLoss")
-class InfogainLoss(Loss):
+class InfogainLoss(LabelLoss):
     """loss = -1/M Σ_positions Σ_k H[label, k] · log softmax(x)_k, H being the infogain matrix.
 
     H is bottom 2 or the BlobProto file `infogain_loss_param.source`. M and ignore_label as for SoftmaxWithLoss. Each
     probability counts as at least 1e-20 in the loss; the gradient, p · Σ_k H[label, k] - H[label], is not cut. A second
-    top gets the probabilities; it needs `loss_weight: 1 loss_weight: 0`. Fields: `source`, `axis` (1), `loss_param`.
+    top gets the probabilities; it needs `loss_weight: 1 loss_weight: 0`, and no gradient goes back through it.
+    Fields: `source`, `axis` (1), `loss_param`.
     Shapes: (N, C, …), labels for every position(, (C, C)) → scalar(, the first bottom's).
     Errors: no H or one of another size, label count, a label outside the classes. Source: infogain_loss_layer.cpp.
     """
@@ -34,26 +33,22 @@ class InfogainLoss(Loss):
     param_field = "infogain_loss_param"
     takes = "scores"
     contains = "Softmax"
-    axis: int
-    mode: int
-    with_probabilities: bool
+    informative_tops = (1,)
+    function = "infogain_loss"
+    values = 2
     matrix: list[float]
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         if len(self.param.top) > 1 and not self.param.loss_weight:
             self.fail("two tops need two loss weights", "top[1]", "add `loss_weight: 1 loss_weight: 0`")
-        self.check_batches(bottoms[:2])
-        self.axis = self.class_axis = canonical_axis(self, self.options.axis, bottoms[0], "infogain_loss_param.axis")
-        self.mode, self.ignore = normalization(self, VALID), ignored_label(self)
-        self.with_probabilities = len(self.param.top) > 1
-        check_label_count(self, bottoms[0], bottoms[1], self.axis)
+        self.read_labels(bottoms, self.options.axis, "infogain_loss_param.axis")
         self.matrix = [] if len(bottoms) > 2 else self._read()
         classes, values = bottoms[0][self.axis], count(bottoms[2]) if len(bottoms) > 2 else len(self.matrix)
         if values != classes * classes:
             given = format_shape(bottoms[2]) if len(bottoms) > 2 else f"{values} values"
             place = "bottom[2]" if len(bottoms) > 2 else "infogain_loss_param.source"
             self.fail(f"needs an infogain matrix of {classes}×{classes}, found {given}", place, code="L302")
-        return [(), bottoms[0]][: 1 + self.with_probabilities]
+        return self.first_tops([(), bottoms[0]])
 
     def _read(self) -> list[float]:
         """The matrix of the source file, in rows."""
@@ -77,20 +72,14 @@ class InfogainLoss(Loss):
         return list(blob.data or blob.double_data)
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
-        from netc.layers.functions.gradients import through
+        matrix = [] if len(bottoms) > 2 else [bottoms[0].new_tensor(self.matrix)]
+        return super().forward(run, [*bottoms, *matrix], params)
 
-        x, axis = bottoms[0], self.axis
-        index, counted = class_indices(self, bottoms[1], x, axis, self.ignore)
-        logs = x.log_softmax(axis)
-        rows = self._matrix(bottoms, x.shape[axis])[index.squeeze(axis)].movedim(-1, axis)
-        losses = -(rows * through(logs, logs.clamp(min=math.log(SMALLEST))))
-        if counted is not None:
-            losses = losses * counted
-        loss = losses.sum() / normalizer(
-            self.mode, index.numel(), x.shape[0], counted, self.param.loss_param.pre_fixed_normalizer
-        )
-        return [loss, logs.exp()][: 1 + self.with_probabilities]
-
-    def _matrix(self, bottoms: Sequence[Tensor], classes: int) -> Tensor:
-        given = bottoms[2].detach() if len(bottoms) > 2 else bottoms[0].new_tensor(self.matrix)
-        return given.reshape(classes, classes)
+    def emit(self, site: Site) -> Code:
+        """The matrix is the third bottom, or stands in the code, as the file that held it may not travel with it."""
+        if len(site.bottoms) > 2:
+            return super().emit(site)
+        size = site.shape[self.axis]
+        rows = [self.matrix[start : start + size] for start in range(0, size * size, size)]
+        matrix = f"{site.x}.new_tensor({literal(rows)})"
+        return super().emit(replace(site, bottoms=(*site.bottoms, matrix)))

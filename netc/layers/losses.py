@@ -3,31 +3,77 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from netc.layers.base import Layer, Shape, count, exactly, format_shape
+from netc.layers.base import Layer, Run, Shape, canonical_axis, count, exactly, format_shape
+from netc.layers.code import Code, Site, call
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 _REMEDY = "correct the labels, num_output of the last layer, or ignore_label"
-FULL, VALID, BATCH_SIZE, NONE, PRE_FIXED = 0, 1, 2, 3, 10100
 
 
 class Loss(Layer):
-    """A scalar loss of two bottoms with the same first dimension: predictions and targets."""
+    """A scalar loss of two bottoms with the same first dimension: predictions and targets.
+
+    It is a function of the bottoms and of settings: `function` is its name in netc.layers.functions.losses. Where that
+    gives several values (`values`), the tops are the first of them.
+    """
 
     bottoms = exactly(2)
     is_loss = True
     no_gradient: ClassVar[tuple[int, ...] | None] = (1,)
     force_backward_skips: ClassVar[tuple[int, ...]] = (1,)
     in_place = False
+    function: ClassVar[str]
+    values: ClassVar[int] = 1
+    settings: dict[str, Any]
+    wanted: int
 
     def check_batches(self, bottoms: Sequence[Shape]) -> None:
         first = [shape[:1] for shape in bottoms]
         if len(set(first)) > 1 or not first[0]:
             listed = " and ".join(format_shape(shape) for shape in bottoms)
             self.fail(f"its bottoms differ in batch size: {listed}", "bottom", code="L302")
+
+    def first_tops(self, shapes: Sequence[Shape]) -> Sequence[Shape]:
+        """As many of the function's values as there are tops."""
+        self.wanted = len(self.param.top) or 1
+        return shapes[: self.wanted]
+
+    def check_values(self, bottoms: Sequence[Tensor]) -> None:
+        """Fail where the bottoms hold what the function cannot take (labels outside the classes)."""
+
+    def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
+        from netc.layers.functions import losses
+
+        self.check_values(bottoms)
+        found = getattr(losses, self.function)(*bottoms, **self.settings)
+        return [found] if self.values == 1 else found[: self.wanted]
+
+    def emit(self, site: Site) -> Code:
+        found = call(self.function, *site.bottoms, **self.settings)
+        if site.tops < self.values:
+            found += "[0]" if site.tops == 1 else f"[:{site.tops}]"
+        return Code(found, together=site.tops > 1)
+
+
+class LabelLoss(Loss):
+    """A loss of scores and of a label for each position of theirs."""
+
+    axis: int
+
+    def read_labels(self, bottoms: Sequence[Shape], axis: int, field: str) -> None:
+        """Note the class axis, given as `field`, and what `loss_param` says; check the shapes."""
+        self.check_batches(bottoms[:2])
+        self.axis = self.class_axis = canonical_axis(self, axis, bottoms[0], field)
+        self.settings = loss_settings(self, self.axis)
+        self.ignore = self.settings.get("ignore")
+        check_label_count(self, bottoms[0], bottoms[1], self.axis)
+
+    def check_values(self, bottoms: Sequence[Tensor]) -> None:
+        check_labels(self, bottoms[1], bottoms[0].shape[self.axis], self.settings.get("ignore"))
 
 
 def check_label_count(layer: Layer, scores: Shape, labels: Shape, axis: int) -> None:
@@ -43,28 +89,14 @@ def check_label_count(layer: Layer, scores: Shape, labels: Shape, axis: int) -> 
         )
 
 
-def class_indices(
-    layer: Layer, labels: Tensor, like: Tensor, axis: int, ignore: int | None
-) -> tuple[Tensor, Tensor | None]:
-    """(labels as int64 in the shape of `like` with the class axis 1 long, positions that count or None for all).
-
-    Labels are truncated to integers. An ignored one becomes 0. A label outside the classes is an error L305 on a CPU;
-    on a GPU, where looking would stop the pipeline, it stays and the caller's `poisoned` makes the result NaN.
-    """
-    shape = (*like.shape[:axis], 1, *like.shape[axis + 1 :])
-    index = labels.detach().reshape(shape).long()
-    counted = None if ignore is None else index != ignore
-    if counted is not None:
-        index = index * counted
-    check_range(layer, index, like.shape[axis])
-    return index, counted
-
-
-def poisoned(index: Tensor, classes: int) -> tuple[Tensor, Tensor | None]:
-    """(index clamped to the classes, where it was outside), or the index itself where it has been checked already."""
-    if _may_look(index):
-        return index, None
-    return index.clamp(0, classes - 1), (index < 0) | (index >= classes)
+def check_labels(layer: Layer, labels: Tensor, classes: int, ignore: int | None = None) -> None:
+    """Fail where a label, truncated, is neither a class nor `ignore`; on a GPU and in a compiled graph nobody looks."""
+    if not _may_look(labels) or not labels.numel():
+        return
+    low, high = labels.detach().aminmax()
+    if low.item() <= -1 or not high.item() < classes:  # or NaN
+        index = labels.detach().long()
+        check_range(layer, index if ignore is None else index[index != ignore], classes)
 
 
 def _may_look(index: Tensor) -> bool:
@@ -90,25 +122,31 @@ def check_range(
         layer.fail(found, field, _REMEDY if what == "label" else None, "L305")
 
 
-def normalizer(mode: int, positions: int, batch: int, counted: Tensor | None, fixed: float = 1.0) -> Tensor | float:
-    """What the summed loss is divided by: at least 1 (LossLayer::GetNormalizer). `fixed` is Intel's PRE_FIXED."""
-    if mode == VALID and counted is not None:
-        return counted.sum().clamp(min=1)
-    divisors = {FULL: positions, VALID: positions, BATCH_SIZE: batch, NONE: 1, PRE_FIXED: fixed}
-    return float(max(1, divisors[mode]))
+# -- settings ----------------------------------------------------------------------------------------------------------
+
+VALID, BATCH_SIZE = "valid", "batch_size"
+_MODES: dict[int, str] = {0: "full", 1: VALID, 2: BATCH_SIZE, 3: "none"}
 
 
-def normalization(layer: Layer, default: int) -> int:
-    """The mode; `normalize`, the older field, only counts where `normalization` is absent."""
+def loss_settings(layer: Layer, axis: int = 1, default: str = VALID) -> dict[str, Any]:
+    """What `loss_param` and the class axis say, as arguments of a loss function; what it takes anyway is left out."""
+    options = layer.param.loss_param
+    settings: dict[str, Any] = {} if axis == 1 else {"dim": axis}
+    if options.HasField("ignore_label"):
+        settings["ignore"] = int(options.ignore_label)
+    mode = normalization(layer, default)
+    return settings if mode == default else settings | {"normalization": mode}
+
+
+def normalization(layer: Layer, default: str = VALID) -> str | float:
+    """The mode, or Intel's PRE_FIXED divisor; `normalize`, the older field, only counts where `normalization` is
+    absent."""
     options = layer.param.loss_param
     if options.label_smoothing:
         found = "label_smoothing is of NVIDIA's and Intel's forks of Caffe, and not available"
         layer.fail(found, "loss_param.label_smoothing", "take it out", "L351")
-    if options.HasField("normalization") or not options.HasField("normalize"):
-        return int(options.normalization) if options.HasField("normalization") else default
-    return VALID if options.normalize else BATCH_SIZE
-
-
-def ignored_label(layer: Layer) -> int | None:
-    options = layer.param.loss_param
-    return int(options.ignore_label) if options.HasField("ignore_label") else None
+    if options.HasField("normalization"):
+        return _MODES.get(options.normalization, float(options.pre_fixed_normalizer))
+    if options.HasField("normalize"):
+        return VALID if options.normalize else BATCH_SIZE
+    return default

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from netc.layers.base import Layer, Run, Shape, exactly, format_shape, layer
+from netc.layers.code import Code, Site
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,6 +22,7 @@ class Axpy(Layer):
     bottoms = exactly(3)
     in_place = False
     kind = "join"
+    ends_block = True
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         a, x, b = bottoms
@@ -37,6 +39,15 @@ class Axpy(Layer):
 
         a, x, b = bottoms
         return [torch.addcmul(b, a.reshape(*x.shape[:2], *[1] * (x.dim() - 2)), x)]
+
+    def emit(self, site: Site) -> Code:
+        a, x, b = site.bottoms
+        factors, shape = site.shapes[:2]
+        if len(factors) < len(shape):
+            a += f"[..., {', '.join(['None'] * (len(shape) - len(factors)))}]"
+        elif len(factors) > len(shape):
+            a += f".reshape({x}.shape[:2])"
+        return Code(f"torch.addcmul({b}, {a}, {x})")
 
 
 @layer("BroadcastMul")
@@ -60,3 +71,6 @@ class BroadcastMul(Layer):
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
         return [bottoms[0] * bottoms[1]]
+
+    def emit(self, site: Site) -> Code:
+        return Code(" * ".join(site.bottoms))

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from netc.layers.base import Layer, ParamBlob, Run, Shape, canonical_axis, format_shape, layer
+from netc.layers.code import Code, Site, call
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -73,36 +74,40 @@ class BN(Layer):
         return next(iter(_named(param.bn_param)), "SegNet")
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
-        x = bottoms[0]
-        spread = [p.reshape([-1 if i == self.axis else 1 for i in range(x.dim())]) for p in params]
-        scale, shift = spread[:2]
-        if self.of == "SegNet" and self.options.bn_mode == INFERENCE:
-            return [x * scale + shift]
-        if self._uses_running():
-            mean, variance = spread[2:]
-        else:
-            mean, variance = self._of_batch(x, params)
-        return [(x - mean) / (variance + self._eps()).sqrt() * scale + shift]
+        from netc.layers.functions.fork_normalisation import bn
 
-    def _uses_running(self) -> bool:
+        scale, shift, *running = params
+        momentum = self.share if running and self.phase != TEST else None
+        statistics = "none" if self._is_affine() else "running" if self._uses_running(self.phase) else "batch"
+        return [bn(bottoms[0], scale, shift, running, self._eps(), self.axis, momentum, statistics)]
+
+    def _is_affine(self) -> bool:
+        return self.of == "SegNet" and self.options.bn_mode == INFERENCE
+
+    def _uses_running(self, phase: int) -> bool:
         if self.of == "Cysu":
-            return self.phase == TEST or bool(self.options.frozen)
-        return self.of == "PSPNet" and self.phase == TEST and bool(self.options.moving_average)
+            return phase == TEST or bool(self.options.frozen)
+        return self.of == "PSPNet" and phase == TEST and bool(self.options.moving_average)
 
     def _eps(self) -> float:
         return float({"SegNet": SEGNET_EPS, "PSPNet": self.options.var_eps, "Cysu": self.options.eps}[self.of])
 
-    def _of_batch(self, x: Tensor, params: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Mean and biased variance of the batch; in TRAIN the running ones follow."""
-        import torch
-
-        axes = [i for i in range(x.dim()) if i != self.axis]
-        variance, mean = torch.var_mean(x, axes, correction=0, keepdim=True)
-        if len(params) > 2 and self.phase != TEST:
-            with torch.no_grad():
-                for running, new in zip(params[2:], (mean, variance), strict=True):
-                    running.lerp_(new.reshape(running.shape), self.share)
-        return mean, variance
+    def emit(self, site: Site) -> Code:
+        first, second, *running = (blob.name for blob in self.blobs)
+        settings: dict[str, Any] = {"eps": self._eps()}
+        if first != "scale":
+            settings["names"] = (first, second)
+        if self.axis != 1:
+            settings["dim"] = self.axis
+        if running:
+            settings["momentum"] = self.share
+        if self._is_affine():
+            settings["statistics"] = "none"
+        elif self._uses_running(self.phase):
+            settings["statistics"] = "running"
+        elif self._uses_running(TEST):
+            settings["statistics"] = "by mode"
+        return Code(site.call(), module=call("BN", self.blobs[0].shape, **settings))
 
 
 def _named(options: Any) -> dict[str, str]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from netc.layers.base import Layer, Run, Shape, between, canonical_axis, layer
+from netc.layers.code import Code, Site, call
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,10 +38,15 @@ class ContinuationIndicator(Layer):
         return [(o.time_step, o.batch_size)]
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
-        import torch
+        from netc.layers.functions.rearranging import continuation_marks
 
-        size = bottoms[0].shape[self.axis] if bottoms else self.options.batch_size
-        marks = (
-            bottoms[0].new_ones(self.options.time_step, size) if bottoms else torch.ones(self.options.time_step, size)
-        )
-        return [torch.cat([torch.zeros_like(marks[:1]), marks[1:]])]
+        steps = self.options.time_step
+        if not bottoms:
+            return [continuation_marks(steps, self.options.batch_size)]
+        return [continuation_marks(steps, bottoms[0].shape[self.axis], bottoms[0])]
+
+    def emit(self, site: Site) -> Code:
+        steps = self.options.time_step
+        if not site.bottoms:
+            return Code(call("continuation_marks", steps, self.options.batch_size))
+        return Code(call("continuation_marks", steps, f"{site.x}.shape[{self.axis}]", site.x))

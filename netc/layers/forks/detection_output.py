@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from netc.layers.base import Layer, Run, Shape, between, count, format_shape, layer
+from netc.layers.code import Code, Site, call
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,6 +37,7 @@ class DetectionOutput(Layer):
     no_gradient = None
     param_field = "detection_output_param"
     kind = "measure"
+    settings: dict[str, Any]
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         classes, nms = self.options.num_classes, self.options.nms_param
@@ -46,64 +48,33 @@ class DetectionOutput(Layer):
         if not 0 < nms.eta <= 1:
             self.fail(f"eta {nms.eta:g} is not in (0, 1]", "detection_output_param.nms_param.eta")
         check_predictions(self, bottoms, classes, 1 if self.options.share_location else classes)
+        self.settings = self._settings()
         return [FOUND]
 
-    def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
-        import torch
-
-        from netc.layers.forks._boxes import nothing_found
-
-        found = [row for n in range(len(bottoms[0])) for row in self._of_image(n, bottoms)]
-        if not found:
-            return [nothing_found(len(bottoms[0]), bottoms[0])]
-        return [torch.cat(found)[None, None]]
-
-    def _of_image(self, n: int, bottoms: Sequence[Tensor]) -> list[Tensor]:
-        """Tables of (image, class, score, box), one a class."""
-        import torch
-
-        from netc.layers.forks._boxes import decode
-
-        o, classes = self.options, self.options.num_classes
-        priors, variances = bottoms[2].reshape(2, -1, 4)
-        variances = torch.ones_like(variances) if o.variance_encoded_in_target else variances
-        offsets = bottoms[0][n].reshape(len(priors), -1, 4)
-        scores = bottoms[1][n].reshape(-1, classes)
-        boxes = decode(priors[:, None], variances[:, None], offsets, o.code_type)
-        kept = []
-        for c in (c for c in range(classes) if c != o.background_label_id):
-            own = boxes[:, 0 if o.share_location else c]
-            chosen = self._chosen(own, scores[:, c])
-            row = [torch.full_like(scores[chosen, :1], n), torch.full_like(scores[chosen, :1], c)]
-            kept.append(torch.cat([*row, scores[chosen, c, None], own[chosen]], 1))
-        return _best(kept, o.keep_top_k)
-
-    def _chosen(self, boxes: Tensor, scores: Tensor) -> Tensor:
-        """The places of the boxes of one class that are kept, best first."""
-        import torch
-
-        from netc.layers.forks._boxes import suppress
-
-        o = self.options
-        order = scores.argsort(descending=True, stable=True)
+    def _settings(self) -> dict[str, Any]:
+        o, nms = self.options, self.options.nms_param
+        settings = {"classes": o.num_classes, "nms_threshold": nms.nms_threshold}
+        if nms.eta != 1:
+            settings["eta"] = nms.eta
+        if nms.HasField("top_k") and nms.top_k > -1:
+            settings["most_before"] = nms.top_k
         if o.HasField("confidence_threshold"):
-            order = order[scores[order] > o.confidence_threshold]
-        if o.nms_param.HasField("top_k") and o.nms_param.top_k > -1:
-            order = order[: o.nms_param.top_k]
-        kept = suppress(boxes[order], o.nms_param.nms_threshold, o.nms_param.eta)
-        return order[torch.tensor(kept, dtype=torch.long, device=order.device)]
+            settings["least_score"] = o.confidence_threshold
+        return settings | self.changed(
+            most="keep_top_k",
+            background="background_label_id",
+            code="code_type",
+            shared="share_location",
+            plain="variance_encoded_in_target",
+        )
 
+    def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
+        from netc.layers.functions.detection import detections
 
-def _best(tables: list[Tensor], limit: int) -> list[Tensor]:
-    """The rows of the `limit` highest scores over all classes; the order by class stays."""
-    import torch
+        return [detections(*bottoms[:3], **self.settings)]
 
-    tables = [table for table in tables if len(table)]
-    if limit < 0 or sum(map(len, tables)) <= limit:
-        return tables
-    rows = torch.cat(tables)
-    chosen = rows[:, 2].argsort(descending=True, stable=True)[:limit].sort().values
-    return [rows[chosen]] if len(chosen) else []
+    def emit(self, site: Site) -> Code:
+        return Code(call("detections", *site.bottoms[:3], **self.settings))
 
 
 def check_predictions(layer: Layer, bottoms: Sequence[Shape], classes: int, location_classes: int) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from netc.layers.base import Layer, Run, Shape, at_least, layer
+from netc.layers.code import Code, Site
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,6 +30,9 @@ class Gather(Layer):
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
         return [bottom.view_as(bottom) for bottom in bottoms]
+
+    def emit(self, site: Site) -> Code:
+        return Code(site.bottoms)
 
 
 @layer("Scatter")

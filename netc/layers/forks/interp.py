@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from netc.layers.base import Layer, Run, Shape, between, format_shape, layer
+from netc.layers.code import Code, Site, call, tuple_of
+from netc.layers.functions.sizes import zoomed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,6 +31,8 @@ class Interp(Layer):
     kind = "pooling"
     keeps_zeros = True
     fixed: tuple[int, int] | None
+    zoom: dict[str, int]
+    """How the factors and the rows cut off change a size; what changes nothing is left out."""
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         for place, shape in enumerate(bottoms):
@@ -39,6 +43,8 @@ class Interp(Layer):
             self.fail(f'interp_type "{self.options.interp_type}" is not available', "interp_param.interp_type")
         self._check_factors()
         self.fixed = (self.options.height, self.options.width) if self.options.HasField("height") else None
+        cut = -self.options.pad_beg - self.options.pad_end
+        self.zoom = self.changed(zoom="zoom_factor", shrink="shrink_factor") | ({"cut": cut} if cut else {})
         size = self._size([tuple(shape) for shape in bottoms])
         if min(size) < 1:
             self.fail(f"nothing of {format_shape(bottoms[0])} is left", "interp_param", code="L302")
@@ -72,19 +78,26 @@ class Interp(Layer):
             return shapes[1][2], shapes[1][3]
         if self.fixed is not None:
             return self.fixed
-        height, width = (size + self.options.pad_beg + self.options.pad_end for size in shapes[0][2:])
-        return self._scaled(height), self._scaled(width)
-
-    def _scaled(self, size: int) -> int:
-        if size < 1:
-            return 0
-        size = (size - 1) // self.options.shrink_factor + 1
-        return int(size + (size - 1) * (self.options.zoom_factor - 1))
+        return zoomed(shapes[0][2:], **self.zoom)
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
         import torch.nn.functional as F
 
-        x, begin = bottoms[0], -self.options.pad_beg
-        rows, columns = x.shape[2] + self.options.pad_end, x.shape[3] + self.options.pad_end
+        x, (begin, end) = bottoms[0], self._cuts()
         size = self._size([tuple(b.shape) for b in bottoms])
-        return [F.interpolate(x[:, :, begin:rows, begin:columns], size, mode="bilinear", align_corners=True)]
+        return [F.interpolate(x[:, :, begin:end, begin:end], size, mode="bilinear", align_corners=True)]
+
+    def _cuts(self) -> tuple[int | None, int | None]:
+        """Where the rows and columns that are left begin and end; the pads are not above 0."""
+        return -self.options.pad_beg or None, self.options.pad_end or None
+
+    def emit(self, site: Site) -> Code:
+        x, (begin, end) = site.x, self._cuts()
+        if begin or end:
+            kept = f"{begin or ''}:{end or ''}"
+            x = f"{x}[:, :, {kept}, {kept}]"
+        if len(site.bottoms) > 1:
+            size = f"{site.bottoms[1]}.shape[2:]"
+        else:
+            size = tuple_of(self.fixed) if self.fixed else call("zoomed", f"{site.x}.shape[2:]", **self.zoom)
+        return Code(f'F.interpolate({x}, size={size}, mode="bilinear", align_corners=True)')

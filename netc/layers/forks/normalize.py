@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from netc.layers.base import Layer, Run, Shape, format_shape, layer
+from netc.layers.code import Code, Site, call
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,7 +33,11 @@ class Normalize(Layer):
         return [shape]
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
-        x, (scale,) = bottoms[0], params
-        axes = tuple(range(1, x.dim())) if self.options.across_spatial else (1,)
-        norm = (x.square().sum(axes, keepdim=True) + self.options.eps).sqrt()
-        return [x / norm * scale.reshape(-1, *[1] * (x.dim() - 2))]
+        from netc.layers.functions.fork_normalisation import normalize
+
+        return [normalize(bottoms[0], params[0], self.options.eps, self.options.across_spatial)]
+
+    def emit(self, site: Site) -> Code:
+        channels = [] if self.options.channel_shared else [site.shape[1]]
+        settings = self.changed(eps="eps", across_spatial="across_spatial")
+        return Code(site.call(), module=call("Normalize", *channels, **settings))

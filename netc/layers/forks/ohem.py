@@ -3,23 +3,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from netc.layers.base import Layer, Run, Shape, between, canonical_axis, count, exactly, format_shape, layer
-from netc.layers.losses import (
-    VALID,
-    Loss,
-    check_label_count,
-    ignored_label,
-    normalization,
-    normalizer,
-)
-from netc.layers.softmax_with_loss import position_losses
+from netc.layers.base import Layer, Run, Shape, between, count, exactly, format_shape, layer
+from netc.layers.code import Code, Site, call
+from netc.layers.losses import LabelLoss
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 @layer("SoftmaxWithLossOHEM")
-class SoftmaxWithLossOHEM(Loss):
+class SoftmaxWithLossOHEM(LabelLoss):
     """The loss of SoftmaxWithLoss as first top, the probabilities as second, the loss of each position as third.
 
     Fields: `loss_param`, `softmax_param.axis` (1), as in SoftmaxWithLoss. Gradients go through the first top.
@@ -33,25 +26,13 @@ class SoftmaxWithLossOHEM(Loss):
     param_field = "loss_param"
     takes = "scores"
     contains = "Softmax"
-    axis: int
-    mode: int
-    wanted: int
+    informative_tops = (1, 2)
+    function = "softmax_loss_with_terms"
+    values = 3
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
-        self.check_batches(bottoms)
-        self.axis = canonical_axis(self, self.param.softmax_param.axis, bottoms[0], "softmax_param.axis")
-        self.class_axis = self.axis
-        self.mode, self.ignore = normalization(self, VALID), ignored_label(self)
-        check_label_count(self, bottoms[0], bottoms[1], self.axis)
-        self.wanted = len(self.param.top)
-        return [(), bottoms[0], bottoms[1]][: len(self.param.top)]
-
-    def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
-        scores, labels = bottoms
-        loss, counted = position_losses(self, scores, labels, self.axis, self.ignore)
-        fixed = self.options.pre_fixed_normalizer
-        total = loss.sum() / normalizer(self.mode, loss.numel(), scores.shape[0], counted, fixed)
-        return [total, scores.detach().softmax(self.axis), loss.detach().reshape(labels.shape)][: self.wanted]
+        self.read_labels(bottoms, self.param.softmax_param.axis, "softmax_param.axis")
+        return self.first_tops([(), bottoms[0], bottoms[1]])
 
 
 @layer("BoxAnnotatorOHEM")
@@ -85,13 +66,11 @@ class BoxAnnotatorOHEM(Layer):
         return [labels, weights]
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
-        import torch
+        from netc.layers.functions.regions import hardest_regions
 
-        rois, loss, labels, weights = bottoms
-        image, size = rois.reshape(len(rois), -1)[:, 0].long(), loss.reshape(-1)
-        order = size.argsort(descending=True, stable=True)
-        same = image[order][:, None] == image[order][None]
-        rank = torch.empty_like(order).scatter(0, order, same.tril(-1).sum(1))  # regions of the image before this one
-        kept = rank < self.options.roi_per_img
-        chosen = torch.where(kept, labels.reshape(-1), torch.full_like(size, self.options.ignore_label))
-        return [chosen.view(labels.shape), weights * kept.view(-1, *[1] * (weights.dim() - 1))]
+        rois, losses, labels, weights = bottoms
+        return hardest_regions(rois, losses, labels, weights, self.options.roi_per_img, self.options.ignore_label)
+
+    def emit(self, site: Site) -> Code:
+        settings = self.changed(ignore="ignore_label")
+        return Code(call("hardest_regions", *site.bottoms, self.options.roi_per_img, **settings), together=True)

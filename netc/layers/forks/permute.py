@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from netc.layers.base import Layer, Run, Shape, format_shape, layer
+from netc.layers.code import Code, Site
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,3 +41,6 @@ class Permute(Layer):
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
         return [bottoms[0].permute(self._all(bottoms[0].dim())).contiguous()]
+
+    def emit(self, site: Site) -> Code:
+        return Code(f"{site.x}.permute({', '.join(map(str, self._all(len(site.shape))))}).contiguous()")

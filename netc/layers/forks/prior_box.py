@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from netc.layers.base import Layer, Run, Shape, exactly, format_shape, layer
+from netc.layers.code import Code, Site, call, literal
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,7 +35,10 @@ class PriorBox(Layer):
     lenient = True
     param_field = "prior_box_param"
     sizes: list[Size]
-    variance: list[float]
+    variance: tuple[float, ...]
+    image: tuple[int, int] | None
+    """The image's height and width, where the file gives them."""
+    settings: dict[str, Any]
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         for place, shape in enumerate(bottoms):
@@ -46,6 +50,10 @@ class PriorBox(Layer):
         self._check_pair("step", "step_h", "step_w")
         self.sizes = self._box_sizes(self._ratios())
         self.variance = self._variances()
+        o = self.options
+        step = (o.step_h or o.step, o.step_w or o.step)
+        self.image = (o.img_h or o.img_size, o.img_w or o.img_size) if o.img_h or o.img_size else None
+        self.settings = ({"step": step} if all(step) else {}) | self.changed(offset="offset", clip="clip")
         return [self._top(bottoms[0])]
 
     # -- settings ------------------------------------------------------------------------------------------------------
@@ -95,8 +103,8 @@ class PriorBox(Layer):
             sizes += [(s * r**0.5, s / r**0.5) for r in ratios if abs(r - 1) >= 1e-6]
         return sizes
 
-    def _variances(self) -> list[float]:
-        given = list(self.options.variance) or [0.1]
+    def _variances(self) -> tuple[float, ...]:
+        given = tuple(self.options.variance) or (0.1,)
         if len(given) not in (1, 4):
             self.fail(f"{len(given)} variances", "prior_box_param.variance", "give one, or four")
         if any(value <= 0 for value in given):
@@ -109,30 +117,11 @@ class PriorBox(Layer):
     # -- boxes ---------------------------------------------------------------------------------------------------------
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
-        import torch
+        from netc.layers.functions.boxes import prior_boxes
 
-        x, o = bottoms[0], self.options
-        height, width = self._image(tuple(bottoms[1].shape))
-        rows, columns = x.shape[2], x.shape[3]
-        step_h = o.step_h or o.step or height / rows
-        step_w = o.step_w or o.step or width / columns
-        kind = torch.float64 if x.dtype == torch.float64 else torch.float32
-        cy = (torch.arange(rows, dtype=kind, device=x.device) + o.offset) * step_h
-        cx = (torch.arange(columns, dtype=kind, device=x.device) + o.offset) * step_w
-        size = torch.tensor(self.sizes, dtype=kind, device=x.device)
-        across, down = size[:, 0] / 2, size[:, 1] / 2
-        grid = (rows, columns, len(self.sizes))
-        edges = [
-            ((cx[None, :, None] - across) / width).expand(grid),
-            ((cy[:, None, None] - down) / height).expand(grid),
-            ((cx[None, :, None] + across) / width).expand(grid),
-            ((cy[:, None, None] + down) / height).expand(grid),
-        ]
-        boxes = torch.stack(edges, -1).reshape(-1)
-        boxes = boxes.clamp(0, 1) if o.clip else boxes
-        variances = torch.tensor(self.variance, dtype=kind, device=x.device).repeat(boxes.numel() // 4)
-        return [torch.stack([boxes, variances])[None].to(x.dtype)]
+        image = self.image or tuple(bottoms[1].shape[2:])
+        return [prior_boxes(bottoms[0], self.sizes, self.variance, image, **self.settings)]
 
-    def _image(self, shape: Shape) -> tuple[int, int]:
-        o = self.options
-        return (o.img_h or o.img_size or shape[2], o.img_w or o.img_size or shape[3])
+    def emit(self, site: Site) -> Code:
+        image = self.image or f"{site.bottoms[1]}.shape[2:]"
+        return Code(call("prior_boxes", site.x, literal(self.sizes), literal(self.variance), image, **self.settings))

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from netc.layers.base import Layer, Run, Shape, format_shape, layer
+from netc.layers.code import Code, Site, call
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,12 +52,9 @@ class Reorg(Layer):
         return (n, channels * s * s, height // s, width // s)
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
-        x, s = bottoms[0], self.options.stride
-        n, channels, height, width = x.shape
-        thin = channels // (s * s)
-        if self.options.reverse:
-            blocks = x.reshape(n, s, s, thin, height, width)
-            y = blocks.permute(0, 3, 4, 1, 5, 2)
-        else:
-            y = x.reshape(n, thin, height, s, width, s).permute(0, 3, 5, 1, 2, 4)
-        return [y.reshape(self._top(tuple(x.shape)))]
+        from netc.layers.functions.rearranging import reorg
+
+        return [reorg(bottoms[0], self.options.stride, self.options.reverse)]
+
+    def emit(self, site: Site) -> Code:
+        return Code(call("reorg", site.x, self.options.stride, **self.changed(reverse="reverse")))

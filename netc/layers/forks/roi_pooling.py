@@ -1,15 +1,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from netc.layers.base import Layer, Run, Shape, count, exactly, format_shape, layer
+from netc.layers.code import Code, Site, call
 
 if TYPE_CHECKING:
-    from torch import Tensor, dtype
-
-Bins = list[list[tuple[int, int]]]
-"""For each region, where each of its rows (or columns) of cells begins and ends."""
+    from torch import Tensor
 
 
 class Regions(Layer):
@@ -30,17 +28,12 @@ class Regions(Layer):
             found = f"needs regions of 5 numbers (image, x1, y1, x2, y2), found {format_shape(rois)}"
             self.fail(found, "bottom[1]", code="L302")
 
-    def regions(self, x: Tensor, rois: Tensor) -> tuple[list[int], Tensor]:
-        """The image of each region, and the other four numbers in a type that cells can be computed in."""
-        import torch
-
-        exact = torch.float64 if x.dtype == torch.float64 else torch.float32
-        table = rois.detach().reshape(-1, 5).to(exact)
-        images = [int(image) for image in table[:, 0].tolist()]
+    def check_images(self, x: Tensor, rois: Tensor) -> None:
+        """Fail where a region is of an image that is not in the batch."""
+        images = [int(image) for image in rois.detach().reshape(-1, 5)[:, 0].tolist()]
         if wrong := [image for image in images if not 0 <= image < len(x)]:
             found = f"a region of image {wrong[0]}, but the batch has {len(x)} (0 to {len(x) - 1})"
             self.fail(found, "bottom[1]", "the first number of a region counts the images of the batch", "L352")
-        return images, table[:, 1:]
 
 
 @layer("ROIPooling")
@@ -66,16 +59,15 @@ class ROIPooling(Regions):
         return [(bottoms[1][0], bottoms[0][1], self.options.pooled_h, self.options.pooled_w)]
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
-        import torch
+        from netc.layers.functions.regions import roi_pool
 
-        x, (rows, columns) = bottoms[0], (self.options.pooled_h, self.options.pooled_w)
-        images, corners = self.regions(x, bottoms[1])
-        if not images:
-            return [x.new_zeros(0, x.shape[1], rows, columns)]
-        edges = _rounded(corners * self.options.spatial_scale)
-        across = _bins(edges[:, 0], edges[:, 2], columns, x.shape[3])
-        down = _bins(edges[:, 1], edges[:, 3], rows, x.shape[2])
-        return [torch.stack([_maxima(x[n], v, h) for n, v, h in zip(images, down, across, strict=True)])]
+        x, rois = bottoms
+        self.check_images(x, rois)
+        return [roi_pool(x, rois, (self.options.pooled_h, self.options.pooled_w), self.options.spatial_scale)]
+
+    def emit(self, site: Site) -> Code:
+        size = (self.options.pooled_h, self.options.pooled_w)
+        return Code(call("roi_pool", *site.bottoms, size, **self.changed(spatial_scale="spatial_scale")))
 
 
 @layer("PSROIPooling")
@@ -93,6 +85,7 @@ class PSROIPooling(Regions):
 
     fork = "R-FCN (daijifeng001/caffe-rfcn)"
     param_field = "psroi_pooling_param"
+    settings: dict[str, Any]
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         self.check_regions(bottoms)
@@ -103,67 +96,14 @@ class PSROIPooling(Regions):
         if channels != o.output_dim * o.group_size**2:
             found = f"needs output_dim · group_size² = {o.output_dim * o.group_size**2} channels, found {channels}"
             self.fail(found, "psroi_pooling_param", code="L302")
+        self.settings = self.changed(output_dim="output_dim", group_size="group_size", spatial_scale="spatial_scale")
         return [(bottoms[1][0], o.output_dim, o.group_size, o.group_size)]
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
-        import torch
+        from netc.layers.functions.regions import psroi_pool
 
-        x, group, scale = bottoms[0], self.options.group_size, self.options.spatial_scale
-        images, corners = self.regions(x, bottoms[1])
-        low, high = _rounded(corners[:, :2]) * scale, (_rounded(corners[:, 2:]) + 1) * scale
-        across = _means(low[:, 0], high[:, 0], group, x.shape[3], x.dtype)
-        down = _means(low[:, 1], high[:, 1], group, x.shape[2], x.dtype)
-        maps = x.unflatten(1, (self.options.output_dim, group, group))
-        top = x.new_zeros(len(images), self.options.output_dim, group, group)
-        for n in sorted(set(images)):
-            mine = torch.tensor([r for r, image in enumerate(images) if image == n], device=x.device)
-            rows = torch.einsum("dijhw,rih->rdijw", maps[n], down[mine])
-            top = top.index_copy(0, mine, torch.einsum("rdijw,rjw->rdij", rows, across[mine]))
-        return [top]
+        self.check_images(*bottoms)
+        return [psroi_pool(*bottoms, **self.settings)]
 
-
-def _rounded(x: Tensor) -> Tensor:
-    """To the nearest whole number, halves away from zero, as C rounds."""
-    return x.sign() * (x.abs() + 0.5).floor()
-
-
-def _bins(begin: Tensor, end: Tensor, cells: int, limit: int) -> Bins:
-    """Where the cells of each region begin and end on one axis."""
-    import torch
-
-    length = (end - begin + 1).clamp(min=1)
-    step = (length / cells)[:, None]
-    place = torch.arange(cells, dtype=begin.dtype, device=begin.device)[None]
-    low = ((place * step).floor() + begin[:, None]).clamp(0, limit).long().tolist()
-    high = (((place + 1) * step).ceil() + begin[:, None]).clamp(0, limit).long().tolist()
-    return [list(zip(a, b, strict=True)) for a, b in zip(low, high, strict=True)]
-
-
-def _maxima(x: Tensor, down: list[tuple[int, int]], across: list[tuple[int, int]]) -> Tensor:
-    """(C, H, W) → (C, rows, columns): the largest value of each cell, 0 for an empty one.
-
-    Columns come first, so that of equal values the first of the first row wins, as in a walk row by row.
-    """
-    import torch
-
-    empty = x.new_zeros(x.shape[0])
-    first, last = min(low for low, _ in down), max(high for _, high in down)
-    rows = [x[:, first:last, a:b].max(2).values if a < b and first < last else None for a, b in across]
-    cells = [
-        [empty if row is None or a >= b else row[:, a - first : b - first].max(1).values for row in rows]
-        for a, b in down
-    ]
-    return torch.stack([torch.stack(line, 1) for line in cells], 1)
-
-
-def _means(begin: Tensor, end: Tensor, cells: int, limit: int, kind: dtype) -> Tensor:
-    """(regions, cells, limit): the weight of each position in the mean over each cell of one axis."""
-    import torch
-
-    step = ((end - begin).clamp(min=0.1) / cells)[:, None]
-    place = torch.arange(cells, dtype=begin.dtype, device=begin.device)[None]
-    low = (place * step + begin[:, None]).floor().clamp(0, limit)
-    high = ((place + 1) * step + begin[:, None]).ceil().clamp(0, limit)
-    position = torch.arange(limit, dtype=begin.dtype, device=begin.device)
-    inside = (position >= low[..., None]) & (position < high[..., None])
-    return (inside / (high - low).clamp(min=1)[..., None]).to(kind)
+    def emit(self, site: Site) -> Code:
+        return Code(call("psroi_pool", *site.bottoms, **self.settings))

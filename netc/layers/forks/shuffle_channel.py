@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from netc.layers.base import Layer, Run, Shape, format_shape, layer
+from netc.layers.code import Code, Site
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,3 +36,7 @@ class ShuffleChannel(Layer):
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
         x = bottoms[0]
         return [x.unflatten(1, (self.options.group, -1)).transpose(1, 2).flatten(1, 2).contiguous()]
+
+    def emit(self, site: Site) -> Code:
+        split = f"unflatten(1, ({self.options.group}, -1))"
+        return Code(f"{site.x}.{split}.transpose(1, 2).flatten(1, 2).contiguous()")

@@ -1,13 +1,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
-from netc.layers.base import Run, Shape, between, count, exactly, format_shape, layer
-from netc.layers.losses import VALID, Loss, normalization, normalizer
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from netc.layers.base import Shape, between, count, exactly, format_shape, layer
+from netc.layers.losses import VALID, Loss, normalization
 
 
 class Distance(Loss):
@@ -37,21 +34,14 @@ class SmoothL1Loss(Distance):
     fork = "Fast R-CNN (rbgirshick/caffe-fast-rcnn)"
     bottoms = between(2, 4)
     param_field = "smooth_l1_loss_param"
+    function = "smooth_l1_loss"
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         self.check_shapes(bottoms)
         if self.options.sigma <= 0:
             self.fail(f"sigma {self.options.sigma:g} is not above 0", "smooth_l1_loss_param.sigma")
+        self.settings = self.changed(sigma="sigma")
         return [()]
-
-    def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
-        x, *others = bottoms
-        target, *weights = (other.reshape(x.shape) for other in others)
-        difference = (x - target) * weights[0].detach() if weights else x - target
-        loss = smooth_l1(difference, self.options.sigma)
-        if len(weights) > 1:
-            loss = loss * weights[1].detach()
-        return [loss.sum() / x.shape[0]]
 
 
 @layer("SmoothL1LossOHEM")
@@ -67,25 +57,17 @@ class SmoothL1LossOHEM(Distance):
     fork = "R-FCN (daijifeng001/caffe-rfcn)"
     bottoms = between(2, 3)
     tops = between(1, 2)
+    informative_tops = (1,)
     param_field = "loss_param"
-    mode: int
-    wanted: int
+    function = "smooth_l1_loss_with_terms"
+    values = 2
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         self.check_shapes(bottoms)
-        self.mode, self.wanted = normalization(self, VALID), len(self.param.top)
+        mode = normalization(self)
+        self.settings = {} if mode == VALID else {"normalization": mode}
         shape = bottoms[0]
-        return [(), (shape[0], 1, *(*shape[2:4], 1, 1)[:2])][: len(self.param.top)]
-
-    def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
-        x, *others = bottoms
-        target, *weights = (other.reshape(x.shape) for other in others)
-        loss = smooth_l1((x - target) * weights[0].detach() if weights else x - target, 1.0)
-        channels = x.shape[1] if x.dim() > 1 else 1
-        fixed = self.options.pre_fixed_normalizer
-        total = loss.sum() / normalizer(self.mode, x.numel() // channels, x.shape[0], None, fixed)
-        each = loss.detach().sum(1, keepdim=True) if x.dim() > 1 else loss.detach()[:, None]
-        return [total, each.reshape(x.shape[0], 1, *(*x.shape[2:4], 1, 1)[:2])][: self.wanted]
+        return self.first_tops([(), (shape[0], 1, *(*shape[2:4], 1, 1)[:2])])
 
 
 @layer("L1Loss")
@@ -100,19 +82,9 @@ class L1Loss(Distance):
     bottoms = exactly(2)
     no_gradient = ()
     force_backward_skips = ()
+    function = "l1_loss"
+    settings = {}
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         self.check_shapes(bottoms)
         return [()]
-
-    def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
-        x = bottoms[0]
-        return [(x - bottoms[1].reshape(x.shape)).abs().sum() / x.shape[0]]
-
-
-def smooth_l1(difference: Tensor, sigma: float) -> Tensor:
-    """(sigma · d)² / 2 near zero, |d| - 1 / (2 sigma²) further out."""
-    import torch
-
-    square, size = sigma * sigma, difference.abs()
-    return torch.where(size < 1 / square, difference.square() * (square / 2), size - 0.5 / square)

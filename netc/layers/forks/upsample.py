@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from netc.layers.base import Layer, Run, Shape, between, format_shape, layer
+from netc.layers.code import Code, Site, call, tuple_of
 from netc.layers.losses import check_range
 
 if TYPE_CHECKING:
@@ -76,8 +77,19 @@ class Upsample(Layer):
         x = bottoms[0]
         if len(bottoms) == 1:
             return [x.repeat_interleave(self.scale[0], 2).repeat_interleave(self.scale[1], 3)]
-        height, width = self._size(tuple(x.shape))
-        index = bottoms[1].detach().flatten(2).long()
-        check_range(self, index, height * width, "bottom[1]", "position", "the top has {} positions")
-        flat = x.new_zeros(*x.shape[:2], height * width).scatter(2, index, x.flatten(2))
-        return [flat.unflatten(2, (height, width))]
+        from netc.layers.functions.rearranging import unpool
+
+        size = self._size(tuple(x.shape))
+        positions = bottoms[1].detach().long()
+        check_range(self, positions, size[0] * size[1], "bottom[1]", "position", "the top has {} positions")
+        return [unpool(x, positions, size)]
+
+    def emit(self, site: Site) -> Code:
+        x, (rows, columns) = site.x, self.scale
+        if len(site.bottoms) == 1:
+            return Code(f"{x}.repeat_interleave({rows}, dim=2).repeat_interleave({columns}, dim=3)")
+        size: Sequence[object] = self.fixed or (
+            f"{rows} * {x}.shape[2]" + " - 1" * self.options.pad_out_h,
+            f"{columns} * {x}.shape[3]" + " - 1" * self.options.pad_out_w,
+        )
+        return Code(call("unpool", *site.bottoms, tuple_of(size)))

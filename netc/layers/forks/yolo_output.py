@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from netc.layers.base import Layer, Run, Shape, at_least, between, format_shape, layer
+from netc.layers.code import Code, Site, call
 from netc.layers.forks.detection_output import FOUND
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ class YoloOutput(Layer):
     in_place = False
     no_gradient = None
     anchors: list[tuple[float, float]]
+    settings: dict[str, Any]
 
     def check_maps(self, bottoms: Sequence[Shape]) -> None:
         o, field = self.options, self.param_field or ""
@@ -31,37 +33,8 @@ class YoloOutput(Layer):
             self.fail(f"{len(o.biases)} biases", f"{field}.biases", "give width and height of each anchor")
         self.anchors = list(zip(o.biases[::2], o.biases[1::2], strict=True))
 
-    def table(self, x: Tensor, anchors: Sequence[tuple[float, float]]) -> tuple[Tensor, Tensor, Tensor]:
-        """(N, C, S, S) → boxes (N, S, S, anchors, 4) as centre and size in shares of the image, objects, classes.
-
-        `anchors`: width and height in shares of the image.
-        """
-        import torch
-
-        n, _, side, _ = x.shape
-        maps = x.reshape(n, len(anchors), -1, side, side).permute(0, 3, 4, 1, 2)
-        place = torch.arange(side, dtype=x.dtype, device=x.device)
-        cx = (maps[..., 0].sigmoid() + place[None, None, :, None]) / side
-        cy = (maps[..., 1].sigmoid() + place[None, :, None, None]) / side
-        size = maps[..., 2:4].exp() * torch.tensor(anchors, dtype=x.dtype, device=x.device)
-        return torch.cat([cx[..., None], cy[..., None], size], -1), maps[..., 4].sigmoid(), maps[..., 5:]
-
-    def kept(self, images: int, rows: list[Tensor], like: Tensor) -> Tensor:
-        """Rows of (image, class, score, centre, size) → the top: thinned out image by image, all classes together."""
-        import torch
-
-        from netc.layers.forks._boxes import nothing_found, suppress
-
-        found = []
-        for n in range(images):
-            table = torch.cat([row[row[:, 0] == n] for row in rows])
-            table = table[table[:, 2].argsort(descending=True, stable=True)]
-            corners = torch.cat([table[:, 3:5] - table[:, 5:] / 2, table[:, 3:5] + table[:, 5:] / 2], 1)
-            # a box goes at an overlap of just the threshold, too: hence the next smaller number
-            chosen = suppress(corners, _below(self.options.nms_threshold))
-            found.append(torch.cat([table[:, :3], corners], 1)[chosen])
-        top = torch.cat(found)
-        return top[None, None] if len(top) else nothing_found(images, like)
+    def thresholds(self) -> dict[str, Any]:
+        return {"least_score": self.options.confidence_threshold, "nms_threshold": self.options.nms_threshold}
 
 
 @layer("YoloDetectionOutput")
@@ -87,17 +60,16 @@ class YoloDetectionOutput(YoloOutput):
         if len(self.anchors) < self.options.num_box:
             found = f"{len(self.anchors)} anchors for num_box {self.options.num_box}"
             self.fail(found, "yolo_detection_output_param.biases")
+        self.settings = {"anchors": self.anchors[: self.options.num_box], **self.thresholds()}
         return [FOUND]
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
-        rows = []
-        for x in bottoms:
-            anchors = [(w / x.shape[3], h / x.shape[3]) for w, h in self.anchors[: self.options.num_box]]
-            boxes, thing, classes = self.table(x, anchors)
-            best, label = classes.softmax(-1).max(-1)
-            score = thing * best
-            rows.append(_rows(boxes, score, label, score >= self.options.confidence_threshold))
-        return [self.kept(len(bottoms[0]), rows, bottoms[0])]
+        from netc.layers.functions.detection import yolo_detections
+
+        return [yolo_detections(list(bottoms), **self.settings)]
+
+    def emit(self, site: Site) -> Code:
+        return Code(call("yolo_detections", f"[{', '.join(site.bottoms)}]", **self.settings))
 
 
 @layer("Yolov3DetectionOutput")
@@ -132,32 +104,15 @@ class Yolov3DetectionOutput(YoloOutput):
         if o.mask and max(o.mask) >= len(self.anchors):
             found = f"mask {max(o.mask)}, but there are {len(self.anchors)} anchors"
             self.fail(found, "yolov3_detection_output_param.mask")
+        each = len(o.mask) // maps
+        anchors = [[self.anchors[o.mask[t * each + k]] for k in range(o.num_box)] for t in range(maps)]
+        self.settings = {"anchors": anchors, "strides": list(o.anchors_scale[:maps]), **self.thresholds()}
         return [FOUND]
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
-        o, rows = self.options, []
-        each = len(o.mask) // len(bottoms)
-        for t, x in enumerate(bottoms):
-            pixels = x.shape[3] * o.anchors_scale[t]
-            mine = [self.anchors[o.mask[t * each + k]] for k in range(o.num_box)]
-            boxes, thing, classes = self.table(x, [(w / pixels, h / pixels) for w, h in mine])
-            score = thing[..., None] * classes.sigmoid()
-            label = score.new_ones(score.shape).long().cumsum(-1) - 1
-            wide = boxes[..., None, :].expand(*score.shape, 4)
-            rows.append(_rows(wide, score, label, score > o.confidence_threshold))
-        return [self.kept(len(bottoms[0]), rows, bottoms[0])]
+        from netc.layers.functions.detection import yolo3_detections
 
+        return [yolo3_detections(list(bottoms), **self.settings)]
 
-def _rows(boxes: Tensor, score: Tensor, label: Tensor, chosen: Tensor) -> Tensor:
-    """(image, class + 1, score, centre, size) of the boxes that are chosen."""
-    import torch
-
-    image = chosen.nonzero()[:, 0].to(score.dtype)
-    return torch.cat([torch.stack([image, label[chosen].to(score.dtype) + 1, score[chosen]], 1), boxes[chosen]], 1)
-
-
-def _below(threshold: float) -> float:
-    """The largest number below the threshold, in 32 bits."""
-    import torch
-
-    return float(torch.nextafter(torch.tensor(threshold), torch.tensor(0.0)))
+    def emit(self, site: Site) -> Code:
+        return Code(call("yolo3_detections", f"[{', '.join(site.bottoms)}]", **self.settings))

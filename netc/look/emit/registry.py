@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 
 from netc.graph.ir import Node
 from netc.layers.base import Layer, Shape
-from netc.layers.code import Code
+from netc.layers.code import Code as Code
 from netc.layers.code import Site as NewSite
 
 
@@ -66,22 +66,9 @@ class Site:
 
 Emitter = Callable[[Site], Code]
 
-_BOXES = "boxes are sorted out from the net's outputs by netc's own code"
-_MINING = "it chooses examples while training, by netc's own code"
-
 WITHOUT = {
     "HDF5Output": "it writes a file",
     "Python": "it runs a Python module of your own",
-    "Proposal": _BOXES,
-    "DetectionOutput": _BOXES,
-    "DetectionEvaluate": _BOXES,
-    "YoloDetectionOutput": _BOXES,
-    "Yolov3DetectionOutput": _BOXES,
-    "MultiBoxLoss": _MINING,
-    "BoxAnnotatorOHEM": _MINING,
-    "SmoothL1LossOHEM": _MINING,
-    "SoftmaxWithLossOHEM": _MINING,
-    "PSROIPooling": "position-sensitive pooling of regions is netc's own code",
 }
 """Types that no emitted module can have, and why."""
 

@@ -8,7 +8,7 @@ from netc.layers.windows import Geometry
 from netc.look.emit.registry import Code, Site, emits
 
 
-@emits("Convolution")
+@emits("Convolution", "DepthwiseConvolution", "ConvolutionDepthwise")
 def convolution(site: Site) -> Code:
     windows = site.layer.geometry
     sizes = site.shape[len(site.shape) - len(windows.kernel) :]

@@ -1,11 +1,21 @@
-"""Two things measured in turn. The machine may be shared and change its pace: medians of pairs say more than sums."""
+"""Two things measured in turn, and the commands that are measured.
+
+The machine may be shared and change its pace: medians of pairs say more than sums.
+"""
 
 from __future__ import annotations
 
+import os
 import statistics
+import sys
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TypeVar
+
+ROOT = Path(__file__).resolve().parent.parent
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
+NETC = [sys.executable, "-m", "netc"]
 
 T = TypeVar("T")
 Clock = Callable[[], float]

@@ -14,31 +14,33 @@ from __future__ import annotations
 import argparse
 import math
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from netc import proto
+from netc.files.shipped import locate
 from netc.files.wire import field_head
+from netc.graph.compile import compile_net, read_net
+from netc.graph.ir import Node
 from netc.weights.write import Chunk
 
-BLOCKS = {16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
-"""Convolutions of each block; its width is 64, 128, 256, 512, 512."""
-
-FC = (4096, 4096, 1000)
-CELLS = 512 * 7 * 7
-"""Inputs of fc6."""
+NETS = {16: "vgg_D", 19: "vgg_E"}
+FC6_UNIT = 512 * 7 * 7 + 1 + 4096
+"""Values that a wider fc6 adds for each unit: its weights, its bias, and its weights in fc7."""
 
 PIECE = 1 << 20
 Shape = tuple[int, ...]
 V1_LAYERS, V1_BLOBS, BLOB_DATA = 2, 6, 5
+V1_TYPES = {"Convolution": "CONVOLUTION", "InnerProduct": "INNER_PRODUCT", "ReLU": "RELU", "Pooling": "POOLING"}
+V1_TYPES |= {"Dropout": "DROPOUT", "Softmax": "SOFTMAX"}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("depth", type=int, choices=tuple(BLOCKS))
+    parser.add_argument("depth", type=int, choices=tuple(NETS))
     parser.add_argument("output", type=Path)
     parser.add_argument("--bytes", type=float, default=0, help="at least this size, by a wider fc6")
     parser.add_argument("--seed", type=int, default=1)
@@ -51,80 +53,40 @@ def main() -> None:
 
 def chunks(depth: int, least: int = 0, seed: int = 1) -> Iterator[Chunk]:
     """The file, piece by piece: fields in the order of their numbers, as Net::ToProto of 2014."""
-    net = structure(depth)
-    yield proto.NetParameter(name=net.name).SerializeToString()
-    shapes = blob_shapes(depth, least)
-    for layer in net.layers:
-        yield from _layer(layer, shapes.get(layer.name, ()), seed)
-    yield proto.NetParameter(input=net.input).SerializeToString()
+    yield proto.NetParameter(name=f"VGG_ILSVRC_{depth}_layers").SerializeToString()
+    for node in layers(depth, least):
+        yield from _layer(node, seed)
+    yield proto.NetParameter(input=["data"]).SerializeToString()
 
 
-def structure(depth: int) -> Any:
-    """The deploy net in the V1 format, without weights."""
-    net = proto.NetParameter(name=f"VGG_ILSVRC_{depth}_layers", input=["data"])
-    blob = "data"
-    for block, count in enumerate(BLOCKS[depth], 1):
-        for number in range(1, count + 1):
-            name = f"{block}_{number}"
-            conv = _add(net, f"conv{name}", "CONVOLUTION", blob, blob := f"conv{name}")
-            conv.convolution_param.num_output = width(block)
-            conv.convolution_param.pad.append(1)
-            conv.convolution_param.kernel_size.append(3)
-            _add(net, f"relu{name}", "RELU", blob, blob)
-        pool = _add(net, f"pool{block}", "POOLING", blob, blob := f"pool{block}")
-        pool.pooling_param.pool, pool.pooling_param.kernel_size, pool.pooling_param.stride = 0, 2, 2
-    for number, outputs in enumerate(FC, 6):
-        fc = _add(net, f"fc{number}", "INNER_PRODUCT", blob, blob := f"fc{number}")
-        fc.inner_product_param.num_output = outputs
-        if number < 8:
-            _add(net, f"relu{number}", "RELU", blob, blob)
-            _add(net, f"drop{number}", "DROPOUT", blob, blob).dropout_param.dropout_ratio = 0.5
-    _add(net, "prob", "SOFTMAX", blob, "prob")
-    return net
+def layers(depth: int, least: int = 0) -> list[Node]:
+    """The layers of the shipped net, with an fc6 so wide that the values take `least` bytes."""
+    net = read_net(locate(NETS[depth], "deploy.prototxt"))
+    missing = least // 4 - sum(math.prod(shape) for node in compile_net(net, "TEST").nodes for shape in shapes_of(node))
+    fc6 = next(layer for layer in net.layer if layer.name == "fc6")
+    fc6.inner_product_param.num_output += max(0, -(-missing // FC6_UNIT))
+    return [node for node in compile_net(net, "TEST").nodes if node.type in V1_TYPES]
 
 
-def width(block: int) -> int:
-    return int(min(512, 32 << block))
+def shapes_of(node: Node) -> list[Shape]:
+    """Num, channels, height and width of its weights and biases."""
+    return [(1,) * (4 - len(ref.blob.shape)) + ref.blob.shape for ref in node.params]
 
 
-def blob_shapes(depth: int, least: int = 0) -> dict[str, list[Shape]]:
-    """Layer → num, channels, height, width of its weights and biases; with an fc6 so wide that the values take `least`
-    bytes."""
-    shapes: dict[str, list[Shape]] = {}
-    inputs = 3
-    for block, count in enumerate(BLOCKS[depth], 1):
-        for number in range(1, count + 1):
-            shapes[f"conv{block}_{number}"] = [(width(block), inputs, 3, 3), (1, 1, 1, width(block))]
-            inputs = width(block)
-    inputs = CELLS
-    for number, outputs in enumerate(FC, 6):
-        shapes[f"fc{number}"] = [(1, 1, outputs, inputs), (1, 1, 1, outputs)]
-        inputs = outputs
-    missing = least // 4 - sum(math.prod(shape) for blobs in shapes.values() for shape in blobs)
-    wide = FC[0] + max(0, -(-missing // (CELLS + 1 + FC[1])))
-    shapes["fc6"] = [(1, 1, wide, CELLS), (1, 1, 1, wide)]
-    shapes["fc7"][0] = (1, 1, FC[1], wide)
-    return shapes
-
-
-def _add(net: Any, name: str, kind: str, bottom: str, top: str) -> Any:
-    return net.layers.add(name=name, type=proto.enum("V1LayerParameter.LayerType")[kind], bottom=[bottom], top=[top])
-
-
-def _layer(layer: Any, shapes: Sequence[Shape], seed: int) -> Iterator[Chunk]:
+def _layer(node: Node, seed: int) -> Iterator[Chunk]:
     """The layer's field of the net: what comes before the blobs, the blobs, what comes after."""
-    before = proto.V1LayerParameter(bottom=layer.bottom, top=layer.top, name=layer.name, type=layer.type)
-    if layer.HasField("inner_product_param") and shapes:
-        layer.inner_product_param.num_output = shapes[1][3]
-    for name in ("bottom", "top", "name", "type"):
-        layer.ClearField(name)
-    first, last = before.SerializeToString(), layer.SerializeToString()
+    param, field = node.layer.param, node.layer.param_field or ""
+    kind = proto.enum("V1LayerParameter.LayerType")[V1_TYPES[node.type]]
+    V1LayerParameter = proto.message("V1LayerParameter")
+    first = V1LayerParameter(bottom=param.bottom, top=param.top, name=param.name, type=kind).SerializeToString()
+    last = V1LayerParameter(**{field: getattr(param, field)} if param.HasField(field) else {}).SerializeToString()
+    shapes = shapes_of(node)
     heads = [_blob_head(shape) for shape in shapes]
     blobs = sum(len(head) + 4 * math.prod(shape) for head, shape in zip(heads, shapes, strict=True))
     yield field_head(V1_LAYERS, len(first) + blobs + len(last)) + first
     for index, (head, shape) in enumerate(zip(heads, shapes, strict=True)):
         yield head
-        yield from _values(shape, seed_of(before.name, index, seed))
+        yield from _values(shape, seed_of(node.name, index, seed))
     yield last
 
 

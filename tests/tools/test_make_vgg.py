@@ -18,8 +18,8 @@ say."""
 
 def sizes(depth, least=0):
     """(bytes of the file without its values, number of values)."""
-    shapes = make_vgg.blob_shapes(depth, least)
-    counted = sum(math.prod(shape) for blobs in shapes.values() for shape in blobs)
+    shapes = [shape for node in make_vgg.layers(depth, least) for shape in make_vgg.shapes_of(node)]
+    counted = sum(map(math.prod, shapes))
     return sum(map(len, make_vgg.chunks(depth, least))), counted
 
 
@@ -42,10 +42,7 @@ def test_a_size_of_ones_own(no_values):
 
 @pytest.fixture
 def small(monkeypatch):
-    """A VGG of a few kilobytes: blocks 64 times as narrow, fully connected layers of 9, 7 and 5 units."""
-    monkeypatch.setattr(make_vgg, "width", lambda block: min(8, 1 << (block - 1)))
-    monkeypatch.setattr(make_vgg, "FC", (9, 7, 5))
-    monkeypatch.setattr(make_vgg, "CELLS", 8 * 7 * 7)
+    monkeypatch.setattr(make_vgg, "NETS", {16: "mini_vgg_D"})
 
 
 def test_the_file_is_a_v1_net_that_protobuf_reads(small):
@@ -55,9 +52,9 @@ def test_the_file_is_a_v1_net_that_protobuf_reads(small):
     assert [layer.name for layer in net.layers][:6] == ["conv1_1", "relu1_1", "conv1_2", "relu1_2", "pool1", "conv2_1"]
     fc6 = next(layer for layer in net.layers if layer.name == "fc6")
     blob = fc6.blobs[0]
-    assert (blob.num, blob.channels, blob.height, blob.width) == (1, 1, 9, 392)
-    assert len(blob.data) == 9 * 392
-    assert np.std(blob.data) == pytest.approx(math.sqrt(2 / 392), rel=0.05)  # 3,528 draws: 1.2 % is one standard error
+    assert (blob.num, blob.channels, blob.height, blob.width) == (1, 1, 1024, 512)
+    assert len(blob.data) == 1024 * 512
+    assert np.std(blob.data) == pytest.approx(math.sqrt(2 / 512), rel=0.005)  # 0.1 % is one standard error
     assert weights.read_layers(data).version == "V1"
     again = b"".join(bytes(chunk) for chunk in make_vgg.chunks(16))
     other = b"".join(bytes(chunk) for chunk in make_vgg.chunks(16, seed=2))

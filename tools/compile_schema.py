@@ -1,7 +1,6 @@
 """Compile proto/caffe.proto into proto/caffe.desc, the file that netc.proto loads.
 
-    python tools/compile_schema.py            writes proto/caffe.desc
-    python tools/compile_schema.py --check    compares; exit status 1 if the committed file is stale
+    python tools/compile_schema.py
 
 Needs grpcio-tools (in the dev extra), which carries its own protoc. The result is a serialized FileDescriptorSet
 without comments, the same bytes on every machine.
@@ -9,8 +8,6 @@ without comments, the same bytes on every machine.
 
 from __future__ import annotations
 
-import argparse
-import sys
 import tempfile
 from pathlib import Path
 
@@ -20,22 +17,10 @@ PROTO = Path(__file__).resolve().parent.parent / "proto" / "caffe.proto"
 DESCRIPTOR = PROTO.with_suffix(".desc")
 
 
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Compile proto/caffe.proto into proto/caffe.desc.")
-    parser.add_argument("--check", action="store_true", help="compare with the committed file instead of writing it")
+def main() -> None:
     data = compile_schema(PROTO)
-    if parser.parse_args(arguments).check:
-        return check(data)
     DESCRIPTOR.write_bytes(data)
     print(f"{DESCRIPTOR}: {len(data)} bytes")
-    return 0
-
-
-def check(data: bytes) -> int:
-    if DESCRIPTOR.exists() and DESCRIPTOR.read_bytes() == data:
-        return 0
-    print(f"{DESCRIPTOR} does not match {PROTO.name}: run python tools/compile_schema.py", file=sys.stderr)
-    return 1
 
 
 def compile_schema(proto: Path) -> bytes:
@@ -66,4 +51,4 @@ def drop_json_names(message: descriptor_pb2.DescriptorProto) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -1,14 +1,11 @@
 """Write docs/layers.md, the reference of every layer type, from the classes' docstrings and the schema's comments.
 
-python tools/layer_pages.py            writes docs/layers.md
-python tools/layer_pages.py --check    compares; exit status 1 if the committed file is stale
+python -m tools.layer_pages
 """
 
 from __future__ import annotations
 
-import argparse
 import inspect
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,25 +22,15 @@ torch differ, in [numerics.md](numerics.md).
 """
 
 
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Write docs/layers.md.")
-    parser.add_argument("--check", action="store_true", help="compare with the committed file instead of writing it")
-    text = "\n".join(pages())
-    if parser.parse_args(arguments).check:
-        if PAGES.exists() and PAGES.read_text(encoding="utf-8") == text:
-            return 0
-        print(f"{PAGES} is stale: run python tools/layer_pages.py", file=sys.stderr)
-        return 1
-    PAGES.write_text(text, encoding="utf-8")
+def main() -> None:
+    PAGES.write_text(text(), encoding="utf-8")
     print(f"{PAGES}: {len(registry())} types")
-    return 0
 
 
-def pages() -> Iterator[str]:
-    yield HEAD
-    yield ", ".join(f"[{name}](#{name.lower()})" for name in sorted(registry()))
-    for name, cls in sorted(registry().items()):
-        yield from page(name, cls)
+def text() -> str:
+    types = sorted(registry().items())
+    index = ", ".join(f"[{name}](#{name.lower()})" for name, _ in types)
+    return "\n".join([HEAD, index, *(line for name, cls in types for line in page(name, cls))])
 
 
 def page(name: str, cls: type[Layer]) -> Iterator[str]:
@@ -87,4 +74,4 @@ def _default(field: Any) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from netc.layers.base import Layer, Run, Shape, Window, between, format_shape, layer
 from netc.layers.code import Code, Site, same_or_tuple
 from netc.layers.functions.windows import pooled_size
-from netc.layers.windows import FIELDS, window_sizes, window_summary
+from netc.layers.windows import checked_sizes, field_of, window_summary
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -60,25 +60,23 @@ class Pooling(Layer):
     # -- settings ------------------------------------------------------------------------------------------------------
 
     def _read_geometry(self) -> None:
-        self.kernel = None if self.options.global_pooling else self._pair("kernel", "kernel_size")
-        self.stride = self._pair("stride", "stride")
-        self.pad = self._pair("pad", "pad")
+        self.kernel = None if self.options.global_pooling else self._pair("kernel_size")
+        self.stride, self.pad = self._pair("stride"), self._pair("pad")
         self.ceil = self.options.global_pooling or not self.options.round_mode
-        if self.options.global_pooling:
+        if self.kernel is None:
             self._check_global()
             return
-        assert self.kernel is not None
-        for axis in (0, 1):
-            sizes = (("kernel", "kernel_size", self.kernel[axis]), ("stride", "stride", self.stride[axis]))
-            for stem, field, size in sizes:
-                if size < 1:
-                    self.fail(f"{stem} {size}", self._field(stem, field, axis), f"give a {stem} of at least 1")
-            if self.pad[axis] >= self.kernel[axis]:
+        for axis, (pad, kernel) in enumerate(zip(self.pad, self.kernel, strict=True)):
+            if pad >= kernel:
                 self.fail(
-                    f"pad {self.pad[axis]} is not less than the kernel, {self.kernel[axis]}",
-                    self._field("pad", "pad", axis),
-                    f"take a pad of at most {self.kernel[axis] - 1}: a window must touch the image",
+                    f"pad {pad} is not less than the kernel, {kernel}",
+                    field_of(self, "pad", axis),
+                    f"take a pad of at most {kernel - 1}: a window must touch the image",
                 )
+
+    def _pair(self, field: str) -> Pair:
+        height, width = checked_sizes(self, field, 2)
+        return height, width
 
     def _check_global(self) -> None:
         for name in ("kernel_size", "kernel_h", "kernel_w"):
@@ -94,26 +92,6 @@ class Pooling(Layer):
                 f"global_pooling has one window: {wrong} makes no sense", f"pooling_param.{wrong}", f"drop {wrong}"
             )
 
-    def _pair(self, stem: str, field: str) -> Pair:
-        """A size that is given as one field for both axes, or as stem_h and stem_w."""
-        names = FIELDS[field][1]
-        given = [name for name in names if self.options.HasField(name)]
-        both = self.options.HasField(field)
-        if (both and given) or len(given) == 1:
-            listed = " and ".join(([field] if both else []) + given)
-            self.fail(
-                f"gives {listed}" if both else f"gives {listed} only",
-                f"pooling_param.{given[0]}",
-                f"give {field}, or both {names[0]} and {names[1]}",
-            )
-        if stem == "kernel" and not both and not given:
-            self.fail("has no kernel_size", "pooling_param", "add `kernel_size: 2`, or `global_pooling: true`")
-        sizes = window_sizes(self.options, field)
-        return (sizes[0], sizes[-1])
-
-    def _field(self, stem: str, field: str, axis: int) -> str:
-        return "pooling_param." + (field if self.options.HasField(field) else f"{stem}_{'hw'[axis]}")
-
     def _checked_outputs(self, shape: Shape) -> Pair:
         kernel = self.kernel or (shape[2], shape[3])
         outputs = pooled_size(shape[2:], kernel, self.stride, self.pad, self.ceil)
@@ -121,7 +99,7 @@ class Pooling(Layer):
             if outputs[axis] < 1:
                 self.fail(
                     f"kernel {kernel[axis]} does not fit the bottom, {format_shape(shape)}, with pad {self.pad[axis]}",
-                    self._field("kernel", "kernel_size", axis),
+                    field_of(self, "kernel_size", axis),
                     "take a smaller kernel or larger images",
                     "L302",
                 )

@@ -86,17 +86,19 @@ def _pair(sizes: Sizes, absent: int) -> tuple[int, int]:
 
 def geometry(layer: Layer, spatial: int) -> Geometry:
     """The layer's geometry over `spatial` axes; fails where the fields contradict each other or the axes."""
-    kernel, stride, pad, dilation = (_sizes(layer, field, spatial) for field in FIELDS)
+    kernel, stride, pad, dilation = (checked_sizes(layer, field, spatial) for field in FIELDS)
     return Geometry(kernel, stride, pad, dilation)
 
 
-def _sizes(layer: Layer, field: str, spatial: int) -> Sizes:
+def checked_sizes(layer: Layer, field: str, spatial: int) -> Sizes:
+    """`window_sizes` for each of `spatial` axes; fails where the spellings contradict each other or the axes."""
     options, stem = layer.options, field.removesuffix("_size")
-    listed, given = getattr(options, field)[:], [name for name in FIELDS[field][1] if options.HasField(name)]
+    given = [name for name in FIELDS[field][1] if options.HasField(name)]
     if given:
-        _check_spelling(layer, field, given, listed, spatial)
-    elif stem == "kernel" and spatial and not listed:
-        layer.fail(f"has no {field}", layer.param_field or "", f"add `{field}: 3`")
+        _check_spelling(layer, field, given, spatial)
+    elif stem == "kernel" and spatial and not _is_written(options, field):
+        instead = ", or `global_pooling: true`" if hasattr(options, "global_pooling") else ""
+        layer.fail(f"has no {field}", layer.param_field or "", f"add `{field}: 3`{instead}")
     values = window_sizes(options, field)
     if len(values) not in (1, spatial):
         layer.fail(
@@ -112,20 +114,31 @@ def _sizes(layer: Layer, field: str, spatial: int) -> Sizes:
     return values
 
 
-def _check_spelling(layer: Layer, field: str, given: list[str], listed: list[int], spatial: int) -> None:
-    """Of the other spellings of a field, those that are given: together with nothing else, and a pair as a whole."""
+def _is_written(options: Any, field: str) -> bool:
+    value = getattr(options, field)
+    return options.HasField(field) if isinstance(value, int) else len(value) > 0
+
+
+def _check_spelling(layer: Layer, field: str, given: list[str], spatial: int) -> None:
+    """Of the other spellings of a field, those that are given: together with nothing else, and a pair as a whole (but
+    that a lone pad_h or pad_w is a convolution's, with 0 for the other)."""
     place, names = f"{layer.param_field}.{given[0]}", FIELDS[field][1]
-    if listed:
+    if _is_written(layer.options, field):
         hint = f"keep one of the two: {field}, or {' and '.join(names)}"
-        layer.fail(f"gives {field} and {given[0]}", place, hint)
+        layer.fail(f"gives {' and '.join([field, *given])}", place, hint)
     if len(names) == 1:
         return
     if spatial != 2:
         layer.fail(
             f"{given[0]} is for two spatial axes; the bottom has {spatial}", place, f"repeat {field} for each axis"
         )
-    if len(given) == 1 and field != "pad":
+    if len(given) == 1 and (field != "pad" or isinstance(layer.options.pad, int)):
         layer.fail(f"gives only {given[0]}", place, f"give both {' and '.join(names)}, or {field} for both axes")
+
+
+def field_of(layer: Layer, field: str, axis: int) -> str:
+    """Where the size of a spatial axis is given."""
+    return f"{layer.param_field}.{field if _is_written(layer.options, field) else FIELDS[field][1][axis]}"
 
 
 def check_outputs(layer: Layer, shape: Shape, sizes: Sequence[int], windows: Geometry) -> Sizes:
@@ -139,17 +152,11 @@ def check_outputs(layer: Layer, shape: Shape, sizes: Sequence[int], windows: Geo
         layer.fail(
             f"{reach} is larger than the bottom with its padding, {sizes[axis]} + 2·{windows.pad[axis]} "
             f"(bottom {format_shape(shape)})",
-            kernel_field(layer, axis),
+            field_of(layer, "kernel_size", axis),
             "take a smaller kernel, more pad or larger images",
             "L302",
         )
     return outputs
-
-
-def kernel_field(layer: Layer, axis: int) -> str:
-    """Where the kernel of a spatial axis is given."""
-    both = "kernel_size" if layer.options.kernel_size else f"kernel_{'hw'[axis]}"
-    return f"{layer.param_field}.{both}"
 
 
 def fitted(x: Tensor, windows: Geometry) -> Tensor:

@@ -166,8 +166,11 @@ class Layer:
     inline: ClassVar[bool] = False
     """Its expression takes the bottom once, as an argument, so that the bottom may be a call itself."""
 
-    ends_block: ClassVar[bool] = False
-    """A reader of emitted code wants a blank line behind it (branches meet)."""
+    ends_block: bool = False
+    """A reader of emitted code wants a blank line behind it (branches meet, images become smaller)."""
+
+    idle: ClassVar[str] = ""
+    """Why emitted code has nothing to do where its top is its bottom ("in the TEST phase")."""
 
     def __init__(self, param: Any, phase: int, origin: Origin | None = None, probe: Probe | None = None) -> None:
         self.param, self.phase, self.probe = param, phase, probe
@@ -190,6 +193,13 @@ class Layer:
         """This type's own parameter message."""
         return getattr(self.param, self.param_field) if self.param_field else None
 
+    def changed(self, **fields: str) -> dict[str, Any]:
+        """Arguments for a function, argument=field: those whose field differs from its default, which is the function's
+        too. An enum's value is its name in small letters."""
+        default = type(self.options)()
+        values = {argument: _named(self.options, field) for argument, field in fields.items()}
+        return {argument: value for argument, value in values.items() if value != _named(default, fields[argument])}
+
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         """The shape rule: check the settings against the bottom shapes, fill `self.blobs`, return the top shapes."""
         raise NotImplementedError
@@ -200,9 +210,15 @@ class Layer:
     def emit(self, site: Site) -> Code:
         """What the layer becomes in the module that `netc emit` writes (netc.layers.code). Raises NetcError L391 where
         the type has no form outside netc, L390 (`no_module`) where these settings have none."""
+        if self.is_source:  # its tops are arguments
+            return Code(())
         reason = self.no_code or "this type has no form outside netc"
         hint = "leave the layer out, or run the net with netc.load_net"
         self.fail(f"cannot be written as a module of its own: {reason}", "", hint, "L391")
+
+    def convention(self, top: int, shape: Shape) -> str:
+        """What is known of the values of a source's top, in words; "" for nothing."""
+        return ""
 
     def no_module(self, message: str, field: str = "", hint: str | None = None) -> NoReturn:
         """Raise NetcError L390: torch's modules have no such setting."""
@@ -279,6 +295,12 @@ class Layer:
     def fail(self, message: str, field: str = "", hint: str | None = None, code: str = "L301") -> NoReturn:
         """Raise a NetcError at `field` (a dotted path inside the layer, "convolution_param.kernel_size")."""
         raise NetcError(code, f'layer "{self.name}" ({self.type}): {message}', self.origin.place(field), hint)
+
+
+def _named(options: Any, field: str) -> Any:
+    """A field's value; an enum's as text, "center_size"."""
+    value, kind = getattr(options, field), options.DESCRIPTOR.fields_by_name[field].enum_type
+    return kind.values_by_number[value].name.lower() if kind else value
 
 
 # -- shape helpers that many layers share ------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ class HDF5Output(Layer):
     no_gradient = None
     effect = True
     param_field = "hdf5_output_param"
+    no_code = "it writes a file"
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         if not self.options.file_name:

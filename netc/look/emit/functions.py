@@ -44,7 +44,7 @@ def table(plugins: frozenset[str] = frozenset()) -> Mapping[str, Function]:
 def _functions(text: str) -> Iterable[Function]:
     for node in ast.parse(text).body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and not _is_layer(node):
-            yield Function(node.name, _source(text, node), names_in(node))
+            yield Function(node.name, _source(text, node), names_in(node) - _own(node))
 
 
 def _is_layer(node: ast.FunctionDef | ast.ClassDef) -> bool:
@@ -57,6 +57,13 @@ def _source(text: str, node: ast.FunctionDef | ast.ClassDef) -> str:
     first = min([node.lineno, *[decorator.lineno for decorator in node.decorator_list]])
     lines = text.splitlines()[first - 1 : node.end_lineno]
     return "\n".join(line.partition("  # type: ignore")[0] for line in lines)
+
+
+def _own(tree: ast.AST) -> frozenset[str]:
+    """The names of arguments and variables: a function of such a name is not what is meant."""
+    arguments = {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
+    stored = (node for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store))
+    return frozenset(arguments | {node.id for node in stored})
 
 
 def names_in(tree: ast.AST) -> frozenset[str]:

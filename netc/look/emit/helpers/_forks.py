@@ -95,11 +95,6 @@ def continuation_marks(steps: int, sequences: int, like: Tensor | None = None) -
     return torch.cat([torch.zeros_like(marks[:1]), marks[1:]])
 
 
-def kept_or_dropped(x: Tensor, ratio: float, training: bool = True) -> Tensor:
-    """Dropout that leaves what it keeps as it is, and scales where nothing is dropped."""
-    return x * (torch.rand_like(x) >= ratio) if training else x * (1 - ratio)
-
-
 def smooth_l1_loss(
     x: Tensor, target: Tensor, inside: Tensor | None = None, outside: Tensor | None = None, sigma: float = 1.0
 ) -> Tensor:

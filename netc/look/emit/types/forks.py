@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from netc.layers.base import Shape
-from netc.layers.code import number, tuple_of
-from netc.look.emit.registry import Code, Site, emits
-from netc.look.emit.types.weights import convolution
-
-emits("DepthwiseConvolution", "ConvolutionDepthwise")(convolution)
+from netc.layers.code import Code, number, tuple_of
+from netc.look.emit.registry import Site, emits
 
 
 @emits("Permute")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from netc.layers.base import count
-from netc.layers.code import number, quoted
+from netc.layers.code import Code, number, quoted
 from netc.layers.losses import BATCH_SIZE, FULL, NONE, VALID
-from netc.look.emit.registry import Code, Site, emits
+from netc.look.emit.registry import Site, emits
 
 _MODES = {FULL: "full", VALID: "valid", BATCH_SIZE: "batch_size", NONE: "none"}
 

@@ -168,8 +168,11 @@ class Layer(Facts):
     inline: ClassVar[bool] = False
     """Its expression takes the bottom once, as an argument, so that the bottom may be a call itself."""
 
-    ends_block: ClassVar[bool] = False
-    """A reader of emitted code wants a blank line behind it (branches meet)."""
+    ends_block: bool = False
+    """A reader of emitted code wants a blank line behind it (branches meet, images become smaller)."""
+
+    idle: ClassVar[str] = ""
+    """Why emitted code has nothing to do where its top is its bottom ("in the TEST phase")."""
 
     def __init__(self, param: Any, phase: int, origin: Origin | None = None, probe: Probe | None = None) -> None:
         self.param, self.phase, self.probe = param, phase, probe
@@ -209,9 +212,15 @@ class Layer(Facts):
     def emit(self, site: Site) -> Code:
         """What the layer becomes in the module that `netc emit` writes (netc.layers.code). Raises NetcError L391 where
         the type has no form outside netc, L390 (`no_module`) where these settings have none."""
+        if self.is_source:  # its tops are arguments
+            return Code(())
         reason = self.no_code or "this type has no form outside netc"
         hint = "leave the layer out, or run the net with netc.load_net"
         self.fail(f"cannot be written as a module of its own: {reason}", "", hint, "L391")
+
+    def convention(self, top: int, shape: Shape) -> str:
+        """What is known of the values of a source's top, in words; "" for nothing."""
+        return ""
 
     def no_module(self, message: str, field: str = "", hint: str | None = None) -> NoReturn:
         """Raise NetcError L390: torch's modules have no such setting."""

@@ -55,6 +55,7 @@ class Pooling(Layer):
         self.with_position = len(self.param.top) > 1
         self._read_geometry()
         outputs = self._checked_outputs(shape)
+        self.ends_block = outputs != shape[2:]
         return [(*shape[:2], *outputs)] * (1 + self.with_position)
 
     # -- settings ------------------------------------------------------------------------------------------------------
@@ -122,7 +123,7 @@ class Pooling(Layer):
             whole = f"{site.x}.mean((2, 3), keepdim=True)"
             return Code(whole if self.options.pool == AVE else f"F.max_pool2d({site.x}, {site.x}.shape[2:])")
         kernel = self.kernel or (site.shape[2], site.shape[3])
-        arguments = [site.x, same_or_tuple(kernel), f"stride={same_or_tuple(self.stride)}"]
+        arguments = [site.x, f"{same_or_tuple(kernel)}", f"stride={same_or_tuple(self.stride)}"]
         arguments += [f"padding={same_or_tuple(self.pad)}"] if any(self.pad) else []
         arguments += ["ceil_mode=True"] if self.ceil and self.stride != (1, 1) else []
         if self.with_position:

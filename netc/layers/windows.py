@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from netc.layers.base import Layer, Shape, Window, format_shape
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from netc.layers.code import call, literal
 
 Sizes = tuple[int, ...]
 
@@ -69,9 +67,19 @@ class Geometry:
             for size, p, e, s in zip(sizes, self.pad, self.extent, self.stride, strict=True)
         )
 
-    def overhang(self, sizes: Sequence[int]) -> Sizes:
-        """How far the window reaches beyond the padded input on each axis (0 where it fits)."""
-        return tuple(max(0, e - size - 2 * p) for size, p, e in zip(sizes, self.pad, self.extent, strict=True))
+    @property
+    def least(self) -> Sizes:
+        """The smallest input that holds a window within its padding."""
+        return tuple(extent - 2 * pad for extent, pad in zip(self.extent, self.pad, strict=True))
+
+    def fits(self, sizes: Sequence[int]) -> bool:
+        """Whether a window lies within an input of these sizes and its padding."""
+        return all(size >= least for size, least in zip(sizes, self.least, strict=True))
+
+    @property
+    def steps(self) -> tuple[Sizes, Sizes, Sizes]:
+        """(stride, pad, dilation), as the functions take them."""
+        return self.stride, self.pad, self.dilation
 
     def window(self) -> Window | None:
         """The two last axes, for the receptive field."""
@@ -159,12 +167,7 @@ def check_outputs(layer: Layer, shape: Shape, sizes: Sequence[int], windows: Geo
     return outputs
 
 
-def fitted(x: Tensor, windows: Geometry) -> Tensor:
-    """`x` with zeros behind the end of those axes where the only window reaches beyond the padded input."""
-    sizes = x.shape[x.dim() - len(windows.kernel) :]
-    overhang = windows.overhang(sizes)
-    if not any(overhang):
-        return x
-    import torch.nn.functional as F
-
-    return F.pad(x, [n for size in reversed(overhang) for n in (0, size)])
+def fitted(x: str, shape: Shape, windows: Geometry) -> str:
+    """The expression `x` of a tensor of this shape, with zeros behind where it is smaller than a window."""
+    sizes = shape[len(shape) - len(windows.kernel) :]
+    return x if windows.fits(sizes) else call("at_least", x, literal(windows.least))

@@ -109,7 +109,7 @@ def _reads_within(graph: Graph, node: Node) -> bool:
     """Whether every window lies within the image, and there is a bias to take the mean."""
     assert isinstance(node.layer, Convolution)
     geometry = node.layer.geometry
-    within = not any(geometry.pad) and not any(geometry.overhang(node.bottom_shapes[0][2:]))
+    within = not any(geometry.pad) and geometry.fits(node.bottom_shapes[0][2:])
     return within and len(node.params) == 2
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from netc.graph.ir import Graph, Node
 from netc.layers.base import Shape
-from netc.look.emit.registry import code_of, ends_block, is_inline
+from netc.layers.code import Code, Site
 from netc.look.emit.text import identifier
 from netc.weights.keys import module_names
 
@@ -68,10 +68,8 @@ class Statement:
 
     @property
     def ends_block(self) -> bool:
-        """Whether a reader would set a blank line behind it: images become smaller, or branches meet."""
-        node = self.parts[0].node
-        smaller = node.type == "Pooling" and node.top_shapes[0][2:] != node.bottom_shapes[0][2:]
-        return bool(self.tops) and (smaller or ends_block(node))
+        """Whether a reader would set a blank line behind it."""
+        return bool(self.tops) and self.parts[0].node.layer.ends_block
 
 
 @dataclass(slots=True)
@@ -87,6 +85,12 @@ class Flow:
     results: dict[str, Value] = field(default_factory=dict)
     losses: dict[str, float] = field(default_factory=dict)
     idle: list[Node] = field(default_factory=list)
+
+
+def code_of(node: Node, bottoms: tuple[str, ...], module: str = "") -> Code:
+    """What a node becomes, given an expression for each bottom. Raises NetcError L390, L391."""
+    site = Site(bottoms, node.bottom_shapes, len(node.tops), module)
+    return node.layer.emit(site)
 
 
 def modules_of(graph: Graph) -> dict[int, str]:
@@ -120,16 +124,9 @@ class _Builder:
             for top, shape in zip(node.tops, node.top_shapes, strict=True):
                 self.now[top] = Value(top, shape)
                 self.flow.arguments.append(self.now[top])
-        elif node.type == "Split":
-            self._alias(node)
         else:
             self._compute(node, self.modules.get(index, ""))
         self._note_losses(node)
-
-    def _alias(self, node: Node) -> None:
-        value = self.now[node.bottoms[0]]
-        value.shared = value.shared or len(node.tops) > 1
-        self.now.update(dict.fromkeys(node.tops, value))
 
     def _compute(self, node: Node, module: str) -> None:
         down = node.layer.param.propagate_down
@@ -138,9 +135,7 @@ class _Builder:
         same = _unchanged(part)
         number = len(self.flow.statements)
         if same is not None:
-            self.now.update(zip(node.tops, same, strict=True))
-            last = self.flow.statements[-1] if self.flow.statements else self.flow
-            last.idle.append(node)
+            self._pass_on(node, same)
             return
         if self._continues(part):
             statement = self.flow.statements[-1]
@@ -155,9 +150,19 @@ class _Builder:
         statement.tops = [Value(top, shape, number) for top, shape in zip(names, node.top_shapes, strict=True)]
         self.now.update(zip(names, statement.tops, strict=True))
 
+    def _pass_on(self, node: Node, values: list[Value]) -> None:
+        """The tops are values that are there already: one has several names from now on, or the layer does nothing."""
+        self.now.update(zip(node.tops, values, strict=True))
+        copied = [value for value in values if values.count(value) > 1]
+        for value in copied:
+            value.shared = True
+        if not copied:
+            last = self.flow.statements[-1] if self.flow.statements else self.flow
+            last.idle.append(node)
+
     def _continues(self, part: Part) -> bool:
         """Whether the layer goes into the line of the layer before: the only reader of its only top."""
-        if not is_inline(part.node) or not self.flow.statements or part.bottoms[0].detached:
+        if not part.node.layer.inline or not self.flow.statements or part.bottoms[0].detached:
             return False
         last, value = self.flow.statements[-1], part.bottoms[0].value
         return len(last.parts) == 1 and last.tops == [value] and not value.shared and not self._is_loss(value)
@@ -184,7 +189,7 @@ class _Builder:
 
 
 def _unchanged(part: Part) -> list[Value] | None:
-    """The values of the tops of a layer with nothing to do (a Dropout in TEST); None for any other layer."""
+    """The values of the tops where these are the layer's bottoms (a Split, a Dropout in TEST); None for any other."""
     for number, bottom in enumerate(part.bottoms):
         bottom.value.name = f"bottom_{number}"
     expressions = part.expressions()

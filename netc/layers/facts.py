@@ -101,7 +101,7 @@ class Facts:
     """Caffe computes the gradient from the top, which a layer in place behind it must therefore not change."""
 
     def dead_at_zero(self) -> bool:
-        """Whether no gradient passes where the bottom is 0."""
+        """Whether no gradient passes where the bottom is 0 or below."""
         return False
 
     def rms(self, bottom: float, *others: float | None) -> float | None:

@@ -130,7 +130,6 @@ class RNN(Recurrent):
     """
 
     blob_lists = tuple((*names, "output_weight", "output_bias") for names in Recurrent.blob_lists)
-
     states = 1
     gates = 1
     step = "rnn_step"

@@ -13,9 +13,8 @@ if TYPE_CHECKING:
 class Broadcast(Layer):
     """A factor or summand that spans some axes of bottom 0: a parameter, or bottom 1 where there is one."""
 
-    kind = "normalisation"
-
     bottoms = between(1, 2)
+    kind = "normalisation"
     axis: int
 
     def spanned(self, bottoms: Sequence[Shape]) -> Shape:

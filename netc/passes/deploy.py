@@ -59,7 +59,7 @@ def is_fed(layer: Any) -> bool:
 
 
 def _kind(layer: Any) -> type[Layer]:
-    """The class of a layer; what is known of no type, where netc does not know it."""
+    """The class of a layer; one that declares nothing where netc does not know the type."""
     return registry().get(layer.type, Layer)
 
 
@@ -86,7 +86,7 @@ def _input(top: str, data: Any, channels: int, told: Mapping[str, Shape]) -> Any
 def _channels(net: Any, top: str, weights: Mapping[str, Sequence[Array]]) -> int:
     for layer in net.layer:
         blobs = weights.get(layer.name, ())
-        if top in layer.bottom and issubclass(_kind(layer), Convolution) and blobs and blobs[0].ndim == 4:
+        if top in layer.bottom and _kind(layer) is Convolution and blobs and blobs[0].ndim == 4:
             return int(blobs[0].shape[1] * layer.convolution_param.group)
     return 3
 

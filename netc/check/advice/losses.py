@@ -136,7 +136,8 @@ def classes(graph: Graph) -> Iterator[Advice]:
             continue
         if (top_k := getattr(node.layer.options, "top_k", 0)) >= count > 1:
             message = f'layer "{node.name}" counts the {top_k} best of {count} classes: always 1'
-            yield Advice("A808", message, node.layer.origin.place("accuracy_param.top_k"), "take a smaller top_k")
+            place = node.layer.origin.place(f"{node.layer.param_field}.top_k")
+            yield Advice("A808", message, place, "take a smaller top_k")
         labels = edges.sources[index][1]
         top = _label_top(graph, labels, node.bottoms[1])
         other = seen.setdefault((labels, top), (count, node))

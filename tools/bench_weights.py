@@ -138,12 +138,10 @@ def _run(command: list[str]) -> Run:
 
 def _stream(file: Path, output: Path) -> None:
     from netc import weights
-    from netc.runtime.solver.durable import Staged
+    from netc.files.durable import write_whole
 
     found = weights.read(file)
-    with Staged() as staged:
-        staged.write(output, _safetensors(found))
-        staged.publish(output)
+    write_whole(output, _safetensors(found))
 
 
 def _safetensors(found: Any) -> Iterator[bytes | memoryview]:

@@ -121,7 +121,7 @@ def _reporting(path: Path | None) -> Iterator[Callable[[str], None]]:
     with Staging(path) as staging:
 
         def write(text: str) -> None:
-            staging.path.write_text(text, "utf-8")
+            staging.write(path, [text.encode()])
             staging.publish()
 
         yield write

@@ -48,6 +48,7 @@ def command(
     Graphviz, Mermaid for Markdown. A layer in place stands in the box of the layer that it works on. Where the data of
     a net are not here, or a layer's type is not known, it is drawn without shapes.
     """
+    from netc.files.durable import write_whole
     from netc.files.shipped import locate
     from netc.look.draw import FORMATS as WRITERS
 
@@ -60,7 +61,7 @@ def command(
         click.echo(text, nl=False)
         return
     target = Path(output) if output else Path(_file_name(made.name, path, chosen))
-    _write(target, text)
+    write_whole(target, [text.encode("utf-8", "backslashreplace")])
     click.echo(f"{printable(str(target))}: {printable(title)}")
 
 
@@ -131,12 +132,3 @@ def _file_name(name: str, path: str, form: str) -> str:
     plain = re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("._-")[:100]
     stem = plain or re.sub(r"[^A-Za-z0-9._-]+", "_", Path(path).stem).strip("._-") or "net"
     return stem + {"mermaid": ".mmd"}.get(form, f".{form}")
-
-
-def _write(target: Path, text: str) -> None:
-    """The whole file or none of it. Raises NetcError O165, O166 or O167 where it cannot be written."""
-    from netc.files.durable import Staging
-
-    with Staging(target) as staging:
-        staging.path.write_bytes(text.encode("utf-8", "backslashreplace"))
-        staging.publish()

@@ -105,7 +105,7 @@ def _write(output: Path, code: str, graph: Graph, weights: str | None) -> None:
 
     model = open_for(graph, weights) if weights is not None else None
     with Staging(output) as staging:
-        staging.path.write_text(code, "utf-8")
+        staging.write(output, [code.encode()])
         if model is not None:
             tensors = {entry.key: entry.array for entry in model.entries}
             write_safetensors(staging.path.with_suffix(".safetensors"), tensors, metadata={"format": "pt"})

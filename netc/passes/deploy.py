@@ -11,10 +11,10 @@ from typing import Any
 
 from netc import proto
 from netc.layers import registry
-from netc.weights.arrays import Array, Shape
+from netc.layers.base import Shape
 
 
-def deployed(param: Any, weights: Mapping[str, Sequence[Array]], shapes: Mapping[str, Shape] | None = None) -> Any:
+def deployed(param: Any, weights: Mapping[str, Sequence[Any]], shapes: Mapping[str, Shape] | None = None) -> Any:
     """A copy of a net in the current format whose data layers are Input layers, for the TEST phase.
 
     An input is as large as `shapes` says for its top, or for "" (channels, height, width); else as its data layer's
@@ -76,7 +76,7 @@ def _input(top: str, data: Any, channels: int, told: Mapping[str, Shape]) -> Any
     return layer
 
 
-def _channels(net: Any, top: str, weights: Mapping[str, Sequence[Array]]) -> int:
+def _channels(net: Any, top: str, weights: Mapping[str, Sequence[Any]]) -> int:
     for layer in net.layer:
         blobs = weights.get(layer.name, ())
         if top in layer.bottom and layer.type == "Convolution" and blobs and blobs[0].ndim == 4:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from netc.weights.arrays import Array, Shape, without_leading_ones
+from netc.layers.base import Shape
+from netc.weights.arrays import Array, without_leading_ones
 from netc.weights.contents import Contents, Held
 from netc.weights.pieces import pieces
 

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from netc.errors import NetcError, Place, counted
-from netc.layers.base import format_shape
-from netc.weights.arrays import Array, Shape
+from netc.layers.base import Shape, format_shape
+from netc.weights.arrays import Array
 from netc.weights.pieces import differing_bits, pieces
 
 TOLERANCE = 1e-4

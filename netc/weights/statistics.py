@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from netc.weights.arrays import Array, Shape, without_leading_ones
+from netc.layers.base import Shape
+from netc.weights.arrays import Array, without_leading_ones
 from netc.weights.pieces import pieces
 
 

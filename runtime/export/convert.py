@@ -17,11 +17,11 @@ from netc import __version__
 from netc.errors import NetcError, Place, counted
 from netc.files.durable import Staging
 from netc.files.hashing import Hashing
+from netc.layers.base import Shape
 from netc.passes.deploy import is_fed
 from netc.runtime.export.formats import SUFFIXES as SUFFIXES
 from netc.runtime.export.formats import default_out as default_out
 from netc.runtime.export.formats import format_of as format_of
-from netc.weights.arrays import Shape
 from netc.weights.card import Card, Preprocessing
 from netc.weights.convert import CAFFES_LIMIT, FORMATS, definition, seal, write_proved
 from netc.weights.files import map_file

@@ -22,10 +22,11 @@ from typing import Any
 from netc import weights
 from netc.errors import NetcError, Place
 from netc.files.durable import FULL, NO_PLACE, Staging, free_bytes, free_text
-from netc.files.hashing import Digest, digest_of
+from netc.files.hashing import Chunk, Digest, digest_of
 from netc.runtime.solver.manifest import Manifest, read_manifest
 from netc.weights import Array, SolverState
-from netc.weights.write import Chunk, caffemodel_chunks, solverstate_chunks, trained_net
+from netc.weights.formats.caffemodel import caffemodel_chunks, solverstate_chunks, trained_net
+from netc.weights.formats.hdf5 import hdf5_image, hdf5_state_image
 
 FORMATS = {"BINARYPROTO": "", "HDF5": ".h5"}
 _NAME = r"_iter_(\d+)\.manifest\.json"
@@ -134,8 +135,6 @@ def manifests(prefix: str | os.PathLike[str]) -> list[Path]:
 def _model_chunks(net: Any, arrays: Any, diffs: Any, format: str) -> Iterator[Chunk]:
     if format != "HDF5":
         return caffemodel_chunks(trained_net(net), arrays, diffs)
-    from netc.weights.formats.hdf5 import hdf5_image
-
     every = {layer.name: arrays.get(layer.name, ()) for layer in net.layer}
     return iter([hdf5_image(every, diffs and {name: diffs.get(name, ()) for name in every})])
 
@@ -143,8 +142,6 @@ def _model_chunks(net: Any, arrays: Any, diffs: Any, format: str) -> Iterator[Ch
 def _state_chunks(state: SolverState, format: str) -> Iterator[Chunk]:
     if format != "HDF5":
         return solverstate_chunks(state)
-    from netc.weights.formats.hdf5 import hdf5_state_image
-
     return iter([hdf5_state_image(state)])
 
 

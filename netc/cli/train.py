@@ -73,9 +73,7 @@ def _start(param: Any, origin: Any, options: dict[str, Any], log: Any) -> Solver
     from netc.runtime.solver.solver import Solver
     from netc.runtime.solver.state import prefix
     from netc.runtime.solver.training import newest
-    from netc.solver.settings import check
 
-    check(param, origin)
     device = one_device(options["gpu"], param, log)
     snapshot = options["snapshot"] if options["resume"] is None else newest(prefix(param, origin.start.path), log)
     return Solver(

@@ -43,10 +43,7 @@ def _told(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) ->
         shape = shape_of(numbers)
         if not shape or (not top and len(shape) != 3):
             raise click.BadParameter(f'"{printable(text)}" is no shape; 1,28,28 or data=3,32,48 is one', ctx, param)
-        if top:
-            told.tops[top] = shape
-        else:
-            told.image = shape
+        told.shapes[top] = shape
     if given:
         ctx.call_on_close(lambda: None if told.used else click.echo(UNUSED, err=True))
     return told

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,8 +10,8 @@ from netc.cli._options import json_option, shape_option, split
 from netc.cli._status import DONE
 
 if TYPE_CHECKING:
-    from netc.check.examine import Report
     from netc.check.probe import Told
+    from netc.check.report import Report
 
 PHASES = {"TRAIN": (0,), "TEST": (1,), "BOTH": (0, 1)}
 
@@ -65,22 +65,15 @@ def command(
 def _print_json(reports: list[Report], batch: int | None) -> None:
     import json
 
-    from netc.cli._check_report import as_dict
-
-    found: dict[str, Any] = {
-        "ok": not any(report.errors for report in reports),
-        "files": [as_dict(report, batch) for report in reports],
-    }
+    found = {"ok": all(report.ok for report in reports), "files": [report.as_dict(batch) for report in reports]}
     click.echo(json.dumps(found, indent=2))
 
 
 def _print_text(reports: list[Report], batch: int | None) -> None:
-    from netc.cli._check_report import lines
-
     for number, report in enumerate(reports):
         if number:
             click.echo()
-        click.echo("\n".join(lines(report, batch)))
+        click.echo("\n".join(report.page(batch)))
         for remark in (*report.errors, *report.advice):
             click.echo(str(remark), err=True)
     codes = [one.code for report in reports for one in report.errors]

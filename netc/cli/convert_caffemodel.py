@@ -73,9 +73,8 @@ def command(
     if report is not None:
         _check_report(report, [file, net, classes], to or "", output)
     names = _names(classes) if classes is not None else ()
-    shapes = told.tops | ({"": told.image} if told.image else {})
     told.used = True  # the conversion says if it was not
-    options = Options(_located(net), to or "", rgb, run_net, mean, scale, crop, shapes, names, tolerance)
+    options = Options(_located(net), to or "", rgb, run_net, mean, scale, crop, told.shapes, names, tolerance)
     with _reporting(report) as write:
         made = convert(file, output, options, hashing)
         found = made.as_dict()
@@ -135,7 +134,7 @@ def _json(found: dict[str, Any]) -> str:
 
 def lines(made: Conversion) -> list[str]:
     """For a reader."""
-    from netc.cli._human import in_bytes
+    from netc.errors.words import in_bytes
 
     rows = [
         f"{made.out}: {made.format}, {in_bytes(made.size)}",

@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
-from netc.cli._human import in_bytes
 from netc.cli._options import gpus_of, json_option
+from netc.errors.words import in_bytes
 from netc.runtime.net.cores import usable_cores
 
 

@@ -118,7 +118,7 @@ def _graph(draft: Draft, told: Told) -> Graph | None:
 
 def _title(made: Any, graph: Graph | None) -> str:
     from netc.check.analyse import analyse
-    from netc.cli._human import scaled
+    from netc.errors.words import scaled
 
     name = f"{made.name} ({made.phase})"
     if graph is None:

@@ -25,8 +25,8 @@ from netc.runtime.solver.rules import Slot, Updater
 from netc.runtime.solver.signals import Signals
 from netc.runtime.solver.snapshot import Snapshot
 from netc.runtime.solver.tester import Feed, Result, run_test
-from netc.solver.plateau import Plateau
 from netc.solver.plans import NetPlan, test_plans, train_plan
+from netc.solver.plateau import Plateau
 from netc.solver.policies import POLICIES
 from netc.solver.settings import HISTORIES, check
 

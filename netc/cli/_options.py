@@ -22,6 +22,39 @@ def output_option(metavar: str, help: str) -> Callable[[Decorated], Decorated]:
     return click.option("-o", "--output", "--out", "output", metavar=metavar, help=help)
 
 
+def net_options(
+    purpose: str, phase: str, phases: tuple[str, ...] = ("TRAIN", "TEST"), default: str | None = None
+) -> Callable[[Decorated], Decorated]:
+    """`--phase`, `--level`, `--stage` and `--shape`, of the commands that look at a net; in their help, what they do
+    with it ("draw") and which phase is meant. The stages come as a list."""
+    options = (
+        click.option(
+            "--phase",
+            type=click.Choice(phases, case_sensitive=False),
+            default=default,
+            show_default=default is not None,
+            help=phase,
+        ),
+        click.option("--level", default=0, metavar="N", help=f"The level to {purpose}."),
+        click.option(
+            "--stage",
+            "stages",
+            multiple=True,
+            metavar="NAMES",
+            callback=lambda ctx, param, given: split(",".join(given)),
+            help=f"Stages to {purpose}, with commas or repeated.",
+        ),
+        shape_option(),
+    )
+
+    def decorated(command: Decorated) -> Decorated:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorated
+
+
 def shape_option() -> Callable[[Decorated], Decorated]:
     """`--shape`, a `Told`; what nothing was found for is said at the end."""
     return click.option(

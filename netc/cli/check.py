@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from netc.cli._options import json_option, shape_option, split
+from netc.cli._options import json_option, net_options
 from netc.cli._status import DONE
 
 if TYPE_CHECKING:
@@ -18,27 +18,14 @@ PHASES = {"TRAIN": (0,), "TEST": (1,), "BOTH": (0, 1)}
 
 @click.command("check", short_help="Check nets and solvers; show shapes, sizes and costs.")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
-@click.option(
-    "--phase",
-    type=click.Choice(list(PHASES), case_sensitive=False),
-    help="The phase to build for (default: those that make sense for the file).",
-)
-@click.option("--level", default=0, metavar="N", help="The level to build for.")
-@click.option(
-    "--stage",
-    "stages",
-    multiple=True,
-    metavar="NAMES",
-    help="Stages to build for, with commas or repeated.",
-)
+@net_options("build for", "The phase to build for (default: those that make sense for the file).", tuple(PHASES))
 @click.option("--batch", type=click.IntRange(min=1), metavar="N", help="Images for which to reckon the memory.")
-@shape_option()
 @json_option
 def command(
     files: tuple[str, ...],
     phase: str | None,
     level: int,
-    stages: tuple[str, ...],
+    stages: list[str],
     batch: int | None,
     told: Told,
     as_json: bool,
@@ -52,8 +39,7 @@ def command(
     from netc.check.examine import Request, examine
     from netc.files.shipped import locate
 
-    names = tuple(name for given in stages for name in split(given))
-    request = Request(PHASES[phase.upper()] if phase else (), level, names, told)
+    request = Request(PHASES[phase] if phase else (), level, tuple(stages), told)
     reports = [examine(locate(file, "solver.prototxt"), request) for file in files]
     if as_json:
         _print_json(reports, batch)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from netc.cli._options import json_option, shape_option, split
+from netc.cli._options import json_option, net_options
 from netc.cli._status import DONE, FAILED
 
 if TYPE_CHECKING:
@@ -16,22 +16,15 @@ if TYPE_CHECKING:
 @click.command("diff", short_help="Compare two nets or solvers by what they mean.")
 @click.argument("first", metavar="A")
 @click.argument("second", metavar="B")
-@click.option(
-    "--phase",
-    type=click.Choice(["TRAIN", "TEST"], case_sensitive=False),
-    help="The phase to compare (default: those that both files have).",
-)
-@click.option("--level", default=0, metavar="N", help="The level to compare.")
-@click.option("--stage", "stages", multiple=True, metavar="NAMES", help="Stages to compare, with commas or repeated.")
+@net_options("compare", "The phase to compare (default: those that both files have).")
 @click.option("--nets", is_flag=True, help="Of two solvers, compare their nets too.")
-@shape_option()
 @json_option
 def command(
     first: str,
     second: str,
     phase: str | None,
     level: int,
-    stages: tuple[str, ...],
+    stages: list[str],
     nets: bool,
     told: Told,
     as_json: bool,
@@ -45,8 +38,7 @@ def command(
     from netc.files.shipped import locate
     from netc.look.diff.files import Asked, compare_files
 
-    names = [name for given in stages for name in split(given)]
-    asked = Asked(phase.upper() if phase else None, level, names, nets, told)
+    asked = Asked(phase, level, stages, nets, told)
     found = compare_files(locate(first, "train_val.prototxt"), locate(second, "train_val.prototxt"), asked)
     if as_json:
         import json

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from netc.cli._options import json_option
-from netc.errors import NetcError, counted, nearest, printable
+from netc.errors import NetcError, counted
 
 if TYPE_CHECKING:
-    from netc.check.advice import Advice
     from netc.check.explanations import Explanation, Section
 
 CODE = re.compile(r"[A-Z][0-9]{3}")
@@ -53,30 +50,13 @@ def _answer(word: str) -> tuple[list[str], Any]:
 
 
 def _unknown(word: str) -> NetcError:
-    near, codes = _near(word.upper()), _codes()
-    listed = ", ".join(f"{code} ({codes[code]})" for code in near)
-    hint = f"near it: {listed}" if near else "netc explain lists the sections"
-    return NetcError("C151", f'there is no code "{word}"', None, hint)
-
-
-def _codes() -> dict[str, str]:
+    from netc.check.explanations import near_codes
     from netc.errors.codes import CODES
 
-    return CODES
-
-
-def _near(word: str) -> list[str]:
-    """Codes with the same digits (an O for a 0, no letter, another letter), then those of the letter with near
-    numbers, then those spelt alike."""
-    codes = _codes()
-    digits = word[0].replace("O", "0") + word[1:].replace("O", "0") if word else ""
-    number = "".join(letter for letter in (digits if digits[:1].isdecimal() else digits[1:]) if letter in "0123456789")[
-        :6
-    ]
-    same = [code for code in codes if code[1:] == number]
-    mine = [code for code in codes if code[:1] == word[:1] and number]
-    mine.sort(key=lambda code: abs(int(code[1:]) - int(number)))
-    return list(dict.fromkeys([*same, *mine, *nearest(word, codes, 3)]))[:3]
+    near = near_codes(word.upper())
+    listed = ", ".join(f"{code} ({CODES[code]})" for code in near)
+    hint = f"near it: {listed}" if near else "netc explain lists the sections"
+    return NetcError("C151", f'there is no code "{word}"', None, hint)
 
 
 # -- what is said ------------------------------------------------------------------------------------------------------
@@ -101,6 +81,8 @@ def _section_lines(one: Section) -> Iterator[str]:
 
 
 def _code(one: Explanation, title: str) -> tuple[list[str], Any]:
+    from netc.check.explanations.provoke import provoke
+
     message = provoke(one)
     lines = [f"{one.code}: {title}", "", one.text]
     for name, text in one.files.items():
@@ -110,23 +92,3 @@ def _code(one: Explanation, title: str) -> tuple[list[str], Any]:
         lines += ["", "gives:", "", *(f"    {line}" for line in message.split("\n"))]
     found = {"code": one.code, "title": title, "text": one.text, "example": one.files, "message": message}
     return lines, found
-
-
-def provoke(one: Explanation) -> str | None:
-    """The message that the example gives, worked out by checking it; None where there is no example."""
-    from netc.check.examine import Request, examine
-
-    if not one.files:
-        return None
-    with tempfile.TemporaryDirectory(prefix="netc-explain-") as folder:
-        for name, text in one.files.items():
-            (Path(folder) / name).write_text(text, encoding="utf-8")
-        report = examine(str(Path(folder) / list(one.files)[-1]), Request())
-    remarks: list[NetcError | Advice] = [*report.errors, *report.advice]
-    said = next((str(remark) for remark in remarks if remark.code == one.code), None)
-    return printable_path(said, folder) if said else None
-
-
-def printable_path(text: str, folder: str) -> str:
-    """The message with the example's file named as it is above."""
-    return "\n".join(printable(line) for line in text.replace(f"{folder}/", "").split("\n"))

@@ -13,6 +13,9 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from netc.errors import nearest
+from netc.errors.codes import CODES
+
 FOLDER = Path(__file__).parent
 _FENCE = re.compile(r"^```prototxt (\S+)\n(.*?)^```\n?", re.MULTILINE | re.DOTALL)
 
@@ -60,3 +63,15 @@ def _explanation(code: str, body: str) -> Explanation:
 def explain(code: str) -> Explanation:
     """The explanation of a code; KeyError where there is none."""
     return section(code[:1]).codes[code]
+
+
+def near_codes(word: str) -> list[str]:
+    """Codes with the same digits (an O for a 0, no letter, another letter), then those of the letter with near
+    numbers, then those spelt alike."""
+    digits = word[0].replace("O", "0") + word[1:].replace("O", "0") if word else ""
+    digits = digits if digits[:1].isdecimal() else digits[1:]
+    number = "".join(letter for letter in digits if letter in "0123456789")[:6]
+    same = [code for code in CODES if code[1:] == number]
+    mine = [code for code in CODES if code[:1] == word[:1] and number]
+    mine.sort(key=lambda code: abs(int(code[1:]) - int(number)))
+    return list(dict.fromkeys([*same, *mine, *nearest(word, CODES, 3)]))[:3]

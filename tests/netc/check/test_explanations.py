@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from netc.check.explanations import explain, section, sections
-from netc.cli.explain import provoke
+from netc.check.explanations.provoke import provoke
 from netc.errors.codes import CODES
 
 ALL = [one for letter in sections() for one in section(letter).codes.values()]

@@ -36,25 +36,23 @@ def command(code: str | None, as_json: bool) -> None:
 
 
 def _answer(word: str) -> tuple[list[str], Any]:
-    from netc.check.explanations import explain, section, sections
-    from netc.errors.codes import CODES
+    from netc.check.explanations import explain, section, sections, titles
 
     letter = word.upper()
     if len(letter) == 1 and letter in sections():
         one = section(letter)
-        return list(_section_lines(one)), {code: CODES[code] for code in one.codes if code in CODES}
+        return list(_section_lines(one)), {code: found.title for code, found in one.codes.items()}
     match = CODE.search(letter)
-    if match is None or match[0] not in CODES:
+    if match is None or match[0] not in titles():
         raise _unknown(match[0] if match else word)
-    return _code(explain(match[0]), CODES[match[0]])
+    return _code(explain(match[0]))
 
 
 def _unknown(word: str) -> NetcError:
-    from netc.check.explanations import near_codes
-    from netc.errors.codes import CODES
+    from netc.check.explanations import near_codes, titles
 
     near = near_codes(word.upper())
-    listed = ", ".join(f"{code} ({CODES[code]})" for code in near)
+    listed = ", ".join(f"{code} ({titles()[code]})" for code in near)
     hint = f"near it: {listed}" if near else "netc explain lists the sections"
     return NetcError("C151", f'there is no code "{word}"', None, hint)
 
@@ -73,22 +71,20 @@ def _sections() -> tuple[list[str], Any]:
 
 
 def _section_lines(one: Section) -> Iterator[str]:
-    from netc.errors.codes import CODES
-
     yield f"{one.letter}: {one.title}"
     yield from ("", one.text, "") if one.text else ("",)
-    yield from (f"  {code}  {CODES[code]}" for code in one.codes if code in CODES)
+    yield from (f"  {code}  {found.title}" for code, found in one.codes.items())
 
 
-def _code(one: Explanation, title: str) -> tuple[list[str], Any]:
+def _code(one: Explanation) -> tuple[list[str], Any]:
     from netc.check.explanations.provoke import provoke
 
     message = provoke(one)
-    lines = [f"{one.code}: {title}", "", one.text]
+    lines = [f"{one.code}: {one.title}", "", one.text]
     for name, text in one.files.items():
         lines += ["", f"For example, in {name}:" if len(one.files) == 1 else f"{name}:", ""]
         lines += [f"    {line}" for line in text.rstrip().split("\n")]
     if message:
         lines += ["", "gives:", "", *(f"    {line}" for line in message.split("\n"))]
-    found = {"code": one.code, "title": title, "text": one.text, "example": one.files, "message": message}
+    found = {"code": one.code, "title": one.title, "text": one.text, "example": one.files, "message": message}
     return lines, found

@@ -17,6 +17,13 @@ Decorated = TypeVar("Decorated", bound="Callable[..., Any]")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 
 
+def json_text(found: object, ascii: bool = True) -> str:
+    """What `--json` prints. (json is imported only then.)"""
+    import json
+
+    return json.dumps(found, indent=2, ensure_ascii=ascii)
+
+
 def output_option(metavar: str, help: str) -> Callable[[Decorated], Decorated]:
     """`-o`, of every command that writes one file; all of them take both long names."""
     return click.option("-o", "--output", "--out", "output", metavar=metavar, help=help)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from netc.cli._options import json_option, net_options
+from netc.cli._options import json_option, json_text, net_options
 from netc.cli._status import DONE
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 PHASES = {"TRAIN": (0,), "TEST": (1,), "BOTH": (0, 1)}
 
 
-@click.command("check", short_help="Check nets and solvers; show shapes, sizes and costs.")
+@click.command("check")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @net_options("build for", "The phase to build for (default: those that make sense for the file).", tuple(PHASES))
 @click.option("--batch", type=click.IntRange(min=1), metavar="N", help="Images for which to reckon the memory.")
@@ -49,10 +49,8 @@ def command(
 
 
 def _print_json(reports: list[Report], batch: int | None) -> None:
-    import json
-
     found = {"ok": all(report.ok for report in reports), "files": [report.as_dict(batch) for report in reports]}
-    click.echo(json.dumps(found, indent=2))
+    click.echo(json_text(found))
 
 
 def _print_text(reports: list[Report], batch: int | None) -> None:

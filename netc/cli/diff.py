@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from netc.cli._options import json_option, net_options
+from netc.cli._options import json_option, json_text, net_options
 from netc.cli._status import DONE, FAILED
 
 if TYPE_CHECKING:
     from netc.check.probe import Told
 
 
-@click.command("diff", short_help="Compare two nets or solvers by what they mean.")
+@click.command("diff")
 @click.argument("first", metavar="A")
 @click.argument("second", metavar="B")
 @net_options("compare", "The phase to compare (default: those that both files have).")
@@ -40,10 +40,5 @@ def command(
 
     asked = Asked(phase, level, stages, nets, told)
     found = compare_files(locate(first, "train_val.prototxt"), locate(second, "train_val.prototxt"), asked)
-    if as_json:
-        import json
-
-        click.echo(json.dumps(as_dict(found), indent=2))
-    else:
-        click.echo("\n".join(lines(found)))
+    click.echo(json_text(as_dict(found)) if as_json else "\n".join(lines(found)))
     return DONE if found.same else FAILED

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 FORMATS = ("svg", "html", "dot", "mermaid")
 
 
-@click.command("draw", short_help="Draw a net as SVG, DOT or Mermaid.")
+@click.command("draw")
 @click.argument("net", metavar="NET")
 @output_option("FILE", "Where to write; - is stdout (default: the net's name with .svg).")
 @click.option(

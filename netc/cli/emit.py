@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from netc.check.probe import Told
 
 
-@click.command("emit", short_help="Write a net as one file of PyTorch code.")
+@click.command("emit")
 @click.argument("net", metavar="NET")
 @output_option("OUT.py", "The file to write; - is stdout.")
 @net_options("write the net for", "The phase to write the net for.", default="TEST")

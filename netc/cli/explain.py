@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from netc.cli._options import json_option
+from netc.cli._options import json_option, json_text
 from netc.errors import NetcError, counted
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 CODE = re.compile(r"[A-Z][0-9]{3}")
 
 
-@click.command("explain", short_help="Explain an error or warning by its code.")
+@click.command("explain")
 @click.argument("code", required=False, metavar="[CODE]")
 @json_option
 def command(code: str | None, as_json: bool) -> None:
@@ -27,12 +27,7 @@ def command(code: str | None, as_json: bool) -> None:
     argument, the sections are listed.
     """
     text, found = _sections() if code is None else _answer(code.strip())
-    if as_json:
-        import json
-
-        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
-    else:
-        click.echo("\n".join(text))
+    click.echo(json_text(found, ascii=False) if as_json else "\n".join(text))
 
 
 def _answer(word: str) -> tuple[list[str], Any]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 EFFECTS = click.Choice(["snapshot", "stop", "none"])
 
 
-@click.command("train", short_help="Train a net by its solver.")
+@click.command("train")
 @click.argument("solver_path", metavar="[SOLVER]", required=False)
 @click.option("--solver", metavar="FILE", help="The solver; the same as the argument SOLVER.")
 @click.option("--weights", metavar="FILES", help="Start from these weights (several: commas between them).")

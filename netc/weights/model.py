@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -68,6 +68,10 @@ class Model:
         for entry in self.entries:
             found.setdefault(entry.layer, []).append(entry.array)
         return found
+
+    def singles(self) -> Iterator[tuple[str, Array]]:
+        """Each array with its key, as the float32 that torch computes with."""
+        return ((entry.key, entry.array.astype("<f4", copy=False)) for entry in self.entries)
 
     def keys(self) -> dict[str, list[str]]:
         """Layer name → the keys of its blobs."""

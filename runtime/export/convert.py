@@ -27,7 +27,7 @@ from netc.weights.convert import CAFFES_LIMIT, FORMATS, definition, seal, write_
 from netc.weights.files import map_file
 from netc.weights.model import Model, open_model
 from netc.weights.preprocessing import converted_looks, preprocessing_of
-from netc.weights.proof import TOLERANCE, Parity, compared_all
+from netc.weights.proof import TOLERANCE, Parity, compared_all, proved
 from netc.weights.rgb import fold_rgb, folded_mean
 
 
@@ -213,11 +213,11 @@ class _Job:
         vgg = vgg_of(graph, self.source.layers())
         name = vgg.name
         from netc.runtime.export.graphs import run_module
-        from netc.runtime.export.torchvision import module_of, prove_state, read_state, write_state
+        from netc.runtime.export.torchvision import module_of, read_state, write_state
 
         write_state(path, vgg, card)
         state = read_state(path)
-        self.parity.arrays = prove_state(vgg, state)
+        self.parity.arrays = proved(vgg.state.items(), {key: tensor.numpy() for key, tensor in state.items()})
         samples = self._samples()
         (pixels,) = samples.inputs(self.looks).values()
         scores = run_module(module_of(vgg, state), pixels)

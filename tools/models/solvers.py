@@ -5,7 +5,7 @@ from __future__ import annotations
 from tools.models.table import TRANSPLANTED, Config
 
 TEXT = """\
-# Trains {name}: `netc train {name}`. README.md says where each number comes from.
+# Trains {name}: `netc train {name}`. models/README.md of netc says where each number comes from.
 net: "train_val.prototxt"
 
 # Mini-batch gradient descent with momentum (Sect. 3.1); the batch, {batch}, stands in train_val.prototxt.

@@ -1,6 +1,7 @@
 """netc reads Caffe-style .prototxt nets and solvers and runs them on PyTorch with Caffe's exact semantics.
 
     >>> import netc
+    >>> print(netc.check("vgg_E"))                                                # no torch needed
     >>> graph = netc.compile_net("models/vgg_E/deploy.prototxt", phase="TEST")    # no torch needed
     >>> net = netc.load_net("models/vgg_E/deploy.prototxt")                       # torch.nn.Module
 
@@ -23,12 +24,14 @@ _HOME = {
     "read_solver": "netc.graph.compile",
 }
 
-__all__ = [*_HOME, "load_net", "load_solver"]
+__all__ = [*_HOME, "check", "load_net", "load_solver"]
 
 
 def __getattr__(name: str) -> Any:
     if name in _HOME:
         return getattr(import_module(_HOME[name]), name)
+    if name == "check":  # the room is the function, too
+        return import_module("netc.check")
     raise AttributeError(f"module 'netc' has no attribute {name!r}")
 
 
@@ -53,6 +56,7 @@ def load_solver(source: Any, weights: Any = None, snapshot: Any = None, device: 
 
 
 if TYPE_CHECKING:
+    from netc.check.examine import check as check
     from netc.errors import NetcError as NetcError
     from netc.errors import NetcErrors as NetcErrors
     from netc.graph.compile import compile_net as compile_net

@@ -28,7 +28,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -138,31 +138,13 @@ def _run(command: list[str]) -> Run:
 
 def _stream(file: Path, output: Path) -> None:
     from netc import weights
-    from netc.runtime.solver.durable import Staged
+    from netc.files.durable import Staging
 
     found = weights.read(file)
-    with Staged() as staged:
-        staged.write(output, _safetensors(found))
-        staged.publish(output)
-
-
-def _safetensors(found: Any) -> Iterator[bytes | memoryview]:
-    from netc import weights
-
-    header: dict[str, Any] = {}
-    at = 0
-    for layer, arrays in found.items():
-        for index, array in enumerate(arrays):
-            end = at + 4 * array.size
-            header[f"{layer}.{index}"] = {"dtype": "F32", "shape": list(array.shape), "data_offsets": [at, end]}
-            at = end
-    text = json.dumps(header).encode()
-    yield len(text).to_bytes(8, "little") + text
-    for arrays in found.values():
-        for array in arrays:
-            for piece in weights.pieces(array):
-                values: Any = piece.astype("<f4", copy=False)
-                yield memoryview(values).cast("B")
+    tensors = {f"{layer}.{index}": array for layer, arrays in found.items() for index, array in enumerate(arrays)}
+    with Staging(output) as staging:
+        weights.write_safetensors(staging.path, tensors)
+        staging.publish()
 
 
 def _read(file: Path, output: Path) -> None:

@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 
 from netc import proto
+from netc.files.hashing import Chunk
 from netc.files.wire import field_head
-from netc.weights.write import Chunk
 
 BLOCKS = {16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
 """Convolutions of each block; its width is 64, 128, 256, 512, 512."""

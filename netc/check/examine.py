@@ -1,23 +1,27 @@
 """Every check that netc can make of nets and solvers without running them, collected rather than raised.
 
-examine(path, request) -> Report     a net: its phases; a solver: its settings and all of its nets
+check(path) -> Report     a net: its phases; a solver: its settings and all of its nets. `netc.check` is this function.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from netc.check.advice import TRAIN, Advice, Facts, advise, compare, look, solver_remarks
+from netc.check.advice import TRAIN, Advice, advise, compare, look, solver_remarks
 from netc.check.advice.pairs import mismatches
-from netc.check.analyse import Analysis, analyse
+from netc.check.analyse import analyse
 from netc.check.facts import facts
 from netc.check.probe import Probe, Told
+from netc.check.report import Net, Report
 from netc.errors import NetcError, did_you_mean, raise_all
+from netc.errors.foreign import allowing
 from netc.errors.origin import Origin
+from netc.files.paths import resolve
+from netc.files.shipped import locate
 from netc.graph.compile import (
-    Drafts,
     binary_draft,
     binary_solver,
     compile_draft,
@@ -25,12 +29,16 @@ from netc.graph.compile import (
     draft_of,
     is_solver,
     open_source,
+    phase_number,
     solver_of,
 )
 from netc.graph.filter import NAMES, filter_net, set_state
 from netc.layers import registry
+from netc.layers.base import Shape
 from netc.prototxt import Source, parse
 from netc.prototxt.draft import Draft, Layers
+from netc.solver.plans import in_state, test_plans, train_plan
+from netc.solver.settings import check as check_settings
 
 TEST = 1
 
@@ -45,41 +53,27 @@ class Request:
     told: Told = field(default_factory=Told)
 
 
-@dataclass(slots=True)
-class Net:
-    """One net for one phase. `notes`: what had to be assumed; `facts`: what is known of its data, by layer."""
+def check(
+    path: str | os.PathLike[str],
+    phase: str | None = None,
+    level: int = 0,
+    stages: Iterable[str] = (),
+    shapes: Mapping[str, Shape] | None = None,
+    allow_python_layers: Iterable[str] = (),
+) -> Report:
+    """Everything that can be said of a net or solver without running it: what `netc check` prints, as an object.
 
-    label: str
-    analysis: Analysis
-    notes: list[str]
-    facts: dict[str, Facts]
-
-
-@dataclass(slots=True)
-class Report:
-    """All that was found about one file."""
-
-    path: str
-    kind: str
-    solver: Any = None
-    nets: list[Net] = field(default_factory=list)
-    errors: list[NetcError] = field(default_factory=list)
-    advice: list[Advice] = field(default_factory=list)
-    draft: Drafts = field(default_factory=Drafts)
-    told: Told = field(default_factory=Told)
-
-    def collect(self, step: Callable[[], object]) -> None:
-        """Run a step; what it raises is noted, each error once."""
-        try:
-            step()
-        except NetcError as error:
-            known = {str(one) for one in self.errors}
-            self.errors += [one for one in error.errors if str(one) not in known]
-
-    def remark(self, remarks: Iterable[Advice]) -> None:
-        """Note remarks, each once."""
-        known = {str(one) for one in self.advice}
-        self.advice += [one for one in remarks if str(one) not in known]
+    Args:
+        path: a file, text or binary, of any format; or the name of a net that comes with netc.
+        phase: "TRAIN" or "TEST"; by default those that make sense for the file. level, stages: to build for.
+        shapes: (channels, height, width) of the images that data layers read, by top, or "" for all of them.
+        allow_python_layers: modules whose Python layers may run.
+    Raises NetcError F103 for a name that is neither; every other error is in the report.
+    """
+    phases = () if phase is None else (phase_number(phase),)
+    request = Request(phases, level, tuple(stages), Told(dict(shapes or {})))
+    with allowing(allow_python_layers):
+        return examine(locate(path, "solver.prototxt"), request)
 
 
 def examine(path: str, request: Request) -> Report:
@@ -173,12 +167,9 @@ def connected_part(draft: Draft) -> Layers:
 
 
 def _solver(report: Report, param: Any, origin: Origin, request: Request) -> None:
-    from netc.solver.plans import test_plans, train_plan
-    from netc.solver.settings import check
-
     report.solver = param
     report.remark(solver_remarks(param, origin))
-    report.collect(lambda: check(param, origin))
+    report.collect(lambda: check_settings(param, origin))
     if any(error.code == "R610" for error in report.errors):  # which net is meant is not known
         return
     wanted = request.phases or (TRAIN, TEST)
@@ -199,8 +190,6 @@ def _tests(report: Report, plans: Sequence[Any]) -> None:
 
 
 def _plan(report: Report, plan: Any, label: str, test_iter: int | None = None) -> None:
-    from netc.solver.plans import in_state
-
     draft = in_state(report.draft(plan.source), plan)
     initialised = bool(report.solver.weights or report.solver.transplant_param)
     _build(report, draft, label, initialised, test_iter)
@@ -208,8 +197,6 @@ def _plan(report: Report, plan: Any, label: str, test_iter: int | None = None) -
 
 def transplant_advice(report: Report, param: Any, origin: Origin) -> Iterator[Advice]:
     """Weights that are not here yet, and layers that the net does not have."""
-    from netc.files.paths import resolve
-
     layers = {row.node.name for net in report.nets[:1] for row in net.analysis.rows}
     for number, transplant in enumerate(param.transplant_param):
         at = f"transplant_param[{number}]"

@@ -1,7 +1,7 @@
 """The frame of the command line: the table of commands, lazy loading, help, and one place for every error.
 
-A new command is a file `netc/cli/<name>.py` with a click command called `command`, and a line in `COMMANDS`. The
-lines stand here so that `netc --help` imports no command; a test holds them equal to each command's own short help.
+A new command is a file `netc/cli/<name>.py` with a click command called `command`, and a line in `COMMANDS`. Its line
+of help stands there, so that `netc --help` imports no command.
 """
 
 from __future__ import annotations

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from netc.cli._options import json_option, split
+from netc.cli._options import json_option, json_text, split
 from netc.cli._run import device_options, one_device, set_threads
 from netc.errors import NetcError, Place
 
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     from netc.runtime.solver.tester import Result
 
 
-@click.command("test", short_help="Score a net on its test data.")
+@click.command("test")
 @click.argument("model_path", metavar="[MODEL]", required=False)
 @click.option("--model", metavar="FILE", help="The net; the same as the argument MODEL.")
 @click.option("--weights", metavar="FILES", help="Its weights (several: commas between them).")
@@ -96,4 +95,4 @@ def _report(result: Result, as_json: bool) -> list[str]:
     if not as_json:
         return list(output_lines(result.outputs, result.weights))
     found = {"outputs": plain(result.outputs), "loss": result.loss, "batches": result.batches}
-    return [json.dumps({**found, "samples": result.samples or None}, indent=2)]
+    return [json_text({**found, "samples": result.samples or None})]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 EFFECTS = click.Choice(["snapshot", "stop", "none"])
 
 
-@click.command("train", short_help="Train a net by its solver.")
+@click.command("train")
 @click.argument("solver_path", metavar="[SOLVER]", required=False)
 @click.option("--solver", metavar="FILE", help="The solver; the same as the argument SOLVER.")
 @click.option("--weights", metavar="FILES", help="Start from these weights (several: commas between them).")
@@ -73,9 +73,7 @@ def _start(param: Any, origin: Any, options: dict[str, Any], log: Any) -> Solver
     from netc.runtime.solver.solver import Solver
     from netc.runtime.solver.state import prefix
     from netc.runtime.solver.training import newest
-    from netc.solver.settings import check
 
-    check(param, origin)
     device = one_device(options["gpu"], param, log)
     snapshot = options["snapshot"] if options["resume"] is None else newest(prefix(param, origin.start.path), log)
     return Solver(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from netc.prototxt.binary import Binary
 
 
-@click.command("upgrade", short_help="Rewrite a net or solver of an older format in the current one.")
+@click.command("upgrade")
 @click.argument("file", metavar="FILE")
 @output_option("OUT", "The file to write; - is stdout (default for text).")
 @click.option("--in-place", is_flag=True, help="Write over FILE.")

@@ -11,12 +11,12 @@ from typing import Any
 
 from netc import proto
 from netc.layers import Layer, registry
+from netc.layers.base import Shape
 from netc.layers.convolution import Convolution
 from netc.layers.sources import ARRAYS, FILLERS
-from netc.weights.arrays import Array, Shape
 
 
-def deployed(param: Any, weights: Mapping[str, Sequence[Array]], shapes: Mapping[str, Shape] | None = None) -> Any:
+def deployed(param: Any, weights: Mapping[str, Sequence[Any]], shapes: Mapping[str, Shape] | None = None) -> Any:
     """A copy of a net in the current format whose data layers are Input layers, for the TEST phase.
 
     An input is as large as `shapes` says for its top, or for "" (channels, height, width); else as its data layer's
@@ -83,7 +83,7 @@ def _input(top: str, data: Any, channels: int, told: Mapping[str, Shape]) -> Any
     return layer
 
 
-def _channels(net: Any, top: str, weights: Mapping[str, Sequence[Array]]) -> int:
+def _channels(net: Any, top: str, weights: Mapping[str, Sequence[Any]]) -> int:
     for layer in net.layer:
         blobs = weights.get(layer.name, ())
         if top in layer.bottom and _kind(layer) is Convolution and blobs and blobs[0].ndim == 4:

@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 
 SSD = "SSD (weiliu89/caffe)"
 YOLO = "MobileNet-YOLO (eric612)"
-FAST_RCNN = "Fast R-CNN (rbgirshick/caffe-fast-rcnn)"
 R_FCN = "R-FCN (daijifeng001/caffe-rfcn)"
-SEGNET = "SegNet (alexgkendall/caffe-segnet)"
 PSPNET = "PSPNet (hszhao/PSPNet)"
 NVIDIA = "NVIDIA's Caffe"
 INTEL = "Intel's Caffe"
@@ -34,7 +32,6 @@ OPENPOSE = "OpenPose's Caffe (CMU)"
 MYCAFFE = "MyCaffe"
 MATTING = "pl8787/exp_caffe"
 GREENTEA = "OpenCL Caffe (naibaf7)"
-CYSU = "Cysu/caffe"
 SPP_NET = "SPP-net"
 
 _TYPES = {

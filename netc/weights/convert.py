@@ -15,17 +15,18 @@ import numpy as np
 
 from netc import proto
 from netc.errors import NetcError, Place
-from netc.files.hashing import Hashing
+from netc.files.hashing import Chunk, Hashing
 from netc.weights.arrays import Array
 from netc.weights.card import CARD, Card
-from netc.weights.formats.caffemodel import read
-from netc.weights.formats.hdf5 import held_as, write_hdf5
+from netc.weights.chunks import held_as, write_chunks
+from netc.weights.formats.caffemodel import caffemodel_chunks, trained_net
+from netc.weights.formats.hdf5 import write_hdf5
 from netc.weights.formats.npz import write_npz
 from netc.weights.formats.safetensors import safetensors_chunks
 from netc.weights.model import Model
 from netc.weights.pieces import copied
 from netc.weights.proof import ProofFailure, same_bits, same_kind
-from netc.weights.write import Chunk, caffemodel_chunks, trained_net, write_chunks
+from netc.weights.reader import read
 
 CAFFES_LIMIT = (1 << 31) - 1
 """Bytes of a protobuf message that Caffe itself can read."""

@@ -11,9 +11,9 @@ from netc.errors import NetcError
 from netc.graph.compile import compile_net
 from netc.graph.ir import Graph
 from netc.layers import registry
+from netc.layers.base import Shape
 from netc.layers.recurrent import Recurrent
 from netc.weights import Array
-from netc.weights.arrays import Shape
 from netc.weights.card import Preprocessing
 
 Shapes = dict[str, Shape]

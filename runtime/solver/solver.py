@@ -20,13 +20,13 @@ from netc.runtime.net.module import Net
 from netc.runtime.solver import initial, state
 from netc.runtime.solver.diverged import explain
 from netc.runtime.solver.nets import Builder
-from netc.runtime.solver.plateau import Plateau
 from netc.runtime.solver.report import Report
 from netc.runtime.solver.rules import Slot, Updater
 from netc.runtime.solver.signals import Signals
 from netc.runtime.solver.snapshot import Snapshot
 from netc.runtime.solver.tester import Feed, Result, run_test
 from netc.solver.plans import NetPlan, test_plans, train_plan
+from netc.solver.plateau import Plateau
 from netc.solver.policies import POLICIES
 from netc.solver.settings import HISTORIES, check
 
@@ -130,7 +130,7 @@ class Solver:
     @property
     def lr(self) -> float:
         """The learning rate of iteration `iter`, the next to be done."""
-        return self.plateau.rate if self.plateau else POLICIES[self.param.lr_policy](self.param, self.iter)
+        return self.plateau.rate if self.plateau else POLICIES[self.param.lr_policy].rate(self.param, self.iter)
 
     @property
     def loss(self) -> float:

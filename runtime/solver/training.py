@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
+from netc.check.advice import solver_remarks
 from netc.errors import NetcError
 from netc.graph.ir import Node
 from netc.layers.sources import ARRAYS
@@ -17,7 +18,6 @@ from netc.runtime.solver.progress import Progress
 from netc.runtime.solver.signals import Signals
 from netc.runtime.solver.snapshot import Snapshot, latest, manifests
 from netc.runtime.solver.solver import Solver
-from netc.solver import settings
 
 
 def train(run: Solver, effects: Mapping[str, str] | None = None, progress: Progress | None = None) -> str | None:
@@ -28,8 +28,8 @@ def train(run: Solver, effects: Mapping[str, str] | None = None, progress: Progr
     """
     if run.unfed is not None:
         raise _unfed(run.unfed)
-    for warning in settings.warnings(run.param):
-        run.report.warn(warning)
+    for remark in solver_remarks(run.param):
+        run.report.warn(remark.message)
     _warn_of_earlier_run(run)
     preflight.check_folder(run.prefix, state.size(run), run.origin.place("snapshot_prefix"))
     with preflight.PrefixLock(run.prefix), _signals(run, dict(effects or {})), progress or nullcontext():

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from netc.cli._human import in_bytes, scaled, table
 from netc.cli._main import run
+from netc.errors.words import in_bytes, scaled, table
 from tools.models.table import CONFIGS
 
 FULL = [config.name for config in CONFIGS if not config.mini]

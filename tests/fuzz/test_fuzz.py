@@ -48,7 +48,7 @@ def test_the_corpus_is_small() -> None:
 def test_the_corpus_reaches_the_binary_reader() -> None:
     target = TARGETS["binary"]
     reached, lines = map(sum, zip(*coverage(target, target.seeds).values(), strict=True))
-    assert reached / lines > 0.85
+    assert reached / lines > 0.8  # the modules write, too: a sixth of their lines
 
 
 # -- the fuzzer itself -------------------------------------------------------------------------------------------------

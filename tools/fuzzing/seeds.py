@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from netc import proto
-from netc.weights.formats.caffemodel import SolverState
+from netc.weights import SolverState
 
 _VALUES = np.arange(6, dtype="<f4") / 8
 

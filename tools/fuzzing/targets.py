@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from netc import NetcError, proto, weights
-from netc.errors.codes import CODES
+from netc.check.explanations import titles
 from netc.files.wire import Wire
 from netc.graph.compile import binary_draft, binary_solver, compile_draft, draft_of, is_solver, solver_of
 from netc.graph.filter import set_state
@@ -73,7 +73,7 @@ def _outcome(step: Callable[[], Any]) -> str:
 
 def _checked(error: NetcError) -> str:
     """The error's code and kind; a finding where it is not well-formed."""
-    if not (str(error) and error.message and error.place and error.code in CODES):
+    if not (str(error) and error.message and error.place and error.code in titles()):
         raise ValueError(f"an error without message, place or known code: {error!r}")
     return f"{error.code}:{_shape(error.message)}"
 
@@ -226,7 +226,7 @@ _COMPILER = (
     "netc/layers/",
 )
 _PRINTERS = (*(f"netc/prototxt/{name}.py" for name in ("format", "layout", "tidy", "rewrite")), "netc/upgrade/")
-_WEIGHTS = tuple(f"netc/weights/{name}.py" for name in ("wire", "blob", "caffemodel", "layers"))
+_WEIGHTS = ("netc/files/wire.py", *(f"netc/weights/{name}.py" for name in ("blob", "formats/caffemodel", "layers")))
 _TEXTS = (
     *(f"tests/goldens/{folder}/*.prototxt" for folder in ("layers", "errors", "textformat", "nets")),
     *("tests/broken/*/*.prototxt", "models/mini_vgg_A/*.prototxt"),

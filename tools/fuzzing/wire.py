@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 
-from netc.files.wire import BYTES, FIXED32, FIXED64, VARINT
+from netc.files.wire import BYTES, FIXED32, FIXED64, VARINT, varint
 
 INTERESTING = [
     0,
@@ -60,14 +60,6 @@ def _message(data: bytes, rng: random.Random, other: bytes, depth: int) -> bytes
 
 
 # -- taking apart ------------------------------------------------------------------------------------------------------
-
-
-def varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    return bytes((*out, value))
 
 
 def read_varint(data: bytes, at: int) -> tuple[int, int]:

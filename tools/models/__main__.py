@@ -5,10 +5,7 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-from netc.check.analyse import analyse
-from netc.graph.compile import compile_net
 from tools.models.nets import deploy, train_val
-from tools.models.readmes import readme
 from tools.models.solvers import solver
 from tools.models.table import CONFIGS
 
@@ -23,7 +20,6 @@ def files() -> dict[str, str]:
         found[f"{config.name}/train_val.prototxt"] = train_val(config)
         found[f"{config.name}/deploy.prototxt"] = deploy(config)
         found[f"{config.name}/solver.prototxt"] = solver(config)
-        found[f"{config.name}/README.md"] = readme(config, analyse(compile_net(deploy(config), phase="TEST")))
     return found
 
 

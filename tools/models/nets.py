@@ -40,7 +40,7 @@ def _head(config: Config, note: str) -> str:
         what = f"# Configuration {letter} at a quarter of the width: 64-pixel crops, {config.classes} classes, a CPU.\n"
     else:
         what = f"# Configuration {letter}, {config.weight_layers} weight layers (Table 1).\n"
-    return f"# {PAPER}.\n{what}{note}# README.md in this folder says where each number comes from.\n"
+    return f"# {PAPER}.\n{what}{note}# models/README.md of netc says where each number comes from.\n"
 
 
 # -- data --------------------------------------------------------------------------------------------------------------
@@ -176,7 +176,7 @@ def _filler(config: Config, explained: bool) -> str:
         note = "# Glorot and Bengio's; plain xavier is not (it counts the inputs alone).\n"
         filler = 'weight_filler { type: "xavier" variance_norm: AVERAGE }'
     else:
-        note = "# The paper's words, a variance of 0.01, would be std: 0.1, and that does not train (README.md).\n"
+        note = "# In the paper's words, a variance of 0.01, it would be std: 0.1, and not train (models/README.md).\n"
         filler = 'weight_filler { type: "gaussian" std: 0.01 }'
     return (note if explained else "") + filler
 

@@ -115,11 +115,11 @@ def test_a_test_without_a_batch() -> None:
 def test_steps_out_of_order_are_taken_one_an_iteration() -> None:
     """SGDSolver::GetLearningRate moves on by one stepvalue where the iteration has reached it."""
     param = read_solver('lr_policy: "multistep" base_lr: 1 gamma: 0.5 stepvalue: 3 stepvalue: 1')
-    assert [POLICIES["multistep"](param, i) for i in range(6)] == [1, 1, 1, 0.5, 0.25, 0.25]
+    assert [POLICIES["multistep"].rate(param, i) for i in range(6)] == [1, 1, 1, 0.5, 0.25, 0.25]
 
 
 def test_poly_without_max_iter() -> None:
-    assert POLICIES["poly"](read_solver('lr_policy: "poly" base_lr: 1 power: 1'), 0) == 0
+    assert POLICIES["poly"].rate(read_solver('lr_policy: "poly" base_lr: 1 power: 1'), 0) == 0
 
 
 def test_all_faults_at_once() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from netc import proto
-from netc.runtime.solver.plateau import Plateau
+from netc.solver.plateau import Plateau
 from netc.solver.policies import POLICIES, drops, steps_taken
 
 
@@ -17,7 +17,7 @@ def rate(text: str, iteration: int) -> float:
             param.stepvalue.extend(map(int, value.split(",")))
         else:
             setattr(param, name, value if name == "lr_policy" else type(getattr(param, name))(value))
-    return POLICIES[param.lr_policy](param, iteration)
+    return POLICIES[param.lr_policy].rate(param, iteration)
 
 
 @pytest.mark.parametrize(

@@ -1,16 +1,17 @@
-"""What `netc check` found, as text and as JSON."""
+"""What `netc check` found about a file: an object, its page of text, and what `--json` prints of it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from netc.check.advice import Advice, Facts
 from netc.check.analyse import FLOAT, Analysis, Row, memory
-from netc.check.examine import Net, Report
-from netc.cli._human import in_bytes, scaled, table
+from netc.check.probe import Told
 from netc.errors import NetcError, Place, counted, printable, printable_lines
+from netc.errors.words import in_bytes, scaled, table
+from netc.graph.compile import Drafts
 from netc.layers.base import format_shape
 from netc.solver.settings import HISTORIES
 
@@ -18,17 +19,75 @@ HEAD = ("layer", "type", "output", "parameters", "multiply-adds", "sees", "every
 FLUSH_RIGHT = range(3, 8)
 
 
+@dataclass(slots=True)
+class Net:
+    """One net for one phase. `notes`: what had to be assumed; `facts`: what is known of its data, by layer."""
+
+    label: str
+    analysis: Analysis
+    notes: list[str]
+    facts: dict[str, Facts]
+
+
+@dataclass(slots=True)
+class Report:
+    """All that was found about one file; `str()` is the page that the command prints.
+
+    kind: "net" or "solver"; solver: its SolverParameter. nets: those that could be built, each with its analysis.
+    errors: every error, not the first alone. advice: remarks on what is legal but hardly meant.
+    """
+
+    path: str
+    kind: str
+    solver: Any = None
+    nets: list[Net] = field(default_factory=list)
+    errors: list[NetcError] = field(default_factory=list)
+    advice: list[Advice] = field(default_factory=list)
+    draft: Drafts = field(default_factory=Drafts)
+    told: Told = field(default_factory=Told)
+
+    @property
+    def ok(self) -> bool:
+        """Whether there are no errors; remarks do not count."""
+        return not self.errors
+
+    def __str__(self) -> str:
+        return "\n".join([*self.page(), *map(str, self.errors), *map(str, self.advice)])
+
+    def page(self, batch: int | None = None) -> Iterator[str]:
+        """Lines: the verdict, the solver's line, and the nets; `batch`: images for which to reckon the memory."""
+        yield f"{printable(self.path)}: {_verdict(self)}"
+        if self.solver is not None:
+            yield _solver_line(self)
+        for number, net in enumerate(self.nets):
+            yield ""
+            yield from _net_lines(self, net, self.nets[0] if number else None, batch)
+
+    def as_dict(self, batch: int | None = None) -> dict[str, Any]:
+        """For JSON: what docs/look.md lists under `files[]`."""
+        return {
+            "path": self.path,
+            "kind": self.kind,
+            "errors": [_said(error) for error in self.errors],
+            "warnings": [_said(remark) for remark in self.advice],
+            "nets": [_net(self, net, batch) for net in self.nets],
+        }
+
+    def collect(self, step: Callable[[], object]) -> None:
+        """Run a step; what it raises is noted, each error once."""
+        try:
+            step()
+        except NetcError as error:
+            known = {str(one) for one in self.errors}
+            self.errors += [one for one in error.errors if str(one) not in known]
+
+    def remark(self, remarks: Iterable[Advice]) -> None:
+        """Note remarks, each once."""
+        known = {str(one) for one in self.advice}
+        self.advice += [one for one in remarks if str(one) not in known]
+
+
 # -- text --------------------------------------------------------------------------------------------------------------
-
-
-def lines(report: Report, batch: int | None) -> Iterator[str]:
-    """The page about one file: its verdict, the solver's line, and its nets."""
-    yield f"{printable(report.path)}: {_verdict(report)}"
-    if report.solver is not None:
-        yield _solver_line(report)
-    for number, net in enumerate(report.nets):
-        yield ""
-        yield from _net_lines(report, net, report.nets[0] if number else None, batch)
 
 
 def _verdict(report: Report) -> str:
@@ -136,22 +195,8 @@ def _histories(report: Report) -> int:
 # -- JSON --------------------------------------------------------------------------------------------------------------
 
 
-def as_dict(report: Report, batch: int | None) -> dict[str, Any]:
-    return {
-        "path": report.path,
-        "kind": report.kind,
-        "errors": [_error(error) for error in report.errors],
-        "warnings": [_remark(remark) for remark in report.advice],
-        "nets": [_net(report, net, batch) for net in report.nets],
-    }
-
-
-def _remark(remark: Advice) -> dict[str, Any]:
-    return {"code": remark.code, "message": remark.message, **_where(remark.place), "hint": remark.hint}
-
-
-def _error(error: NetcError) -> dict[str, Any]:
-    return {"code": error.code, "message": error.message, **_where(error.place), "hint": error.hint}
+def _said(one: NetcError | Advice) -> dict[str, Any]:
+    return {"code": one.code, "message": one.message, **_where(one.place), "hint": one.hint}
 
 
 def _where(place: Place | None) -> dict[str, Any]:

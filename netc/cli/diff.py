@@ -14,6 +14,7 @@ from netc.errors import NetcError, Place
 if TYPE_CHECKING:
     from netc.check.probe import Told
     from netc.errors.origin import Origin
+    from netc.graph.filter import Layers
     from netc.graph.ir import Graph
     from netc.look.diff import FieldChange, NetDiff
     from netc.prototxt.draft import Draft
@@ -102,25 +103,21 @@ def _compare(first: str, second: str, request: _Request) -> Comparison:
 
 def _read(path: str) -> Draft | tuple[Any, Origin]:
     """A net's draft, or a solver and its origin; text or binary, of any format."""
-    from netc.graph.compile import binary_draft, binary_solver, draft_of, is_solver, open_source, solver_of
-    from netc.prototxt import Source, parse
+    from netc.graph.read import open_file
 
-    opened = open_source(path)
-    if not isinstance(opened, Source):
-        return binary_solver(opened) if opened.kind == "solver" else binary_draft(opened)
-    tree = parse(opened)
-    return solver_of(opened, tree) if is_solver(tree) else draft_of(opened, tree)
+    opened = open_file(path)
+    return opened.solver() if opened.kind == "solver" else opened.draft()
 
 
 # -- nets --------------------------------------------------------------------------------------------------------------
 
 
 def _nets(found: Comparison, one: Any, two: Any, request: _Request) -> None:
-    from netc.graph.filter import NAMES, set_state
+    from netc.graph.filter import NAMES, filter_net, state_of
 
     for phase in _phases(found, one, two, request):
-        drafts = [set_state(draft.copy(), NAMES.index(phase), request.level, request.stages) for draft in (one, two)]
-        _pair(found, drafts[0], drafts[1], phase, request.told)
+        states = [state_of(draft, NAMES.index(phase), request.level, request.stages) for draft in (one, two)]
+        _pair(found, filter_net(one, states[0]), filter_net(two, states[1]), phase, request.told)
 
 
 def _phases(found: Comparison, one: Any, two: Any, request: _Request) -> list[str]:
@@ -136,23 +133,21 @@ def _phases(found: Comparison, one: Any, two: Any, request: _Request) -> list[st
     return [NAMES[phase] for phase in phases[0] if phase in phases[1]]
 
 
-def _pair(found: Comparison, one: Draft, two: Draft, phase: str, told: Told) -> None:
-    from netc.graph.filter import filter_net
+def _pair(found: Comparison, one: Layers, two: Layers, phase: str, told: Told) -> None:
     from netc.look.diff import compare_nets
 
-    graphs = _graphs(found, one, two, told)
-    found.nets.append(compare_nets(filter_net(one), filter_net(two), phase, graphs))
+    found.nets.append(compare_nets(one, two, phase, _graphs(found, one, two, told)))
 
 
-def _graphs(found: Comparison, one: Draft, two: Draft, told: Told) -> tuple[Graph, Graph] | None:
+def _graphs(found: Comparison, one: Layers, two: Layers, told: Told) -> tuple[Graph, Graph] | None:
     """Both nets compiled, or None and a note: the settings can be compared all the same."""
     from netc.check.probe import Probe
-    from netc.graph.compile import compile_draft
+    from netc.graph.compile import compile_layers
 
     graphs = []
-    for draft in (one, two):
+    for layers in (one, two):
         try:
-            graphs.append(compile_draft(draft.copy(), Probe(draft.path, told)))
+            graphs.append(compile_layers(layers, Probe(layers.draft.path, told)))
         except NetcError as error:
             place = f"{error.place}: " if error.place else ""
             hint = f" ({error.hint})" if error.code == "F120" else ""
@@ -166,7 +161,7 @@ def _graphs(found: Comparison, one: Draft, two: Draft, told: Told) -> tuple[Grap
 
 
 def _solvers(paths: tuple[str, str], one: Any, two: Any, request: _Request) -> Comparison:
-    from netc.graph.compile import Drafts
+    from netc.graph.read import Drafts
     from netc.look.diff import NETS, compare_solvers
 
     found = Comparison(paths, "solver", compare_solvers(one, two, NETS if request.nets else ()))
@@ -188,8 +183,8 @@ def _plans(param: Any, path: str, origin: Origin) -> list[Any]:
 
 
 def _planned(found: Comparison, drafts: Any, mine: Any, theirs: Any, told: Told) -> None:
-    from netc.graph.filter import NAMES
-    from netc.solver.plans import in_state
+    from netc.graph.filter import NAMES, filter_net
+    from netc.solver.plans import planned_state
 
-    one, two = (in_state(drafts(plan.source), plan) for plan in (mine, theirs))
+    one, two = (filter_net(draft := drafts(plan.source), planned_state(draft, plan)) for plan in (mine, theirs))
     _pair(found, one, two, NAMES[mine.phase], told)

@@ -13,6 +13,7 @@ from netc.errors import NetcError, printable
 
 if TYPE_CHECKING:
     from netc.check.probe import Told
+    from netc.graph.filter import Layers
     from netc.graph.ir import Graph
     from netc.prototxt.draft import Draft
 
@@ -76,15 +77,15 @@ def _form(output: str | None) -> str:
 
 
 def _picture(path: str, phase: str | None, level: int, stages: list[str], told: Told) -> tuple[str, Any]:
-    from netc.graph.compile import draft_net
-    from netc.graph.filter import NAMES, filter_net, set_state
+    from netc.graph.filter import NAMES, filter_net, state_of
+    from netc.graph.read import draft_net
     from netc.look.draw import picture
 
     draft = draft_net(Path(path))
     number = NAMES.index(phase.upper()) if phase else _usual_phase(draft)
-    set_state(draft, number, level, stages)
-    graph = _graph(draft, told)
-    made = picture(filter_net(draft.copy()), graph, NAMES[number])
+    layers = filter_net(draft, state_of(draft, number, level, stages))
+    graph = _graph(layers, told)
+    made = picture(layers, graph, NAMES[number])
     made.name = made.name or Path(path).stem
     return _title(made, graph), made
 
@@ -96,14 +97,14 @@ def _usual_phase(draft: Draft) -> int:
     return 0 if any(kind_of(layer.type) == "loss" for layer in draft.param.layer) else 1
 
 
-def _graph(draft: Draft, told: Told) -> Graph | None:
+def _graph(layers: Layers, told: Told) -> Graph | None:
     """The compiled net, or None (and a word about it) where only shapes cannot be known."""
     from netc.check.probe import Probe
-    from netc.graph.compile import compile_draft
+    from netc.graph.compile import compile_layers
 
-    probe = Probe(draft.path, told)
+    probe = Probe(layers.draft.path, told)
     try:
-        graph = compile_draft(draft.copy(), probe)
+        graph = compile_layers(layers, probe)
     except NetcError as error:
         if any(one.code not in SHAPELESS and one.code[0] not in "DX" for one in error.errors):
             raise

@@ -90,11 +90,9 @@ def _check(net: str, output: Path | None, weights: str | None, class_name: str |
 
 def _compiled(path: str, phase: str, level: int, stages: Iterable[str], told: Told) -> Graph:
     from netc.check.probe import Probe
-    from netc.graph.compile import compile_draft, draft_net, phase_number
-    from netc.graph.filter import set_state
+    from netc.graph.compile import compile_net
 
-    draft = set_state(draft_net(Path(path)), phase_number(phase), level, stages)
-    return compile_draft(draft, Probe(draft.path, told))
+    return compile_net(Path(path), phase, level, stages, Probe(path, told))
 
 
 def _write(output: Path, code: str, graph: Graph, weights: str | None) -> None:

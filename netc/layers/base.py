@@ -141,6 +141,12 @@ class Layer:
     is_source: ClassVar[bool] = False
     """Its tops come from outside (Input, Data, …): `forward` is never called, the machine feeds it."""
 
+    is_input: ClassVar[bool] = False
+    """A source whose tops are the net's inputs: whoever calls the net gives them."""
+
+    copies_bottom: ClassVar[bool] = False
+    """Each top is the bottom (Split): what reads a top reads what the bottom is."""
+
     effect: bool = False
     """Does more than make its tops (HDF5Output): it runs whichever blobs are asked for."""
 
@@ -186,6 +192,9 @@ class Layer:
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
         raise NotImplementedError
+
+    def check_net(self, net: Any, bottoms: Sequence[Shape]) -> None:
+        """Refuse settings of the net itself (a NetParameter) that this layer, set up on `bottoms`, cannot follow."""
 
     @classmethod
     def variant(cls, param: Any) -> str:

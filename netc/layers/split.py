@@ -18,6 +18,7 @@ class Split(Layer):
 
     tops = at_least(1)
     in_place = False
+    copies_bottom = True
     copies: int
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:

@@ -127,15 +127,14 @@ class _LabelCheck:
 
 
 def _label_checks(graph: Graph) -> Iterator[_LabelCheck]:
-    origin = {top: node.bottoms[0] for node in graph.nodes if node.type == "Split" for top in node.tops}
-    sources = {top for node in graph.nodes if node.layer.is_source for top in node.tops}
     seen: set[tuple[str, int]] = set()
-    for node in graph.nodes:
-        if node.type not in LABELLED or len(node.bottoms) < 2:
+    for index, node in enumerate(graph.nodes):
+        source = graph.edges.maker(index, 1)
+        if node.type not in LABELLED or source is None or not source.layer.is_source:
             continue
-        blob, shape = origin.get(node.bottoms[1], node.bottoms[1]), node.bottom_shapes[0]
+        blob, shape = source.tops[graph.edges.makers[index][1][1]], node.bottom_shapes[0]
         axis = _class_axis(node)
-        if blob in sources and -len(shape) <= axis < len(shape) and (blob, shape[axis]) not in seen:
+        if -len(shape) <= axis < len(shape) and (blob, shape[axis]) not in seen:
             seen.add((blob, shape[axis]))
             yield _LabelCheck(node, blob, shape[axis])
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from netc.check.advice.flow import TEST, TRAIN, flow
+from netc.check.advice.flow import TEST, TRAIN
 from netc.check.advice.losses import class_count
 from netc.errors.remark import Advice
 from netc.graph.ir import Graph, Node
@@ -32,15 +32,14 @@ Known = Mapping[str, Facts]
 
 def labels(graph: Graph, known: Known) -> Iterator[Advice]:
     """Labels that are no class of the layer that reads them, and classes that no label names."""
-    edges = flow(graph)
     told: set[tuple[str, int]] = set()
     for index, node in enumerate(graph.nodes):
         classes = class_count(node)
-        source = edges.source(index, 1)
+        source = graph.edges.maker(index, 1)
         found = known.get(source.layer.key) if source is not None and classes else None
         if found is None or source is None or classes is None:
             continue
-        seen = set(found.labels.get(_top(source, node.bottoms[1]), ())) - _ignored(node)
+        seen = set(found.labels.get(graph.edges.makers[index][1][1], ())) - _ignored(node)
         if seen and (source.layer.key, classes) not in told:
             told.add((source.layer.key, classes))
             yield from _range(node, source, found, seen, classes)
@@ -70,11 +69,6 @@ def _range(node: Node, source: Node, found: Facts, seen: set[int], classes: int)
 def _ignored(node: Node) -> set[int]:
     options = node.layer.options if node.type == "Accuracy" else node.layer.param.loss_param
     return {int(options.ignore_label)} if options.HasField("ignore_label") else set()
-
-
-def _top(source: Node, bottom: str) -> int:
-    tops = [at for at, top in enumerate(source.tops) if bottom == top or bottom.startswith(f"{top}_{source.name}_")]
-    return max(tops, key=lambda at: len(source.tops[at]), default=0)
 
 
 def sorted_records(graph: Graph, known: Known) -> Iterator[Advice]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from netc.check.advice.flow import TRAIN, flow, trains
+from netc.check.advice.flow import TRAIN, trains
 from netc.errors import Place, counted
 from netc.errors.remark import Advice, listed
+from netc.graph.edges import Top
 from netc.graph.ir import Graph, Node
 
-RESHAPING = frozenset({"Flatten", "Reshape", "Split"})
+RESHAPING = frozenset({"Flatten", "Reshape"})
 SCORED = frozenset({"SoftmaxWithLoss", "SigmoidCrossEntropyLoss", "HingeLoss"})
 """Losses of unbounded scores."""
 TWICE = {"SoftmaxWithLoss": "Softmax", "SigmoidCrossEntropyLoss": "Sigmoid"}
@@ -97,12 +98,12 @@ def frozen(graph: Graph) -> Iterator[Advice]:
 
 def twice(graph: Graph) -> Iterator[Advice]:
     """A Softmax in front of a loss that takes the soft-max itself, and the like."""
-    edges = flow(graph)
     for index, node in enumerate(graph.nodes):
-        found = edges.above(index, RESHAPING) if node.type in (*TWICE, "MultinomialLogisticLoss") else None
-        if found is None:
+        asks = node.type in (*TWICE, "MultinomialLogisticLoss")
+        above = graph.edges.above(index, lambda one: one.type in RESHAPING) if asks else None
+        if above is None:
             continue
-        above, place = found[1], node.layer.origin.place("bottom[0]")
+        place = node.layer.origin.place("bottom[0]")
         if above.type == TWICE.get(node.type):
             what = f"({node.type}) computes the {above.type} itself"
             message = f'layer "{node.name}" {what}, but is given that of "{above.name}"'
@@ -116,9 +117,8 @@ def twice(graph: Graph) -> Iterator[Advice]:
 
 def cut_scores(graph: Graph) -> Iterator[Advice]:
     """ReLU or Dropout on the scores themselves."""
-    edges = flow(graph)
     for index, node in enumerate(graph.nodes):
-        above = edges.source(index) if node.type in SCORED and any(node.loss_weights) else None
+        above = graph.edges.maker(index) if node.type in SCORED and any(node.loss_weights) else None
         if above is None or above.type not in {"ReLU", "Dropout"}:
             continue
         if above.type == "Dropout":
@@ -134,8 +134,7 @@ def cut_scores(graph: Graph) -> Iterator[Advice]:
 
 def classes(graph: Graph) -> Iterator[Advice]:
     """Accuracies that are always 1, and layers that see different numbers of classes in the same labels."""
-    edges = flow(graph)
-    seen: dict[tuple[int, str], tuple[int, Node]] = {}
+    seen: dict[Top, tuple[int, Node]] = {}
     for index, node in enumerate(graph.nodes):
         count = class_count(node)
         if count is None:
@@ -143,9 +142,7 @@ def classes(graph: Graph) -> Iterator[Advice]:
         if node.type == "Accuracy" and node.layer.options.top_k >= count > 1:
             message = f'layer "{node.name}" counts the {node.layer.options.top_k} best of {count} classes: always 1'
             yield Advice("A808", message, node.layer.origin.place("accuracy_param.top_k"), "take a smaller top_k")
-        labels = edges.sources[index][1]
-        top = _label_top(graph, labels, node.bottoms[1])
-        other = seen.setdefault((labels, top), (count, node))
+        other = seen.setdefault(graph.edges.makers[index][1], (count, node))
         if other[0] != count:
             yield Advice(
                 "A809",
@@ -154,13 +151,6 @@ def classes(graph: Graph) -> Iterator[Advice]:
                 node.layer.origin.place("bottom[0]"),
                 "do both read the right blob, and is num_output of both last layers right?",
             )
-
-
-def _label_top(graph: Graph, labels: int, bottom: str) -> str:
-    """Which top of the data layer a bottom is a copy of: Split names it <blob>_<layer>_<top>_split_<copy>."""
-    node = graph.nodes[labels]
-    tops = [top for top in node.tops if bottom == top or bottom.startswith(f"{top}_{node.name}_")]
-    return max(tops, key=len, default=bottom)
 
 
 def class_count(node: Node) -> int | None:

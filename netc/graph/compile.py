@@ -1,6 +1,8 @@
-"""The compiler: from a net to its checked graph. Each stage is a pure function in a file of its own.
+"""The compiler: from a net to its checked graph.
 
-read → filter → splits → build → verify
+    source ─draft_net→ Draft ─filter_net→ Layers ─insert_splits→ Layers ─build→ Graph ─verify→ Graph
+
+Each stage is a function in a file of its own, and changes nothing that it is given.
 """
 
 from __future__ import annotations
@@ -45,4 +47,6 @@ def compile_draft(draft: Draft, state: Any, probe: Probe | None = None) -> Graph
 
 def compile_layers(layers: Layers, probe: Probe | None = None) -> Graph:
     """Compile the layers of one state."""
-    return verify(build(insert_splits(layers), probe))
+    layers = insert_splits(layers)
+    graph = build(layers, probe)
+    return verify(graph)

@@ -71,6 +71,11 @@ class Edges:
         tops = self.makers[index]
         return self.nodes[tops[bottom][0]] if bottom < len(tops) else None
 
+    def name(self, top: Top) -> str:
+        """The name of the blob in which a top is made."""
+        index, position = top
+        return self.nodes[index].tops[position]
+
     def above(self, index: int, passing: Callable[[Node], bool]) -> Node | None:
         """The first node above bottom 0 that is not `passing`."""
         while self.makers[index]:

@@ -58,6 +58,11 @@ class Node:
         return self.layer.origin.start
 
     @property
+    def in_place(self) -> bool:
+        """Whether the first top is written over the first bottom."""
+        return bool(self.tops) and self.tops[:1] == self.bottoms[:1]
+
+    @property
     def top_names(self) -> tuple[str, ...]:
         """The tops under the names a run returns them by: that of a loss without a top is "(layer)"."""
         return tuple(f"({self.name})" if top == AUTOMATIC else top for top in self.tops)

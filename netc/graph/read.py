@@ -1,8 +1,9 @@
-"""Nets and solvers as they come in: from a path or from text, as text or binary, in any format, to the current one.
+"""Nets and solvers as they come in, from a path or from text, text or binary, brought to the current format.
 
-open_file(path or text) -> TextFile | BinaryFile     told apart, parsed; kind, draft(), solver()
-draft_net(source) -> Draft                           of a message too
-read_net, read_solver                                the messages alone
+    open_file(path or text) -> TextFile | BinaryFile     told apart and parsed: kind, draft(), solver()
+    draft_net(source), read_net(source), read_solver(source), of a message too
+
+The learned arrays of binary files are left out.
 """
 
 from __future__ import annotations

@@ -73,7 +73,7 @@ def _detached(node: Node) -> tuple[bool, ...]:
 
 def _overwrites(graph: Graph, index: int, node: Node) -> bool:
     """Whether a layer in place may write into its bottom's memory."""
-    if not hasattr(node.layer, "forward_in_place") or node.tops[:1] != node.bottoms[:1]:
+    if not (node.in_place and hasattr(node.layer, "forward_in_place")):
         return False
     writer, _ = graph.edges.writers[index][0]
     return graph.nodes[writer].type in _OUTPUT_NOT_SAVED

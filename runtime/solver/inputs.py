@@ -132,7 +132,7 @@ def _label_checks(graph: Graph) -> Iterator[_LabelCheck]:
         source = graph.edges.maker(index, 1)
         if node.type not in LABELLED or source is None or not source.layer.is_source:
             continue
-        blob, shape = source.tops[graph.edges.makers[index][1][1]], node.bottom_shapes[0]
+        blob, shape = graph.edges.name(graph.edges.makers[index][1]), node.bottom_shapes[0]
         axis = _class_axis(node)
         if -len(shape) <= axis < len(shape) and (blob, shape[axis]) not in seen:
             seen.add((blob, shape[axis]))

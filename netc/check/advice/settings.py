@@ -120,7 +120,7 @@ UNCHANGED = {("Sigmoid", "ReLU")}
 def overwritten(graph: Graph) -> Iterator[Advice]:
     """A layer in place over a top that Caffe reads again for the gradient of the layer above."""
     for index, node in enumerate(graph.nodes if trains(graph) else ()):
-        above = graph.edges.maker(index) if node.bottoms and node.bottoms[:1] == node.tops[:1] else None
+        above = graph.edges.maker(index) if node.in_place else None
         if above is None or above.type not in STALE or node.type not in CHANGING or not above.needs_backward:
             continue
         if (above.type, node.type) not in UNCHANGED:

@@ -20,8 +20,8 @@ _HOME = {
     "NetcErrors": "netc.errors",
     "compile_net": "netc.graph.compile",
     "load_plugin": "netc.plugin",
-    "read_net": "netc.graph.compile",
-    "read_solver": "netc.graph.compile",
+    "read_net": "netc.graph.read",
+    "read_solver": "netc.graph.read",
 }
 
 __all__ = [*_HOME, "check", "load_net", "load_solver"]
@@ -60,6 +60,6 @@ if TYPE_CHECKING:
     from netc.errors import NetcError as NetcError
     from netc.errors import NetcErrors as NetcErrors
     from netc.graph.compile import compile_net as compile_net
-    from netc.graph.compile import read_net as read_net
-    from netc.graph.compile import read_solver as read_solver
+    from netc.graph.read import read_net as read_net
+    from netc.graph.read import read_solver as read_solver
     from netc.plugin import load_plugin as load_plugin

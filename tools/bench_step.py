@@ -21,8 +21,8 @@ import torch
 from torch import Tensor, nn
 
 import netc
-from netc.graph.compile import read_net, read_solver
 from netc.graph.ir import Node
+from netc.graph.read import read_net, read_solver
 from netc.runtime.net.module import Net
 
 Step = Callable[[], float]

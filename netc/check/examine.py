@@ -21,23 +21,13 @@ from netc.errors.foreign import allowing
 from netc.errors.origin import Origin
 from netc.files.paths import resolve
 from netc.files.shipped import locate
-from netc.graph.compile import (
-    binary_draft,
-    binary_solver,
-    compile_draft,
-    compile_layers,
-    draft_of,
-    is_solver,
-    open_source,
-    phase_number,
-    solver_of,
-)
-from netc.graph.filter import NAMES, filter_net, set_state
+from netc.graph.compile import compile_layers
+from netc.graph.filter import NAMES, Layers, filter_net, phase_number, state_of
+from netc.graph.read import open_file
 from netc.layers import registry
 from netc.layers.base import Shape
-from netc.prototxt import Source, parse
-from netc.prototxt.draft import Draft, Layers
-from netc.solver.plans import in_state, test_plans, train_plan
+from netc.prototxt.draft import Draft
+from netc.solver.plans import planned_state, test_plans, train_plan
 from netc.solver.settings import check as check_settings
 
 TEST = 1
@@ -84,23 +74,12 @@ def examine(path: str, request: Request) -> Report:
 
 
 def _examine(report: Report, request: Request) -> None:
-    opened = open_source(report.path)
-    if isinstance(opened, Source):
-        _text(report, opened, request)
-    elif opened.kind == "solver":
-        report.kind = "solver"
-        _solver(report, *binary_solver(opened), request)
+    opened = open_file(report.path)
+    report.kind = opened.kind
+    if opened.kind == "solver":
+        _solver(report, *opened.solver(), request)
     else:
-        _net(report, binary_draft(opened), request)
-
-
-def _text(report: Report, text: Source, request: Request) -> None:
-    tree = parse(text)
-    if is_solver(tree):
-        report.kind = "solver"
-        _solver(report, *solver_of(text, tree), request)
-    else:
-        _net(report, draft_of(text, tree), request)
+        _net(report, opened.draft(), request)
 
 
 # -- nets --------------------------------------------------------------------------------------------------------------
@@ -108,8 +87,8 @@ def _text(report: Report, text: Source, request: Request) -> None:
 
 def _net(report: Report, draft: Draft, request: Request) -> None:
     for phase in request.phases or phases_of(draft):
-        one = set_state(draft.copy(), phase, request.level, request.stages)
-        report.collect(lambda one=one, label=NAMES[phase]: _build(report, one, label))  # type: ignore[misc]
+        state = state_of(draft, phase, request.level, request.stages)
+        report.collect(lambda state=state, label=NAMES[phase]: _build(report, draft, state, label))  # type: ignore[misc]
 
 
 def phases_of(draft: Draft) -> tuple[int, ...]:
@@ -123,7 +102,7 @@ def _fed(draft: Draft) -> Iterator[int]:
     """The phases in which something gives the net its data: a .caffemodel that training wrote has none for TEST."""
     types = registry()
     for phase in (TRAIN, TEST):
-        part = filter_net(set_state(draft.copy(), phase, 0, ()))
+        part = filter_net(draft, state_of(draft, phase))
         if any(layer.type in types and types[layer.type].is_source for layer in part.params):
             yield phase
 
@@ -133,14 +112,17 @@ def speaks_of_phases(draft: Draft) -> bool:
     return any(layer.include or layer.exclude for layer in draft.param.layer)
 
 
-def _build(report: Report, draft: Draft, label: str, initialised: bool = False, test_iter: int | None = None) -> None:
+def _build(
+    report: Report, draft: Draft, state: Any, label: str, initialised: bool = False, test_iter: int | None = None
+) -> None:
     probe = Probe(draft.path, report.told)
     report.remark(draft.remarks)
+    layers = filter_net(draft, state)
     try:
-        graph = compile_draft(draft.copy(), probe)
+        graph = compile_layers(layers, probe)
     except NetcError as error:
         if {one.code for one in error.errors} == {"G402"}:
-            report.collect(lambda: compile_layers(connected_part(draft), probe))
+            report.collect(lambda: compile_layers(connected_part(layers), probe))
         raise
     found = Net(label, analyse(graph), probe.notes, facts(graph))
     report.nets.append(found)
@@ -151,16 +133,14 @@ def _build(report: Report, draft: Draft, label: str, initialised: bool = False, 
         report.collect(lambda: raise_all(list(mismatches(trained, graph))))
 
 
-def connected_part(draft: Draft) -> Layers:
+def connected_part(layers: Layers) -> Layers:
     """The net without the layers that hang on a bottom nobody produces: a fault there hides no others."""
-    part = filter_net(draft.copy())
     known: set[str] = set()
     keep = []
-    for layer in part.params:
+    for layer in layers.params:
         keep.append(known.issuperset(layer.bottom))
         known.update(layer.top if keep[-1] else ())
-    part.keep(keep)
-    return part
+    return layers.keep(keep)
 
 
 # -- solvers -----------------------------------------------------------------------------------------------------------
@@ -190,9 +170,9 @@ def _tests(report: Report, plans: Sequence[Any]) -> None:
 
 
 def _plan(report: Report, plan: Any, label: str, test_iter: int | None = None) -> None:
-    draft = in_state(report.draft(plan.source), plan)
+    draft = report.draft(plan.source)
     initialised = bool(report.solver.weights or report.solver.transplant_param)
-    _build(report, draft, label, initialised, test_iter)
+    _build(report, draft, planned_state(draft, plan), label, initialised, test_iter)
 
 
 def transplant_advice(report: Report, param: Any, origin: Origin) -> Iterator[Advice]:

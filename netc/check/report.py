@@ -11,7 +11,7 @@ from netc.check.analyse import FLOAT, Analysis, Row, memory
 from netc.check.probe import Told
 from netc.errors import NetcError, Place, counted, printable, printable_lines
 from netc.errors.words import in_bytes, scaled, table
-from netc.graph.compile import Drafts
+from netc.graph.read import Drafts
 from netc.layers.base import format_shape
 from netc.solver.settings import HISTORIES
 

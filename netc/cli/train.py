@@ -49,7 +49,7 @@ def command(solver_path: str | None, solver: str | None, sigint_effect: str, sig
 
 def _train(source: str, effects: dict[str, str], options: dict[str, Any]) -> int:
     from netc.files.shipped import locate
-    from netc.graph.compile import locate_solver
+    from netc.graph.read import locate_solver
     from netc.runtime.solver.log import Log
     from netc.runtime.solver.progress import Progress
     from netc.runtime.solver.training import train

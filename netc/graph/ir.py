@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from netc.errors import Place
+from netc.graph.edges import Edges
 from netc.layers.base import Layer, ParamBlob, Shape
 
 AUTOMATIC = "(automatic)"
@@ -56,17 +58,23 @@ class Node:
         return self.layer.origin.start
 
     @property
+    def in_place(self) -> bool:
+        """Whether the first top is written over the first bottom."""
+        return bool(self.tops) and self.tops[:1] == self.bottoms[:1]
+
+    @property
     def top_names(self) -> tuple[str, ...]:
         """The tops under the names a run returns them by: that of a loss without a top is "(layer)"."""
         return tuple(f"({self.name})" if top == AUTOMATIC else top for top in self.tops)
 
 
-@dataclass(slots=True)
+@dataclass
 class Graph:
     """A net for one phase. Blob shapes are those of the blob's last writer, as in Caffe."""
 
     name: str
-    phase: int
+    state: Any
+    """The NetState that the net was filtered for."""
     nodes: list[Node]
     shapes: dict[str, Shape]
     """Blob name → shape, in order of first appearance."""
@@ -79,12 +87,27 @@ class Graph:
     path: str = ""
 
     @property
+    def phase(self) -> int:
+        return int(self.state.phase)
+
+    @cached_property
+    def edges(self) -> Edges:
+        """Who made what each node reads."""
+        return Edges(self.nodes)
+
+    @property
     def param(self) -> Any:
-        """The NetParameter of this graph, put together anew: current format, the phase's layers, splits inserted."""
+        """The NetParameter of this graph, put together anew: current format, the phase's layers, splits inserted, each
+        layer with its phase and each loss with its weight."""
         param = type(self.header)()
         param.CopyFrom(self.header)
+        param.state.CopyFrom(self.state)
         del param.layer[:]
         param.layer.extend(node.layer.param for node in self.nodes)
+        for layer, node in zip(param.layer, self.nodes, strict=True):
+            layer.phase = node.layer.phase
+            if node.layer.is_loss and not layer.loss_weight:
+                layer.loss_weight.extend(node.loss_weights)
         return param
 
     @property

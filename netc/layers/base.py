@@ -141,6 +141,9 @@ class Layer(Facts):
     is_loss: ClassVar[bool] = False
     """A loss: the top may be left out (named "(automatic)"), and its loss_weight is 1 by default."""
 
+    copies_bottom: ClassVar[bool] = False
+    """Each top is the bottom (Split): what reads a top reads what the bottom is."""
+
     effect: bool = False
     """Does more than make its tops (HDF5Output): it runs whichever blobs are asked for."""
 
@@ -225,6 +228,9 @@ class Layer(Facts):
     def no_module(self, message: str, field: str = "", hint: str | None = None) -> NoReturn:
         """Raise NetcError L390: torch's modules have no such setting."""
         self.fail(f"cannot be written as a module of its own: {message}", field, hint, "L390")
+
+    def check_net(self, net: Any, bottoms: Sequence[Shape]) -> None:
+        """Refuse settings of the net itself (a NetParameter) that this layer, set up on `bottoms`, cannot follow."""
 
     @classmethod
     def variant(cls, param: Any) -> str:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from netc.layers.base import Layer, ParamBlob, Run, Shape, layer
 from netc.layers.code import Code, Site, call
+from netc.prototxt.forks import INTEL
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -53,6 +54,16 @@ class BatchNorm(Layer):
             for name in self.blob_lists[1][3:]:
                 self.add_param(name, (channels,), f"batch_norm_param.{name}_filler")
         return [bottoms[0]]
+
+    def check_net(self, net: Any, bottoms: Sequence[Shape]) -> None:
+        """Raise L355 where Intel's bn_stats_batch_size divides a batch whose statistics count."""
+        group = net.bn_stats_batch_size
+        if 0 < group < bottoms[0][0] and not self.uses_sums:
+            self.fail(
+                f"bn_stats_batch_size {group} of {INTEL} divides the batch of {bottoms[0][0]}, which netc does not do",
+                hint=f"take bn_stats_batch_size out, or make the batch {group}",
+                code="L355",
+            )
 
     @classmethod
     def variant(cls, param: Any) -> str:

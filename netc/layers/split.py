@@ -21,6 +21,7 @@ class Split(Layer):
     in_place = False
     kind = "join"
     keeps_values = keeps_zeros = keeps_rms = True
+    copies_bottom = True
     copies: int
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:

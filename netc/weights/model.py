@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from netc.errors import NetcError, Place, counted
-from netc.graph.compile import compile_net, read_net
+from netc.graph.compile import compile_net
 from netc.graph.ir import Graph, Node
+from netc.graph.read import read_net
 from netc.layers import Layer, registry
 from netc.layers.base import Shape
 from netc.passes.deploy import deployed, unknown_input

@@ -102,7 +102,7 @@ def train_and_test(iterations: int, say: Say, log: Path = Path("train.log")) -> 
 
 
 def _start(iterations: int, log: Any, say: Say) -> Any:
-    from netc.graph.compile import locate_solver
+    from netc.graph.read import locate_solver
     from netc.runtime.solver.solver import Solver
     from netc.runtime.solver.state import prefix
     from netc.runtime.solver.training import newest

@@ -67,7 +67,7 @@ def run_module(module: nn.Module, pixels: Array) -> Array:
 def distinct_blobs(graph: Graph) -> list[str]:
     """The blobs that are values of their own: not those of layers that hand on their bottom. The outputs are last."""
     passed = {top for node in graph.nodes if _hands_on(node) for top in node.tops}
-    inner = [name for name in graph.shapes if name not in passed and name not in graph.outputs]
+    inner = [name for name in graph.shapes if name not in passed.union(graph.inputs, graph.outputs)]
     return [*inner, *graph.outputs]
 
 

@@ -137,10 +137,10 @@ class Samples:
 def _indices(graph: Graph) -> set[str]:
     """Inputs that layers read as labels, indices or marks."""
     return {
-        node.bottoms[place]
-        for node in graph.nodes
+        graph.edges.name(tops[place])
+        for node, tops in zip(graph.nodes, graph.edges.makers, strict=True)
         for place in node.layer.no_gradient or ()
-        if place < len(node.bottoms)
+        if place < len(tops)
     }
 
 

@@ -40,26 +40,24 @@ class Step:
 
 def plan(graph: Graph, holders: Mapping[int, nn.Module]) -> list[Step]:
     """The steps of a graph in order. `holders`: the module with the parameters of each node that has some."""
-    last_use: dict[str, int] = {}
-    for index, node in enumerate(graph.nodes):
-        last_use.update(dict.fromkeys(node.bottoms, index))
-    steps: list[Step] = []
-    writers: dict[str, bool] = {}
-    for index, node in enumerate(graph.nodes):
-        steps.append(
-            Step(
-                node,
-                [(holders[index], ref.blob.name) for ref in node.params],
-                node.top_names,
-                _detached(node),
-                node.layer.no_gradient is None,
-                _overwrites(node, writers),
-                tuple(blob for blob in node.bottoms if last_use[blob] == index and blob not in node.tops),
-                _views(graph, node),
-            )
+    last_use = {top: index for index, tops in enumerate(graph.edges.writers) for top in tops}
+    return [
+        Step(
+            node,
+            [(holders[index], ref.blob.name) for ref in node.params],
+            node.top_names,
+            _detached(node),
+            node.layer.no_gradient is None,
+            _overwrites(graph, index, node),
+            tuple(
+                blob
+                for blob, top in zip(node.bottoms, graph.edges.writers[index], strict=True)
+                if last_use[top] == index and blob not in node.tops
+            ),
+            _views(graph, node),
         )
-        writers.update((top, node.layer.overwritable) for top in node.tops)
-    return steps
+        for index, node in enumerate(graph.nodes)
+    ]
 
 
 def _detached(node: Node) -> tuple[bool, ...]:
@@ -70,11 +68,12 @@ def _detached(node: Node) -> tuple[bool, ...]:
     return tuple(i in barred or (i < len(down) and not down[i]) for i in range(count))
 
 
-def _overwrites(node: Node, writers: Mapping[str, bool]) -> bool:
-    """Whether a layer in place may write into its bottom's memory. `writers`: whether what made a blob last lets it be
-    overwritten."""
-    in_place = hasattr(node.layer, "forward_in_place") and node.tops[:1] == node.bottoms[:1]
-    return in_place and writers.get(node.bottoms[0], False)
+def _overwrites(graph: Graph, index: int, node: Node) -> bool:
+    """Whether a layer in place may write into its bottom's memory."""
+    if not (node.in_place and hasattr(node.layer, "forward_in_place")):
+        return False
+    writer, _ = graph.edges.writers[index][0]
+    return graph.nodes[writer].layer.overwritable
 
 
 def _views(graph: Graph, node: Node) -> dict[int, Shape]:

@@ -122,14 +122,13 @@ class _LabelCheck:
 
 
 def _label_checks(graph: Graph) -> Iterator[_LabelCheck]:
-    origin = {top: node.bottoms[0] for node in graph.nodes if node.type == "Split" for top in node.tops}
-    sources = {top for node in graph.nodes if node.layer.is_source for top in node.tops}
     seen: set[tuple[str, int]] = set()
-    for node in graph.nodes:
+    for index, node in enumerate(graph.nodes):
         classes = node.layer.class_count(node.bottom_shapes)
-        if classes is None:
+        source = graph.edges.maker(index, 1)
+        if classes is None or source is None or not source.layer.is_source:
             continue
-        blob = origin.get(node.bottoms[1], node.bottoms[1])
-        if blob in sources and (blob, classes) not in seen:
+        blob = graph.edges.name(graph.edges.makers[index][1])
+        if (blob, classes) not in seen:
             seen.add((blob, classes))
             yield _LabelCheck(node, blob, classes)

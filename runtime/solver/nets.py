@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from netc.errors import Place
 from netc.errors.origin import Origin
-from netc.graph.compile import Drafts, compile_draft
+from netc.graph.compile import compile_draft
 from netc.graph.filter import filter_net
 from netc.graph.ir import Graph
+from netc.graph.read import Drafts
 from netc.layers import registry
 from netc.runtime.data import has_feed
 from netc.runtime.net.module import Net
 from netc.runtime.solver.inputs import Inputs
-from netc.solver.plans import NetPlan, in_state
+from netc.solver.plans import NetPlan, planned_state
 
 if TYPE_CHECKING:
     from netc.layers.base import Probe
@@ -38,12 +39,13 @@ class Builder:
         self._draft = Drafts()
 
     def graph(self, plan: NetPlan) -> Graph:
-        draft = in_state(self._draft(plan.source), plan)
-        return compile_draft(draft, probe_near(draft.path))
+        draft = self._draft(plan.source)
+        return compile_draft(draft, planned_state(draft, plan), probe_near(draft.path))
 
     def feeds_itself(self, plan: NetPlan) -> bool:
         """Whether the plan's net has data layers, and none whose data is given by the caller."""
-        layers = filter_net(in_state(self._draft(plan.source), plan)).params
+        draft = self._draft(plan.source)
+        layers = filter_net(draft, planned_state(draft, plan)).params
         types = [registry()[layer.type] for layer in layers if layer.type in registry()]
         sources = [cls for cls in types if cls.is_source]
         return bool(sources) and all(map(has_feed, sources))

@@ -14,8 +14,8 @@ from torch import Tensor
 from netc.errors import NetcError
 from netc.errors.foreign import allowing
 from netc.errors.origin import Origin
-from netc.graph.compile import locate_solver
 from netc.graph.ir import Node
+from netc.graph.read import locate_solver
 from netc.runtime.net.module import Net
 from netc.runtime.solver import initial, state
 from netc.runtime.solver.diverged import explain

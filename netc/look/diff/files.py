@@ -12,22 +12,13 @@ from netc.check.examine import phases_of
 from netc.check.probe import Probe, Told
 from netc.errors import NetcError, Place
 from netc.errors.origin import Origin
-from netc.graph.compile import (
-    Drafts,
-    binary_draft,
-    binary_solver,
-    compile_draft,
-    draft_of,
-    is_solver,
-    open_source,
-    solver_of,
-)
-from netc.graph.filter import NAMES, filter_net, set_state
+from netc.graph.compile import compile_layers
+from netc.graph.filter import NAMES, Layers, filter_net, state_of
 from netc.graph.ir import Graph
+from netc.graph.read import Drafts, open_file
 from netc.look.diff.compare import NETS, FieldChange, NetDiff, compare_nets, compare_solvers
-from netc.prototxt import Source, parse
 from netc.prototxt.draft import Draft
-from netc.solver.plans import in_state, test_plans, train_plan
+from netc.solver.plans import planned_state, test_plans, train_plan
 
 
 @dataclass(slots=True)
@@ -73,11 +64,8 @@ def compare_files(first: str, second: str, request: Asked) -> Comparison:
 
 def _read(path: str) -> Draft | tuple[Any, Origin]:
     """A net's draft, or a solver and its origin; text or binary, of any format."""
-    opened = open_source(path)
-    if not isinstance(opened, Source):
-        return binary_solver(opened) if opened.kind == "solver" else binary_draft(opened)
-    tree = parse(opened)
-    return solver_of(opened, tree) if is_solver(tree) else draft_of(opened, tree)
+    opened = open_file(path)
+    return opened.solver() if opened.kind == "solver" else opened.draft()
 
 
 # -- nets --------------------------------------------------------------------------------------------------------------
@@ -85,8 +73,8 @@ def _read(path: str) -> Draft | tuple[Any, Origin]:
 
 def _nets(found: Comparison, one: Any, two: Any, request: Asked) -> None:
     for phase in _phases(found, one, two, request):
-        drafts = [set_state(draft.copy(), NAMES.index(phase), request.level, request.stages) for draft in (one, two)]
-        _pair(found, drafts[0], drafts[1], phase, request.told)
+        states = [state_of(draft, NAMES.index(phase), request.level, request.stages) for draft in (one, two)]
+        _pair(found, filter_net(one, states[0]), filter_net(two, states[1]), phase, request.told)
 
 
 def _phases(found: Comparison, one: Any, two: Any, request: Asked) -> list[str]:
@@ -99,17 +87,16 @@ def _phases(found: Comparison, one: Any, two: Any, request: Asked) -> list[str]:
     return [NAMES[phase] for phase in phases[0] if phase in phases[1]]
 
 
-def _pair(found: Comparison, one: Draft, two: Draft, phase: str, told: Told) -> None:
-    graphs = _graphs(found, one, two, told)
-    found.nets.append(compare_nets(filter_net(one), filter_net(two), phase, graphs))
+def _pair(found: Comparison, one: Layers, two: Layers, phase: str, told: Told) -> None:
+    found.nets.append(compare_nets(one, two, phase, _graphs(found, one, two, told)))
 
 
-def _graphs(found: Comparison, one: Draft, two: Draft, told: Told) -> tuple[Graph, Graph] | None:
+def _graphs(found: Comparison, one: Layers, two: Layers, told: Told) -> tuple[Graph, Graph] | None:
     """Both nets compiled, or None and a note: the settings can be compared all the same."""
     graphs = []
-    for draft in (one, two):
+    for layers in (one, two):
         try:
-            graphs.append(compile_draft(draft.copy(), Probe(draft.path, told)))
+            graphs.append(compile_layers(layers, Probe(layers.draft.path, told)))
         except NetcError as error:
             place = f"{error.place}: " if error.place else ""
             hint = f" ({error.hint})" if error.code == "F120" else ""
@@ -140,5 +127,5 @@ def _plans(param: Any, path: str, origin: Origin) -> list[Any]:
 
 
 def _planned(found: Comparison, drafts: Any, mine: Any, theirs: Any, told: Told) -> None:
-    one, two = (in_state(drafts(plan.source), plan) for plan in (mine, theirs))
+    one, two = (filter_net(draft := drafts(plan.source), planned_state(draft, plan)) for plan in (mine, theirs))
     _pair(found, one, two, NAMES[mine.phase], told)

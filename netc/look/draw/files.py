@@ -13,9 +13,10 @@ from netc.check.analyse import analyse
 from netc.check.probe import Probe, Told
 from netc.errors import NetcError
 from netc.errors.words import scaled
-from netc.graph.compile import compile_draft, draft_net
-from netc.graph.filter import NAMES, filter_net, set_state
+from netc.graph.compile import compile_layers
+from netc.graph.filter import NAMES, Layers, filter_net, state_of
 from netc.graph.ir import Graph
+from netc.graph.read import draft_net
 from netc.look.draw.picture import Picture, picture
 from netc.look.draw.words import kind_of
 from netc.prototxt.draft import Draft
@@ -41,10 +42,10 @@ def drawing(path: str, phase: str | None, level: int, stages: Sequence[str], tol
     """
     draft = draft_net(Path(path))
     number = NAMES.index(phase) if phase else _usual_phase(draft)
-    set_state(draft, number, level, stages)
+    layers = filter_net(draft, state_of(draft, number, level, stages))
     notes: list[str] = []
-    graph = _graph(draft, told, notes)
-    made = picture(filter_net(draft.copy()), graph, NAMES[number])
+    graph = _graph(layers, told, notes)
+    made = picture(layers, graph, NAMES[number])
     made.name = made.name or Path(path).stem
     return Drawing(made, _title(made, graph), notes)
 
@@ -54,11 +55,11 @@ def _usual_phase(draft: Draft) -> int:
     return 0 if any(kind_of(layer.type) == "loss" for layer in draft.param.layer) else 1
 
 
-def _graph(draft: Draft, told: Told, notes: list[str]) -> Graph | None:
+def _graph(layers: Layers, told: Told, notes: list[str]) -> Graph | None:
     """The compiled net, or None (and a note about it) where only shapes cannot be known."""
-    probe = Probe(draft.path, told)
+    probe = Probe(layers.draft.path, told)
     try:
-        graph = compile_draft(draft.copy(), probe)
+        graph = compile_layers(layers, probe)
     except NetcError as error:
         if any(one.code not in SHAPELESS and one.code[0] not in "DX" for one in error.errors):
             raise

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from netc.check.probe import Probe, Told
 from netc.files.durable import Staging
-from netc.graph.compile import compile_draft, draft_net, phase_number
-from netc.graph.filter import set_state
+from netc.graph.compile import compile_net
 from netc.graph.ir import Graph
 from netc.weights.formats.safetensors import write_safetensors
 from netc.weights.model import open_for
@@ -16,8 +15,7 @@ from netc.weights.model import open_for
 
 def compiled(path: str, phase: str, level: int, stages: Iterable[str], told: Told) -> Graph:
     """The net in a file, for one phase; data that are not here are taken as `told`, or as their settings say."""
-    draft = set_state(draft_net(Path(path)), phase_number(phase), level, stages)
-    return compile_draft(draft, Probe(draft.path, told))
+    return compile_net(Path(path), phase, level, stages, Probe(path, told))
 
 
 def write(output: Path, code: str, graph: Graph, weights: str | None) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
+from netc.graph.edges import Top
 from netc.graph.ir import Graph, Node
 from netc.layers.base import Shape
 from netc.layers.code import Code, Site
@@ -112,31 +113,40 @@ def flow_of(graph: Graph, modules: Mapping[int, str], taken: Collection[str]) ->
 
 
 class _Builder:
-    """Walks the nodes; `now` is the value that each blob has at the moment."""
+    """Walks the nodes; `values` has what each of them makes."""
 
     def __init__(self, graph: Graph, modules: Mapping[int, str]) -> None:
         self.graph, self.modules = graph, modules
         self.flow = Flow()
-        self.now: dict[str, Value] = {}
+        self.values: dict[Top, Value] = {}
 
     def add(self, index: int, node: Node) -> None:
-        if node.layer.is_source:
-            for top, shape in zip(node.tops, node.top_shapes, strict=True):
-                self.now[top] = Value(top, shape)
-                self.flow.arguments.append(self.now[top])
+        bottoms = [self.values[top] for top in self.graph.edges.makers[index]]
+        if node.layer.copies_bottom:
+            tops = bottoms * len(node.tops)
+            bottoms[0].shared = bottoms[0].shared or len(tops) > 1
+        elif node.layer.is_source:
+            tops = [Value(top, shape) for top, shape in zip(node.tops, node.top_shapes, strict=True)]
+            self.flow.arguments += tops
         else:
-            self._compute(node, self.modules.get(index, ""))
-        self._note_losses(node)
+            tops = self._compute(node, self.modules.get(index, ""), bottoms)
+        self.values.update(((index, position), value) for position, value in enumerate(tops))
+        self._note_losses(node, tops)
 
-    def _compute(self, node: Node, module: str) -> None:
+    def _compute(self, node: Node, module: str, values: list[Value]) -> list[Value]:
+        """The values of a layer's tops."""
         down = node.layer.param.propagate_down
-        bottoms = [Bottom(self.now[blob], i < len(down) and not down[i]) for i, blob in enumerate(node.bottoms)]
+        bottoms = [Bottom(value, i < len(down) and not down[i]) for i, value in enumerate(values)]
         part = Part(node, module, bottoms)
         same = _unchanged(part)
         number = len(self.flow.statements)
         if same is not None:
-            self._pass_on(node, same)
-            return
+            if not any(same.count(value) > 1 for value in same):
+                last = self.flow.statements[-1] if self.flow.statements else self.flow
+                last.idle.append(node)
+            for value in same:
+                value.shared = value.shared or same.count(value) > 1
+            return same
         if self._continues(part):
             statement = self.flow.statements[-1]
             statement.parts.append(part)
@@ -146,19 +156,9 @@ class _Builder:
             self.flow.statements.append(statement)
             for bottom in bottoms:
                 bottom.value.uses.append(number)
-        names = node.top_names
-        statement.tops = [Value(top, shape, number) for top, shape in zip(names, node.top_shapes, strict=True)]
-        self.now.update(zip(names, statement.tops, strict=True))
-
-    def _pass_on(self, node: Node, values: list[Value]) -> None:
-        """The tops are values that are there already: one has several names from now on, or the layer does nothing."""
-        self.now.update(zip(node.tops, values, strict=True))
-        copied = [value for value in values if values.count(value) > 1]
-        for value in copied:
-            value.shared = True
-        if not copied:
-            last = self.flow.statements[-1] if self.flow.statements else self.flow
-            last.idle.append(node)
+        named = zip(node.top_names, node.top_shapes, strict=True)
+        statement.tops = [Value(top, shape, number) for top, shape in named]
+        return statement.tops
 
     def _continues(self, part: Part) -> bool:
         """Whether the layer goes into the line of the layer before: the only reader of its only top."""
@@ -170,10 +170,9 @@ class _Builder:
     def _is_loss(self, value: Value) -> bool:
         return any(found is value for name, found in self.flow.results.items() if name in self.flow.losses)
 
-    def _note_losses(self, node: Node) -> None:
-        for top, weight in zip(node.top_names, node.loss_weights, strict=True):
+    def _note_losses(self, node: Node, values: list[Value]) -> None:
+        for top, weight, value in zip(node.top_names, node.loss_weights, values, strict=True):
             if weight:
-                value = self.now[top]
                 name = value.blob if value.blob not in self.flow.results else top
                 self.flow.results[name] = value
                 self.flow.losses[name] = weight
@@ -181,7 +180,7 @@ class _Builder:
     def finished(self) -> Flow:
         """The outputs in Caffe's order, then losses that are no outputs."""
         flow, hidden = self.flow, self.flow.results
-        flow.results = {name: self.now[name] for name in self.graph.outputs}
+        flow.results = {name: self.values[self.graph.edges.last[name]] for name in self.graph.outputs}
         flow.results.update({name: value for name, value in hidden.items() if name not in flow.results})
         for value in flow.results.values():
             value.uses.append(len(flow.statements))

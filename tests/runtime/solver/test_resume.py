@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from netc.errors import NetcError
-from netc.graph.compile import locate_solver
+from netc.graph.read import locate_solver
 from netc.runtime.solver import load_solver
 from netc.runtime.solver.log import Log
 from netc.runtime.solver.report import Report

@@ -13,7 +13,7 @@ import torch
 import netc
 from netc import proto, read_solver
 from netc.errors import NetcError
-from netc.graph.compile import locate_solver
+from netc.graph.read import locate_solver
 from netc.runtime.solver import load_solver
 from netc.runtime.solver.log import Log
 from netc.runtime.solver.nets import Builder

@@ -30,6 +30,7 @@ class Pooling(Layer):
     """
 
     tops = between(1, 2)
+    informative_tops = (1,)
     in_place = False
     param_field = "pooling_param"
     kind = "pooling"

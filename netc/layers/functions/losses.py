@@ -96,7 +96,8 @@ def infogain_loss(
     gradient. A probability counts as at least 1e-20; the gradient is not cut."""
     index, counted, outside = class_indices(labels, scores, dim, ignore)
     logs = scores.log_softmax(dim)
-    rows = matrix.detach().reshape(scores.shape[dim], -1)[index.squeeze(dim)].movedim(-1, dim)
+    rows = matrix.detach().reshape(scores.shape[dim], -1).index_select(0, index.flatten())
+    rows = rows.reshape(*index.squeeze(dim).shape, -1).movedim(-1, dim)
     terms = -(rows * through(logs, logs.clamp(min=math.log(1e-20))))
     if outside is not None:
         terms = terms.masked_fill(outside, math.nan)
@@ -122,8 +123,8 @@ def sigmoid_loss(
 def hinge_loss(scores: Tensor, labels: Tensor, norm: str = "l1") -> Tensor:
     """max(0, 1 - t x) or ("l2") its square for each class: t is 1 for the one of the label and -1 for the others."""
     scores = scores.flatten(1)
-    labels = labels.detach().flatten()[: scores.shape[0], None].long()  # Caffe reads no more
-    margins = (1 + scores.new_ones(scores.shape).scatter(1, labels, -1.0) * scores).relu()
+    index = labels.detach().flatten()[: scores.shape[0], None].long()  # of more labels only the first count
+    margins = (1 + scores.new_ones(scores.shape).scatter(1, index, -1.0) * scores).relu()
     return (margins if norm == "l1" else margins.square()).sum() / samples(scores)
 
 

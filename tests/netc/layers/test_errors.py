@@ -227,6 +227,40 @@ layer { name: "l" type: "SoftmaxWithLoss" bottom: "x" bottom: "y" }"""
         assert f"label {wrong}, but the scores have 4 classes (0 to 3)" in caught.value.message
 
 
+IGNORING = ["SoftmaxWithLoss", "InfogainLoss", "Accuracy"]
+
+
+def labelled(kind: str, text: str = "") -> tuple[Any, list[Any]]:
+    """A layer of scores of 4 classes and of 3 labels, and its bottoms; the last label is 3."""
+    import torch
+
+    from netc.runtime.net.conformance import Case, make
+
+    bottoms = [torch.rand(3, 4), torch.tensor([1.0, 0.5, 3.0]), torch.ones(4, 4)][: 3 if kind == "InfogainLoss" else 2]
+    return make(kind, Case(text, tuple(tuple(b.shape) for b in bottoms)))[0], bottoms
+
+
+@pytest.mark.parametrize("wrong", [4, -1])
+@pytest.mark.parametrize("kind", [*IGNORING, "SoftmaxWithLossOHEM", "HingeLoss", "MultinomialLogisticLoss"])
+def test_each_layer_tells_a_label_outside_the_classes(kind: str, wrong: int) -> None:
+    layer, bottoms = labelled(kind)
+    bottoms[1][1] = wrong
+    with pytest.raises(NetcError, match=f"label {wrong}, but the scores have 4 classes") as caught:
+        layer.forward(None, bottoms, [])
+    assert caught.value.code == "L305"
+
+
+@pytest.mark.parametrize("kind", IGNORING)
+def test_an_ignored_label_may_be_outside_the_classes_and_no_other(kind: str) -> None:
+    field = "accuracy_param" if kind == "Accuracy" else "loss_param"
+    layer, bottoms = labelled(kind, f"{field} {{ ignore_label: 255 }}")
+    bottoms[1][1] = 255
+    assert layer.forward(None, bottoms, [])[0].isfinite()
+    bottoms[1][0] = 254
+    with pytest.raises(NetcError, match="label 254, but the scores have 4 classes"):
+        layer.forward(None, bottoms, [])
+
+
 @pytest.mark.parametrize(
     ("filler", "field", "message"),
     [

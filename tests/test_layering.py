@@ -86,9 +86,6 @@ ROOMS += ["solver", "check", "look", "cli"]
 UPWARDS = {
     ("netc.pycaffe.blob", "netc.layers.base"): "shapes are the layers', and the type Python calls pycaffe",
     ("netc.pycaffe.call", "netc.layers.base"): "the layer that it is called for, likewise",
-    ("netc.prototxt.forks", "netc.layers"): "whether a type is Caffe's own, which only the registry knows",
-    ("netc.prototxt.forks", "netc.layers.base"): "types of what it refuses",
-    ("netc.upgrade.binary", "netc.graph.compile"): "a binary file is upgraded by reading it",
 }
 """(module, what it imports) against the order of the rooms → why."""
 

@@ -16,19 +16,20 @@ A layer file needs this module only. A class registers itself when it is defined
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import isfinite
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol
 
 from netc.errors import NetcError, Place, did_you_mean
 from netc.errors.origin import Origin
+from netc.layers.blob import ParamBlob as ParamBlob
+from netc.layers.blob import Shape as Shape
 from netc.layers.code import Code, Site
 from netc.layers.facts import Facts
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-Shape = tuple[int, ...]
 Probe = Callable[[Any, int], Sequence[Shape]]
 """(LayerParameter, phase) → the top shapes of a data layer, found by looking at its source."""
 
@@ -64,21 +65,6 @@ def at_least(count: int) -> Arity:
 
 def between(low: int, high: int) -> Arity:
     return Arity(low, high)
-
-
-@dataclass(slots=True)
-class ParamBlob:
-    """A parameter blob of a layer: its name in `state_dict`, its shape and the FillerParameter that starts it.
-
-    `frozen`: Caffe forces lr_mult 0 (BatchNorm's sums). `filler` None means constant 0. `start`: an array to start from
-    instead (what a Python layer's own setup put there).
-    """
-
-    name: str
-    shape: Shape
-    filler: Any = None
-    frozen: bool = False
-    start: Any = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

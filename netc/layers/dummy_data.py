@@ -5,7 +5,7 @@ from typing import Any
 
 from netc.layers.base import Shape, at_least, layer
 from netc.layers.code import Code, Site, literal, number
-from netc.layers.filling import filled
+from netc.layers.fillers import filled
 from netc.layers.sources import FILLERS, SourceLayer
 
 _LEGACY = ("num", "channels", "height", "width")

@@ -7,12 +7,10 @@ other; the few that depend on the settings are methods, or attributes that `setu
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
+from netc.layers.blob import ParamBlob, Shape
 from netc.layers.fillers import weighted_rms
-
-if TYPE_CHECKING:
-    from netc.layers.base import ParamBlob, Shape
 
 
 class Facts:

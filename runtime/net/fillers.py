@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from netc.errors import NetcError, Place, did_you_mean
-from netc.layers.filling import fan
+from netc.layers.fillers import fan
 
 if TYPE_CHECKING:
     import torch

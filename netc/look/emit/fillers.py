@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from netc.graph.ir import Graph, Node
-from netc.layers.filling import filled
+from netc.layers.fillers import filled
 from netc.look.emit.flow import code_of
 from netc.look.emit.text import laid_out
 

@@ -12,9 +12,7 @@ import pytest
 
 from netc.cli._main import run
 from netc.errors.words import in_bytes, scaled, table
-from tools.models.table import CONFIGS
-
-FULL = [config.name for config in CONFIGS if not config.mini]
+from tests.models.nets import FULL, NETS, starts_from_a
 
 NET = """
 name: "small"
@@ -263,15 +261,15 @@ def test_transplants_that_cannot_be(check):
 # -- shipped nets ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("config", CONFIGS, ids=lambda c: c.name)
-def test_shipped_nets_are_without_errors(config, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("name", NETS)
+def test_shipped_nets_are_without_errors(name, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert run(["check", config.name, "--json"]) == 0
+    assert run(["check", name, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)["files"][0]
     assert [net["phase"] for net in found["nets"]] == ["TRAIN", "TEST"]
     weights = [message for message in messages(found) if "weights" in message]
     assert messages(found) == weights
-    assert len(weights) == config.from_a
+    assert len(weights) == starts_from_a(name)
 
 
 def test_full_nets_answer_at_once_without_torch():

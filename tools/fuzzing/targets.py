@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import re
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -25,34 +25,26 @@ from netc.prototxt.rewrite import formatted
 from netc.runtime.data.datum import Undecodable, from_datum
 from netc.solver.settings import check
 from netc.upgrade.text import upgraded_net, upgraded_solver
-from tools.fuzzing import seeds, text, wire
+from tools.fuzzing.mutations import mutate_bytes, mutate_message, mutate_safetensors, mutate_text
 
 ROOT = Path(__file__).resolve().parents[2]
-CORPUS = ROOT / "tests" / "fuzz" / "corpus"
-
-Mutate = Callable[[bytes, random.Random, Sequence[bytes]], bytes]
 
 
 @dataclass
 class Target:
-    """`run` returns the outcome ("ok", the errors' codes) and raises what should never be raised.
-
-    `made`: files to start from, made on the spot; `found`: the folder of the corpus; `beside`: further files of this
-    repository. `reads`: the modules whose lines the corpus shall reach.
-    """
+    """`run` returns the outcome ("ok", the errors' codes) and raises what should never be raised. `mutate` changes a
+    file at random, with parts lent by another one. `corpus`: the folder of files to start from; `beside`: further ones
+    of this repository."""
 
     run: Callable[[bytes], str]
-    mutate: Mutate
-    made: Callable[[], Iterable[bytes]]
-    found: str
-    reads: tuple[str, ...]
+    mutate: Callable[[bytes, bytes, random.Random], bytes]
+    corpus: str
     beside: tuple[str, ...] = ()
 
     @cached_property
     def seeds(self) -> list[bytes]:
-        patterns = [f"tests/fuzz/corpus/{self.found}/*", *self.beside]
-        files = (path.read_bytes() for pattern in patterns for path in sorted(ROOT.glob(pattern)))
-        return list(dict.fromkeys([*self.made(), *files]))
+        patterns = [f"tests/fuzz/corpus/{self.corpus}/*", *self.beside]
+        return list(dict.fromkeys(path.read_bytes() for each in patterns for path in sorted(ROOT.glob(each))))
 
 
 # -- running -----------------------------------------------------------------------------------------------------------
@@ -172,68 +164,20 @@ def run_datum(data: bytes) -> str:
     return "ok"
 
 
-# -- changing ----------------------------------------------------------------------------------------------------------
+# -- the table ---------------------------------------------------------------------------------------------------------
 
-
-def mutate_text(data: bytes, rng: random.Random, others: Sequence[bytes]) -> bytes:
-    lent = [other.decode("utf-8", "surrogateescape") for other in others]
-    changed = text.mutate(data.decode("utf-8", "surrogateescape"), rng, lent)
-    return changed.encode("utf-8", "surrogateescape")
-
-
-def mutate_bytes(data: bytes, rng: random.Random, others: Sequence[bytes]) -> bytes:
-    return rng.choice(wire.BYTES_ONLY)(data, rng)
-
-
-def mutate_safetensors(data: bytes, rng: random.Random, others: Sequence[bytes]) -> bytes:
-    """A change in the header, its length kept right, or anywhere."""
-    size = int.from_bytes(data[:8], "little")
-    if rng.random() < 0.2 or not 0 < size <= len(data) - 8:
-        return mutate_bytes(data, rng, others)
-    header = data[8 : 8 + size]
-    spots = list(re.finditer(rb'\d+|"[^"]*"', header))
-    if spots and rng.random() < 0.5:
-        spot = rng.choice(spots)
-        header = header[: spot.start()] + rng.choice(_IN_HEADERS) + header[spot.end() :]
-    else:
-        header = mutate_bytes(header, rng, others)
-    return len(header).to_bytes(8, "little") + header + data[8 + size :]
-
-
-_IN_HEADERS = [b"-1", b"1.5", b"null", b"[]", b"{}", b'"F32"', b'"BF16"', b'"I8"', b'"conv.weight"', b'"__metadata__"']
-_IN_HEADERS += [str(number).encode() for number in wire.INTERESTING]
-
-_FRONT_END = (
-    "netc/prototxt/",
-    "netc/graph/compile.py",
-    "netc/graph/read.py",
-    "netc/upgrade/",
-)
-_COMPILER = (
-    "netc/graph/filter.py",
-    "netc/graph/splits.py",
-    "netc/graph/build.py",
-    "netc/graph/backward.py",
-    "netc/graph/verify.py",
-    "netc/prototxt/unknown.py",
-    "netc/layers/",
-)
-_PRINTERS = (*(f"netc/prototxt/{name}.py" for name in ("format", "layout", "tidy", "rewrite")), "netc/upgrade/")
-_WEIGHTS = ("netc/files/wire.py", *(f"netc/weights/{name}.py" for name in ("blob", "formats/caffemodel", "layers")))
 _TEXTS = (
     *(f"tests/goldens/{folder}/*.prototxt" for folder in ("layers", "errors", "textformat", "nets")),
     *("tests/broken/*/*.prototxt", "models/mini_vgg_A/*.prototxt"),
 )
 
 TARGETS = {
-    "text": Target(run_text, mutate_text, seeds.texts, "text", (*_FRONT_END, *_COMPILER), _TEXTS),
-    "fmt": Target(run_format, mutate_text, seeds.texts, "text", _PRINTERS, _TEXTS),
-    "binary": Target(run_binary, wire.mutate, seeds.binary, "binary", _WEIGHTS),
-    "message": Target(run_message, wire.mutate, seeds.messages, "message", ("netc/prototxt/binary.py", *_COMPILER)),
-    "safetensors": Target(
-        run_binary, mutate_safetensors, seeds.safetensors, "safetensors", ("netc/weights/formats/safetensors.py",)
-    ),
-    "npz": Target(run_binary, mutate_bytes, seeds.npz, "npz", ("netc/weights/formats/npz.py",)),
-    "hdf5": Target(run_binary, mutate_bytes, seeds.hdf5, "hdf5", ("netc/weights/formats/hdf5.py",)),
-    "datum": Target(run_datum, wire.mutate, seeds.datums, "datum", ("netc/runtime/data/datum.py",)),
+    "text": Target(run_text, mutate_text, "text", _TEXTS),
+    "fmt": Target(run_format, mutate_text, "text", _TEXTS),
+    "binary": Target(run_binary, mutate_message, "binary"),
+    "message": Target(run_message, mutate_message, "message"),
+    "safetensors": Target(run_binary, mutate_safetensors, "safetensors"),
+    "npz": Target(run_binary, mutate_bytes, "npz"),
+    "hdf5": Target(run_binary, mutate_bytes, "hdf5"),
+    "datum": Target(run_datum, mutate_message, "datum"),
 }

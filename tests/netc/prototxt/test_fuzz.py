@@ -21,7 +21,7 @@ from netc.graph.read import locate_solver
 from netc.prototxt import Source, parse
 from netc.prototxt.bind import bind
 from netc.solver.settings import check
-from tools.fuzzing.text import mutate
+from tools.fuzzing.mutations import mutate_text
 
 ROOT = Path(__file__).resolve().parents[3]
 ROUNDS = int(os.environ.get("NETC_FUZZ", "400"))
@@ -35,13 +35,18 @@ def compiles(text: str, phase: str) -> str:
     return "ok"
 
 
+def mutate(text: str, other: str, rng: random.Random) -> str:
+    changed = mutate_text(*(each.encode("utf-8", "surrogateescape") for each in (text, other)), rng)
+    return changed.decode("utf-8", "surrogateescape")
+
+
 def fuzz(texts: list[str], rounds: int, seed: int, phases: Sequence[str] = ("TRAIN", "TEST")) -> Counter[str]:
     rng = random.Random(seed)
     codes: Counter[str] = Counter()
     for _ in range(rounds):
         text = rng.choice(texts)
         for _ in range(rng.choice([1, 1, 1, 2, 4])):
-            text = mutate(text, rng, [rng.choice(texts)])
+            text = mutate(text, rng.choice(texts), rng)
         phase = rng.choice(phases)
         try:
             codes[compiles(text, phase)] += 1

@@ -1,0 +1,53 @@
+"""The nets that come with netc, and what the paper's Table 1 says of each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+FOLDER = Path(__file__).resolve().parents[2] / "models"
+
+WIDTHS = (64, 128, 256, 512, 512)
+"""Channels of the convolutions before each of the five poolings."""
+
+DEPTHS = {
+    "A": (1, 1, 2, 2, 2),
+    "A_LRN": (1, 1, 2, 2, 2),
+    "B": (2, 2, 2, 2, 2),
+    "C": (2, 2, 3, 3, 3),
+    "D": (2, 2, 3, 3, 3),
+    "E": (2, 2, 4, 4, 4),
+    "B_5x5": (1, 1, 1, 1, 1),
+}
+"""Configuration → convolutions before each of the five poolings."""
+
+FULL = [f"vgg_{letter}" for letter in DEPTHS]
+MINI = [f"mini_vgg_{letter}" for letter in "ABCDE"]
+NETS = [*FULL, *MINI]
+
+TRANSPLANTED = ["conv1_1", "conv2_1", "conv3_1", "conv3_2", "fc6", "fc7", "fc8"]
+"""Net A's first four convolutions and its three fully-connected layers."""
+
+
+def letter_of(name: str) -> str:
+    return name.partition("vgg_")[2]
+
+
+def divisor_of(name: str) -> int:
+    """How much narrower than the paper's net it is."""
+    return 4 if name in MINI else 1
+
+
+def starts_from_a(name: str) -> bool:
+    return letter_of(name) in "BCDE"
+
+
+def base_of(name: str) -> str:
+    """The net whose layers a deeper net starts from."""
+    return "mini_vgg_A" if name in MINI else "vgg_A"
+
+
+def kernel_of(name: str, stage: int, number: int) -> int:
+    """The width of the convolution `conv<stage>_<number>`."""
+    if letter_of(name) == "B_5x5":
+        return 5
+    return 1 if letter_of(name) == "C" and stage >= 3 and number == 3 else 3

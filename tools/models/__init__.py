@@ -1,1 +1,0 @@
-"""The nets of models/, written from one table: `python -m tools.models` writes the folders anew."""

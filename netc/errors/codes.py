@@ -194,6 +194,7 @@ CODES: dict[str, str] = {
     "X900": "the system reports an I/O error",
     # C: command line
     "C101": "a phase that is neither TRAIN nor TEST",
+    "C102": "a shape for what is not the top of a source layer that takes one",
     "C201": "a GPU that this machine does not have",
     "C202": "a list of GPUs that cannot be read",
     "C203": "several GPUs where one is used",

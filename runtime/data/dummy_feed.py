@@ -17,7 +17,7 @@ class DummyFeed:
     size: int | None = None
 
     def __init__(self, layer: Layer, seed: int) -> None:
-        self.layer, self.seed, self.waited = layer, seed, 0.0
+        self.layer, self.seed = layer, seed
         self.shapes: list[Shape] = [tuple(shape) for shape in layer.setup([])]
         self.batch_size = self.shapes[0][0] if self.shapes[0] else 1
         fillers = list(layer.options.data_filler) or [proto.FillerParameter(type="constant")]

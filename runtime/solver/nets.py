@@ -4,69 +4,35 @@ InitTestNets)."""
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
-from netc.errors import Place
-from netc.errors.origin import Origin
 from netc.graph.compile import Drafts, compile_draft
 from netc.graph.filter import filter_net
-from netc.graph.ir import Graph
 from netc.layers import registry
 from netc.runtime.data import has_feed
+from netc.runtime.data.probing import DataProbe
 from netc.runtime.net.module import Net
-from netc.runtime.solver.inputs import Inputs
 from netc.solver.plans import NetPlan, in_state
-
-if TYPE_CHECKING:
-    from netc.layers.base import Probe
-
-
-@dataclass(slots=True)
-class FedNet:
-    """A net together with what feeds its data layers."""
-
-    net: Net
-    inputs: Inputs
 
 
 class Builder:
-    """Compiles plans, reading each file once however many nets come from it."""
+    """Builds the nets of plans, reading each file once however many nets come from it."""
 
     def __init__(self, seed: int, device: str, workers: int | None) -> None:
         self.seed, self.device, self.workers = seed, device, workers
         self._draft = Drafts()
 
-    def graph(self, plan: NetPlan) -> Graph:
+    def build(self, plan: NetPlan, unfilled: Iterable[str] = (), share: Net | None = None) -> Net:
+        """The net of a plan. `unfilled` layers are about to be overwritten; `share` lends its parameters."""
         draft = in_state(self._draft(plan.source), plan)
-        return compile_draft(draft, probe_near(draft.path))
+        probe = DataProbe(draft.path)
+        names = {*unfilled, *(share.params if share is not None else ())}
+        net = Net(compile_draft(draft, probe), self.seed, names, self.workers, probe).to(self.device)
+        if share is not None:
+            net.share_from(share)
+        return net
 
     def feeds_itself(self, plan: NetPlan) -> bool:
         """Whether the plan's net has data layers, and none whose data is given by the caller."""
         layers = filter_net(in_state(self._draft(plan.source), plan)).params
         sources = {layer.type for layer in layers if layer.type in registry() and registry()[layer.type].is_source}
         return bool(sources) and all(map(has_feed, sources))
-
-    def build(self, graph: Graph, unfilled: Iterable[str] = (), share: Net | None = None) -> FedNet:
-        """Make a graph executable. `unfilled` layers are about to be overwritten; `share` lends its parameters."""
-        names = {*unfilled, *(share.params if share is not None else ())}
-        net = Net(graph, self.seed, unfilled=names).to(self.device)
-        if share is not None:
-            net.share_from(share)
-        inputs = Inputs(graph, self.seed, self.workers, self.device)
-        net.feeds = inputs
-        return FedNet(net, inputs)
-
-
-def probe_near(path: str) -> Probe:
-    """Finds a data layer's shapes by its first record; paths are tried near the net's file too."""
-
-    def probe(param: Any, phase: int) -> Any:
-        from netc.runtime.data import can_probe, open_feed
-        from netc.runtime.data import probe as look
-
-        if can_probe(param):
-            return look(param, phase, path)
-        return open_feed(registry()[param.type](param, phase, Origin(Place(path))), phase, 0).shapes
-
-    return probe

@@ -56,9 +56,10 @@ def _build(source: str, weights: str, options: dict[str, Any]) -> Net:
     device = one_device(options["gpu"], None, log)
     state = proto.NetState(level=options["level"], stage=split(",".join(options["stage"])))
     path = locate(source, "train_val.prototxt")
-    plan = plans.NetPlan(path, path, plans.TEST, state)
+    builder = nets.Builder(0, device, options["workers"])
+    compiled = builder.compile(plans.NetPlan(path, path, plans.TEST, state))
     start = initial.Sources([(name, read(name)) for name in initial.names(weights)])
-    net = nets.Builder(0, device, options["workers"]).build(plan, unfilled=start.overwritten)
+    net = builder.build(compiled, unfilled=start.overwritten)
     if unfed := net.feeding.unfed:
         given = ", ".join(top for node in unfed for top in node.tops)
         raise NetcError("R624", f"nothing feeds the inputs {given}", unfed[0].place, "test a net with a Data layer")

@@ -105,13 +105,13 @@ def _start(iterations: int, log: Any, say: Say) -> Any:
     from netc.runtime.net.numerics import settle
     from netc.runtime.solver.solver import Solver
     from netc.runtime.solver.state import prefix
-    from netc.runtime.solver.training import newest
+    from netc.runtime.solver.training import newest, signals
 
     settle()
     param, origin = locate_solver("solver.prototxt")
     param.max_iter = iterations
     snapshot = newest(prefix(param, origin.start.path), log)
-    return Solver(param, origin, snapshot=snapshot, report=_teller(param, log, say))
+    return Solver(param, origin, snapshot=snapshot, report=_teller(param, log, say), signals=signals({}, log))
 
 
 def _teller(param: Any, log: Any, say: Say) -> Any:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from typing import Any
 
 from netc.errors import NetcError, Place, did_you_mean
 from netc.errors.foreign import allowing
+from netc.errors.origin import Origin
 from netc.graph.compile import compile_layers, draft_net, phase_number
 from netc.graph.filter import filter_net, set_state
 from netc.layers import registry
@@ -14,6 +16,7 @@ from netc.layers.base import Layer, Shape
 from netc.layers.input import Input
 from netc.layers.sources import RecordSource
 from netc.prototxt.draft import Layers
+from netc.runtime.data import can_probe
 from netc.runtime.data.probing import DataProbe
 from netc.runtime.net.module import Net
 from netc.runtime.net.numerics import settle
@@ -49,10 +52,9 @@ def load_net(
     layers, told = filter_net(draft), {name: tuple(map(int, shape)) for name, shape in (shapes or {}).items()}
     _check_names(layers, told)
     _set_inputs(layers, told)
-    data = DataProbe(draft.path)
-    with allowing(allow_python_layers):
+    with closing(DataProbe(draft.path)) as data, allowing(allow_python_layers):
         graph = compile_layers(layers, _TolerantProbe(data, told))
-    net = Net(graph, seed, workers=workers, probe=data)
+    net = Net(graph, seed, workers=workers)  # its data are opened when they are needed, which they may never be
     if weights is not None:
         net.copy_from(weights)
     return net.to(device)
@@ -100,6 +102,8 @@ class _TolerantProbe:
         return [self.told.get(top, shape) for top, shape in zip(param.top, shapes, strict=False)]
 
     def _found(self, param: Any, phase: int) -> Sequence[Shape]:
+        if not can_probe(param):
+            return self._by_settings(param, phase)
         try:
             return self.data(param, phase)
         except NetcError as missing:
@@ -111,7 +115,7 @@ class _TolerantProbe:
                 raise NetcError(missing.code, missing.message, missing.place, hint, missing.related) from None
 
     def _by_settings(self, param: Any, phase: int, image: Shape | None = None) -> list[Shape]:
-        source = _class_of(param)(param, phase)
+        source = _class_of(param)(param, phase, Origin(Place(self.data.path)))
         assert isinstance(source, RecordSource)
         source.told = image
         return [tuple(shape) for shape in source.setup([])]

@@ -4,14 +4,23 @@ InitTestNets)."""
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from netc.graph.compile import Drafts, compile_draft
 from netc.graph.filter import filter_net
+from netc.graph.ir import Graph
 from netc.layers import registry
 from netc.runtime.data import has_feed
 from netc.runtime.data.probing import DataProbe
 from netc.runtime.net.module import Net
 from netc.solver.plans import NetPlan, in_state
+
+
+class Compiled(NamedTuple):
+    """A graph, and what has opened its data to tell their shapes."""
+
+    graph: Graph
+    probe: DataProbe
 
 
 class Builder:
@@ -21,12 +30,16 @@ class Builder:
         self.seed, self.device, self.workers = seed, device, workers
         self._draft = Drafts()
 
-    def build(self, plan: NetPlan, unfilled: Iterable[str] = (), share: Net | None = None) -> Net:
-        """The net of a plan. `unfilled` layers are about to be overwritten; `share` lends its parameters."""
+    def compile(self, plan: NetPlan) -> Compiled:
+        """The graph of a plan, which needs its data for their shapes."""
         draft = in_state(self._draft(plan.source), plan)
         probe = DataProbe(draft.path)
+        return Compiled(compile_draft(draft, probe), probe)
+
+    def build(self, compiled: Compiled, unfilled: Iterable[str] = (), share: Net | None = None) -> Net:
+        """Make a graph executable. `unfilled` layers are about to be overwritten; `share` lends its parameters."""
         names = {*unfilled, *(share.params if share is not None else ())}
-        net = Net(compile_draft(draft, probe), self.seed, names, self.workers, probe).to(self.device)
+        net = Net(compiled.graph, self.seed, names, self.workers, compiled.probe).to(self.device)
         if share is not None:
             net.share_from(share)
         return net

@@ -81,13 +81,13 @@ class Solver:
 
     def _build(self, first: initial.Sources, plan: NetPlan, builder: Builder) -> None:
         self.report.creating_train(plan.label)
-        self.net = builder.build(plan, unfilled=first.overwritten)
+        self.net = builder.build(builder.compile(plan), unfilled=first.overwritten)
         first.copy_into(self.net, self.report)
         self.test_nets: list[Net] = []
         plans = test_plans(self.param, self.origin.start.path, self.origin)
         for number, plan in enumerate(self._testable(plans, builder)):
             self.report.creating_test(number, plan.label)
-            self.test_nets.append(builder.build(plan, share=self.net))
+            self.test_nets.append(builder.build(builder.compile(plan), share=self.net))
         self._check_watched()
         self.slots = [self._slot(ref, tensor) for ref, tensor in self.net.own_params()]
         self._updater = Updater(self.param, self.slots)

@@ -223,7 +223,8 @@ def test_whole_set_counts_each_record_once(tiny: Path) -> None:
     """11 records in batches of 4: what one batch of 11 gives."""
     run = load_solver("solver.prototxt")
     means = run.test()[0]
-    net = Builder(3, "cpu", 1).build(NetPlan(whole_batch(), "", TEST), share=run.net)
+    builder = Builder(3, "cpu", 1)
+    net = builder.build(builder.compile(NetPlan(whole_batch(), "", TEST)), share=run.net)
     result = run_test(net, None)
     assert (result.batches, result.samples) == (1, RECORDS)
     assert {name: result.value(name) for name in result.outputs} == pytest.approx(means, rel=1e-6)

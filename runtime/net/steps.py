@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -22,8 +22,6 @@ class Step:
     detached: tuple[bool, ...]
     no_grad: bool
     in_place: bool
-    dead: tuple[str, ...]
-    """Blobs nothing reads after this node."""
     views: dict[int, Shape]
     """Parameters shared with a layer that gives them another shape (share_mode: PERMISSIVE): position → shape here."""
 
@@ -38,9 +36,33 @@ class Step:
         return [t.view(self.views[i]) if i in self.views else t for i, t in enumerate(self.held())]
 
 
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What is run for the blobs that are wanted, and nothing else."""
+
+    wanted: tuple[str, ...]
+    steps: tuple[tuple[Step, tuple[str, ...]], ...]
+    """In order, each with the blobs that nothing needs after it. Sources are not among them."""
+    needed: tuple[str, ...]
+    """The tops of sources that all this depends on."""
+
+
+def route(steps: Sequence[Step], wanted: tuple[str, ...]) -> Route:
+    """The steps that lead to the blobs wanted, or write a file."""
+    alive, kept, needed = set(wanted), [], []
+    for step in reversed(steps):
+        if step.node.layer.is_source:
+            needed.append([top for top in step.tops if top in alive])
+        elif step.node.layer.effect or not alive.isdisjoint(step.tops):
+            touched = dict.fromkeys((*step.node.bottoms, *step.tops))
+            kept.append((step, tuple(blob for blob in touched if blob not in alive)))
+            alive.difference_update(step.tops)
+            alive.update(step.node.bottoms)
+    return Route(wanted, tuple(reversed(kept)), tuple(top for tops in reversed(needed) for top in tops))
+
+
 def plan(graph: Graph, holders: Mapping[int, nn.Module]) -> list[Step]:
     """The steps of a graph in order. `holders`: the module with the parameters of each node that has some."""
-    last_use = {top: index for index, tops in enumerate(graph.edges.writers) for top in tops}
     return [
         Step(
             node,
@@ -49,11 +71,6 @@ def plan(graph: Graph, holders: Mapping[int, nn.Module]) -> list[Step]:
             _detached(node),
             node.layer.no_gradient is None,
             _overwrites(graph, index, node),
-            tuple(
-                blob
-                for blob, top in zip(node.bottoms, graph.edges.writers[index], strict=True)
-                if last_use[top] == index and blob not in node.tops
-            ),
             _views(graph, node),
         )
         for index, node in enumerate(graph.nodes)

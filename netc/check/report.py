@@ -34,7 +34,8 @@ class Report:
     """All that was found about one file; `str()` is the page that the command prints.
 
     kind: "net" or "solver"; solver: its SolverParameter. nets: those that could be built, each with its analysis.
-    errors: every error, not the first alone. advice: remarks on what is legal but hardly meant.
+    errors: every error, not the first alone. advice: remarks on what is legal but hardly meant. draft, told: what the
+    examination works with.
     """
 
     path: str

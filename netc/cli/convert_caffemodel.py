@@ -12,18 +12,19 @@ import click
 
 from netc.cli._options import json_option, json_text, output_option, shape_option
 from netc.errors import NetcError, Place, printable
+from netc.runtime.export.formats import SUFFIXES
 
 if TYPE_CHECKING:
     from netc.check.probe import Told
     from netc.runtime.export.convert import Conversion
 
-FORMATS = ("safetensors", "torchvision", "onnx", "pt2", "hdf5", "npz", "caffemodel")
-
 
 @click.command("convert-caffemodel")
 @click.argument("file", metavar="FILE")
 @click.option("--net", metavar="NET", help="The net, best its deploy.prototxt (default: the one in FILE).")
-@click.option("--to", type=click.Choice(FORMATS), help="The format (default: told by OUT's name, else safetensors).")
+@click.option(
+    "--to", type=click.Choice(list(SUFFIXES)), help="The format (default: told by OUT's name, else safetensors)."
+)
 @output_option("OUT", "The new file (default: beside FILE).")
 @click.option("--rgb", is_flag=True, help="Fold channel order, scale and mean into the first convolution.")
 @click.option("--mean", default="", metavar="MEAN", help="104,117,123 (blue, green, red) or a .binaryproto.")

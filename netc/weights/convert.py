@@ -38,7 +38,7 @@ CAFFES_LIMIT = (1 << 31) - 1
 def write_proved(
     format: str, path: Path, source: Model, card: Card, hashing: Hashing, flush: Callable[[], None]
 ) -> list[ProofFailure]:
-    """Write `source` in one of `FORMATS`, and compare it with what is read back: a `Difference` for each key.
+    """Write `source` in a format of `netc.weights.reader`, and compare it with what is read back, key by key.
 
     `flush` begins to write down to the disk what the file has so far. Raises NetcError W763 (the net is needed), W762,
     W707; OSError.
@@ -132,8 +132,7 @@ def definition(source: Model) -> Any:
 
 
 _WRITERS = {"npz": _npz, "hdf5": _hdf5, "caffemodel": _caffemodel}
-FORMATS = frozenset({"safetensors", *_WRITERS})
-"""Those that hold the arrays as they are."""
+"""Of the formats in `netc.weights.reader.FORMATS`, those that need no card before the arrays."""
 
 
 def seal(format: str, path: Path, source: Model, card: Card, hashing: Hashing) -> None:

@@ -23,11 +23,12 @@ from netc.runtime.export.formats import SUFFIXES as SUFFIXES
 from netc.runtime.export.formats import default_out as default_out
 from netc.runtime.export.formats import format_of as format_of
 from netc.weights.card import Card, Preprocessing
-from netc.weights.convert import CAFFES_LIMIT, FORMATS, definition, seal, write_proved
+from netc.weights.convert import CAFFES_LIMIT, definition, seal, write_proved
 from netc.weights.files import map_file
 from netc.weights.model import Model, open_model
 from netc.weights.preprocessing import converted_looks, preprocessing_of
 from netc.weights.proof import TOLERANCE, Parity, compared_all, proved
+from netc.weights.reader import FORMATS
 from netc.weights.rgb import fold_rgb, folded_mean
 
 

@@ -113,6 +113,27 @@ def test_compiled_it_gives_the_same(kind: str, case: Case) -> None:
     check_compiled(kind, case)
 
 
+@each([(kind, case) for kind, case in RUN if registry()[kind].is_loss])
+def test_a_loss_is_divided_by_what_one_place_says(kind: str, case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`sample_count` and `divisor`, which are to count the batch of all processes one day."""
+    from netc.layers.functions import losses, multibox
+
+    layer, _ = make(kind, case)
+    bottoms = values(case, case.shapes, torch.float64)
+    expected = layer.forward(Run(True), bottoms, [])[0]
+    samples, divisor = losses.sample_count, losses.divisor
+
+    def twice(
+        mode: str | float, positions: int, batch: int, counted: torch.Tensor | None = None
+    ) -> torch.Tensor | float:
+        return 2 * divisor(mode, positions, batch // 2, counted)
+
+    for module in (losses, multibox):
+        monkeypatch.setattr(module, "sample_count", lambda x: 2 * samples(x))
+        monkeypatch.setattr(module, "divisor", twice)
+    torch.testing.assert_close(layer.forward(Run(True), bottoms, [])[0], expected / 2)
+
+
 def net_text(kind: str, case: Case, bottoms: int, tops: int) -> str:
     inputs = "".join(f'layer {{ name: "i{i}" type: "Input" top: "b{i}" }}\n' for i in range(bottoms))
     return f"{inputs}layer {{ {layer_text(kind, case, bottoms, tops)} }}"

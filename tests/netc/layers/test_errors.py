@@ -250,6 +250,17 @@ def test_each_layer_tells_a_label_outside_the_classes(kind: str, wrong: int) -> 
     assert caught.value.code == "L305"
 
 
+@pytest.mark.parametrize("kind", [*IGNORING, "SoftmaxWithLossOHEM", "HingeLoss", "MultinomialLogisticLoss"])
+def test_in_a_compiled_graph_a_label_outside_the_classes_spoils_the_result(kind: str) -> None:
+    """Nobody looks there, nor on a GPU: a loss is NaN, and the position counts as wrong."""
+    import torch
+
+    layer, bottoms = labelled(kind)
+    bottoms[1][1] = 4
+    found = torch.compile(lambda given: layer.forward(None, given, []), backend="eager")(bottoms)[0]
+    assert found <= 2 / 3 if kind == "Accuracy" else found.isnan()
+
+
 @pytest.mark.parametrize("kind", IGNORING)
 def test_an_ignored_label_may_be_outside_the_classes_and_no_other(kind: str) -> None:
     field = "accuracy_param" if kind == "Accuracy" else "loss_param"

@@ -20,9 +20,10 @@ import io
 import json
 import os
 import statistics
+import sys
 import tempfile
 import time
-from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -36,14 +37,25 @@ import netc
 from netc import proto
 from netc.runtime.data import datum, open_feed, probe
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for `python tools/bench_data.py`
+from tools.timing import in_turn, medians, timed
+
 CROP, LOW, HIGH = 224, 256, 512
+BATCHES = 4
 MEAN = (103.939, 116.779, 123.68)
 VALUES = (14143.0, 1222.0, 293.0)
 VECTORS = np.array([[0.5836, 0.5808, 0.5675], [-0.6948, -0.0045, 0.7192], [-0.4203, 0.8140, -0.4009]])
 
 
 def main() -> None:
-    options = _options()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("photos", help="a folder of JPEGs")
+    parser.add_argument("--pairs", type=int, default=7)
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--decoder", choices=["best", "pillow"], default="best")
+    parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)), help="threads of the feed")
+    parser.add_argument("--step-ms", type=float, default=200.0, help="length of the simulated training step")
+    options = parser.parse_args()
     torch.set_num_threads(1)
     if options.decoder == "pillow":
         vars(datum)["simplejpeg"] = None
@@ -54,17 +66,6 @@ def main() -> None:
         report |= _all_cores(folder, options)
         report |= _waiting(folder, options)
     print(json.dumps(report, indent=1))
-
-
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("photos", help="a folder of JPEGs")
-    parser.add_argument("--pairs", type=int, default=7)
-    parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--decoder", choices=["best", "pillow"], default="best")
-    parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)), help="threads of the feed")
-    parser.add_argument("--step-ms", type=float, default=200.0, help="length of the simulated training step")
-    return parser.parse_args()
 
 
 def _build(photos: Path, folder: str) -> int:
@@ -127,38 +128,29 @@ def _bare_crop(image: Image.Image, draw: np.random.Generator) -> NDArray[np.uint
 
 
 def _one_core(folder: str, options: argparse.Namespace) -> dict[str, Any]:
-    """Processor time of `batches` batches each; the same photographs on both sides."""
-    contents, batches = _contents(folder), 4
-    draw = np.random.default_rng(0)
-    feed = _feed(folder, options.batch, 1)
+    """Processor time of BATCHES batches each; the same photographs on both sides."""
+    contents, draw = _contents(folder), np.random.default_rng(0)
+    feed, size = _feed(folder, options.batch, 1), options.batch
+    our_starts, their_starts = count(0, BATCHES), count(BATCHES, BATCHES)
 
-    def ours(start: int) -> None:
-        for k in range(start, start + batches):  # nothing is decoded ahead past `stop`, into the other side's time
-            feed.batch(k, stop=(start + batches) * options.batch)
+    def ours() -> None:
+        start = next(our_starts)
+        for k in range(start, start + BATCHES):  # nothing is decoded ahead past `stop`, into the other side's time
+            feed.batch(k, stop=(start + BATCHES) * size)
 
-    def bare(start: int) -> None:
-        for k in range(start, start + batches):
-            numbers = [i % len(contents) for i in range(k * options.batch, (k + 1) * options.batch)]
-            _bare_batch([contents[i] for i in numbers], draw)
+    def bare() -> None:
+        start = next(their_starts)
+        for k in range(start, start + BATCHES):
+            _bare_batch([contents[i % len(contents)] for i in range(k * size, (k + 1) * size)], draw)
 
-    def measured(side: Callable[[int], None], start: int) -> float:
-        begin = time.process_time()
-        side(start)
-        return time.process_time() - begin
-
-    pairs = []
-    ours(0)
-    for pair in range(options.pairs):
-        start = (pair + 1) * batches
-        sides = (ours, bare) if pair % 2 else (bare, ours)
-        times = {side: measured(side, start) for side in sides}
-        pairs.append((times[ours], times[bare]))
+    ours()
+    pairs = in_turn(timed(ours, time.process_time), timed(bare, time.process_time), options.pairs)
     feed.close()
-    images = batches * options.batch
+    our_s, bare_s, _ = medians(pairs)
     return {
-        "one core: feed, images/s": round(images / statistics.median(o for o, _ in pairs)),
-        "one core: bare loop, images/s": round(images / statistics.median(b for _, b in pairs)),
-        "one core: feed / bare": round(statistics.median(b / o for o, b in pairs), 3),
+        "one core: feed, images/s": round(BATCHES * size / our_s),
+        "one core: bare loop, images/s": round(BATCHES * size / bare_s),
+        "one core: feed / bare": round(statistics.median(bare / ours for ours, bare in pairs), 3),
     }
 
 

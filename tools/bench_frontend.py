@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +21,9 @@ from google.protobuf import text_format
 from netc import NetcError, compile_net, proto
 from netc.prototxt import Source, parse
 from netc.prototxt.bind import bind
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for `python tools/bench_frontend.py`
+from tools.timing import in_turn, medians, timed
 
 
 def main() -> None:
@@ -58,20 +61,12 @@ def _compare(file: Path, pairs: int, phase: str) -> dict[str, object]:
 def _pairs(name: str, ours: Callable[[], None], theirs: Callable[[], None], pairs: int) -> dict[str, float]:
     ours()
     theirs()
-    times = []
-    for index in range(pairs):
-        order = (ours, theirs) if index % 2 else (theirs, ours)
-        spent = {step: _cpu_ms(step) for step in order}
-        times.append((spent[ours], spent[theirs]))
-    mine, base = (statistics.median(column) for column in zip(*times, strict=True))
-    ratio = statistics.median(a / b for a, b in times)
-    return {f"{name}_ms": round(mine, 2), "text_format_ms": round(base, 2), f"{name}_ratio": round(ratio, 3)}
-
-
-def _cpu_ms(step: Callable[[], None]) -> float:
-    start = time.process_time()
-    step()
-    return (time.process_time() - start) * 1000
+    mine, base, ratio = medians(in_turn(timed(ours, time.process_time), timed(theirs, time.process_time), pairs))
+    return {
+        f"{name}_ms": round(1e3 * mine, 2),
+        "text_format_ms": round(1e3 * base, 2),
+        f"{name}_ratio": round(ratio, 3),
+    }
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -22,19 +21,20 @@ from pathlib import Path
 
 from PIL import Image
 
-ROOT = Path(__file__).resolve().parent.parent
-NETC = [sys.executable, "-m", "netc"]
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for `python tools/bench_start.py`
+from tools.timing import ENVIRONMENT, NETC, ROOT, timed
+
 FULL = ("vgg_A", "vgg_A_LRN", "vgg_B", "vgg_C", "vgg_D", "vgg_E", "vgg_B_5x5")
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=7)
     runs = parser.parse_args().runs
-    report = {"--help": _median(partial(_whole, ["--help"]), runs)}
+    report = {"--help": _median(timed(partial(_run, ["--help"])), runs)}
     for name in FULL:
-        report[f"check {name}"] = _median(partial(_whole, ["check", f"models/{name}/train_val.prototxt"]), runs)
+        check = partial(_run, ["check", f"models/{name}/train_val.prototxt"])
+        report[f"check {name}"] = _median(timed(check), runs)
     with tempfile.TemporaryDirectory() as folder:
         _prepare(Path(folder))
         report["train vgg_E, to the first iteration"] = _median(lambda: _until_solving(Path(folder)), min(runs, 3))
@@ -45,10 +45,8 @@ def _median(run: Callable[[], float], runs: int) -> float:
     return round(statistics.median(run() for _ in range(runs)), 3)
 
 
-def _whole(arguments: list[str]) -> float:
-    start = time.perf_counter()
-    subprocess.run([*NETC, *arguments], cwd=ROOT, env=ENVIRONMENT, check=True, capture_output=True)
-    return time.perf_counter() - start
+def _run(arguments: list[str], folder: Path = ROOT) -> None:
+    subprocess.run([*NETC, *arguments], cwd=folder, env=ENVIRONMENT, check=True, capture_output=True)
 
 
 def _prepare(folder: Path) -> None:
@@ -58,8 +56,7 @@ def _prepare(folder: Path) -> None:
     for number in range(4):
         Image.new("RGB", (300, 260), (number * 40,) * 3).save(pictures / f"{number}.jpg")
     for name in ("ilsvrc12_train_lmdb", "ilsvrc12_val_lmdb"):
-        subprocess.run([*NETC, "convert-imageset", "pictures", name], cwd=folder, env=ENVIRONMENT, check=True,
-                       capture_output=True)  # fmt: skip
+        _run(["convert-imageset", "pictures", name], folder)
     net = (ROOT / "models/vgg_E/train_val.prototxt").read_text().replace("batch_size: 256", "batch_size: 2")
     (folder / "train_val.prototxt").write_text(net)
     solver = (ROOT / "models/vgg_E/solver.prototxt").read_text()

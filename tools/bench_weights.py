@@ -8,8 +8,7 @@ page cache and an output that is not there. netc flushes what it writes to the d
 not: the ratio is given to cp, and to cp and a flush of the copy. Peak memory is the kernel's ru_maxrss of the process
 alone; processor time (user and system) is what to read where other work shares the machine.
 
-    convert   netc convert-caffemodel, its proof included (left out where this netc lacks the command)
-    stream    read and write as .safetensors by the library, value by value, flushed to the disk
+    convert   netc convert-caffemodel, its proof included
     read      all values once, nothing written
     copy      into the tensors of a net of the same shapes (VGG-19: vgg_E), torch's import included
     naive     protobuf's ParseFromString, numpy arrays of its lists, safetensors.save_file
@@ -25,14 +24,16 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-ROOT = Path(__file__).resolve().parent.parent
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
-NETC = [sys.executable, "-m", "netc"]
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for `python tools/bench_weights.py`
+from tools.timing import ENVIRONMENT, NETC, in_turn, medians
+
+Command = Callable[[Path], list[str]]
+"""The words of a command that writes into the folder."""
 
 
 class Run(NamedTuple):
@@ -52,56 +53,53 @@ def main() -> None:
     if options.step:
         STEPS[options.step](options.file, options.output)
         return
-    commands = {name: command for name, command in _commands(options.file) if not options.only or name in options.only}
     size = options.file.stat().st_size / 1e6
     print(json.dumps({"file": str(options.file), "megabytes": round(size, 1), "pairs": options.pairs}))
-    with tempfile.TemporaryDirectory(dir=options.file.parent) as folder:
-        for name, command in commands.items():
-            print(
-                json.dumps({"what": name, **_compare(options.file, command, Path(folder), options.pairs)}), flush=True
-            )
+    for name, command in _commands(options.file).items():
+        if not options.only or name in options.only:
+            print(json.dumps({"what": name, **_compare(options.file, command, options.pairs)}), flush=True)
 
 
-Command = Callable[[Path], list[str]]
-
-
-def _commands(file: Path) -> Iterator[tuple[str, Command]]:
-    from netc.cli._main import COMMANDS
-
-    if any("convert-caffemodel" in group for group in COMMANDS.values()):
-        yield "convert", lambda out: [*NETC, "convert-caffemodel", str(file), "-o", str(out / "x.safetensors")]
+def _commands(file: Path) -> dict[str, Command]:
+    commands: dict[str, Command] = {
+        "convert": lambda out: [*NETC, "convert-caffemodel", str(file), "-o", str(out / "x.safetensors")]
+    }
     for name in STEPS:
-        yield name, partial(_step, name, file)
-    yield "weights", lambda out: [*NETC, "weights", str(file), "--json"]
+        commands[name] = partial(_step, name, file)
+    commands["weights"] = lambda out: [*NETC, "weights", str(file), "--json"]
+    return commands
 
 
 def _step(name: str, file: Path, out: Path) -> list[str]:
     return [sys.executable, __file__, str(file), str(out / "x"), "--step", name]
 
 
-def _compare(file: Path, command: Command, folder: Path, pairs: int) -> dict[str, float]:
-    _warm(file)
-    mine: list[Run] = []
-    copies: list[Run] = []
+def _compare(file: Path, command: Command, pairs: int) -> dict[str, float]:
     flushes: list[float] = []
-    for index in range(pairs):
-        for ours in (True, False) if index % 2 else (False, True):
-            out = Path(tempfile.mkdtemp(dir=folder))
-            (mine if ours else copies).append(_run(command(out) if ours else ["cp", str(file), str(out / "copy")]))
-            if not ours:
-                flushes.append(_flush(out / "copy"))
-            for left in out.iterdir():
-                left.unlink()
+
+    def ours() -> Run:
+        with tempfile.TemporaryDirectory(dir=file.parent) as out:
+            return _run(command(Path(out)))
+
+    def copy() -> Run:
+        with tempfile.TemporaryDirectory(dir=file.parent) as out:
+            run = _run(["cp", str(file), f"{out}/copy"])
+            flushes.append(_flush(Path(out, "copy")))
+            return run
+
+    _warm(file)
+    mine, copies = zip(*in_turn(ours, copy, pairs), strict=True)
+    seconds, cp_seconds, times_cp = medians([(a.seconds, b.seconds) for a, b in zip(mine, copies, strict=True)])
+    flushed = [(a.seconds, b.seconds + flush) for a, b, flush in zip(mine, copies, flushes, strict=True)]
+    cpu, cp_cpu, _ = medians([(a.cpu, b.cpu) for a, b in zip(mine, copies, strict=True)])
     megabytes = statistics.median(run.megabytes for run in mine)
     return {
-        "seconds": round(statistics.median(run.seconds for run in mine), 3),
-        "cp_seconds": round(statistics.median(run.seconds for run in copies), 3),
-        "times_cp": round(statistics.median(a.seconds / b.seconds for a, b in zip(mine, copies, strict=True)), 2),
-        "times_flushed_cp": round(
-            statistics.median(a.seconds / (b.seconds + c) for a, b, c in zip(mine, copies, flushes, strict=True)), 2
-        ),
-        "cpu_seconds": round(statistics.median(run.cpu for run in mine), 3),
-        "cp_cpu_seconds": round(statistics.median(run.cpu for run in copies), 3),
+        "seconds": round(seconds, 3),
+        "cp_seconds": round(cp_seconds, 3),
+        "times_cp": round(times_cp, 2),
+        "times_flushed_cp": round(medians(flushed)[2], 2),
+        "cpu_seconds": round(cpu, 3),
+        "cp_cpu_seconds": round(cp_cpu, 3),
         "peak_megabytes": round(megabytes, 1),
         "peak_by_file_size": round(megabytes * 1e6 / file.stat().st_size, 3),
     }
@@ -134,17 +132,6 @@ def _run(command: list[str]) -> Run:
 
 
 # -- what the processes do ---------------------------------------------------------------------------------------------
-
-
-def _stream(file: Path, output: Path) -> None:
-    from netc import weights
-    from netc.files.durable import Staging
-
-    found = weights.read(file)
-    tensors = {f"{layer}.{index}": array for layer, arrays in found.items() for index, array in enumerate(arrays)}
-    with Staging(output) as staging:
-        weights.write_safetensors(staging.path, tensors)
-        staging.publish()
 
 
 def _read(file: Path, output: Path) -> None:
@@ -181,7 +168,7 @@ def _naive(file: Path, output: Path) -> None:
     save_file(arrays, output)
 
 
-STEPS: dict[str, Callable[[Path, Path], None]] = {"stream": _stream, "read": _read, "copy": _copy, "naive": _naive}
+STEPS: dict[str, Callable[[Path, Path], None]] = {"read": _read, "copy": _copy, "naive": _naive}
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from netc.layers.base import Layer, Shape, Window, format_shape
 from netc.layers.code import call, literal
@@ -11,7 +12,7 @@ from netc.layers.code import call, literal
 Sizes = tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Geometry:
     """One number for each spatial axis."""
 
@@ -20,7 +21,7 @@ class Geometry:
     pad: Sizes
     dilation: Sizes
 
-    @property
+    @cached_property
     def extent(self) -> Sizes:
         """How far a window reaches, dilation counted."""
         return tuple(d * (k - 1) + 1 for k, d in zip(self.kernel, self.dilation, strict=True))
@@ -33,12 +34,12 @@ class Geometry:
             for size, p, e, s in zip(sizes, self.pad, self.extent, self.stride, strict=True)
         )
 
-    @property
+    @cached_property
     def least(self) -> Sizes:
         """The smallest input that holds a window within its padding."""
         return tuple(extent - 2 * pad for extent, pad in zip(self.extent, self.pad, strict=True))
 
-    @property
+    @cached_property
     def steps(self) -> tuple[Sizes, Sizes, Sizes]:
         """(stride, pad, dilation), as the functions take them."""
         return self.stride, self.pad, self.dilation

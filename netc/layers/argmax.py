@@ -51,9 +51,9 @@ class ArgMax(Layer):
         return (shape[0], planes, self.options.top_k, *[1] * (len(shape) - 3))
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
-        from netc.layers.functions.choices import argmax
+        from netc.layers.functions import choices
 
-        return [argmax(bottoms[0], self.options.top_k, self.axis, self.options.out_max_val)]
+        return [choices.argmax(bottoms[0], self.options.top_k, self.axis, self.options.out_max_val)]
 
     def emit(self, site: Site) -> Code:
         settings = {} if self.axis is None else {"dim": self.axis}

@@ -70,13 +70,12 @@ class BatchNorm(Layer):
         return "with a factor and an offset" if _learns_scale(param.batch_norm_param) else ""
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
-        from netc.layers.functions.normalisation import batch_norm
-        from netc.layers.functions.scales import affine
+        from netc.layers.functions import normalisation, scales
 
         x, options = bottoms[0], self.options
         sums = (params[0], params[1], params[2])
-        y = batch_norm(x, sums, self.uses_sums, options.eps, options.moving_average_fraction)
-        return [affine(y, params[3], params[4], x.dim() - 2) if len(params) > 3 else y]
+        y = normalisation.batch_norm(x, sums, self.uses_sums, options.eps, options.moving_average_fraction)
+        return [scales.affine(y, params[3], params[4], x.dim() - 2) if len(params) > 3 else y]
 
     def emit(self, site: Site) -> Code:
         """In TEST by the sums, in TRAIN by the batch (after `net.eval()` by the sums), or as the file says."""

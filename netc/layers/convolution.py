@@ -134,11 +134,12 @@ class Convolution(SpatialWeights):
         return [self._convolve(x, weight, bias) for x in bottoms]
 
     def _convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        from netc.layers.functions.convolution import at_least, convolve
+        from netc.layers.functions import convolution
 
         axis = x.dim() - len(self.geometry.kernel) - 1
         flat = x if axis == 1 else x.reshape(-1, *x.shape[axis:])
-        y = convolve(at_least(flat, self.geometry.least), weight, bias, self.options.group, *self.geometry.steps)
+        x_fitted = convolution.at_least(flat, self.geometry.least)
+        y = convolution.convolve(x_fitted, weight, bias, self.options.group, *self.geometry.steps)
         return y if axis == 1 else y.reshape(*x.shape[:axis], *y.shape[1:])
 
     def fitted(self, x: str, shape: Shape) -> str:

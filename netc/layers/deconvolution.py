@@ -42,11 +42,11 @@ class Deconvolution(SpatialWeights):
         return [self._deconvolve(x, weight, bias) for x in bottoms]
 
     def _deconvolve(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        from netc.layers.functions.convolution import deconvolve
+        from netc.layers.functions import convolution
 
         axis = x.dim() - len(self.geometry.kernel) - 1
         flat = x if axis == 1 else x.reshape(-1, *x.shape[axis:])
-        y = deconvolve(flat, weight, bias, self.options.group, *self.geometry.steps)
+        y = convolution.deconvolve(flat, weight, bias, self.options.group, *self.geometry.steps)
         return y if axis == 1 else y.reshape(*x.shape[:axis], *y.shape[1:])
 
     def macs(self, bottoms: Sequence[Shape], tops: Sequence[Shape]) -> int:

@@ -75,5 +75,6 @@ class DummyData(SourceLayer):
 def _made(filler: Any, shape: Shape) -> str:
     if filler is None or filler.type == "constant":
         value = filler.value if filler is not None else 0.0
-        return f"torch.full({literal(shape)}, {float(number(value))!r}, device=device)"
+        filling = f"full({literal(shape)}, {float(number(value))!r}" if value else f"zeros({literal(shape)}"
+        return f"torch.{filling}, device=device)"
     return filled(f"torch.empty({literal(shape)}, device=device)", filler, shape)

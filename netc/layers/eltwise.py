@@ -55,10 +55,10 @@ class Eltwise(Layer):
         return [bottoms[0]]
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
-        from netc.layers.functions.choices import larger
-
         if self.options.operation == MAX:
-            return [larger(*bottoms)]
+            from netc.layers.functions import choices
+
+            return [choices.larger(*bottoms)]
         first, *others = bottoms
         if self.options.operation == SUM:
             return [self._sum(first, others)]

@@ -32,10 +32,10 @@ class Im2col(Layer):
         return [(*shape[:axis], shape[axis] * count(self.geometry.kernel), *sizes)]
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
-        from netc.layers.functions.convolution import at_least, im2col
+        from netc.layers.functions import convolution
 
         windows = self.geometry
-        return [im2col(at_least(bottoms[0], windows.least), windows.kernel, *windows.steps)]
+        return [convolution.im2col(convolution.at_least(bottoms[0], windows.least), windows.kernel, *windows.steps)]
 
     def emit(self, site: Site) -> Code:
         sizes = (literal(size) for size in (self.geometry.kernel, *self.geometry.steps))

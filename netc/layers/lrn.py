@@ -46,12 +46,12 @@ class LRN(Layer):
         return [bottoms[0]]
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
-        from netc.layers.functions.normalisation import lrn_across_channels, lrn_within_channel
+        from netc.layers.functions import normalisation
 
         size, alpha, beta = self.options.local_size, self.options.alpha, self.options.beta
         if self.options.norm_region == ACROSS_CHANNELS:
-            return [lrn_across_channels(bottoms[0], size, alpha, beta, self.options.k)]
-        return [lrn_within_channel(bottoms[0], size, alpha, beta)]
+            return [normalisation.lrn_across_channels(bottoms[0], size, alpha, beta, self.options.k)]
+        return [normalisation.lrn_within_channel(bottoms[0], size, alpha, beta)]
 
     def emit(self, site: Site) -> Code:
         across = self.options.norm_region == ACROSS_CHANNELS

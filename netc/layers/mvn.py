@@ -29,10 +29,10 @@ class MVN(Layer):
         return [(*bottoms[0], *[1] * (4 - len(bottoms[0])))]
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
-        from netc.layers.functions.normalisation import mean_variance_normalize
+        from netc.layers.functions import normalisation
 
-        options = self.options
-        return [mean_variance_normalize(bottoms[0], options.across_channels, options.normalize_variance, options.eps)]
+        settings = (self.options.across_channels, self.options.normalize_variance, self.options.eps)
+        return [normalisation.mean_variance_normalize(bottoms[0], *settings)]
 
     def emit(self, site: Site) -> Code:
         settings = self.changed(across_channels="across_channels", variance="normalize_variance", eps="eps")

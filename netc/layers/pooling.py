@@ -108,15 +108,15 @@ class Pooling(Layer):
         return outputs
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
-        from netc.layers.functions.pooling import avg_pool, max_pool, max_pool_with_position
+        from netc.layers.functions import pooling
 
         x = bottoms[0]
         if self.kernel is None and self.options.pool == AVE:
             return [x.mean((2, 3), keepdim=True)]
         windows = (self.kernel or (x.shape[2], x.shape[3]), self.stride, self.pad, self.ceil)
         if self.with_position:
-            return max_pool_with_position(x, *windows)
-        return [max_pool(x, *windows) if self.options.pool == MAX else avg_pool(x, *windows)]
+            return pooling.max_pool_with_position(x, *windows)
+        return [pooling.max_pool(x, *windows) if self.options.pool == MAX else pooling.avg_pool(x, *windows)]
 
     def emit(self, site: Site) -> Code:
         name = "max_pool" if self.options.pool == MAX else "avg_pool"

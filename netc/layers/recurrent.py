@@ -173,9 +173,9 @@ class LSTMUnit(Layer):
         return [cell, cell]
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
-        from netc.layers.functions.recurrent import lstm_unit
+        from netc.layers.functions import recurrent
 
-        return list(lstm_unit(bottoms[0], bottoms[1], bottoms[2].detach().unsqueeze(-1)))
+        return list(recurrent.lstm_unit(bottoms[0], bottoms[1], bottoms[2].detach().unsqueeze(-1)))
 
     def emit(self, site: Site) -> Code:
         cell, gates, marks = site.bottoms

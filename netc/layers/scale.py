@@ -94,10 +94,10 @@ class Scale(Broadcast):
         return [bottoms[0]]
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
-        from netc.layers.functions.scales import affine
+        from netc.layers.functions import scales
 
         x, factor, *bias = (*bottoms, *params)
-        return [affine(x, factor, bias[0] if bias else None, self.behind(x.dim(), factor.dim()))]
+        return [scales.affine(x, factor, bias[0] if bias else None, self.behind(x.dim(), factor.dim()))]
 
     def emit(self, site: Site) -> Code:
         bias, starts = self.options.bias_term, {"weight": 1.0, "bias": 0.0}
@@ -125,10 +125,10 @@ class Bias(Broadcast):
         return [bottoms[0]]
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
-        from netc.layers.functions.scales import spread
+        from netc.layers.functions import scales
 
         x, summand = (*bottoms, *params)
-        return [x + spread(summand, self.behind(x.dim(), summand.dim()))]
+        return [x + scales.spread(summand, self.behind(x.dim(), summand.dim()))]
 
     def emit(self, site: Site) -> Code:
         if len(site.bottoms) == 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from netc.layers.base import Layer, Shape, Window, format_shape
@@ -45,7 +46,7 @@ def window_summary(options: Any) -> str:
     return " ".join(parts)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Geometry:
     """One number for each spatial axis."""
 
@@ -54,7 +55,7 @@ class Geometry:
     pad: Sizes
     dilation: Sizes
 
-    @property
+    @cached_property
     def extent(self) -> Sizes:
         """How far a window reaches, dilation counted."""
         return tuple(d * (k - 1) + 1 for k, d in zip(self.kernel, self.dilation, strict=True))
@@ -67,16 +68,17 @@ class Geometry:
             for size, p, e, s in zip(sizes, self.pad, self.extent, self.stride, strict=True)
         )
 
-    @property
+    @cached_property
     def least(self) -> Sizes:
         """The smallest input that holds a window within its padding."""
         return tuple(extent - 2 * pad for extent, pad in zip(self.extent, self.pad, strict=True))
 
-    def fits(self, sizes: Sequence[int]) -> bool:
+
         """Whether a window lies within an input of these sizes and its padding."""
         return all(size >= least for size, least in zip(sizes, self.least, strict=True))
-
+    @cached_property
     @property
+    def fits(self, sizes: Sequence[int]) -> bool:
     def steps(self) -> tuple[Sizes, Sizes, Sizes]:
         """(stride, pad, dilation), as the functions take them."""
         return self.stride, self.pad, self.dilation

@@ -1,6 +1,7 @@
 """netc reads Caffe-style .prototxt nets and solvers and runs them on PyTorch with Caffe's exact semantics.
 
     >>> import netc
+    >>> print(netc.check("vgg_E"))                                                # no torch needed
     >>> graph = netc.compile_net("models/vgg_E/deploy.prototxt", phase="TEST")    # no torch needed
     >>> net = netc.load_net("models/vgg_E/deploy.prototxt")                       # torch.nn.Module
 
@@ -19,16 +20,18 @@ _HOME = {
     "NetcErrors": "netc.errors",
     "compile_net": "netc.graph.compile",
     "load_plugin": "netc.plugin",
-    "read_net": "netc.graph.compile",
-    "read_solver": "netc.graph.compile",
+    "read_net": "netc.graph.read",
+    "read_solver": "netc.graph.read",
 }
 
-__all__ = [*_HOME, "load_net", "load_solver"]
+__all__ = [*_HOME, "check", "load_net", "load_solver"]
 
 
 def __getattr__(name: str) -> Any:
     if name in _HOME:
         return getattr(import_module(_HOME[name]), name)
+    if name == "check":  # the room is the function, too
+        return import_module("netc.check")
     raise AttributeError(f"module 'netc' has no attribute {name!r}")
 
 
@@ -41,21 +44,24 @@ def load_net(
     device: str = "cpu",
     **options: Any,
 ) -> Any:
-    """A net ready to run: `netc.runtime.net.module.load_net`, which takes `seed` and `allow_python_layers` too."""
-    return import_module("netc.runtime.net.module").load_net(source, phase, weights, level, stages, device, **options)
+    """A net ready to run: `netc.runtime.net.load.load_net`, which takes `shapes`, `seed`, `workers`, `tf32` and
+    `allow_python_layers` too."""
+    return import_module("netc.runtime.net.load").load_net(source, phase, weights, level, stages, device, **options)
 
 
 def load_solver(source: Any, weights: Any = None, snapshot: Any = None, device: str = "cpu", **options: Any) -> Any:
-    """A training run: `netc.runtime.solver.load_solver`."""
-    return import_module("netc.runtime.solver").load_solver(
+    """A training run: `netc.runtime.solver.solver.load_solver`, which takes `seed`, `workers`, `level`, `stages`,
+    `tf32` and `allow_python_layers` too."""
+    return import_module("netc.runtime.solver.solver").load_solver(
         source, weights=weights, snapshot=snapshot, device=device, **options
     )
 
 
 if TYPE_CHECKING:
+    from netc.check.examine import check as check
     from netc.errors import NetcError as NetcError
     from netc.errors import NetcErrors as NetcErrors
     from netc.graph.compile import compile_net as compile_net
-    from netc.graph.compile import read_net as read_net
-    from netc.graph.compile import read_solver as read_solver
+    from netc.graph.read import read_net as read_net
+    from netc.graph.read import read_solver as read_solver
     from netc.plugin import load_plugin as load_plugin

@@ -1,9 +1,11 @@
-"""Dependencies run one way: proto ← netc ← runtime ← netc.cli, and the compiler never loads torch to be imported."""
+"""Dependencies run one way: proto ← netc ← runtime ← netc.cli, downwards through the rooms of netc, without a circle
+between modules; and the compiler never loads torch to be imported."""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -74,6 +76,95 @@ def test_a_file_imports_only_from_its_layer_and_below(path: Path) -> None:
     above = [f"{path}:{line}: {name}" for line, name in found if (layer_of(name) or 0) > (layer_of(module) or 0)]
     assert above == []
 
+
+# -- rooms and circles -------------------------------------------------------------------------------------------------
+
+ROOMS = ["errors", "files", "prototxt", "upgrade", "pycaffe", "layers", "plugin", "graph", "passes", "weights"]
+ROOMS += ["solver", "check", "look", "cli"]
+"""The rooms of netc/: a file imports from its own room and from those before it, inside functions too."""
+
+UPWARDS = {
+    ("netc.pycaffe.blob", "netc.layers.base"): "shapes are the layers', and the type Python calls pycaffe",
+    ("netc.pycaffe.call", "netc.layers.base"): "the layer that it is called for, likewise",
+}
+"""(module, what it imports) against the order of the rooms → why."""
+
+CIRCLES: dict[frozenset[str], str] = {}
+"""Modules that import one another, in a circle → why."""
+
+
+@cache
+def imported() -> dict[str, frozenset[str]]:
+    """Module → the modules of ours that it imports anywhere: in functions and for types alone, too."""
+    known = {module_of(path): path for path in sources()}
+    return {module: frozenset(_modules(path, known)) - {module} for module, path in known.items()}
+
+
+def _modules(path: Path, known: Mapping[str, Path]) -> Iterator[str]:
+    module = module_of(path)
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    for _, name in imports(ast.parse(path.read_text()), package):
+        parts = name.split(".")
+        longest = next((".".join(parts[:n]) for n in range(len(parts), 0, -1) if ".".join(parts[:n]) in known), None)
+        if longest is not None:
+            yield longest
+
+
+def circles(graph: Mapping[str, frozenset[str]]) -> set[frozenset[str]]:
+    """The sets of modules of which each imports all the others, directly or not."""
+    reached = {module: _reached(graph, module) for module in graph}
+    return {
+        frozenset({module, *(other for other in reached[module] if module in reached[other])})
+        for module in graph
+        if module in reached[module]
+    }
+
+
+def _reached(graph: Mapping[str, frozenset[str]], start: str) -> set[str]:
+    found: set[str] = set()
+    waiting = [start]
+    while waiting:
+        fresh = graph[waiting.pop()] - found
+        found |= fresh
+        waiting += fresh
+    return found
+
+
+def test_no_circle_between_modules() -> None:
+    assert circles(imported()) == set(CIRCLES)
+
+
+def test_a_circle_is_found() -> None:
+    graph = {"a": frozenset("b"), "b": frozenset("c"), "c": frozenset("bd"), "d": frozenset[str]()}
+    assert circles(graph) == {frozenset("bc")}
+
+
+def test_rooms_import_downwards() -> None:
+    pairs = {(module, other) for module, others in imported().items() for other in others}
+    inside = {pair for pair in pairs if {room_of(name) for name in pair} <= set(ROOMS)}
+    upwards = {
+        (module, other) for module, other in inside if ROOMS.index(room_of(module)) < ROOMS.index(room_of(other))
+    }
+    assert upwards == set(UPWARDS)
+
+
+def room_of(module: str) -> str:
+    """The room of netc that a module is in; that of proto, runtime and netc itself is none of `ROOMS`."""
+    return module.partition(".")[2].partition(".")[0]
+
+
+def test_nothing_stands_beside_the_rooms() -> None:
+    loose = [path for folder in ("netc", "runtime") for path in (ROOT / folder).glob("*.py")]
+    assert sorted(str(path.relative_to(ROOT)) for path in loose) == [
+        "netc/__init__.py",
+        "netc/__main__.py",
+        "runtime/__init__.py",
+    ]
+    folders = {path.name for path in (ROOT / "netc").iterdir() if path.is_dir() and not path.is_symlink()}
+    assert folders - {"__pycache__"} == set(ROOMS)
+
+
+# -- torch -------------------------------------------------------------------------------------------------------------
 
 FORWARD_ONLY = ("netc.layers.functions.", "netc.layers._python")
 """Functions and classes that need torch: `forward` imports them, and emitted files contain their text."""

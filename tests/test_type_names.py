@@ -19,21 +19,8 @@ EXEMPT = (
     "netc/layers",  # the types themselves
     "netc/upgrade",  # what the older formats call them
     "netc/prototxt/forks.py",  # what forks call theirs
-    "netc/look/emit",  # until each type brings its own emitted code
 )
-COPIES = "edges are followed through the copies that the compiler inserts"
 LEFT = {
-    ("netc/check/advice/flow.py", "Split"): (2, COPIES),
-    ("netc/check/advice/settings.py", "Split"): (1, COPIES),
-    ("netc/check/analyse.py", "Split"): (1, COPIES),
-    ("netc/look/diff/compare.py", "Split"): (1, COPIES),
-    ("netc/look/draw/picture.py", "Split"): (1, COPIES),
-    ("netc/weights/rgb.py", "Split"): (1, COPIES),
-    ("runtime/export/graphs.py", "Split"): (1, COPIES),
-    ("runtime/solver/inputs.py", "Split"): (1, COPIES),
-    ("netc/graph/splits.py", "Split"): (1, "makes layers of this type"),
-    ("netc/passes/deploy.py", "Split"): (1, "takes copies that nobody reads out of a message, before there is a graph"),
-    ("netc/passes/deploy.py", "Input"): (1, "makes layers of this type"),
     ("netc/look/draw/words.py", "Convolution"): (1, "a heading of the legend"),
     ("netc/look/draw/words.py", "Pooling"): (1, "a heading of the legend"),
     ("netc/look/draw/words.py", "Data"): (2, "a heading of the legend; the ending of a name that netc does not know"),

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 import netc
-from netc.graph.compile import read_net, read_solver
+from netc.graph.read import read_net, read_solver
 from netc.runtime.net.module import Net
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for `python tools/bench_step.py`

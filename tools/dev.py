@@ -24,8 +24,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 OLDEST = (3, 11)
-EXTRAS = {"demo": {"plots", "fast"}, "test": {"dev"}, "lint": {"dev"}, "install": {"dev"}}
-COVERS = {"dev": {"plots", "fast", "hdf5", "onnx"}}
+EXTRAS = {"demo": {"fast"}, "test": {"dev"}, "lint": {"dev"}, "install": {"dev"}}
+COVERS = {"dev": {"fast", "hdf5", "onnx"}}
 EVERY_CORE = ["-n", "auto", "--maxprocesses", "8"]
 LINTERS = (("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",))
 

@@ -25,11 +25,11 @@ from typing import Any
 
 from netc import NetcError
 from netc.check.examine import phases_of
-from netc.graph.compile import compile_draft, draft_of
-from netc.graph.filter import filter_net, set_state
+from netc.graph.compile import compile_draft
+from netc.graph.filter import filter_net, state_of
+from netc.graph.read import open_file
 from netc.layers import registry
 from netc.layers.base import Shape
-from netc.prototxt import Source, parse
 from netc.prototxt.draft import Draft
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -126,8 +126,7 @@ def failed(shared: Path) -> Iterator[tuple[Path, NetcError]]:
 
 def read(file: Path) -> Draft | NetcError:
     try:
-        source = Source.read(file)
-        return draft_of(source, parse(source))
+        return open_file(file).draft()
     except NetcError as error:
         return error
 
@@ -137,14 +136,14 @@ def build(draft: Draft) -> NetcError | None:
     phases = [phase for phase in phases_of(draft) if has_source(draft, phase)]
     for phase in phases or phases_of(draft):
         try:
-            compile_draft(set_state(draft.copy(), phase, 0, ()), shapes_of)
+            compile_draft(draft, state_of(draft, phase), shapes_of)
         except NetcError as error:
             return error
     return None
 
 
 def has_source(draft: Draft, phase: int) -> bool:
-    types, layers = registry(), filter_net(set_state(draft.copy(), phase, 0, ())).params
+    types, layers = registry(), filter_net(draft, state_of(draft, phase)).params
     return any(layer.type in types and types[layer.type].is_source for layer in layers)
 
 

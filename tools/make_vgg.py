@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 
 from netc import proto
+from netc.files.hashing import Chunk
 from netc.files.shipped import locate
 from netc.files.wire import field_head
 from netc.graph.compile import compile_net, read_net
 from netc.graph.ir import Node
-from netc.weights.write import Chunk
 
 NETS = {16: "vgg_D", 19: "vgg_E"}
 FC6_UNIT = 512 * 7 * 7 + 1 + 4096

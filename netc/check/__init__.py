@@ -1,1 +1,20 @@
-"""What can be said of nets and solvers without running them."""
+"""What can be said of nets and solvers without running them.
+
+The package can be called: `netc.check(path)` is `netc.check.examine.check`, what `netc check` prints as a `Report`.
+"""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+from typing import Any
+
+
+class _Check(ModuleType):
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        from netc.check.examine import check
+
+        return check(*args, **options)
+
+
+sys.modules[__name__].__class__ = _Check

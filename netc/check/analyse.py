@@ -153,7 +153,7 @@ def analyse(graph: Graph) -> Analysis:
     for index, node in enumerate(graph.nodes):
         field = _field(node, [fields.get(blob) for blob in node.bottoms])
         fields.update((blob, field.on(shape)) for blob, shape in _planes(node) if field)
-        if node.type != "Split":
+        if not node.layer.copies_bottom:
             own = sum(count(ref.blob.shape) for at, ref in enumerate(node.params) if ref.owner == (index, at))
             macs = node.layer.macs(node.bottom_shapes, node.top_shapes)
             rows.append(Row(node, own, macs, _values(node), field))

@@ -1,36 +1,34 @@
 """Every check that netc can make of nets and solvers without running them, collected rather than raised.
 
-examine(path, request) -> Report     a net: its phases; a solver: its settings and all of its nets
+check(path) -> Report     a net: its phases; a solver: its settings and all of its nets. `netc.check` is this function.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from netc.check.advice import TRAIN, Advice, Facts, advise, compare, look, solver_remarks
+from netc.check.advice import TRAIN, Advice, advise, compare, look, solver_remarks
 from netc.check.advice.pairs import mismatches
-from netc.check.analyse import Analysis, analyse
+from netc.check.analyse import analyse
 from netc.check.facts import facts
 from netc.check.probe import Probe, Told
+from netc.check.report import Net, Report
 from netc.errors import NetcError, did_you_mean, raise_all
+from netc.errors.foreign import allowing
 from netc.errors.origin import Origin
-from netc.graph.compile import (
-    Drafts,
-    binary_draft,
-    binary_solver,
-    compile_draft,
-    compile_layers,
-    draft_of,
-    is_solver,
-    open_source,
-    solver_of,
-)
-from netc.graph.filter import NAMES, filter_net, set_state
+from netc.files.paths import resolve
+from netc.files.shipped import locate
+from netc.graph.compile import compile_layers
+from netc.graph.filter import NAMES, Layers, filter_net, phase_number, state_of
+from netc.graph.read import open_file
 from netc.layers import registry
-from netc.prototxt import Source, parse
-from netc.prototxt.draft import Draft, Layers
+from netc.layers.base import Shape
+from netc.prototxt.draft import Draft
+from netc.solver.plans import planned_state, test_plans, train_plan
+from netc.solver.settings import check as check_settings
 
 TEST = 1
 
@@ -45,41 +43,27 @@ class Request:
     told: Told = field(default_factory=Told)
 
 
-@dataclass(slots=True)
-class Net:
-    """One net for one phase. `notes`: what had to be assumed; `facts`: what is known of its data, by layer."""
+def check(
+    path: str | os.PathLike[str],
+    phase: str | None = None,
+    level: int = 0,
+    stages: Iterable[str] = (),
+    shapes: Mapping[str, Shape] | None = None,
+    allow_python_layers: Iterable[str] = (),
+) -> Report:
+    """Everything that can be said of a net or solver without running it: what `netc check` prints, as an object.
 
-    label: str
-    analysis: Analysis
-    notes: list[str]
-    facts: dict[str, Facts]
-
-
-@dataclass(slots=True)
-class Report:
-    """All that was found about one file."""
-
-    path: str
-    kind: str
-    solver: Any = None
-    nets: list[Net] = field(default_factory=list)
-    errors: list[NetcError] = field(default_factory=list)
-    advice: list[Advice] = field(default_factory=list)
-    draft: Drafts = field(default_factory=Drafts)
-    told: Told = field(default_factory=Told)
-
-    def collect(self, step: Callable[[], object]) -> None:
-        """Run a step; what it raises is noted, each error once."""
-        try:
-            step()
-        except NetcError as error:
-            known = {str(one) for one in self.errors}
-            self.errors += [one for one in error.errors if str(one) not in known]
-
-    def remark(self, remarks: Iterable[Advice]) -> None:
-        """Note remarks, each once."""
-        known = {str(one) for one in self.advice}
-        self.advice += [one for one in remarks if str(one) not in known]
+    Args:
+        path: a file, text or binary, of any format; or the name of a net that comes with netc.
+        phase: "TRAIN" or "TEST"; by default those that make sense for the file. level, stages: to build for.
+        shapes: (channels, height, width) of the images that data layers read, by top, or "" for all of them.
+        allow_python_layers: modules whose Python layers may run.
+    Raises NetcError F103 for a name that is neither; every other error is in the report.
+    """
+    phases = () if phase is None else (phase_number(phase),)
+    request = Request(phases, level, tuple(stages), Told(dict(shapes or {})))
+    with allowing(allow_python_layers):
+        return examine(locate(path, "solver.prototxt"), request)
 
 
 def examine(path: str, request: Request) -> Report:
@@ -90,23 +74,12 @@ def examine(path: str, request: Request) -> Report:
 
 
 def _examine(report: Report, request: Request) -> None:
-    opened = open_source(report.path)
-    if isinstance(opened, Source):
-        _text(report, opened, request)
-    elif opened.kind == "solver":
-        report.kind = "solver"
-        _solver(report, *binary_solver(opened), request)
+    opened = open_file(report.path)
+    report.kind = opened.kind
+    if opened.kind == "solver":
+        _solver(report, *opened.solver(), request)
     else:
-        _net(report, binary_draft(opened), request)
-
-
-def _text(report: Report, text: Source, request: Request) -> None:
-    tree = parse(text)
-    if is_solver(tree):
-        report.kind = "solver"
-        _solver(report, *solver_of(text, tree), request)
-    else:
-        _net(report, draft_of(text, tree), request)
+        _net(report, opened.draft(), request)
 
 
 # -- nets --------------------------------------------------------------------------------------------------------------
@@ -114,8 +87,8 @@ def _text(report: Report, text: Source, request: Request) -> None:
 
 def _net(report: Report, draft: Draft, request: Request) -> None:
     for phase in request.phases or phases_of(draft):
-        one = set_state(draft.copy(), phase, request.level, request.stages)
-        report.collect(lambda one=one, label=NAMES[phase]: _build(report, one, label))  # type: ignore[misc]
+        state = state_of(draft, phase, request.level, request.stages)
+        report.collect(lambda state=state, label=NAMES[phase]: _build(report, draft, state, label))  # type: ignore[misc]
 
 
 def phases_of(draft: Draft) -> tuple[int, ...]:
@@ -129,7 +102,7 @@ def _fed(draft: Draft) -> Iterator[int]:
     """The phases in which something gives the net its data: a .caffemodel that training wrote has none for TEST."""
     types = registry()
     for phase in (TRAIN, TEST):
-        part = filter_net(set_state(draft.copy(), phase, 0, ()))
+        part = filter_net(draft, state_of(draft, phase))
         if any(layer.type in types and types[layer.type].is_source for layer in part.params):
             yield phase
 
@@ -139,14 +112,17 @@ def speaks_of_phases(draft: Draft) -> bool:
     return any(layer.include or layer.exclude for layer in draft.param.layer)
 
 
-def _build(report: Report, draft: Draft, label: str, initialised: bool = False, test_iter: int | None = None) -> None:
+def _build(
+    report: Report, draft: Draft, state: Any, label: str, initialised: bool = False, test_iter: int | None = None
+) -> None:
     probe = Probe(draft.path, report.told)
     report.remark(draft.remarks)
+    layers = filter_net(draft, state)
     try:
-        graph = compile_draft(draft.copy(), probe)
+        graph = compile_layers(layers, probe)
     except NetcError as error:
         if {one.code for one in error.errors} == {"G402"}:
-            report.collect(lambda: compile_layers(connected_part(draft), probe))
+            report.collect(lambda: compile_layers(connected_part(layers), probe))
         raise
     found = Net(label, analyse(graph), probe.notes, facts(graph))
     report.nets.append(found)
@@ -157,28 +133,23 @@ def _build(report: Report, draft: Draft, label: str, initialised: bool = False, 
         report.collect(lambda: raise_all(list(mismatches(trained, graph))))
 
 
-def connected_part(draft: Draft) -> Layers:
+def connected_part(layers: Layers) -> Layers:
     """The net without the layers that hang on a bottom nobody produces: a fault there hides no others."""
-    part = filter_net(draft.copy())
     known: set[str] = set()
     keep = []
-    for layer in part.params:
+    for layer in layers.params:
         keep.append(known.issuperset(layer.bottom))
         known.update(layer.top if keep[-1] else ())
-    part.keep(keep)
-    return part
+    return layers.keep(keep)
 
 
 # -- solvers -----------------------------------------------------------------------------------------------------------
 
 
 def _solver(report: Report, param: Any, origin: Origin, request: Request) -> None:
-    from netc.solver.plans import test_plans, train_plan
-    from netc.solver.settings import check
-
     report.solver = param
     report.remark(solver_remarks(param, origin))
-    report.collect(lambda: check(param, origin))
+    report.collect(lambda: check_settings(param, origin))
     if any(error.code == "R610" for error in report.errors):  # which net is meant is not known
         return
     wanted = request.phases or (TRAIN, TEST)
@@ -199,17 +170,13 @@ def _tests(report: Report, plans: Sequence[Any]) -> None:
 
 
 def _plan(report: Report, plan: Any, label: str, test_iter: int | None = None) -> None:
-    from netc.solver.plans import in_state
-
-    draft = in_state(report.draft(plan.source), plan)
+    draft = report.draft(plan.source)
     initialised = bool(report.solver.weights or report.solver.transplant_param)
-    _build(report, draft, label, initialised, test_iter)
+    _build(report, draft, planned_state(draft, plan), label, initialised, test_iter)
 
 
 def transplant_advice(report: Report, param: Any, origin: Origin) -> Iterator[Advice]:
     """Weights that are not here yet, and layers that the net does not have."""
-    from netc.files.paths import resolve
-
     layers = {row.node.name for net in report.nets[:1] for row in net.analysis.rows}
     for number, transplant in enumerate(param.transplant_param):
         at = f"transplant_param[{number}]"

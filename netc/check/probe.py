@@ -16,16 +16,15 @@ REMEDY = "or say how large its images are: --shape CHANNELS,HEIGHT,WIDTH"
 
 @dataclass(slots=True)
 class Told:
-    """What `--shape` says: of the images of every data layer, or of the records behind a top of that name."""
+    """What `--shape` says: shapes of the records behind tops, by name; under "", of the images of every data layer."""
 
-    image: Shape | None = None
-    tops: dict[str, Shape] = field(default_factory=dict)
+    shapes: dict[str, Shape] = field(default_factory=dict)
     used: bool = False
 
     def of(self, layer: Any, phase: int) -> list[Shape] | None:
         """The shapes of a data layer's tops; None where nothing is said of it."""
         source = registry()[layer.type](layer, phase)
-        first = self.tops.get(layer.top[0], self.image) if layer.top else None
+        first = self.shapes.get(layer.top[0], self.shapes.get("")) if layer.top else None
         if first is None or not isinstance(source, RecordSource):
             return None
         self.used = True
@@ -33,7 +32,7 @@ class Told:
         shapes = [tuple(shape) for shape in source.setup([])]
         batch = shapes[0][0]
         return [
-            (batch, *self.tops[top]) if top in self.tops else shape
+            (batch, *self.shapes[top]) if top in self.shapes else shape
             for top, shape in zip(layer.top, shapes, strict=False)
         ]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from netc.cli.diff import Comparison
 from netc.errors import Place, counted, printable
 from netc.layers.base import Shape, format_shape
-from netc.look.diff import Effect, FieldChange, LayerChange, NetDiff
+from netc.look.diff.compare import Effect, FieldChange, LayerChange, NetDiff
+from netc.look.diff.files import Comparison
 
 SIGNS = {"added": "+", "removed": "-", "renamed": "~", "changed": "~"}
 MOST_EFFECTS = 8

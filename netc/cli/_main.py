@@ -1,7 +1,7 @@
 """The frame of the command line: the table of commands, lazy loading, help, and one place for every error.
 
-A new command is a file `netc/cli/<name>.py` with a click command called `command`, and a line in `COMMANDS`. The
-lines stand here so that `netc --help` imports no command; a test holds them equal to each command's own short help.
+A new command is a file `netc/cli/<name>.py` with a click command called `command`, and a line in `COMMANDS`. Its line
+of help stands there, so that `netc --help` imports no command.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from netc import __version__
 from netc.cli._gflags import from_gflags, normal
 from netc.cli._status import DONE, TERMINATED
 from netc.errors import did_you_mean
+from netc.runtime.net.numerics import silence_pillow
 
 COMMANDS: dict[str, dict[str, str]] = {
     "Begin": {
@@ -177,6 +178,7 @@ def run(args: Sequence[str] | None = None) -> int:
     A command's own return value is its exit status: an int, or None for 0.
     """
     frame = Frame()
+    silence_pillow()
     restore = _exit_on_sigterm()
     try:
         status = _invoke(sys.argv[1:] if args is None else list(args), frame)

@@ -17,9 +17,49 @@ Decorated = TypeVar("Decorated", bound="Callable[..., Any]")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 
 
+def json_text(found: object, ascii: bool = True) -> str:
+    """What `--json` prints. (json is imported only then.)"""
+    import json
+
+    return json.dumps(found, indent=2, ensure_ascii=ascii)
+
+
 def output_option(metavar: str, help: str) -> Callable[[Decorated], Decorated]:
     """`-o`, of every command that writes one file; all of them take both long names."""
     return click.option("-o", "--output", "--out", "output", metavar=metavar, help=help)
+
+
+def net_options(
+    purpose: str, phase: str, phases: tuple[str, ...] = ("TRAIN", "TEST"), default: str | None = None
+) -> Callable[[Decorated], Decorated]:
+    """`--phase`, `--level`, `--stage` and `--shape`, of the commands that look at a net; in their help, what they do
+    with it ("draw") and which phase is meant. The stages come as a list."""
+    options = (
+        click.option(
+            "--phase",
+            type=click.Choice(phases, case_sensitive=False),
+            default=default,
+            show_default=default is not None,
+            help=phase,
+        ),
+        click.option("--level", default=0, metavar="N", help=f"The level to {purpose}."),
+        click.option(
+            "--stage",
+            "stages",
+            multiple=True,
+            metavar="NAMES",
+            callback=lambda ctx, param, given: split(",".join(given)),
+            help=f"Stages to {purpose}, with commas or repeated.",
+        ),
+        shape_option(),
+    )
+
+    def decorated(command: Decorated) -> Decorated:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorated
 
 
 def shape_option() -> Callable[[Decorated], Decorated]:
@@ -43,10 +83,7 @@ def _told(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) ->
         shape = shape_of(numbers)
         if not shape or (not top and len(shape) != 3):
             raise click.BadParameter(f'"{printable(text)}" is no shape; 1,28,28 or data=3,32,48 is one', ctx, param)
-        if top:
-            told.tops[top] = shape
-        else:
-            told.image = shape
+        told.shapes[top] = shape
     if given:
         ctx.call_on_close(lambda: None if told.used else click.echo(UNUSED, err=True))
     return told

@@ -19,21 +19,18 @@ if TYPE_CHECKING:
 def replace_file(name: str, chunks: Iterable[bytes | memoryview]) -> None:
     """Write a file so that it is there whole or not at all; one that is there already keeps its rights, and a link
     stays a link. Raises NetcError O151 (no right to write), O152 (the system refuses)."""
-    from netc.runtime.solver.durable import Staged, sync_folder
+    from netc.files.durable import write_whole
 
     path = Path(os.path.realpath(name))
     if path.exists() and not (path.is_file() and os.access(path, os.W_OK)):
         why = "it is read-only" if path.is_file() else "it is no regular file"
         raise NetcError("O151", f"cannot be written: {why}", Place(name), "give another name with -o")
-    try:
-        with Staged() as staged:
-            mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else None
-            staged.write(path, chunks, mode)
-            staged.publish(path)
-        sync_folder(path.parent)
-    except OSError as error:
+
+    def explain(error: OSError) -> NetcError:
         hint = "check the folder and the room on the disk; what was there is untouched"
-        raise NetcError("O152", f"cannot be written: {error.strerror or error}", Place(name), hint) from None
+        return NetcError("O152", f"cannot be written: {error.strerror or error}", Place(name), hint)
+
+    write_whole(path, chunks, explain, stat.S_IMODE(path.stat().st_mode) if path.exists() else None)
 
 
 def stdin() -> Source:

@@ -13,6 +13,7 @@ from netc.errors import NetcError
 OPTIONS = (
     click.option("--gpu", metavar="N", help='The GPU to use ("all": the only one there is). Default: the CPU.'),
     click.option("--threads", metavar="N", type=click.IntRange(1), help="Threads of the CPU to compute with."),
+    click.option("--tf32", is_flag=True, help="Let a GPU multiply with 10 bits of mantissa: faster, other numbers."),
     click.option(
         "--workers", metavar="N", type=click.IntRange(1), help="Threads that decode images (default: one a core)."
     ),
@@ -26,14 +27,6 @@ def device_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(OPTIONS):
         command = option(command)
     return command
-
-
-def set_threads(count: int | None) -> None:
-    """Sums are added up in another order with another number of threads, so it is part of what a result depends on."""
-    import torch
-
-    if count is not None:
-        torch.set_num_threads(count)
 
 
 def one_device(gpu: str | None, solver: Any = None, log: Any = None) -> str:
@@ -59,5 +52,4 @@ def one_device(gpu: str | None, solver: Any = None, log: Any = None) -> str:
         log.info("caffe.cpp:197", "Use CPU." if not numbers else f"Using GPUs {numbers[0]}")
     if not numbers:
         return "cpu"
-    torch.backends.cudnn.deterministic = True  # resuming is bit-exact on a GPU, too
     return f"cuda:{numbers[0]}"

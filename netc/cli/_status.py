@@ -1,12 +1,8 @@
-"""The exit statuses of `netc`: BSD's sysexits where they fit, 128 + signal for an interruption."""
+"""Exit statuses of `netc`: BSD's sysexits where they fit (see `netc.errors`), 128 + signal for an interruption."""
 
 DONE = 0
 FAILED = 1
-USAGE = 2
 BAD_DATA = 65
-NO_INPUT = 66
-CANNOT_WRITE = 73
-IO_ERROR = 74
 STOPPED = 75  # stopped on request, with a snapshot saved: the same command with --resume auto goes on
 INTERRUPTED = 130
 BROKEN_PIPE = 141

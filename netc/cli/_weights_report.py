@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from netc.cli._human import in_bytes, table
 from netc.errors import NetcError, Place, counted, did_you_mean, printable
+from netc.errors.words import in_bytes, table
 from netc.layers.base import format_shape
 from netc.weights.compare import DIFFERENT, EQUAL, RESHAPED, SHAPE, Difference
 from netc.weights.contents import BLOB, HDF5_STATE, SOLVERSTATE, Contents, Held, Part

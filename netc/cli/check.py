@@ -2,43 +2,30 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from netc.cli._options import json_option, shape_option, split
+from netc.cli._options import json_option, json_text, net_options
 from netc.cli._status import DONE
 
 if TYPE_CHECKING:
-    from netc.check.examine import Report
     from netc.check.probe import Told
+    from netc.check.report import Report
 
 PHASES = {"TRAIN": (0,), "TEST": (1,), "BOTH": (0, 1)}
 
 
-@click.command("check", short_help="Check nets and solvers; show shapes, sizes and costs.")
+@click.command("check")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
-@click.option(
-    "--phase",
-    type=click.Choice(list(PHASES), case_sensitive=False),
-    help="The phase to build for (default: those that make sense for the file).",
-)
-@click.option("--level", default=0, metavar="N", help="The level to build for.")
-@click.option(
-    "--stage",
-    "stages",
-    multiple=True,
-    metavar="NAMES",
-    help="Stages to build for, with commas or repeated.",
-)
+@net_options("build for", "The phase to build for (default: those that make sense for the file).", tuple(PHASES))
 @click.option("--batch", type=click.IntRange(min=1), metavar="N", help="Images for which to reckon the memory.")
-@shape_option()
 @json_option
 def command(
     files: tuple[str, ...],
     phase: str | None,
     level: int,
-    stages: tuple[str, ...],
+    stages: list[str],
     batch: int | None,
     told: Told,
     as_json: bool,
@@ -52,8 +39,7 @@ def command(
     from netc.check.examine import Request, examine
     from netc.files.shipped import locate
 
-    names = tuple(name for given in stages for name in split(given))
-    request = Request(PHASES[phase.upper()] if phase else (), level, names, told)
+    request = Request(PHASES[phase] if phase else (), level, tuple(stages), told)
     reports = [examine(locate(file, "solver.prototxt"), request) for file in files]
     if as_json:
         _print_json(reports, batch)
@@ -63,24 +49,15 @@ def command(
 
 
 def _print_json(reports: list[Report], batch: int | None) -> None:
-    import json
-
-    from netc.cli._check_report import as_dict
-
-    found: dict[str, Any] = {
-        "ok": not any(report.errors for report in reports),
-        "files": [as_dict(report, batch) for report in reports],
-    }
-    click.echo(json.dumps(found, indent=2))
+    found = {"ok": all(report.ok for report in reports), "files": [report.as_dict(batch) for report in reports]}
+    click.echo(json_text(found))
 
 
 def _print_text(reports: list[Report], batch: int | None) -> None:
-    from netc.cli._check_report import lines
-
     for number, report in enumerate(reports):
         if number:
             click.echo()
-        click.echo("\n".join(lines(report, batch)))
+        click.echo("\n".join(report.page(batch)))
         for remark in (*report.errors, *report.advice):
             click.echo(str(remark), err=True)
     codes = [one.code for report in reports for one in report.errors]

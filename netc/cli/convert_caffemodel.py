@@ -6,24 +6,25 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from netc.cli._options import json_option, output_option, shape_option
+from netc.cli._options import json_option, json_text, output_option, shape_option
 from netc.errors import NetcError, Place, printable
+from netc.runtime.export.formats import SUFFIXES
 
 if TYPE_CHECKING:
     from netc.check.probe import Told
     from netc.runtime.export.convert import Conversion
 
-FORMATS = ("safetensors", "torchvision", "onnx", "pt2", "hdf5", "npz", "caffemodel")
 
-
-@click.command("convert-caffemodel", short_help="Convert a weight file, and prove it.")
+@click.command("convert-caffemodel")
 @click.argument("file", metavar="FILE")
 @click.option("--net", metavar="NET", help="The net, best its deploy.prototxt (default: the one in FILE).")
-@click.option("--to", type=click.Choice(FORMATS), help="The format (default: told by OUT's name, else safetensors).")
+@click.option(
+    "--to", type=click.Choice(list(SUFFIXES)), help="The format (default: told by OUT's name, else safetensors)."
+)
 @output_option("OUT", "The new file (default: beside FILE).")
 @click.option("--rgb", is_flag=True, help="Fold channel order, scale and mean into the first convolution.")
 @click.option("--mean", default="", metavar="MEAN", help="104,117,123 (blue, green, red) or a .binaryproto.")
@@ -73,14 +74,13 @@ def command(
     if report is not None:
         _check_report(report, [file, net, classes], to or "", output)
     names = _names(classes) if classes is not None else ()
-    shapes = told.tops | ({"": told.image} if told.image else {})
     told.used = True  # the conversion says if it was not
-    options = Options(_located(net), to or "", rgb, run_net, mean, scale, crop, shapes, names, tolerance)
+    options = Options(_located(net), to or "", rgb, run_net, mean, scale, crop, told.shapes, names, tolerance)
     with _reporting(report) as write:
         made = convert(file, output, options, hashing)
         found = made.as_dict()
-        write(_json(found) + "\n")
-    click.echo(_json(found) if as_json else "\n".join(lines(made)))
+        write(json_text(found) + "\n")
+    click.echo(json_text(found) if as_json else "\n".join(lines(made)))
 
 
 def _located(net: str | None) -> str | None:
@@ -121,21 +121,15 @@ def _reporting(path: Path | None) -> Iterator[Callable[[str], None]]:
     with Staging(path) as staging:
 
         def write(text: str) -> None:
-            staging.path.write_text(text, "utf-8")
+            staging.write(path, [text.encode()])
             staging.publish()
 
         yield write
 
 
-def _json(found: dict[str, Any]) -> str:
-    import json
-
-    return json.dumps(found, indent=2)
-
-
 def lines(made: Conversion) -> list[str]:
     """For a reader."""
-    from netc.cli._human import in_bytes
+    from netc.errors.words import in_bytes
 
     rows = [
         f"{made.out}: {made.format}, {in_bytes(made.size)}",

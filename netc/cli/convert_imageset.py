@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from netc.cli._options import json_option
+from netc.cli._options import json_option, json_text
 from netc.cli._progress import progress_bar
 from netc.cli._status import BAD_DATA, DONE
 from netc.errors import NetcError, counted, printable
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 SHOWN = 10
 
 
-@click.command("convert-imageset", short_help="Make an LMDB of pictures.")
+@click.command("convert-imageset")
 @click.argument("paths", nargs=-1, metavar="ROOT [LISTFILE] DB", type=click.Path(path_type=Path))
 @click.option("--gray/--no-gray", help="One channel instead of three.")
 @click.option("--shuffle/--no-shuffle", default=None, help="Put the pictures in a random order (folders: the default).")
@@ -124,9 +124,7 @@ def _print(summary: Summary, listing: Listing, as_json: bool) -> None:
     for warning in summary.warnings:
         click.echo(f"warning: {warning}", err=True)
     if as_json:
-        import json
-
-        click.echo(json.dumps(as_dict(summary, listing), indent=2))
+        click.echo(json_text(as_dict(summary, listing)))
         return
     click.echo("\n".join(lines(summary, listing)))
     for line in skipped_lines(summary):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from netc.runtime.demo.steps import Outcome
 
 
-@click.command("demo", short_help="Draw pictures, train a small net on them, and test it.")
+@click.command("demo")
 @click.option(
     "--out",
     default="netc_demo",

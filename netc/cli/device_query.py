@@ -9,12 +9,12 @@ from typing import Any
 
 import click
 
-from netc.cli._human import in_bytes
-from netc.cli._options import gpus_of, json_option
+from netc.cli._options import gpus_of, json_option, json_text
+from netc.errors.words import in_bytes
 from netc.runtime.net.cores import usable_cores
 
 
-@click.command("device_query", short_help="List the processors and GPUs that netc can use.")
+@click.command("device_query")
 @click.option(
     "--gpu", "wanted", metavar="LIST", default="all", show_default=True, help='Which GPUs: "0", "0,1" or "all".'
 )
@@ -29,13 +29,7 @@ def command(wanted: str, as_json: bool) -> None:
     numbers = gpus_of(wanted, torch.cuda.device_count())
     gpus = [gpu(number, torch.cuda.get_device_properties(number)) for number in numbers]
     found = {"cpu": cpu(torch.get_num_threads()), "torch": torch.__version__, "gpus": gpus}
-    click.echo(as_json_text(found) if as_json else "\n".join(lines(found)))
-
-
-def as_json_text(found: dict[str, Any]) -> str:
-    import json
-
-    return json.dumps(found, indent=2)
+    click.echo(json_text(found) if as_json else "\n".join(lines(found)))
 
 
 def cpu(threads: int) -> dict[str, Any]:

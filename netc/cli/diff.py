@@ -2,57 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from netc.cli._options import json_option, shape_option, split
+from netc.cli._options import json_option, json_text, net_options
 from netc.cli._status import DONE, FAILED
-from netc.errors import NetcError, Place
 
 if TYPE_CHECKING:
     from netc.check.probe import Told
-    from netc.errors.origin import Origin
-    from netc.graph.ir import Graph
-    from netc.look.diff import FieldChange, NetDiff
-    from netc.prototxt.draft import Draft
 
 
-@dataclass(slots=True)
-class Comparison:
-    """`fields`: of two solvers; `nets`: one for each phase that was compared. `notes`: what to know beside it."""
-
-    paths: tuple[str, str]
-    kind: str
-    fields: list[FieldChange] = field(default_factory=list)
-    nets: list[NetDiff] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-    @property
-    def same(self) -> bool:
-        return not self.fields and all(net.same for net in self.nets)
-
-
-@click.command("diff", short_help="Compare two nets or solvers by what they mean.")
+@click.command("diff")
 @click.argument("first", metavar="A")
 @click.argument("second", metavar="B")
-@click.option(
-    "--phase",
-    type=click.Choice(["TRAIN", "TEST"], case_sensitive=False),
-    help="The phase to compare (default: those that both files have).",
-)
-@click.option("--level", default=0, metavar="N", help="The level to compare.")
-@click.option("--stage", "stages", multiple=True, metavar="NAMES", help="Stages to compare, with commas or repeated.")
+@net_options("compare", "The phase to compare (default: those that both files have).")
 @click.option("--nets", is_flag=True, help="Of two solvers, compare their nets too.")
-@shape_option()
 @json_option
 def command(
     first: str,
     second: str,
     phase: str | None,
     level: int,
-    stages: tuple[str, ...],
+    stages: list[str],
     nets: bool,
     told: Told,
     as_json: bool,
@@ -64,132 +36,9 @@ def command(
     """
     from netc.cli._diff_report import as_dict, lines
     from netc.files.shipped import locate
+    from netc.look.diff.files import Asked, compare_files
 
-    names = [name for given in stages for name in split(given)]
-    request = _Request(phase.upper() if phase else None, level, names, nets, told)
-    found = _compare(locate(first, "train_val.prototxt"), locate(second, "train_val.prototxt"), request)
-    if as_json:
-        import json
-
-        click.echo(json.dumps(as_dict(found), indent=2))
-    else:
-        click.echo("\n".join(lines(found)))
+    asked = Asked(phase, level, stages, nets, told)
+    found = compare_files(locate(first, "train_val.prototxt"), locate(second, "train_val.prototxt"), asked)
+    click.echo(json_text(as_dict(found)) if as_json else "\n".join(lines(found)))
     return DONE if found.same else FAILED
-
-
-@dataclass(frozen=True, slots=True)
-class _Request:
-    phase: str | None
-    level: int
-    stages: list[str]
-    nets: bool
-    told: Told
-
-
-def _compare(first: str, second: str, request: _Request) -> Comparison:
-    one, two = _read(first), _read(second)
-    kinds = [isinstance(read, tuple) for read in (one, two)]
-    if kinds[0] != kinds[1]:
-        said = ["a solver" if solver else "a net" for solver in kinds]
-        message = f"{first} is {said[0]}, {second} {said[1]}"
-        raise NetcError("C150", message, Place(second), "compare two nets, or two solvers")
-    if isinstance(one, tuple) and isinstance(two, tuple):
-        return _solvers((first, second), one, two, request)
-    found = Comparison((first, second), "net")
-    _nets(found, one, two, request)
-    return found
-
-
-def _read(path: str) -> Draft | tuple[Any, Origin]:
-    """A net's draft, or a solver and its origin; text or binary, of any format."""
-    from netc.graph.compile import binary_draft, binary_solver, draft_of, is_solver, open_source, solver_of
-    from netc.prototxt import Source, parse
-
-    opened = open_source(path)
-    if not isinstance(opened, Source):
-        return binary_solver(opened) if opened.kind == "solver" else binary_draft(opened)
-    tree = parse(opened)
-    return solver_of(opened, tree) if is_solver(tree) else draft_of(opened, tree)
-
-
-# -- nets --------------------------------------------------------------------------------------------------------------
-
-
-def _nets(found: Comparison, one: Any, two: Any, request: _Request) -> None:
-    from netc.graph.filter import NAMES, set_state
-
-    for phase in _phases(found, one, two, request):
-        drafts = [set_state(draft.copy(), NAMES.index(phase), request.level, request.stages) for draft in (one, two)]
-        _pair(found, drafts[0], drafts[1], phase, request.told)
-
-
-def _phases(found: Comparison, one: Any, two: Any, request: _Request) -> list[str]:
-    from netc.check.examine import phases_of
-    from netc.graph.filter import NAMES
-
-    if request.phase:
-        return [request.phase]
-    phases = [phases_of(draft) for draft in (one, two)]
-    if phases[0] != phases[1]:
-        trains = found.paths[0 if len(phases[0]) > 1 else 1]
-        found.notes.append(f"only {trains} is for training: compared in the TEST phase")
-    return [NAMES[phase] for phase in phases[0] if phase in phases[1]]
-
-
-def _pair(found: Comparison, one: Draft, two: Draft, phase: str, told: Told) -> None:
-    from netc.graph.filter import filter_net
-    from netc.look.diff import compare_nets
-
-    graphs = _graphs(found, one, two, told)
-    found.nets.append(compare_nets(filter_net(one), filter_net(two), phase, graphs))
-
-
-def _graphs(found: Comparison, one: Draft, two: Draft, told: Told) -> tuple[Graph, Graph] | None:
-    """Both nets compiled, or None and a note: the settings can be compared all the same."""
-    from netc.check.probe import Probe
-    from netc.graph.compile import compile_draft
-
-    graphs = []
-    for draft in (one, two):
-        try:
-            graphs.append(compile_draft(draft.copy(), Probe(draft.path, told)))
-        except NetcError as error:
-            place = f"{error.place}: " if error.place else ""
-            hint = f" ({error.hint})" if error.code == "F120" else ""
-            note = f"shapes and parameters are not compared: {place}{error.message}{hint}"
-            found.notes += [] if note in found.notes else [note]
-            return None
-    return graphs[0], graphs[1]
-
-
-# -- solvers -----------------------------------------------------------------------------------------------------------
-
-
-def _solvers(paths: tuple[str, str], one: Any, two: Any, request: _Request) -> Comparison:
-    from netc.graph.compile import Drafts
-    from netc.look.diff import NETS, compare_solvers
-
-    found = Comparison(paths, "solver", compare_solvers(one, two, NETS if request.nets else ()))
-    if not request.nets:
-        return found
-    drafts = Drafts()
-    plans = [_plans(param, path, origin) for (param, origin), path in zip((one, two), paths, strict=True)]
-    for mine, theirs in zip(*plans):
-        _planned(found, drafts, mine, theirs, request.told)
-    if len(plans[0]) != len(plans[1]):
-        found.notes.append(f"{len(plans[0]) - 1} and {len(plans[1]) - 1} test nets: the rest is not compared")
-    return found
-
-
-def _plans(param: Any, path: str, origin: Origin) -> list[Any]:
-    from netc.solver.plans import test_plans, train_plan
-
-    return [train_plan(param, path, origin=origin), *test_plans(param, path, origin)]
-
-
-def _planned(found: Comparison, drafts: Any, mine: Any, theirs: Any, told: Told) -> None:
-    from netc.graph.filter import NAMES
-    from netc.solver.plans import in_state
-
-    one, two = (in_state(drafts(plan.source), plan) for plan in (mine, theirs))
-    _pair(found, one, two, NAMES[mine.phase], told)

@@ -4,43 +4,30 @@ from __future__ import annotations
 
 import keyword
 import os
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from netc.cli._options import output_option, shape_option, split
+from netc.cli._options import net_options, output_option
 from netc.errors import NetcError, Place, printable
 
 if TYPE_CHECKING:
     from netc.check.probe import Told
-    from netc.graph.ir import Graph
 
 
-@click.command("emit", short_help="Write a net as one file of PyTorch code.")
+@click.command("emit")
 @click.argument("net", metavar="NET")
 @output_option("OUT.py", "The file to write; - is stdout.")
-@click.option(
-    "--phase",
-    type=click.Choice(["TRAIN", "TEST"], case_sensitive=False),
-    default="TEST",
-    show_default=True,
-    help="The phase to write the net for.",
-)
-@click.option("--level", default=0, metavar="N", help="The level to write the net for.")
-@click.option(
-    "--stage", "stages", multiple=True, metavar="NAMES", help="Stages to write it for, with commas or repeated."
-)
+@net_options("write the net for", "The phase to write the net for.", default="TEST")
 @click.option("--weights", metavar="FILE", help="Write these weights too, to OUT.safetensors.")
 @click.option("--class-name", metavar="NAME", help="The name of the class (default: from the net's).")
-@shape_option()
 def command(
     net: str,
     output: str | None,
     phase: str,
     level: int,
-    stages: tuple[str, ...],
+    stages: list[str],
     weights: str | None,
     class_name: str | None,
     told: Told,
@@ -52,16 +39,17 @@ def command(
     """
     from netc.files.shipped import locate
     from netc.look.emit import emit
+    from netc.look.emit.files import compiled, write
 
-    path = locate(net, "train_val.prototxt" if phase.upper() == "TRAIN" else "deploy.prototxt")
+    path = locate(net, "train_val.prototxt" if phase == "TRAIN" else "deploy.prototxt")
     out = Path(output) if output and output != "-" else None
     _check(path, out, weights, class_name)
-    graph = _compiled(path, phase, level, [name for given in stages for name in split(given)], told)
+    graph = compiled(path, phase, level, stages, told)
     emission = emit(graph, class_name, out.name if out else "")
     if out is None:
         click.echo(emission.code, nl=False)
         return
-    _write(out, emission.code, graph, weights)
+    write(out, emission.code, graph, weights)
     also = f" and {out.with_suffix('.safetensors')}" if weights else ""
     click.echo(printable(f"wrote {out}{also}: class {emission.class_name}"), err=True)
 
@@ -86,27 +74,3 @@ def _check(net: str, output: Path | None, weights: str | None, class_name: str |
                 loads = "; the code loads it as it is, without --weights" if written.suffix == ".safetensors" else ""
                 hint = f"give another -o{loads}"
                 raise NetcError("C172", f"{written} would be overwritten, and it is read", None, hint)
-
-
-def _compiled(path: str, phase: str, level: int, stages: Iterable[str], told: Told) -> Graph:
-    from netc.check.probe import Probe
-    from netc.graph.compile import compile_draft, draft_net, phase_number
-    from netc.graph.filter import set_state
-
-    draft = set_state(draft_net(Path(path)), phase_number(phase), level, stages)
-    return compile_draft(draft, Probe(draft.path, told))
-
-
-def _write(output: Path, code: str, graph: Graph, weights: str | None) -> None:
-    """Both files, or neither."""
-    from netc.files.durable import Staging
-    from netc.weights.formats.safetensors import write_safetensors
-    from netc.weights.model import open_for
-
-    model = open_for(graph, weights) if weights is not None else None
-    with Staging(output) as staging:
-        staging.path.write_text(code, "utf-8")
-        if model is not None:
-            tensors = {entry.key: entry.array for entry in model.entries}
-            write_safetensors(staging.path.with_suffix(".safetensors"), tensors, metadata={"format": "pt"})
-        staging.publish()

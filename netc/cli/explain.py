@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from netc.cli._options import json_option
-from netc.errors import NetcError, counted, nearest, printable
+from netc.cli._options import json_option, json_text
+from netc.errors import NetcError, counted
 
 if TYPE_CHECKING:
-    from netc.check.advice import Advice
     from netc.check.explanations import Explanation, Section
 
 CODE = re.compile(r"[A-Z][0-9]{3}")
 
 
-@click.command("explain", short_help="Explain an error or warning by its code.")
+@click.command("explain")
 @click.argument("code", required=False, metavar="[CODE]")
 @json_option
 def command(code: str | None, as_json: bool) -> None:
@@ -30,53 +27,29 @@ def command(code: str | None, as_json: bool) -> None:
     argument, the sections are listed.
     """
     text, found = _sections() if code is None else _answer(code.strip())
-    if as_json:
-        import json
-
-        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
-    else:
-        click.echo("\n".join(text))
+    click.echo(json_text(found, ascii=False) if as_json else "\n".join(text))
 
 
 def _answer(word: str) -> tuple[list[str], Any]:
-    from netc.check.explanations import explain, section, sections
-    from netc.errors.codes import CODES
+    from netc.check.explanations import explain, section, sections, titles
 
     letter = word.upper()
     if len(letter) == 1 and letter in sections():
         one = section(letter)
-        return list(_section_lines(one)), {code: CODES[code] for code in one.codes if code in CODES}
+        return list(_section_lines(one)), {code: found.title for code, found in one.codes.items()}
     match = CODE.search(letter)
-    if match is None or match[0] not in CODES:
+    if match is None or match[0] not in titles():
         raise _unknown(match[0] if match else word)
-    return _code(explain(match[0]), CODES[match[0]])
+    return _code(explain(match[0]))
 
 
 def _unknown(word: str) -> NetcError:
-    near, codes = _near(word.upper()), _codes()
-    listed = ", ".join(f"{code} ({codes[code]})" for code in near)
+    from netc.check.explanations import near_codes, titles
+
+    near = near_codes(word.upper())
+    listed = ", ".join(f"{code} ({titles()[code]})" for code in near)
     hint = f"near it: {listed}" if near else "netc explain lists the sections"
     return NetcError("C151", f'there is no code "{word}"', None, hint)
-
-
-def _codes() -> dict[str, str]:
-    from netc.errors.codes import CODES
-
-    return CODES
-
-
-def _near(word: str) -> list[str]:
-    """Codes with the same digits (an O for a 0, no letter, another letter), then those of the letter with near
-    numbers, then those spelt alike."""
-    codes = _codes()
-    digits = word[0].replace("O", "0") + word[1:].replace("O", "0") if word else ""
-    number = "".join(letter for letter in (digits if digits[:1].isdecimal() else digits[1:]) if letter in "0123456789")[
-        :6
-    ]
-    same = [code for code in codes if code[1:] == number]
-    mine = [code for code in codes if code[:1] == word[:1] and number]
-    mine.sort(key=lambda code: abs(int(code[1:]) - int(number)))
-    return list(dict.fromkeys([*same, *mine, *nearest(word, codes, 3)]))[:3]
 
 
 # -- what is said ------------------------------------------------------------------------------------------------------
@@ -93,40 +66,20 @@ def _sections() -> tuple[list[str], Any]:
 
 
 def _section_lines(one: Section) -> Iterator[str]:
-    from netc.errors.codes import CODES
-
     yield f"{one.letter}: {one.title}"
     yield from ("", one.text, "") if one.text else ("",)
-    yield from (f"  {code}  {CODES[code]}" for code in one.codes if code in CODES)
+    yield from (f"  {code}  {found.title}" for code, found in one.codes.items())
 
 
-def _code(one: Explanation, title: str) -> tuple[list[str], Any]:
+def _code(one: Explanation) -> tuple[list[str], Any]:
+    from netc.check.explanations.provoke import provoke
+
     message = provoke(one)
-    lines = [f"{one.code}: {title}", "", one.text]
+    lines = [f"{one.code}: {one.title}", "", one.text]
     for name, text in one.files.items():
         lines += ["", f"For example, in {name}:" if len(one.files) == 1 else f"{name}:", ""]
         lines += [f"    {line}" for line in text.rstrip().split("\n")]
     if message:
         lines += ["", "gives:", "", *(f"    {line}" for line in message.split("\n"))]
-    found = {"code": one.code, "title": title, "text": one.text, "example": one.files, "message": message}
+    found = {"code": one.code, "title": one.title, "text": one.text, "example": one.files, "message": message}
     return lines, found
-
-
-def provoke(one: Explanation) -> str | None:
-    """The message that the example gives, worked out by checking it; None where there is no example."""
-    from netc.check.examine import Request, examine
-
-    if not one.files:
-        return None
-    with tempfile.TemporaryDirectory(prefix="netc-explain-") as folder:
-        for name, text in one.files.items():
-            (Path(folder) / name).write_text(text, encoding="utf-8")
-        report = examine(str(Path(folder) / list(one.files)[-1]), Request())
-    remarks: list[NetcError | Advice] = [*report.errors, *report.advice]
-    said = next((str(remark) for remark in remarks if remark.code == one.code), None)
-    return printable_path(said, folder) if said else None
-
-
-def printable_path(text: str, folder: str) -> str:
-    """The message with the example's file named as it is above."""
-    return "\n".join(printable(line) for line in text.replace(f"{folder}/", "").split("\n"))

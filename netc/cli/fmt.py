@@ -8,7 +8,7 @@ from netc.cli._status import DONE, FAILED
 from netc.errors import NetcError, printable
 
 
-@click.command("fmt", short_help="Write prototxt files in canonical form.")
+@click.command("fmt")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("--check", is_flag=True, help="Write nothing; name the files that would change, and exit with 1.")
 @click.option("--diff", is_flag=True, help="Write nothing; show what would change.")

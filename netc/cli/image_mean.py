@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from netc.cli._options import json_option
+from netc.cli._options import json_option, json_text
 from netc.cli._progress import progress_bar
 from netc.errors import NetcError, Place
 from netc.layers.base import format_shape
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from netc.runtime.imageset.mean import Statistics
 
 
-@click.command("image-mean", short_help="Compute the means and principal colours of a database.")
+@click.command("image-mean")
 @click.argument("database", metavar="DB", type=click.Path(path_type=Path))
 @click.argument("outputs", metavar="[OUT]...", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--backend", default="lmdb", show_default=True, help="lmdb or leveldb; what DB holds counts.")
@@ -39,7 +39,7 @@ def command(database: Path, outputs: tuple[Path, ...], backend: str, workers: in
     contents = [(path, _content(path, found, database)) for path in outputs]  # all of them, before any is written
     for path, content in contents:
         write_file(path, content)
-    click.echo(_json(as_dict(found)) if as_json else "\n".join(lines(found)))
+    click.echo(json_text(as_dict(found)) if as_json else "\n".join(lines(found)))
 
 
 def _content(path: Path, found: Statistics, database: Path) -> bytes:
@@ -49,19 +49,13 @@ def _content(path: Path, found: Statistics, database: Path) -> bytes:
         if found.eigenvalue is None:
             message = f"principal colours need three channels, and these images have {len(found.channel_mean)}"
             raise NetcError("D548", message, Place(str(database)))
-        return (_json(as_dict(found)) + "\n").encode()
+        return (json_text(as_dict(found)) + "\n").encode()
     if found.mean is None:
         a, b = (format_shape(size) for size in found.sizes[:2])
         message = f"there is no mean image: sizes differ ({a}, {b}, …; channels×height×width)"
         hint = "paste the channel means that image-mean prints, or convert with --resize-width and --resize-height"
         raise NetcError("D547", message, Place(str(database)), hint)
     return as_binaryproto(found.mean)
-
-
-def _json(value: object) -> str:
-    import json
-
-    return json.dumps(value, indent=2)
 
 
 def lines(found: Statistics) -> list[str]:

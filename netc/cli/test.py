@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from netc.cli._options import json_option, split
-from netc.cli._run import device_options, one_device, set_threads
+from netc.cli._options import json_option, json_text, split
+from netc.cli._run import device_options, one_device
 from netc.errors import NetcError, Place
 
 if TYPE_CHECKING:
-    from netc.runtime.solver.nets import FedNet
+    from netc.runtime.net.module import Net
     from netc.runtime.solver.tester import Result
 
 
-@click.command("test", short_help="Score a net on its test data.")
+@click.command("test")
 @click.argument("model_path", metavar="[MODEL]", required=False)
 @click.option("--model", metavar="FILE", help="The net; the same as the argument MODEL.")
 @click.option("--weights", metavar="FILES", help="Its weights (several: commas between them).")
@@ -33,47 +32,48 @@ def command(model_path: str | None, model: str | None, weights: str | None, as_j
         raise click.UsageError("give the net once: netc test MODEL, or --model=MODEL")
     if weights is None:
         raise click.UsageError("give the weights: --weights=FILE.caffemodel")
-    set_threads(options["threads"])
-    fed = _build(str(model_path or model), weights, options)
+    net = _build(str(model_path or model), weights, options)
     try:
-        result = _test(fed, options["iterations"])
+        result = _test(net, options["iterations"])
     finally:
-        fed.inputs.close()
+        net.feeding.close()
     click.echo("\n".join(_report(result, as_json)))
 
 
-def _build(source: str, weights: str, options: dict[str, Any]) -> FedNet:
+def _build(source: str, weights: str, options: dict[str, Any]) -> Net:
     from netc import proto
     from netc.files.shipped import locate
+    from netc.runtime.net.numerics import settle
     from netc.runtime.solver import initial, nets
     from netc.runtime.solver.log import stderr
     from netc.runtime.solver.report import Report
     from netc.solver import plans
     from netc.weights import read
 
+    settle(options["threads"], options["tf32"])
     log = stderr()
     device = one_device(options["gpu"], None, log)
     state = proto.NetState(level=options["level"], stage=split(",".join(options["stage"])))
-    builder = nets.Builder(0, device, options["workers"])
     path = locate(source, "train_val.prototxt")
-    graph = builder.graph(plans.NetPlan(path, path, plans.TEST, state))
+    builder = nets.Builder(0, device, options["workers"])
+    compiled = builder.compile(plans.NetPlan(path, path, plans.TEST, state))
     start = initial.Sources([(name, read(name)) for name in initial.names(weights)])
-    fed = builder.build(graph, unfilled=start.overwritten)
-    if (unfed := fed.inputs.unfed) is not None:
-        given = ", ".join(fed.inputs.given)
-        raise NetcError("R624", f"nothing feeds the inputs {given}", unfed.place, "test a net with a Data layer")
+    net = builder.build(compiled, unfilled=start.overwritten)
+    if unfed := net.feeding.unfed:
+        given = ", ".join(top for node in unfed for top in node.tops)
+        raise NetcError("R624", f"nothing feeds the inputs {given}", unfed[0].place, "test a net with a Data layer")
     report = Report(proto.SolverParameter(), log)
-    if fresh := start.copy_into(fed.net, report):
+    if fresh := start.copy_into(net, report):
         report.warn(f"tested with random weights, for the files have none: {', '.join(fresh)}")
-    return fed
+    return net
 
 
-def _test(fed: FedNet, iterations: int | None) -> Result:
+def _test(net: Net, iterations: int | None) -> Result:
     from netc.runtime.solver.log import output_lines, stderr
     from netc.runtime.solver.tester import batches, run_test
 
     log = stderr()
-    count = sum(1 for _ in batches(fed.inputs, iterations, 0, Place(fed.net.graph.path)))
+    count = sum(1 for _ in batches(net.feeding, iterations, 0, Place(net.graph.path)))
     log.info("caffe.cpp:281", f"Running for {count} iterations.")
 
     def show(k: int, outputs: dict[str, Any]) -> bool:
@@ -81,7 +81,7 @@ def _test(fed: FedNet, iterations: int | None) -> Result:
             log.info("caffe.cpp:304", f"Batch {k}, {line}")
         return True
 
-    result = run_test(fed, iterations, on_batch=show)
+    result = run_test(net, iterations, on_batch=show)
     if result.loss is not None:
         log.info("caffe.cpp:309", f"Loss: {result.loss:g}")
     for line in output_lines(result.outputs, result.weights):
@@ -96,4 +96,4 @@ def _report(result: Result, as_json: bool) -> list[str]:
     if not as_json:
         return list(output_lines(result.outputs, result.weights))
     found = {"outputs": plain(result.outputs), "loss": result.loss, "batches": result.batches}
-    return [json.dumps({**found, "samples": result.samples or None}, indent=2)]
+    return [json_text({**found, "samples": result.samples or None})]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from netc.cli._options import split
-from netc.cli._run import device_options, one_device, set_threads
+from netc.cli._run import device_options, one_device
 from netc.cli._status import DONE, INTERRUPTED, STOPPED, TERMINATED
 from netc.errors import NetcError
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 EFFECTS = click.Choice(["snapshot", "stop", "none"])
 
 
-@click.command("train", short_help="Train a net by its solver.")
+@click.command("train")
 @click.argument("solver_path", metavar="[SOLVER]", required=False)
 @click.option("--solver", metavar="FILE", help="The solver; the same as the argument SOLVER.")
 @click.option("--weights", metavar="FILES", help="Start from these weights (several: commas between them).")
@@ -42,25 +42,23 @@ def command(solver_path: str | None, solver: str | None, sigint_effect: str, sig
         raise click.UsageError("give the solver once: netc train SOLVER, or --solver=SOLVER")
     if sum(options[name] is not None for name in ("weights", "snapshot", "resume")) > 1:
         raise click.UsageError("--weights, --snapshot and --resume exclude one another")
-    set_threads(options["threads"])
     effects = {"SIGINT": sigint_effect, "SIGHUP": sighup_effect}
     return _train(str(solver_path or solver), effects, options)
 
 
 def _train(source: str, effects: dict[str, str], options: dict[str, Any]) -> int:
     from netc.files.shipped import locate
-    from netc.graph.compile import locate_solver
-    from netc.runtime.solver.log import Log
-    from netc.runtime.solver.progress import Progress
+    from netc.graph.read import locate_solver
+    from netc.runtime.net.numerics import settle
     from netc.runtime.solver.training import train
 
+    settle(options["threads"], options["tf32"])
     param, origin = locate_solver(locate(source, "solver.prototxt"))
     if options["iterations"] is not None:
         param.max_iter = options["iterations"]
-    progress = Progress(param.max_iter)
-    run = _start(param, origin, options, Log(progress.stream))
+    run = _start(param, origin, effects, options)
     try:
-        stopped = train(run, effects, progress)
+        stopped = train(run)
     except NetcError as error:
         return _failed(run, error)
     finally:
@@ -68,27 +66,30 @@ def _train(source: str, effects: dict[str, str], options: dict[str, Any]) -> int
     return STOPPED if stopped == "signal" else DONE
 
 
-def _start(param: Any, origin: Any, options: dict[str, Any], log: Any) -> Solver:
+def _start(param: Any, origin: Any, effects: dict[str, str], options: dict[str, Any]) -> Solver:
+    from netc.runtime.solver.log import Log
+    from netc.runtime.solver.progress import Progress
     from netc.runtime.solver.report import Report
     from netc.runtime.solver.solver import Solver
     from netc.runtime.solver.state import prefix
-    from netc.runtime.solver.training import newest
-    from netc.solver.settings import check
+    from netc.runtime.solver.training import newest, signals
 
-    check(param, origin)
+    progress = Progress(param.max_iter)
+    log = Log(progress.stream)
     device = one_device(options["gpu"], param, log)
     snapshot = options["snapshot"] if options["resume"] is None else newest(prefix(param, origin.start.path), log)
     return Solver(
         param,
         origin,
-        options["weights"],
-        snapshot,
-        device,
-        options["seed"],
-        options["workers"],
-        options["level"],
-        split(",".join(options["stage"])),
-        Report(param, log),
+        weights=options["weights"],
+        snapshot=snapshot,
+        device=device,
+        seed=options["seed"],
+        workers=options["workers"],
+        level=options["level"],
+        stages=split(",".join(options["stage"])),
+        report=Report(param, log, progress),
+        signals=signals(effects, log),
     )
 
 

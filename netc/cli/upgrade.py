@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,11 +13,10 @@ from netc.cli._status import DONE
 from netc.errors import NetcError, Place, printable
 
 if TYPE_CHECKING:
-    from netc.prototxt import Source
-    from netc.prototxt.binary import Binary
+    from netc.graph.read import BinaryFile, TextFile
 
 
-@click.command("upgrade", short_help="Rewrite a net or solver of an older format in the current one.")
+@click.command("upgrade")
 @click.argument("file", metavar="FILE")
 @output_option("OUT", "The file to write; - is stdout (default for text).")
 @click.option("--in-place", is_flag=True, help="Write over FILE.")
@@ -28,28 +26,25 @@ def command(file: str, output: str | None, in_place: bool) -> int:
     FILE is text or binary; a .caffemodel keeps its weights, bit for bit. Comments of a text stay with what they are
     about, and the text comes in the form of `netc fmt`. What is in the current format already is left as it is.
     """
-    from netc.graph.compile import open_source
-    from netc.prototxt import Source
+    from netc.graph.read import TextFile, open_file
 
     if (output is not None and in_place) or (in_place and file == "-"):
         raise NetcError("C180", "give -o or --in-place, not both; --in-place needs a file")
     target = file if in_place else None if output == "-" else output
-    opened = stdin() if file == "-" else open_source(os.fspath(Path(file)))
-    if isinstance(opened, Source):
+    opened = open_file(stdin() if file == "-" else Path(file))
+    if isinstance(opened, TextFile):
         _text(opened, target, in_place)
     else:
         _binary(opened, target, in_place)
     return DONE
 
 
-def _text(source: Source, target: str | None, in_place: bool) -> None:
+def _text(file: TextFile, target: str | None, in_place: bool) -> None:
     from netc.cli._rewrite import encoded, replace_file, show
-    from netc.graph.compile import is_solver
-    from netc.prototxt import parse
     from netc.upgrade.text import upgraded_net, upgraded_solver
 
-    tree = parse(source)
-    text, remarks = (upgraded_solver if is_solver(tree) else upgraded_net)(source, tree)
+    source = file.source
+    text, remarks = upgraded_solver(source, file.tree) if file.kind == "solver" else upgraded_net(file.draft())
     for remark in remarks:
         click.echo(str(remark), err=True)
     result = source.text if text is None else text
@@ -60,16 +55,16 @@ def _text(source: Source, target: str | None, in_place: bool) -> None:
     _say(source.path, text is not None)
 
 
-def _binary(file: Binary, target: str | None, in_place: bool) -> None:
+def _binary(file: BinaryFile, target: str | None, in_place: bool) -> None:
     from netc.cli._rewrite import replace_file
     from netc.upgrade.binary import upgraded_binary
 
     if target is None:
-        raise NetcError("C181", "the file is binary: give -o OUT or --in-place", Place(file.path))
-    chunks = upgraded_binary(file)
+        raise NetcError("C181", "the file is binary: give -o OUT or --in-place", Place(file.source.path))
+    chunks = upgraded_binary(file.source, file.solver()[0] if file.kind == "solver" else file.draft().param)
     if chunks is not None or not in_place:
-        replace_file(target, [file.wire.bytes] if chunks is None else chunks)
-    _say(file.path, chunks is not None)
+        replace_file(target, [file.source.wire.bytes] if chunks is None else chunks)
+    _say(file.source.path, chunks is not None)
 
 
 def _say(path: str, changed: bool) -> None:

@@ -6,11 +6,11 @@ from typing import Any
 
 import click
 
-from netc.cli._options import json_option
+from netc.cli._options import json_option, json_text
 from netc.cli._status import DONE, FAILED
 
 
-@click.command("weights", short_help="Show what a weight file holds, or how two differ.")
+@click.command("weights")
 @click.argument("files", nargs=-1, required=True, metavar="FILE | diff A B")
 @click.option("--layer", "layers", multiple=True, metavar="NAME", help="Only this layer (may be repeated).")
 @click.option(
@@ -51,10 +51,7 @@ def _show(path: str, layers: tuple[str, ...], as_json: bool) -> int:
     found = contents(path)
     chosen = selected(found, layers)
     summed = summaries(chosen)
-    if as_json:
-        click.echo(_json(as_dict(found, chosen, summed)))
-    else:
-        click.echo("\n".join(lines(found, chosen, summed)))
+    click.echo(json_text(as_dict(found, chosen, summed)) if as_json else "\n".join(lines(found, chosen, summed)))
     return DONE
 
 
@@ -71,10 +68,8 @@ def _diff(a: str, b: str, layers: tuple[str, ...], tolerance: tuple[float, float
     differences = list(compare(*both, *tolerance))
     facts = facts_that_differ(*both)
     equal = all(one.verdict in FINE for one in differences) and not facts
-    if as_json:
-        click.echo(_json(diff_as_dict(both, differences, facts, equal)))
-    else:
-        click.echo("\n".join(diff_lines(both, differences, facts, equal)))
+    said = (both, differences, facts, equal)
+    click.echo(json_text(diff_as_dict(*said)) if as_json else "\n".join(diff_lines(*said)))
     return DONE if equal else FAILED
 
 
@@ -85,9 +80,3 @@ def _must_know(layers: tuple[str, ...], both: Any) -> None:
     for name in layers:
         if name not in known:
             raise NetcError("W744", f'neither file has a layer "{name}"', Place(both[0].path))
-
-
-def _json(value: object) -> str:
-    import json
-
-    return json.dumps(value, indent=2)

@@ -9,7 +9,7 @@ from netc.errors import Place, printable_lines
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """A remark: its code (section A of `netc.errors.codes`), what was found, where, and what could be done."""
+    """A remark: its code (of section A), what was found, where, and what could be done."""
 
     code: str
     message: str

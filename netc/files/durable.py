@@ -1,4 +1,8 @@
-"""Files that appear whole: made in a folder beside their place, flushed to the disk, renamed.
+"""Files that appear whole or not at all: made in a folder beside their place, flushed to the disk, renamed.
+
+    write_whole(path, chunks)      one file
+    with Staging(out) as staging:  several that belong together, the one that vouches for the others last
+        …
 
 What fails or is interrupted on the way leaves nothing behind; what a killed process leaves, the next one removes.
 """
@@ -11,11 +15,14 @@ import platform
 import re
 import shutil
 import threading
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
 from netc.errors import NetcError, Place
+from netc.files.hashing import Chunk, Digest, hashed
 
 NO_PLACE = {
     errno.EACCES,
@@ -32,18 +39,34 @@ NO_PLACE = {
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 """What the system says where there is no room (`FULL`), or where nothing can be written at all (`NO_PLACE`)."""
 
+Explain = Callable[[OSError], Exception]
+"""What the system said, as an error that says what was written and what to do."""
+
+
+def write_whole(
+    path: str | os.PathLike[str], chunks: Iterable[Chunk], explain: Explain | None = None, mode: int | None = None
+) -> None:
+    """Write one file, over whatever has its name. `explain`, `mode`: see `Staging`."""
+    with Staging(path, explain) as staging:
+        staging.write(path, chunks, mode)
+        staging.publish()
+
 
 class Staging:
     """Context manager: a folder for the files that will stand beside `out`. Write them there under their last names
-    (`path`), then `publish`. Leaving it without that leaves nothing behind. An OSError inside it becomes a NetcError.
+    (with `write`, or at `path`), then `publish`. Leaving it without that leaves nothing behind.
 
-    Raises NetcError O165 (no place to write), O166 (disk full), O167 (I/O error).
+    An OSError inside it is raised as what `explain` makes of it; by default NetcError O165 (no place to write), O166
+    (disk full), O167 (I/O error). `kin`: a regular expression of names, whose leftovers are removed as well as `out`'s.
     """
 
-    def __init__(self, out: str | os.PathLike[str]) -> None:
+    def __init__(self, out: str | os.PathLike[str], explain: Explain | None = None, kin: str = "") -> None:
         self.out = Path(out)
         self.folder = self.out.parent / f".{self.out.name}.tmp-{host()}-{os.getpid()}"  # "." and "/" have no name
+        self._explain = explain or partial(write_error, out=self.out)
+        self._kin = kin or re.escape(self.out.name)
         self._flushes: list[_Flush] = []
+        self._flushed: set[Path] = set()
 
     @property
     def path(self) -> Path:
@@ -55,42 +78,73 @@ class Staging:
             if self.out.is_dir():
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(self.out))
             self._remove_stale()
-            shutil.rmtree(self.folder, ignore_errors=True)  # our own number, of a process before a restart
+            _remove(self.folder)  # our own number, of a process before a restart
             self.folder.mkdir()
         except OSError as error:
-            raise write_error(error, self.out) from error
+            raise self._explain(error) from error
         return self
+
+    def write(self, path: str | os.PathLike[str], chunks: Iterable[Chunk], mode: int | None = None) -> Digest:
+        """Write what will be `path`, a name beside `out`, down to the disk; `mode`: its permissions, if not the usual.
+        Raises OSError."""
+        made = self.folder / Path(path).name
+        handle = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        try:
+            if mode is not None:
+                os.fchmod(handle, mode)
+            digest = hashed(chunks, partial(_write_all, handle))
+            # an fsync that failed is never tried again: the kernel forgets the pages it could not write
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        self._flushed.add(made)
+        return digest
 
     def flush(self, path: Path) -> None:
         """Begin to write a finished file down to the disk, while other work goes on; `publish` waits for it."""
         self._flushes.append(_Flush(path))
+        self._flushed.add(path)
 
     def publish(self) -> None:
-        """Flush what was not flushed yet, and give the files their names, over whatever has them, `out` last."""
-        files = sorted(self.folder.iterdir(), key=lambda path: path.name == self.out.name)
-        begun = {flush.path for flush in self._flushes}
-        for path in files:
-            if path not in begun:
+        """Flush what was not flushed yet, and give the files their names, over whatever has them. `out` comes last,
+        when the names of the others are on the disk."""
+        for path in self.folder.iterdir():
+            if path not in self._flushed:
                 self.flush(path)
         for flush in self._flushes:
             flush.wait()
-        for path in files:
+        others = [path for path in self.folder.iterdir() if path.name != self.out.name]
+        for path in others:
             os.replace(path, self.out.with_name(path.name))
+        if others:
+            sync_folder(self.out.parent)
+        os.replace(self.path, self.out)
         sync_folder(self.out.parent)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         for flush in self._flushes:
             flush.join()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        _remove(self.folder)
         if isinstance(error, OSError) and error.errno is not None:
-            raise write_error(error, self.out) from error
+            raise self._explain(error) from error
 
     def _remove_stale(self) -> None:
-        pattern = re.compile(rf"\.{re.escape(self.out.name)}\.tmp-{re.escape(host())}-(\d+)")
+        pattern = re.compile(rf"\.(?:{self._kin})\.tmp-{re.escape(host())}-(?P<process>\d+)")
         for name in os.listdir(self.out.parent):
             match = pattern.fullmatch(name)
-            if match and not alive(int(match[1])):
-                shutil.rmtree(self.out.with_name(name), ignore_errors=True)
+            if match and not alive(int(match["process"])):
+                _remove(self.out.with_name(name))
+
+
+def _remove(folder: Path) -> None:
+    with suppress(OSError):  # `ignore_errors` does not ignore those of fstat
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _write_all(handle: int, piece: Chunk) -> None:
+    rest = memoryview(piece)
+    while rest:
+        rest = rest[os.write(handle, rest) :]
 
 
 class _Flush(threading.Thread):
@@ -140,7 +194,7 @@ def write_error(error: OSError, out: Path) -> NetcError:
     reason = error.strerror or str(error)
     if error.errno in NO_PLACE:
         return NetcError("O165", f"the file cannot be written: {reason}", Place(os.fspath(out)), "give another place")
-    free = _free(out.parent)
+    free = free_text(out.parent)
     if error.errno in FULL:
         hint = f"{free} are free there: make room, or write to another disk; nothing was left behind"
         return NetcError("O166", f"the file cannot be written: {reason}", Place(os.fspath(out)), hint)
@@ -148,9 +202,16 @@ def write_error(error: OSError, out: Path) -> NetcError:
     return NetcError("O167", f"the file cannot be written: {reason} ({free} free)", Place(os.fspath(out)), hint)
 
 
-def _free(folder: Path) -> str:
+def free_bytes(folder: Path) -> int:
+    """Bytes that may be written where `folder` lies (2⁶³ where the file system does not say). Raises OSError."""
+    found = os.statvfs(folder)
+    return found.f_bavail * found.f_frsize if found.f_blocks else 1 << 63
+
+
+def free_text(folder: Path) -> str:
+    """The same for a message."""
     try:
-        return f"{shutil.disk_usage(folder).free:,} bytes"
+        return f"{free_bytes(folder):,} bytes"
     except OSError:
         return "an unknown number of bytes"
 

@@ -1,4 +1,4 @@
-"""SHA-256 of a file, computed in a thread while other work goes on.
+"""SHA-256 of files: of what is written on its way to the disk, of what lies there, in a thread beside other work.
 
 Nothing heavy is imported here, so that hashing half a gigabyte can begin before what works with it is even loaded.
 """
@@ -9,12 +9,55 @@ import hashlib
 import os
 import stat
 import threading
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
 
 from netc.errors import NetcError, Place
 
+Chunk = bytes | memoryview
+_SMALL = 1 << 16
 _PIECE = 1 << 22
 """Bytes read at a time. After each piece the thread may wait five milliseconds for a busy interpreter, so a piece must
 not be small beside what is hashed in that time."""
+
+
+class Digest(NamedTuple):
+    """Size in bytes and SHA-256, in hexadecimal."""
+
+    size: int
+    sha256: str
+
+
+def hashed(chunks: Iterable[Chunk], write: Callable[[Chunk], object]) -> Digest:
+    """Hand on chunks to `write`, small ones joined, and tell what they came to."""
+    size, sha = 0, hashlib.sha256()
+    for piece in _joined(chunks):
+        sha.update(piece)
+        size += len(piece)
+        write(piece)
+    return Digest(size, sha.hexdigest())
+
+
+def _joined(chunks: Iterable[Chunk]) -> Iterator[Chunk]:
+    small = bytearray()
+    for chunk in chunks:
+        if len(chunk) < _SMALL:
+            small += chunk
+        if small and (len(chunk) >= _SMALL or len(small) >= _SMALL):
+            yield bytes(small)
+            small.clear()
+        if len(chunk) >= _SMALL:
+            yield chunk
+    if small:
+        yield bytes(small)
+
+
+def digest_of(path: Path, limit: int) -> Digest:
+    """Size and SHA-256 of a file; the SHA-256 of one that is not `limit` bytes long is not computed. Raises OSError."""
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        return Digest(size, hashlib.file_digest(file, "sha256").hexdigest() if size == limit else "")
 
 
 class Hashing:

@@ -13,11 +13,11 @@ from netc.errors import Findings, NetcError, counted, did_you_mean, raise_all
 from netc.errors.foreign import failure
 from netc.errors.origin import Origin
 from netc.graph.backward import mark_backward
+from netc.graph.filter import Layers
 from netc.graph.ir import AUTOMATIC, Graph, Node, ParamRef
 from netc.layers import registry
 from netc.layers.base import MAX_AXES, MAX_COUNT, Layer, ParamBlob, Probe, Shape, count, format_shape
-from netc.prototxt.draft import Layers
-from netc.prototxt.forks import FORK_OF_TYPE, refuse_grouped_statistics
+from netc.prototxt.forks import FORK_OF_TYPE
 
 PERMISSIVE = 1
 
@@ -42,8 +42,7 @@ MULTIPLIERS = ("lr_mult", "decay_mult")
 
 class _Builder:
     def __init__(self, layers: Layers, probe: Probe | None) -> None:
-        self.draft, self.probe = layers.draft, probe
-        self.phase = self.draft.param.state.phase
+        self.draft, self.state, self.probe = layers.draft, layers.state, probe
         self.errors = Findings()
         self.nodes: list[Node] = []
         self.shapes: dict[str, Shape | None] = {}
@@ -66,7 +65,7 @@ class _Builder:
             return
         known = [shape for shape in shapes if shape is not None]
         result = _set_up(layer, known)
-        refuse_grouped_statistics(layer, known, self.draft.param.bn_stats_batch_size)
+        layer.check_net(self.draft.param, known)
         self._check_shapes(layer, result, tops)
         node = Node(layer, bottoms, tops, tuple(known), tuple(result))
         node.loss_weights = self._loss_weights(layer, len(tops))
@@ -85,7 +84,7 @@ class _Builder:
         shapes = {name: shape for name, shape in self.shapes.items() if shape is not None}
         return Graph(
             self.draft.param.name,
-            self.phase,
+            self.state,
             self.nodes,
             shapes,
             inputs,
@@ -100,9 +99,8 @@ class _Builder:
         types = registry()
         if param.type not in types:
             raise _unknown_type(param, origin, list(types))
-        if not param.HasField("phase"):
-            param.phase = self.phase
-        layer = types[param.type](param, param.phase, origin, self.probe)
+        phase = param.phase if param.HasField("phase") else self.state.phase
+        layer = types[param.type](param, phase, origin, self.probe)
         layer.repeat = self.names[layer.name]
         self.names[layer.name] += 1
         return layer
@@ -163,7 +161,6 @@ class _Builder:
             )
         if not weights and layer.is_loss:
             weights = (1.0,) + (0.0,) * (tops - 1)
-            layer.param.loss_weight.extend(weights)
         return weights or (0.0,) * tops
 
     def _produce(self, layer: Layer, tops: Sequence[str], shapes: Sequence[Shape]) -> None:

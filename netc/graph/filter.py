@@ -2,32 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import compress
 from typing import Any
 
 from netc.errors import Findings, NetcError, raise_all
-from netc.prototxt.draft import Draft, Layers
+from netc.errors.origin import Origin
+from netc.prototxt.draft import Draft
 
 NAMES = ("TRAIN", "TEST")
 """Phase names by number."""
 
 
-def set_state(draft: Draft, phase: int, level: int = 0, stages: Iterable[str] = ()) -> Draft:
-    """The caller's phase and level replace those of the file's `state`; stages are added to it."""
-    state = draft.param.state
+@dataclass(frozen=True, slots=True)
+class Layers:
+    """The layers that a draft has in a state (a NetState), in order. `origins` runs parallel to `params`, which are the
+    draft's own messages."""
+
+    draft: Draft
+    state: Any
+    params: list[Any]
+    origins: list[Origin]
+    dropped: dict[str, tuple[str, Origin]] = field(default_factory=dict)
+    """Top of a layer that the state leaves out → the layer's name and origin."""
+
+    def keep(self, stays: Sequence[bool]) -> Layers:
+        """Those whose flag is True."""
+        return replace(self, params=list(compress(self.params, stays)), origins=list(compress(self.origins, stays)))
+
+
+def phase_number(phase: int | str) -> int:
+    """0 for TRAIN, 1 for TEST; the names in either case."""
+    if isinstance(phase, str) and phase.upper() in NAMES:
+        return NAMES.index(phase.upper())
+    if phase in (0, 1):
+        return int(phase)
+    raise NetcError("C101", f"phase is TRAIN or TEST, not {phase!r}")
+
+
+def state_of(draft: Draft, phase: int, level: int = 0, stages: Iterable[str] = ()) -> Any:
+    """The NetState to filter a net for: the caller's phase and level instead of those of the file's `state`; stages are
+    added to it."""
+    given = draft.param.state
+    state = type(given)()
+    state.CopyFrom(given)
     state.phase, state.level = phase, level
     state.stage.extend(stages)
-    return draft
+    return state
 
 
-def filter_net(draft: Draft) -> Layers:
-    """The layers whose include/exclude rules fit the net's state.
+def filter_net(draft: Draft, state: Any) -> Layers:
+    """The layers whose include/exclude rules fit the state.
 
     Raises NetcError G401 where a layer has both include and exclude rules (all such layers at once).
     """
     errors = Findings()
-    layers = Layers(draft, draft.param.layer[:], draft.origins)
-    state = draft.param.state
+    layers = Layers(draft, state, draft.param.layer[:], draft.origins)
     keep = []
     for layer, origin in zip(layers.params, layers.origins, strict=True):
         include, exclude = layer.include, layer.exclude
@@ -40,9 +71,7 @@ def filter_net(draft: Draft) -> Layers:
         if not keep[-1]:
             layers.dropped.update((top, (layer.name, origin)) for top in layer.top)
     raise_all(errors)
-    if not all(keep):
-        layers.keep(keep)
-    return layers
+    return layers if all(keep) else layers.keep(keep)
 
 
 def meets(state: Any, rule: Any) -> bool:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from netc.errors import Place
+from netc.graph.edges import Bottom, Top, resolve
 from netc.layers.base import Layer, ParamBlob, Shape
 
 AUTOMATIC = "(automatic)"
@@ -56,17 +59,60 @@ class Node:
         return self.layer.origin.start
 
     @property
+    def in_place(self) -> bool:
+        """Whether the first top is written over the first bottom."""
+        return bool(self.tops) and self.tops[:1] == self.bottoms[:1]
+
+    @property
     def top_names(self) -> tuple[str, ...]:
         """The tops under the names a run returns them by: that of a loss without a top is "(layer)"."""
         return tuple(f"({self.name})" if top == AUTOMATIC else top for top in self.tops)
 
 
-@dataclass(slots=True)
+class Edges:
+    """The edges of a graph.
+
+    `writers[i][b]`: what bottom b of node i is. `makers[i][b]`: the same with copies left out, and `readers[top]`: the
+    bottoms that read a top, directly or through copies. `last[blob]`: what a blob is in the end, copies left out.
+    """
+
+    def __init__(self, nodes: Sequence[Node]) -> None:
+        names = [(node.bottoms, node.tops) for node in nodes]
+        copies = {index for index, node in enumerate(nodes) if node.layer.copies_bottom}
+        self.nodes = nodes
+        self.writers, _ = resolve(names)
+        self.makers, self.last = resolve(names, copies)
+        self.readers: dict[Top, list[Bottom]] = {}
+        for index, tops in enumerate(self.makers):
+            for position, top in enumerate(tops if index not in copies else ()):
+                self.readers.setdefault(top, []).append((index, position))
+
+    def maker(self, index: int, bottom: int = 0) -> Node | None:
+        """The node that made a bottom of a node, copies left out; None where the node has no such bottom."""
+        tops = self.makers[index]
+        return self.nodes[tops[bottom][0]] if bottom < len(tops) else None
+
+    def name(self, top: Top) -> str:
+        """The name of the blob in which a top is made."""
+        index, position = top
+        return self.nodes[index].tops[position]
+
+    def above(self, index: int, passing: Callable[[Node], bool]) -> Node | None:
+        """The first node above bottom 0 that is not `passing`."""
+        while self.makers[index]:
+            index = self.makers[index][0][0]
+            if not passing(self.nodes[index]):
+                return self.nodes[index]
+        return None
+
+
+@dataclass
 class Graph:
     """A net for one phase. Blob shapes are those of the blob's last writer, as in Caffe."""
 
     name: str
-    phase: int
+    state: Any
+    """The NetState that the net was filtered for."""
     nodes: list[Node]
     shapes: dict[str, Shape]
     """Blob name → shape, in order of first appearance."""
@@ -79,12 +125,27 @@ class Graph:
     path: str = ""
 
     @property
+    def phase(self) -> int:
+        return int(self.state.phase)
+
+    @cached_property
+    def edges(self) -> Edges:
+        """Who made what each node reads."""
+        return Edges(self.nodes)
+
+    @property
     def param(self) -> Any:
-        """The NetParameter of this graph, put together anew: current format, the phase's layers, splits inserted."""
+        """The NetParameter of this graph, put together anew: current format, the phase's layers, splits inserted, each
+        layer with its phase and each loss with its weight."""
         param = type(self.header)()
         param.CopyFrom(self.header)
+        param.state.CopyFrom(self.state)
         del param.layer[:]
         param.layer.extend(node.layer.param for node in self.nodes)
+        for layer, node in zip(param.layer, self.nodes, strict=True):
+            layer.phase = node.layer.phase
+            if node.layer.is_loss and not layer.loss_weight:
+                layer.loss_weight.extend(node.loss_weights)
         return param
 
     @property

@@ -6,55 +6,63 @@ of a snapshot, and which nets are legal (a blob read before it is overwritten in
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from netc.errors import Findings, NetcError, did_you_mean, raise_all
-from netc.errors.origin import Origin
-from netc.prototxt.draft import Layers
-
-Spot = tuple[int, int]
-"""(layer index, position): the writer of a blob by its top, a reader by its bottom."""
+from netc.graph.edges import NOWHERE, Bottom, Top, resolve
+from netc.graph.filter import Layers
+from netc.layers.split import Split
 
 
 def insert_splits(layers: Layers) -> Layers:
-    """Raises NetcError G402 for every bottom that no earlier layer produces."""
-    readers, weights = _readers(layers)
+    """The layers with Splits between them; those that read a copy, or hand their loss weight to one, are copied.
+
+    Raises NetcError G402 for every bottom that no earlier layer produces.
+    """
+    readers, weights = _readers(layers), _weights(layers)
+    params = list(layers.params)
     splits: dict[int, list[Any]] = {}
     for top in sorted(readers):
         if len(readers[top]) + (top in weights) > 1:
-            splits.setdefault(top[0], []).append(_split(layers, top, readers[top], weights.get(top, 0.0)))
-    if splits:
-        _insert(layers, splits)
-    return layers
+            splits.setdefault(top[0], []).append(_split(layers, params, top, readers[top], weights.get(top, 0.0)))
+    return _inserted(replace(layers, params=params), splits) if splits else layers
 
 
-def _readers(layers: Layers) -> tuple[dict[Spot, list[Spot]], dict[Spot, float]]:
-    """The bottoms that read each top, and the tops with a loss weight (which counts as a reader)."""
-    writer: dict[str, Spot] = {}
-    readers: dict[Spot, list[Spot]] = {}
-    weights: dict[Spot, float] = {}
+def _readers(layers: Layers) -> dict[Top, list[Bottom]]:
+    """The bottoms that read each top."""
+    reads, _ = resolve((layer.bottom[:], layer.top[:]) for layer in layers.params)  # slices: iterating them is slow
+    readers: dict[Top, list[Bottom]] = {}
+    for index, tops in enumerate(reads):
+        for position, top in enumerate(tops):
+            readers.setdefault(top, []).append((index, position))
+    if NOWHERE in readers:
+        raise_all(_unknown_bottoms(layers, readers[NOWHERE]))
+    return readers
+
+
+def _weights(layers: Layers) -> dict[Top, float]:
+    """The tops with a loss weight, which counts as a reader."""
+    given = [(index, layer.loss_weight) for index, layer in enumerate(layers.params) if layer.loss_weight]
+    return {(index, position): weight for index, weights in given for position, weight in enumerate(weights) if weight}
+
+
+def _unknown_bottoms(layers: Layers, bottoms: list[Bottom]) -> Findings:
+    """An error for each blob that nothing above makes, however many layers read it."""
     errors = Findings()
-    unknown: set[str] = set()
-    for index, layer in enumerate(layers.params):
-        for position, blob in enumerate(layer.bottom[:]):  # a slice: protobuf's own iteration is slow
-            if (top := writer.get(blob)) is not None:
-                readers.setdefault(top, []).append((index, position))
-            elif blob not in unknown:  # once a blob, however many layers read it
-                unknown.add(blob)
-                errors.add(_unknown_bottom(layers, index, position, writer))
-        for position, blob in enumerate(layer.top[:]):
-            writer[blob] = (index, position)
-        for position, weight in enumerate(layer.loss_weight[:]):
-            if weight:
-                weights[index, position] = weight
-    raise_all(errors)
-    return readers, weights
+    first: dict[str, Bottom] = {}
+    for index, position in bottoms:
+        first.setdefault(layers.params[index].bottom[position], (index, position))
+    for index, position in first.values():
+        known = dict.fromkeys(top for one in layers.params[:index] for top in one.top)
+        errors.add(_unknown_bottom(layers, index, position, list(known)))
+    return errors
 
 
-def _unknown_bottom(layers: Layers, index: int, position: int, writer: dict[str, Spot]) -> NetcError:
+def _unknown_bottom(layers: Layers, index: int, position: int, known: list[str]) -> NetcError:
     layer = layers.params[index]
     blob = layer.bottom[position]
-    near, hint, related = did_you_mean(blob, writer), None, []
+    near, hint, related = did_you_mean(blob, known), None, []
     later = next((i for i in range(index, len(layers.params)) if blob in layers.params[i].top), None)
     if later == index:
         near, hint = "", f'"{blob}" is its own top; to work in place it needs a layer above that makes the blob'
@@ -70,31 +78,40 @@ def _unknown_bottom(layers: Layers, index: int, position: int, writer: dict[str,
         )
         related = [(origin.start, f'layer "{name}" produces it, but its rules leave it out of this net')]
     elif not near:
-        hint = "blobs before this layer: " + (", ".join(list(writer)[-8:]) or "none")
+        hint = "blobs before this layer: " + (", ".join(known[-8:]) or "none")
     message = f'layer "{layer.name}": no layer above produces the bottom "{blob}"{near}'
     return NetcError("G402", message, layers.origins[index].place(f"bottom[{position}]"), hint, related)
 
 
-def _split(layers: Layers, top: Spot, readers: list[Spot], weight: float) -> Any:
-    """The Split layer of a top; its readers, and the loss weight if there is one, move to the copies."""
+def _split(layers: Layers, params: list[Any], top: Top, readers: list[Bottom], weight: float) -> Any:
+    """The Split layer of a top. In `params`, its readers and the loss weight, if there is one, move to the copies."""
     index, position = top
     producer = layers.params[index]
     blob = producer.top[position]
     name = f"{blob}_{producer.name or index}_{position}_split"
     copies = [f"{name}_{copy}" for copy in range(len(readers) + (weight != 0))]
-    layer = type(producer)(name=name, type="Split", bottom=[blob], top=copies)
+    layer = type(producer)(name=name, type=Split.type, bottom=[blob], top=copies)
     if weight:  # the weight moves to the first copy
-        producer.ClearField("loss_weight")
+        _own(layers, params, index).ClearField("loss_weight")
         layer.loss_weight.extend([weight] + [0.0] * len(readers))
     for (reader, at), copy in zip(readers, copies[weight != 0 :], strict=True):
-        layers.params[reader].bottom[at] = copy
+        _own(layers, params, reader).bottom[at] = copy
     return layer
 
 
-def _insert(layers: Layers, splits: dict[int, list[Any]]) -> None:
-    """Put each Split behind the layer it copies from."""
-    pairs: list[tuple[Any, Origin]] = []
-    for index, (layer, origin) in enumerate(zip(layers.params, layers.origins, strict=True)):
-        pairs.append((layer, origin))
-        pairs += [(split, origin) for split in splits.get(index, ())]
-    layers.params, layers.origins = [layer for layer, _ in pairs], [origin for _, origin in pairs]
+def _own(layers: Layers, params: list[Any], index: int) -> Any:
+    """The layer in `params`, a copy of the one given: it may be changed."""
+    if params[index] is layers.params[index]:
+        params[index] = type(params[index])()
+        params[index].CopyFrom(layers.params[index])
+    return params[index]
+
+
+def _inserted(layers: Layers, splits: dict[int, list[Any]]) -> Layers:
+    """Each Split behind the layer it copies from."""
+    pairs = [
+        (param, origin)
+        for index, (layer, origin) in enumerate(zip(layers.params, layers.origins, strict=True))
+        for param in (layer, *splits.get(index, ()))
+    ]
+    return replace(layers, params=[param for param, _ in pairs], origins=[origin for _, origin in pairs])

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from netc.layers.base import Layer, Run, Shape, canonical_axis, count, format_shape, layer
+from netc.layers.code import Code, Site, call
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -50,19 +51,10 @@ class ArgMax(Layer):
         return (shape[0], planes, self.options.top_k, *[1] * (len(shape) - 3))
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
-        import torch
+        from netc.layers.functions import choices
 
-        x, top_k = bottoms[0], self.options.top_k
-        axis = self.axis
-        values, positions = _largest(x if axis is not None else x.flatten(1), 1 if axis is None else axis, top_k)
-        if axis is not None:
-            return [values if self.options.out_max_val else positions]
-        planes = [positions, values] if self.options.out_max_val else [positions]
-        return [torch.stack(planes, 1).view(self._flat_top(tuple(x.shape)))]
+        return [choices.argmax(bottoms[0], self.options.top_k, self.axis, self.options.out_max_val)]
 
-
-def _largest(x: Tensor, axis: int, top_k: int) -> tuple[Tensor, Tensor]:
-    """Values and positions along an axis. A stable sort of the reversed scores puts the later of equals first."""
-    values, order = x.flip(axis).sort(dim=axis, descending=True, stable=True)
-    positions = x.shape[axis] - 1 - order.narrow(axis, 0, top_k)
-    return values.narrow(axis, 0, top_k), positions.to(x.dtype)
+    def emit(self, site: Site) -> Code:
+        settings = {} if self.axis is None else {"dim": self.axis}
+        return Code(call("argmax", site.x, top_k=self.options.top_k, **settings, **self.changed(values="out_max_val")))

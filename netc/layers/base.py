@@ -16,19 +16,20 @@ A layer file needs this module only. A class registers itself when it is defined
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import isfinite
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol
 
 from netc.errors import NetcError, Place, did_you_mean
 from netc.errors.origin import Origin
+from netc.layers.blob import ParamBlob as ParamBlob
+from netc.layers.blob import Shape as Shape
 from netc.layers.code import Code, Site
 from netc.layers.facts import Facts
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-Shape = tuple[int, ...]
 Probe = Callable[[Any, int], Sequence[Shape]]
 """(LayerParameter, phase) → the top shapes of a data layer, found by looking at its source."""
 
@@ -64,21 +65,6 @@ def at_least(count: int) -> Arity:
 
 def between(low: int, high: int) -> Arity:
     return Arity(low, high)
-
-
-@dataclass(slots=True)
-class ParamBlob:
-    """A parameter blob of a layer: its name in `state_dict`, its shape and the FillerParameter that starts it.
-
-    `frozen`: Caffe forces lr_mult 0 (BatchNorm's sums). `filler` None means constant 0. `start`: an array to start from
-    instead (what a Python layer's own setup put there).
-    """
-
-    name: str
-    shape: Shape
-    filler: Any = None
-    frozen: bool = False
-    start: Any = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +127,9 @@ class Layer(Facts):
     is_loss: ClassVar[bool] = False
     """A loss: the top may be left out (named "(automatic)"), and its loss_weight is 1 by default."""
 
+    copies_bottom: ClassVar[bool] = False
+    """Each top is the bottom (Split): what reads a top reads what the bottom is."""
+
     effect: bool = False
     """Does more than make its tops (HDF5Output): it runs whichever blobs are asked for."""
 
@@ -168,8 +157,11 @@ class Layer(Facts):
     inline: ClassVar[bool] = False
     """Its expression takes the bottom once, as an argument, so that the bottom may be a call itself."""
 
-    ends_block: ClassVar[bool] = False
-    """A reader of emitted code wants a blank line behind it (branches meet)."""
+    ends_block: bool = False
+    """A reader of emitted code wants a blank line behind it (branches meet, images become smaller)."""
+
+    idle: ClassVar[str] = ""
+    """Why emitted code has nothing to do where its top is its bottom ("in the TEST phase")."""
 
     def __init__(self, param: Any, phase: int, origin: Origin | None = None, probe: Probe | None = None) -> None:
         self.param, self.phase, self.probe = param, phase, probe
@@ -209,13 +201,22 @@ class Layer(Facts):
     def emit(self, site: Site) -> Code:
         """What the layer becomes in the module that `netc emit` writes (netc.layers.code). Raises NetcError L391 where
         the type has no form outside netc, L390 (`no_module`) where these settings have none."""
+        if self.is_source:  # its tops are arguments
+            return Code(())
         reason = self.no_code or "this type has no form outside netc"
         hint = "leave the layer out, or run the net with netc.load_net"
         self.fail(f"cannot be written as a module of its own: {reason}", "", hint, "L391")
 
+    def convention(self, top: int, shape: Shape) -> str:
+        """What is known of the values of a source's top, in words; "" for nothing."""
+        return ""
+
     def no_module(self, message: str, field: str = "", hint: str | None = None) -> NoReturn:
         """Raise NetcError L390: torch's modules have no such setting."""
         self.fail(f"cannot be written as a module of its own: {message}", field, hint, "L390")
+
+    def check_net(self, net: Any, bottoms: Sequence[Shape]) -> None:
+        """Refuse settings of the net itself (a NetParameter) that this layer, set up on `bottoms`, cannot follow."""
 
     @classmethod
     def variant(cls, param: Any) -> str:

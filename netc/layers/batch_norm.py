@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from netc.layers.base import Layer, ParamBlob, Run, Shape, layer
+from netc.layers.code import Code, Site, call
+from netc.prototxt.forks import INTEL
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -53,47 +55,37 @@ class BatchNorm(Layer):
                 self.add_param(name, (channels,), f"batch_norm_param.{name}_filler")
         return [bottoms[0]]
 
+    def check_net(self, net: Any, bottoms: Sequence[Shape]) -> None:
+        """Raise L355 where Intel's bn_stats_batch_size divides a batch whose statistics count."""
+        group = net.bn_stats_batch_size
+        if 0 < group < bottoms[0][0] and not self.uses_sums:
+            self.fail(
+                f"bn_stats_batch_size {group} of {INTEL} divides the batch of {bottoms[0][0]}, which netc does not do",
+                hint=f"take bn_stats_batch_size out, or make the batch {group}",
+                code="L355",
+            )
+
     @classmethod
     def variant(cls, param: Any) -> str:
         return "with a factor and an offset" if _learns_scale(param.batch_norm_param) else ""
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
-        x = bottoms[0] if bottoms[0].dim() > 1 else bottoms[0][:, None]
-        y = self._with_sums(x, params[:3]) if self.uses_sums else self._with_batch(x, params[:3])
-        if len(params) > 3:
-            scale, bias = (p.view(-1, *[1] * (x.dim() - 2)) for p in params[3:])
-            y = y * scale + bias
-        return [y.view_as(bottoms[0])]
+        from netc.layers.functions import normalisation, scales
 
-    def _with_sums(self, x: Tensor, params: Sequence[Tensor]) -> Tensor:
-        import torch
-        import torch.nn.functional as F
+        x, options = bottoms[0], self.options
+        sums = (params[0], params[1], params[2])
+        y = normalisation.batch_norm(x, sums, self.uses_sums, options.eps, options.moving_average_fraction)
+        return [scales.affine(y, params[3], params[4], x.dim() - 2) if len(params) > 3 else y]
 
-        mean, variance, factor = params
-        scale = torch.where(factor == 0, 0, 1 / factor)
-        return F.batch_norm(x, mean * scale, variance * scale, eps=self.options.eps)
-
-    def _with_batch(self, x: Tensor, params: Sequence[Tensor]) -> Tensor:
-        import torch
-
-        if x.numel() == x.shape[1]:  # one value a channel: torch refuses, Caffe takes a variance of 0
-            self._add(params, (x.detach().flatten(), torch.zeros_like(params[1])))
-            return x - x
-        # with momentum 1, torch's running statistics become the batch's mean and unbiased variance
-        mean, variance = torch.zeros_like(params[0]), torch.zeros_like(params[1])
-        eps, cudnn = self.options.eps, torch.backends.cudnn.enabled
-        y: Tensor = torch.batch_norm(x, None, None, mean, variance, True, 1.0, eps, cudnn)
-        self._add(params, (mean, variance))
-        return y
-
-    def _add(self, params: Sequence[Tensor], new: tuple[Tensor, Tensor]) -> None:
-        """Add a batch's mean and variance, and 1 for the factor, to the faded sums."""
-        import torch
-
-        fraction = self.options.moving_average_fraction
-        with torch.no_grad():
-            for total, value in zip(params, (*new, torch.ones_like(params[2])), strict=True):
-                total.mul_(fraction).add_(value)
+    def emit(self, site: Site) -> Code:
+        """In TEST by the sums, in TRAIN by the batch (after `net.eval()` by the sums), or as the file says."""
+        settings = self.changed(eps="eps", fraction="moving_average_fraction")
+        if self.uses_sums or self.options.HasField("use_global_stats"):
+            settings["use_global_stats"] = self.uses_sums
+        kind, starts = "BatchNorm", {}
+        if _learns_scale(self.options):
+            kind, starts = "ScaledBatchNorm", {"scale": 1.0, "bias": 0.0}
+        return Code(site.call(), call(kind, self.blobs[0].shape[0], **settings), starts=starts)
 
 
 def _learns_scale(options: Any) -> bool:

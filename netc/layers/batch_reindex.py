@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from netc.layers.base import Layer, Run, Shape, at_least, exactly, format_shape, layer
+from netc.layers.code import Code, Site
 from netc.layers.losses import check_range
 
 if TYPE_CHECKING:
@@ -32,6 +33,9 @@ class BatchReindex(Layer):
         index = bottoms[1].detach().long()
         check_range(self, index, bottoms[0].shape[0], "bottom[1]", "index", "the batch has {} samples")
         return [bottoms[0].index_select(0, index)]
+
+    def emit(self, site: Site) -> Code:
+        return Code(f"{site.x}[{site.bottoms[1]}.long()]")
 
 
 @layer("Filter")
@@ -65,3 +69,7 @@ class Filter(Layer):
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
         index = bottoms[-1].detach().flatten().nonzero()[:, 0]
         return [x.index_select(0, index) for x in bottoms[:-1]]
+
+    def emit(self, site: Site) -> Code:
+        *kept, selector = site.bottoms
+        return Code(tuple(f"{x}[{selector}.flatten() != 0]" for x in kept))

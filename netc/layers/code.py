@@ -10,8 +10,8 @@ Where torch has no call with Caffe's meaning, the expression calls a function or
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 _LARGEST = 3.4e38
 
@@ -51,6 +51,8 @@ class Code:
     tops: str | tuple[str, ...]
     module: str = ""
     together: bool = False
+    starts: Mapping[str, float] = field(default_factory=dict)
+    """Parameters of the submodule that are made as constants."""
 
     def expressions(self, count: int) -> tuple[str, ...]:
         """One expression for each of `count` tops; one for all of them where they come together."""
@@ -109,6 +111,6 @@ def tuple_of(items: Sequence[object]) -> str:
     return f"({items[0]},)" if len(items) == 1 else f"({', '.join(map(str, items))})"
 
 
-def same_or_tuple(sizes: Sequence[int]) -> str:
+def same_or_tuple(sizes: tuple[int, ...]) -> int | tuple[int, ...]:
     """One number where all are equal, as torch takes them, else the tuple."""
-    return str(sizes[0]) if len(set(sizes)) == 1 else tuple_of(sizes)
+    return sizes[0] if len(set(sizes)) == 1 else sizes

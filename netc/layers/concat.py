@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from netc.layers.base import Layer, Run, Shape, at_least, canonical_axis, format_shape, layer
+from netc.layers.code import Code, Site, tuple_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,6 +30,7 @@ class Concat(Layer):
 
     bottoms = at_least(1)
     in_place = False
+    ends_block = True
     param_field = "concat_param"
     kind = "join"
     keeps_zeros = True
@@ -58,3 +60,6 @@ class Concat(Layer):
         import torch
 
         return [torch.cat(list(bottoms), self.axis) if len(bottoms) > 1 else bottoms[0]]
+
+    def emit(self, site: Site) -> Code:
+        return Code(f"torch.cat({tuple_of(site.bottoms)}, dim={self.axis})" if len(site.bottoms) > 1 else site.x)

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from netc.layers.base import Layer, Run, Shape, Window, at_least, canonical_axis, count, format_shape, layer
-from netc.layers.windows import Geometry, Sizes, check_outputs, fitted, geometry, window_summary
+from netc.layers.code import Code, Site, call, same_or_tuple
+from netc.layers.windows import Geometry, check_outputs, fitted, geometry, window_summary
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,6 +23,10 @@ class SpatialWeights(Layer):
     overwritable = True
     weight_axes = 4
     geometry: Geometry
+    spatial: ClassVar[str]
+    """torch's module, but for the number of its axes ("nn.Conv")."""
+    pointwise: ClassVar[str]
+    """The module where there is no axis but batch and channels."""
 
     def summary(self) -> str | None:
         group = f" g{self.options.group}" if self.options.group > 1 else ""
@@ -66,6 +71,40 @@ class SpatialWeights(Layer):
     def window(self) -> Window | None:
         return self.geometry.window()
 
+    # -- emitted code --------------------------------------------------------------------------------------------------
+
+    def emit(self, site: Site) -> Code:
+        """torch's module, called on each bottom."""
+        axes, group = len(self.geometry.kernel), self.options.group
+        if axes > 3:
+            self.no_module(f"torch has no convolution over {axes} axes", "convolution_param")
+        if axes == 0 and group > 1:
+            hint = "take a kernel of 1 on an axis of 1"
+            self.no_module("groups without a spatial axis", "convolution_param.group", hint)
+        axis = len(site.shape) - axes - 1
+        settings = self._settings() if axes else {}
+        settings |= {} if self.options.bias_term else {"bias": False}
+        module = f"{self.spatial}{axes}d" if axes else self.pointwise
+        calls = tuple(self._called(site, x, axis if axes else 0) for x in site.bottoms)
+        return Code(calls, call(module, site.shape[axis], self.options.num_output, **settings))
+
+    def _settings(self) -> dict[str, object]:
+        windows, group = self.geometry, self.options.group
+        given = {"stride": (windows.stride, 1), "padding": (windows.pad, 0), "dilation": (windows.dilation, 1)}
+        changed = {name: same_or_tuple(sizes) for name, (sizes, default) in given.items() if set(sizes) != {default}}
+        return {"kernel_size": same_or_tuple(windows.kernel), **changed, **({"groups": group} if group != 1 else {})}
+
+    def _called(self, site: Site, x: str, axis: int) -> str:
+        """Several axes before that of the channels are made one and taken apart again (none at all torch takes)."""
+        given = self.fitted(x, site.shape)
+        if axis <= 1:
+            return site.call(given)
+        return f"{site.call(f'{given}.flatten(0, {axis - 1})')}.unflatten(0, {x}.shape[:{axis}])"
+
+    def fitted(self, x: str, shape: Shape) -> str:
+        """The expression of a bottom that is large enough for a window."""
+        return x
+
 
 @layer("Convolution")
 class Convolution(SpatialWeights):
@@ -81,6 +120,8 @@ class Convolution(SpatialWeights):
     """
 
     linear = True
+    spatial = "nn.Conv"
+    pointwise = "nn.Linear"
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         axis, shape = self.check_bottoms(bottoms), bottoms[0]
@@ -93,52 +134,16 @@ class Convolution(SpatialWeights):
         return [self._convolve(x, weight, bias) for x in bottoms]
 
     def _convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        from netc.layers.functions import convolution
+
         axis = x.dim() - len(self.geometry.kernel) - 1
         flat = x if axis == 1 else x.reshape(-1, *x.shape[axis:])
-        y = convolve(fitted(flat, self.geometry), weight, bias, self.geometry, self.options.group)
+        x_fitted = convolution.at_least(flat, self.geometry.least)
+        y = convolution.convolve(x_fitted, weight, bias, self.options.group, *self.geometry.steps)
         return y if axis == 1 else y.reshape(*x.shape[:axis], *y.shape[1:])
+
+    def fitted(self, x: str, shape: Shape) -> str:
+        return fitted(x, shape, self.geometry)
 
     def macs(self, bottoms: Sequence[Shape], tops: Sequence[Shape]) -> int:
         return sum(count(top) for top in tops) * count(self.blobs[0].shape, 1)
-
-
-def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, windows: Geometry, group: int) -> Tensor:
-    """Convolution of (N, C, …) over as many axes as the geometry has."""
-    import torch.nn.functional as F
-
-    axes, rest = len(windows.kernel), (windows.stride, windows.pad, windows.dilation, group)
-    if axes == 2:
-        return F.conv2d(x, weight, bias, *rest)
-    if axes == 1:
-        return F.conv1d(x, weight, bias, *rest)
-    if axes == 3:
-        return F.conv3d(x, weight, bias, *rest)
-    if axes == 0:
-        return F.conv1d(x[..., None], weight[..., None], bias, groups=group)[..., 0]
-    return _slide(x, weight, bias, windows, group)
-
-
-def _slide(x: Tensor, weight: Tensor, bias: Tensor | None, windows: Geometry, group: int) -> Tensor:
-    """More than three axes: the first one is walked by hand, tap by tap; the others are convolved as its batch."""
-    import torch.nn.functional as F
-
-    (stride, pad, step), inner = first_axis(windows), inner_axes(windows)
-    padded = F.pad(x, [0, 0] * (x.dim() - 3) + [pad, pad])
-    length = (padded.shape[2] - step * (weight.shape[2] - 1) - 1) // stride + 1
-    total: Tensor | None = None
-    for tap in range(weight.shape[2]):
-        rows = padded[:, :, tap * step : tap * step + (length - 1) * stride + 1 : stride].movedim(2, 1)
-        part = convolve(rows.reshape(-1, *rows.shape[2:]), weight[:, :, tap], bias if tap == 0 else None, inner, group)
-        total = part if total is None else total + part
-    assert total is not None
-    return total.reshape(x.shape[0], length, *total.shape[1:]).movedim(1, 2)
-
-
-def first_axis(windows: Geometry) -> Sizes:
-    """Stride, pad and dilation of the first axis."""
-    return windows.stride[0], windows.pad[0], windows.dilation[0]
-
-
-def inner_axes(windows: Geometry) -> Geometry:
-    """The geometry of all axes but the first."""
-    return Geometry(windows.kernel[1:], windows.stride[1:], windows.pad[1:], windows.dilation[1:])

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from netc.layers.base import Layer, Run, Shape, canonical_axis, exactly, format_shape, layer
+from netc.layers.code import Code, Site
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -56,3 +57,11 @@ class Crop(Layer):
         for axis, offset in enumerate(self.offsets, self.axis):
             x = x.narrow(axis, offset, reference.shape[axis])
         return [x]
+
+    def emit(self, site: Site) -> Code:
+        x, reference = site.bottoms
+        parts = [":"] * self.axis
+        for axis, offset in enumerate(self.offsets, self.axis):
+            size = f"{reference}.shape[{axis}]"
+            parts.append(f"{offset} : {offset} + {size}" if offset else f": {size}")
+        return Code(f"{x}[{', '.join(parts)}]")

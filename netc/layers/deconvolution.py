@@ -4,12 +4,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from netc.layers.base import Run, Shape, count, format_shape, layer
-from netc.layers.convolution import SpatialWeights, first_axis, inner_axes
+from netc.layers.convolution import SpatialWeights
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from netc.layers.windows import Geometry
 
 
 @layer("Deconvolution")
@@ -22,6 +20,8 @@ class Deconvolution(SpatialWeights):
     """
 
     keeps_zeros = transposed = True
+    spatial = "nn.ConvTranspose"
+    pointwise = "TransposedLinear"
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         axis, shape = self.check_bottoms(bottoms), bottoms[0]
@@ -42,46 +42,12 @@ class Deconvolution(SpatialWeights):
         return [self._deconvolve(x, weight, bias) for x in bottoms]
 
     def _deconvolve(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        from netc.layers.functions import convolution
+
         axis = x.dim() - len(self.geometry.kernel) - 1
         flat = x if axis == 1 else x.reshape(-1, *x.shape[axis:])
-        y = deconvolve(flat, weight, bias, self.geometry, self.options.group)
+        y = convolution.deconvolve(flat, weight, bias, self.options.group, *self.geometry.steps)
         return y if axis == 1 else y.reshape(*x.shape[:axis], *y.shape[1:])
 
     def macs(self, bottoms: Sequence[Shape], tops: Sequence[Shape]) -> int:
         return sum(count(bottom) for bottom in bottoms) * count(self.blobs[0].shape, 1)
-
-
-def deconvolve(x: Tensor, weight: Tensor, bias: Tensor | None, windows: Geometry, group: int) -> Tensor:
-    """Transposed convolution of (N, C, …) over as many axes as the geometry has."""
-    import torch.nn.functional as F
-
-    axes = len(windows.kernel)
-    if axes == 0:
-        return F.conv_transpose1d(x[..., None], weight[..., None], bias, groups=group)[..., 0]
-    if axes > 3:
-        return _spread(x, weight, bias, windows, group)
-    call = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)[axes - 1]
-    return call(x, weight, bias, windows.stride, windows.pad, 0, group, windows.dilation)
-
-
-def _spread(x: Tensor, weight: Tensor, bias: Tensor | None, windows: Geometry, group: int) -> Tensor:
-    """More than three axes: the first one is walked tap by tap, the others are its batch; each tap's rows are added
-    where they belong, and the padding is cut off."""
-    (stride, pad, step), inner = first_axis(windows), inner_axes(windows)
-    rows, taps = x.shape[2], weight.shape[2]
-    flat = x.movedim(2, 1).reshape(-1, *x.shape[1:2], *x.shape[3:])
-    total: Tensor | None = None
-    for tap in range(taps):
-        part = deconvolve(flat, weight[:, :, tap], None, inner, group)
-        part = part.reshape(x.shape[0], rows, *part.shape[1:]).movedim(1, 2)
-        if total is None:
-            length = stride * (rows - 1) + step * (taps - 1) + 1
-            total = part.new_zeros(*part.shape[:2], length, *part.shape[3:])
-        start = tap * step
-        places = slice(start, start + stride * (rows - 1) + 1, stride)
-        padded = total.new_zeros(total.shape)
-        padded[:, :, places] = part
-        total = total + padded
-    assert total is not None
-    total = total[:, :, pad : total.shape[2] - pad]
-    return total if bias is None else total + bias.view(-1, *[1] * (total.dim() - 2))

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from netc.layers.base import Layer, Run, Shape, layer
+from netc.layers.code import Code, Site, number
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,6 +23,7 @@ class Dropout(Layer):
     param_field = "dropout_param"
     kind = "activation"
     keeps_zeros = keeps_rms = drops_values = True
+    idle = "in the TEST phase"
 
     def summary(self) -> str | None:
         return f"{self.options.dropout_ratio:g}"
@@ -45,6 +47,18 @@ class Dropout(Layer):
         if self.phase == 0 or self.options.sample_weights_test:
             return [x * self._mask(run, x)]
         return [x if self.options.scale_train else x * (1 - self.options.dropout_ratio)]
+
+    def emit(self, site: Site) -> Code:
+        """In the TEST phase nothing; in a TRAIN net it follows `net.train()` and `net.eval()`."""
+        ratio, scales = number(self.options.dropout_ratio), self.options.scale_train
+        kept = number(1 - self.options.dropout_ratio)
+        dropped = f"{site.x} * (torch.rand_like({site.x}) >= {ratio})"
+        if self.phase == 0:
+            follows = f"F.dropout({site.x}, {ratio}, training=self.training)"
+            return Code(follows if scales else f"{dropped} if self.training else {kept} * {site.x}")
+        if self.options.sample_weights_test:
+            return Code(f"F.dropout({site.x}, {ratio})" if scales else dropped)
+        return Code(site.x if scales else f"{kept} * {site.x}")
 
     def _mask(self, run: Run, x: Tensor) -> Tensor:
         ratio = self.options.dropout_ratio

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from netc.layers.base import Shape, at_least, layer
+from netc.layers.code import Code, Site, literal, number
+from netc.layers.fillers import filled
 from netc.layers.sources import FILLERS, SourceLayer
 
 _LEGACY = ("num", "channels", "height", "width")
@@ -58,3 +61,20 @@ class DummyData(SourceLayer):
                 f"dummy_data_param.{name}",
                 "give one for all tops, or one for each",
             )
+
+    def convention(self, top: int, shape: Shape) -> str:
+        return "made up where it is not given"
+
+    def emit(self, site: Site) -> Code:
+        """What makes the tops where the caller gives none; `device` is a variable of the emitted code."""
+        fillers = list(self.options.data_filler) or [None]
+        shapes = self._shapes(site.tops)
+        return Code(tuple(_made(fillers[index % len(fillers)], shape) for index, shape in enumerate(shapes)))
+
+
+def _made(filler: Any, shape: Shape) -> str:
+    if filler is None or filler.type == "constant":
+        value = filler.value if filler is not None else 0.0
+        filling = f"full({literal(shape)}, {float(number(value))!r}" if value else f"zeros({literal(shape)}"
+        return f"torch.{filling}, device=device)"
+    return filled(f"torch.empty({literal(shape)}, device=device)", filler, shape)

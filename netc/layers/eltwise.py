@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from netc.layers.base import Layer, Run, Shape, at_least, format_shape, layer
+from netc.layers.code import Code, Site, call, number
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,6 +27,7 @@ class Eltwise(Layer):
     param_field = "eltwise_param"
     kind = "join"
     keeps_zeros = True
+    ends_block = True
     weights: list[float]
 
     def summary(self) -> str | None:
@@ -53,11 +55,15 @@ class Eltwise(Layer):
         return [bottoms[0]]
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
+        if self.options.operation == MAX:
+            from netc.layers.functions import choices
+
+            return [choices.larger(*bottoms)]
         first, *others = bottoms
         if self.options.operation == SUM:
             return [self._sum(first, others)]
-        for index, other in enumerate(others):
-            first = first * other if self.options.operation == PROD else _larger(first, other, index == 0)
+        for other in others:
+            first = first * other
         return [first]
 
     def _sum(self, first: Tensor, others: list[Tensor]) -> Tensor:
@@ -68,6 +74,16 @@ class Eltwise(Layer):
             total = torch.add(total, other, alpha=weight)
         return total
 
+    def emit(self, site: Site) -> Code:
+        if self.options.operation == PROD:
+            return Code(" * ".join(site.bottoms))
+        if self.options.operation == MAX:
+            return Code(call("larger", *site.bottoms))
+        total = _term(site.x, self.weights[0])
+        for other, weight in zip(site.bottoms[1:], self.weights[1:], strict=True):
+            total += f" {'-' if weight < 0 else '+'} {_term(other, abs(weight))}"
+        return Code(total)
 
-def _larger(a: Tensor, b: Tensor, tie_to_b: bool) -> Tensor:
-    return a.where(a > b, b) if tie_to_b else b.where(b > a, a)
+
+def _term(x: str, weight: float) -> str:
+    return x if weight == 1 else f"-{x}" if weight == -1 else f"{number(weight)} * {x}"

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from netc.layers.base import Layer, Run, Shape, layer
+from netc.layers.code import Code, Site, call
 from netc.layers.losses import check_range
 
 if TYPE_CHECKING:
@@ -41,3 +42,9 @@ class Embed(Layer):
         check_range(self, index, params[0].shape[0], "bottom[0]", "index", "input_dim is {}")
         y = F.embedding(index, params[0])
         return [y + params[1] if len(params) > 1 else y]
+
+    def emit(self, site: Site) -> Code:
+        sizes = (self.options.input_dim, self.options.num_output)
+        if self.options.bias_term:
+            return Code(site.call(), call("BiasedEmbedding", *sizes))
+        return Code(site.call(f"{site.x}.long()"), call("nn.Embedding", *sizes))

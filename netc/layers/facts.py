@@ -7,12 +7,10 @@ other; the few that depend on the settings are methods, or attributes that `setu
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
+from netc.layers.blob import ParamBlob, Shape
 from netc.layers.fillers import weighted_rms
-
-if TYPE_CHECKING:
-    from netc.layers.base import ParamBlob, Shape
 
 
 class Facts:
@@ -101,7 +99,7 @@ class Facts:
     """Caffe computes the gradient from the top, which a layer in place behind it must therefore not change."""
 
     def dead_at_zero(self) -> bool:
-        """Whether no gradient passes where the bottom is 0."""
+        """Whether no gradient passes where the bottom is 0 or below."""
         return False
 
     def rms(self, bottom: float, *others: float | None) -> float | None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from netc.layers.base import Layer, Run, Shape, canonical_axis, count, layer
+from netc.layers.code import Code, Site
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,3 +35,12 @@ class Flatten(Layer):
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
         return [bottoms[0].reshape(self._flat(tuple(bottoms[0].shape)))]
+
+    def emit(self, site: Site) -> Code:
+        axes = len(site.shape)
+        start, end = self.options.axis % axes, self.options.end_axis % axes
+        if start > end:  # an empty range: an axis of size 1 in front of `start`
+            return Code(f"{site.x}.unsqueeze({start})")
+        if start == end:
+            return Code(site.x)
+        return Code(f"{site.x}.flatten({start})" if end == axes - 1 else f"{site.x}.flatten({start}, {end})")

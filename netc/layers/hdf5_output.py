@@ -26,6 +26,7 @@ class HDF5Output(Layer):
     effect = True
     param_field = "hdf5_output_param"
     kind = "measure"
+    no_code = "it writes a file"
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         if not self.options.file_name:

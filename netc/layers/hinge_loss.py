@@ -30,9 +30,9 @@ class HingeLoss(Loss):
         self.settings = self.changed(norm="norm")
         return [()]
 
-    def check_values(self, bottoms: Sequence[Tensor]) -> None:
+    def explain(self, bottoms: Sequence[Tensor]) -> None:
         scores, labels = bottoms
-        check_labels(self, labels.flatten()[: scores.shape[0]], count(tuple(scores.shape), 1))
+        check_labels(self, labels.flatten()[: len(scores)], count(scores.shape, 1))
 
 
 @layer("MultinomialLogisticLoss")
@@ -57,5 +57,5 @@ class MultinomialLogisticLoss(Loss):
             self.fail(f"needs one label a sample, found {listed}", "bottom[1]", code="L302")
         return [()]
 
-    def check_values(self, bottoms: Sequence[Tensor]) -> None:
-        check_labels(self, bottoms[1], count(tuple(bottoms[0].shape), 1))
+    def explain(self, bottoms: Sequence[Tensor]) -> None:
+        check_labels(self, bottoms[1], count(bottoms[0].shape, 1))

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from netc.layers.base import Layer, Run, Shape, Window, canonical_axis, count, layer
+from netc.layers.code import Code, Site, call, literal
 from netc.layers.windows import Geometry, check_outputs, fitted, geometry
 
 if TYPE_CHECKING:
@@ -31,17 +32,14 @@ class Im2col(Layer):
         return [(*shape[:axis], shape[axis] * count(self.geometry.kernel), *sizes)]
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
-        import torch.nn.functional as F
+        from netc.layers.functions import convolution
 
-        windows, x = self.geometry, fitted(bottoms[0], self.geometry)
-        axes = len(windows.kernel)
-        x = F.pad(x, [pad for size in reversed(windows.pad) for pad in (size, size)])
-        first = x.dim() - axes
-        for axis in range(axes):
-            x = x.unfold(first + axis, windows.extent[axis], windows.stride[axis])[..., :: windows.dilation[axis]]
-        outputs = x.shape[first : first + axes]
-        order = (*range(first), *range(first + axes, x.dim()), *range(first, first + axes))
-        return [x.permute(order).reshape(*x.shape[: first - 1], -1, *outputs)]
+        windows = self.geometry
+        return [convolution.im2col(convolution.at_least(bottoms[0], windows.least), windows.kernel, *windows.steps)]
+
+    def emit(self, site: Site) -> Code:
+        sizes = (literal(size) for size in (self.geometry.kernel, *self.geometry.steps))
+        return Code(call("im2col", fitted(site.x, site.shape, self.geometry), *sizes))
 
     def window(self) -> Window | None:
         return self.geometry.window()

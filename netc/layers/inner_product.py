@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from netc.layers.base import Layer, Run, Shape, canonical_axis, count, layer
+from netc.layers.code import Code, Site, call
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,6 +49,12 @@ class InnerProduct(Layer):
         weight, bias = params[0], params[1] if len(params) > 1 else None
         x = bottoms[0].flatten(self.axis)
         return [F.linear(x, weight.t() if self.options.transpose else weight, bias)]
+
+    def emit(self, site: Site) -> Code:
+        x = site.x if self.axis == len(site.shape) - 1 else f"{site.x}.flatten({self.axis or ''})"
+        kind = "TransposedLinear" if self.options.transpose else "nn.Linear"
+        settings = {} if self.options.bias_term else {"bias": False}
+        return Code(site.call(x), call(kind, count(site.shape, self.axis), self.options.num_output, **settings))
 
     def macs(self, bottoms: Sequence[Shape], tops: Sequence[Shape]) -> int:
         return count(tops[0]) * count(bottoms[0], self.axis)

@@ -15,6 +15,7 @@ class Input(SourceLayer):
     """
 
     tops = at_least(1)
+    is_input = True
     param_field = "input_param"
     is_input = True
 

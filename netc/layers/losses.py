@@ -42,14 +42,17 @@ class Loss(Layer):
         self.wanted = len(self.param.top) or 1
         return shapes[: self.wanted]
 
-    def check_values(self, bottoms: Sequence[Tensor]) -> None:
-        """Fail where the bottoms hold what the function cannot take (labels outside the classes)."""
+    def explain(self, bottoms: Sequence[Tensor]) -> None:
+        """The function has failed: fail with the place of what it cannot take (a label outside the classes)."""
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
         from netc.layers.functions import losses
 
-        self.check_values(bottoms)
-        found = getattr(losses, self.function)(*bottoms, **self.settings)
+        try:
+            found = getattr(losses, self.function)(*bottoms, **self.settings)
+        except (IndexError, RuntimeError):  # on a CPU torch looks at every index anyway
+            self.explain(bottoms)
+            raise
         return [found] if self.values == 1 else found[: self.wanted]
 
     def emit(self, site: Site) -> Code:
@@ -72,7 +75,7 @@ class LabelLoss(Loss):
         self.ignore = self.settings.get("ignore")
         check_label_count(self, bottoms[0], bottoms[1], self.axis)
 
-    def check_values(self, bottoms: Sequence[Tensor]) -> None:
+    def explain(self, bottoms: Sequence[Tensor]) -> None:
         check_labels(self, bottoms[1], bottoms[0].shape[self.axis], self.settings.get("ignore"))
 
 
@@ -90,13 +93,9 @@ def check_label_count(layer: Layer, scores: Shape, labels: Shape, axis: int) -> 
 
 
 def check_labels(layer: Layer, labels: Tensor, classes: int, ignore: int | None = None) -> None:
-    """Fail where a label, truncated, is neither a class nor `ignore`; on a GPU and in a compiled graph nobody looks."""
-    if not _may_look(labels) or not labels.numel():
-        return
-    low, high = labels.detach().aminmax()
-    if low.item() <= -1 or not high.item() < classes:  # or NaN
-        index = labels.detach().long()
-        check_range(layer, index if ignore is None else index[index != ignore], classes)
+    """Fail where a label, truncated, is neither a class nor `ignore`, as in check_range."""
+    index = labels.detach().long()
+    check_range(layer, index if ignore is None else index * (index != ignore), classes)
 
 
 def _may_look(index: Tensor) -> bool:
@@ -116,7 +115,8 @@ def check_range(
     """Fail where an index is outside 0 … size - 1; on a GPU and in a compiled graph nobody looks."""
     if not _may_look(index) or not index.numel():
         return
-    low, high = int(index.min()), int(index.max())
+    smallest, largest = index.aminmax()
+    low, high = int(smallest), int(largest)
     if low < 0 or high >= size:
         found = f"{what} {low if low < 0 else high}, but {limit.format(size)} (0 to {size - 1})"
         layer.fail(found, field, _REMEDY if what == "label" else None, "L305")

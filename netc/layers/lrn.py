@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from netc.layers.base import Layer, Run, Shape, format_shape, layer
+from netc.layers.code import Code, Site, call
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,24 +46,15 @@ class LRN(Layer):
         return [bottoms[0]]
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
-        x, options = bottoms[0], self.options
-        if options.norm_region == ACROSS_CHANNELS:
-            return [x * (options.k + options.alpha / options.local_size * self._channel_sum(x * x)) ** -options.beta]
-        return [x * (1 + options.alpha * self._area_mean(x * x)) ** -options.beta]
+        from netc.layers.functions import normalisation
 
-    def _channel_sum(self, squares: Tensor) -> Tensor:
-        """Sum over n channels, zeros before the first and behind the last: n shifted copies (pooling takes longer)."""
-        import torch.nn.functional as F
+        size, alpha, beta = self.options.local_size, self.options.alpha, self.options.beta
+        if self.options.norm_region == ACROSS_CHANNELS:
+            return [normalisation.lrn_across_channels(bottoms[0], size, alpha, beta, self.options.k)]
+        return [normalisation.lrn_within_channel(bottoms[0], size, alpha, beta)]
 
-        size, channels = self.options.local_size, squares.shape[1]
-        padded = F.pad(squares, (0, 0, 0, 0, size // 2, size // 2))
-        total = padded.narrow(1, 0, channels)
-        for shift in range(1, size):
-            total = total + padded.narrow(1, shift, channels)
-        return total
-
-    def _area_mean(self, squares: Tensor) -> Tensor:
-        import torch.nn.functional as F
-
-        size = self.options.local_size
-        return F.avg_pool2d(squares, size, 1, size // 2)
+    def emit(self, site: Site) -> Code:
+        across = self.options.norm_region == ACROSS_CHANNELS
+        settings = {"alpha": self.options.alpha, "beta": self.options.beta} | (self.changed(k="k") if across else {})
+        function = "F.local_response_norm" if across else "lrn_within_channel"
+        return Code(call(function, site.x, self.options.local_size, **settings))

@@ -3,7 +3,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from netc.layers.base import Layer, Run, Shape, count, format_shape, layer
+from netc.layers.base import Layer, Run, Shape, format_shape, layer
+from netc.layers.code import Code, Site, call
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,18 +26,14 @@ class MVN(Layer):
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         if len(bottoms[0]) > 4:
             self.fail(f"takes up to 4 axes, found {format_shape(bottoms[0])}", "bottom", code="L302")
-        return [_four_axes(bottoms[0])]
+        return [(*bottoms[0], *[1] * (4 - len(bottoms[0])))]
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
-        from netc.layers.functions.gradients import normalised
+        from netc.layers.functions import normalisation
 
-        shape = _four_axes(tuple(bottoms[0].shape))
-        groups = shape[0] if self.options.across_channels else shape[0] * shape[1]
-        rows = bottoms[0].reshape(groups, count(shape) // max(groups, 1))
-        if self.options.normalize_variance:
-            return [normalised(rows, self.options.eps).view(shape)]
-        return [(rows - rows.mean(1, keepdim=True)).view(shape)]
+        settings = (self.options.across_channels, self.options.normalize_variance, self.options.eps)
+        return [normalisation.mean_variance_normalize(bottoms[0], *settings)]
 
-
-def _four_axes(shape: Shape) -> Shape:
-    return (*shape, *[1] * (4 - len(shape)))
+    def emit(self, site: Site) -> Code:
+        settings = self.changed(across_channels="across_channels", variance="normalize_variance", eps="eps")
+        return Code(call("mean_variance_normalize", site.x, **settings))

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from netc.layers.base import Layer, ParamBlob, Run, Shape, exactly, layer
+from netc.layers.code import Code, Site, call
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,3 +27,6 @@ class Parameter(Layer):
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
         return [params[0]]
+
+    def emit(self, site: Site) -> Code:
+        return Code(f"{site.module}.weight", call("Parameter", *self.blobs[0].shape), starts={"weight": 0.0})

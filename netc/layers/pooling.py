@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from netc.layers.base import Layer, Run, Shape, Window, between, format_shape, layer
 from netc.layers.code import Code, Site, same_or_tuple
 from netc.layers.functions.windows import pooled_size
-from netc.layers.windows import FIELDS, window_sizes, window_summary
+from netc.layers.windows import checked_sizes, field_of, window_summary
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,6 +30,7 @@ class Pooling(Layer):
     """
 
     tops = between(1, 2)
+    informative_tops = (1,)
     in_place = False
     param_field = "pooling_param"
     kind = "pooling"
@@ -55,30 +56,29 @@ class Pooling(Layer):
         self.with_position = len(self.param.top) > 1
         self._read_geometry()
         outputs = self._checked_outputs(shape)
+        self.ends_block = outputs != shape[2:]
         return [(*shape[:2], *outputs)] * (1 + self.with_position)
 
     # -- settings ------------------------------------------------------------------------------------------------------
 
     def _read_geometry(self) -> None:
-        self.kernel = None if self.options.global_pooling else self._pair("kernel", "kernel_size")
-        self.stride = self._pair("stride", "stride")
-        self.pad = self._pair("pad", "pad")
+        self.kernel = None if self.options.global_pooling else self._pair("kernel_size")
+        self.stride, self.pad = self._pair("stride"), self._pair("pad")
         self.ceil = self.options.global_pooling or not self.options.round_mode
-        if self.options.global_pooling:
+        if self.kernel is None:
             self._check_global()
             return
-        assert self.kernel is not None
-        for axis in (0, 1):
-            sizes = (("kernel", "kernel_size", self.kernel[axis]), ("stride", "stride", self.stride[axis]))
-            for stem, field, size in sizes:
-                if size < 1:
-                    self.fail(f"{stem} {size}", self._field(stem, field, axis), f"give a {stem} of at least 1")
-            if self.pad[axis] >= self.kernel[axis]:
+        for axis, (pad, kernel) in enumerate(zip(self.pad, self.kernel, strict=True)):
+            if pad >= kernel:
                 self.fail(
-                    f"pad {self.pad[axis]} is not less than the kernel, {self.kernel[axis]}",
-                    self._field("pad", "pad", axis),
-                    f"take a pad of at most {self.kernel[axis] - 1}: a window must touch the image",
+                    f"pad {pad} is not less than the kernel, {kernel}",
+                    field_of(self, "pad", axis),
+                    f"take a pad of at most {kernel - 1}: a window must touch the image",
                 )
+
+    def _pair(self, field: str) -> Pair:
+        height, width = checked_sizes(self, field, 2)
+        return height, width
 
     def _check_global(self) -> None:
         for name in ("kernel_size", "kernel_h", "kernel_w"):
@@ -94,26 +94,6 @@ class Pooling(Layer):
                 f"global_pooling has one window: {wrong} makes no sense", f"pooling_param.{wrong}", f"drop {wrong}"
             )
 
-    def _pair(self, stem: str, field: str) -> Pair:
-        """A size that is given as one field for both axes, or as stem_h and stem_w."""
-        names = FIELDS[field][1]
-        given = [name for name in names if self.options.HasField(name)]
-        both = self.options.HasField(field)
-        if (both and given) or len(given) == 1:
-            listed = " and ".join(([field] if both else []) + given)
-            self.fail(
-                f"gives {listed}" if both else f"gives {listed} only",
-                f"pooling_param.{given[0]}",
-                f"give {field}, or both {names[0]} and {names[1]}",
-            )
-        if stem == "kernel" and not both and not given:
-            self.fail("has no kernel_size", "pooling_param", "add `kernel_size: 2`, or `global_pooling: true`")
-        sizes = window_sizes(self.options, field)
-        return (sizes[0], sizes[-1])
-
-    def _field(self, stem: str, field: str, axis: int) -> str:
-        return "pooling_param." + (field if self.options.HasField(field) else f"{stem}_{'hw'[axis]}")
-
     def _checked_outputs(self, shape: Shape) -> Pair:
         kernel = self.kernel or (shape[2], shape[3])
         outputs = pooled_size(shape[2:], kernel, self.stride, self.pad, self.ceil)
@@ -121,22 +101,22 @@ class Pooling(Layer):
             if outputs[axis] < 1:
                 self.fail(
                     f"kernel {kernel[axis]} does not fit the bottom, {format_shape(shape)}, with pad {self.pad[axis]}",
-                    self._field("kernel", "kernel_size", axis),
+                    field_of(self, "kernel_size", axis),
                     "take a smaller kernel or larger images",
                     "L302",
                 )
         return outputs
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
-        from netc.layers.functions.pooling import avg_pool, max_pool, max_pool_with_position
+        from netc.layers.functions import pooling
 
         x = bottoms[0]
         if self.kernel is None and self.options.pool == AVE:
             return [x.mean((2, 3), keepdim=True)]
         windows = (self.kernel or (x.shape[2], x.shape[3]), self.stride, self.pad, self.ceil)
         if self.with_position:
-            return max_pool_with_position(x, *windows)
-        return [max_pool(x, *windows) if self.options.pool == MAX else avg_pool(x, *windows)]
+            return pooling.max_pool_with_position(x, *windows)
+        return [pooling.max_pool(x, *windows) if self.options.pool == MAX else pooling.avg_pool(x, *windows)]
 
     def emit(self, site: Site) -> Code:
         name = "max_pool" if self.options.pool == MAX else "avg_pool"
@@ -144,7 +124,7 @@ class Pooling(Layer):
             whole = f"{site.x}.mean((2, 3), keepdim=True)"
             return Code(whole if self.options.pool == AVE else f"F.max_pool2d({site.x}, {site.x}.shape[2:])")
         kernel = self.kernel or (site.shape[2], site.shape[3])
-        arguments = [site.x, same_or_tuple(kernel), f"stride={same_or_tuple(self.stride)}"]
+        arguments = [site.x, f"{same_or_tuple(kernel)}", f"stride={same_or_tuple(self.stride)}"]
         arguments += [f"padding={same_or_tuple(self.pad)}"] if any(self.pad) else []
         arguments += ["ceil_mode=True"] if self.ceil and self.stride != (1, 1) else []
         if self.with_position:

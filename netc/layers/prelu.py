@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from netc.layers.base import Layer, Run, Shape, format_shape, layer
+from netc.layers.code import Code, Site
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,6 +22,7 @@ class PReLU(Layer):
     kind = "activation"
     keeps_zeros = keeps_positive = True
     starts = {"filler": 0.25}
+    inline = True
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         shape = bottoms[0]
@@ -33,3 +35,7 @@ class PReLU(Layer):
         import torch.nn.functional as F
 
         return [F.prelu(bottoms[0], params[0].reshape(-1))]
+
+    def emit(self, site: Site) -> Code:
+        module = "SharedPReLU()" if self.options.channel_shared else f"nn.PReLU({site.shape[1]})"
+        return Code(site.call(), module, starts={"weight": 0.25})

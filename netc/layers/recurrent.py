@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from netc.layers.base import Layer, Run, Shape, at_least, count, exactly, format_shape, layer
+from netc.layers.code import Code, Site, call
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,6 +33,8 @@ class Recurrent(Layer):
     """How many hidden states there are."""
     gates: ClassVar[int]
     """How many values the input makes for each hidden unit."""
+    step: ClassVar[str]
+    """The function of netc.layers.functions.recurrent that makes one step."""
 
     @property
     def _exposed(self) -> int:
@@ -85,39 +88,27 @@ class Recurrent(Layer):
             self.add_param(name, shapes[name], f"recurrent_param.{name.partition('_')[2]}_filler")
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
-        import torch
-        import torch.nn.functional as F
+        from netc.layers.functions import recurrent
 
-        x, marks = bottoms[0].flatten(2), bottoms[1].detach().unsqueeze(-1)
-        weight, bias, *rest = params
-        inputs = F.linear(x, weight, bias)
-        if self._has_static(len(bottoms)):
-            static, *rest = rest
-            inputs = inputs + F.linear(bottoms[2].flatten(1), static)
-        state = self._start(run, bottoms, inputs)
-        outputs = []
-        for row, mark in zip(inputs.unbind(), marks.unbind(), strict=True):
-            y, state = self.step(row, mark, state, rest)
-            outputs.append(y)
-        if self._exposed:
-            return [torch.stack(outputs), *[part.unsqueeze(0) for part in state]]
-        run.state(self)["hidden"] = [part.detach() for part in state]
-        return [torch.stack(outputs)]
+        x, marks, exposed = bottoms[0], bottoms[1], self._exposed
+        static = bottoms[2] if self._has_static(len(bottoms)) else None
+        if exposed:
+            state: list[Tensor] | None = [state.squeeze(0) for state in bottoms[-exposed:]]
+        else:
+            state = recurrent.carried_on(run.state(self).get("hidden"), x)
+        step = getattr(recurrent, self.step)
+        y, last = recurrent.unrolled(step, x, marks, list(params), static, state, self.states)
+        if exposed:
+            return [y, *[state.unsqueeze(0) for state in last]]
+        run.state(self)["hidden"] = [state.detach() for state in last]
+        return [y]
 
-    def _start(self, run: Run, bottoms: Sequence[Tensor], inputs: Tensor) -> list[Tensor]:
-        if self._exposed:
-            return [state.squeeze(0) for state in bottoms[-self._exposed :]]
-        shape = (inputs.shape[1], self.options.num_output)
-        kept: list[Tensor] = run.state(self).get("hidden", [])
-        if kept and kept[0].shape == shape and kept[0].device == inputs.device:
-            return kept
-        return [inputs.new_zeros(shape)] * self.states
-
-    def step(
-        self, inputs: Tensor, mark: Tensor, state: list[Tensor], params: list[Tensor]
-    ) -> tuple[Tensor, list[Tensor]]:
-        """(output, new state) from one step's inputs (N, gates · hidden), marks (N, 1) and the state before."""
-        raise NotImplementedError
+    def emit(self, site: Site) -> Code:
+        shapes = {blob.name: blob.shape for blob in self.blobs}
+        settings = {"static": shapes["static_weight"][1]} if "static_weight" in shapes else {}
+        settings |= self.changed(expose_hidden="expose_hidden")
+        module = call(self.type, shapes["input_weight"][1], self.options.num_output, **settings)
+        return Code(site.call(), module, together=site.tops > 1)
 
     def macs(self, bottoms: Sequence[Shape], tops: Sequence[Shape]) -> int:
         steps, batch = bottoms[0][:2]
@@ -139,18 +130,9 @@ class RNN(Recurrent):
     """
 
     blob_lists = tuple((*names, "output_weight", "output_bias") for names in Recurrent.blob_lists)
-
     states = 1
     gates = 1
-
-    def step(
-        self, inputs: Tensor, mark: Tensor, state: list[Tensor], params: list[Tensor]
-    ) -> tuple[Tensor, list[Tensor]]:
-        import torch.nn.functional as F
-
-        hidden_weight, output_weight, output_bias = params
-        hidden = (inputs + F.linear(mark * state[0], hidden_weight)).tanh()
-        return F.linear(hidden, output_weight, output_bias).tanh(), [hidden]
+    step = "rnn_step"
 
 
 @layer("LSTM")
@@ -165,15 +147,7 @@ class LSTM(Recurrent):
 
     states = 2
     gates = 4
-
-    def step(
-        self, inputs: Tensor, mark: Tensor, state: list[Tensor], params: list[Tensor]
-    ) -> tuple[Tensor, list[Tensor]]:
-        import torch.nn.functional as F
-
-        gates = inputs + F.linear(mark * state[0], params[0])
-        cell, hidden = lstm_unit(state[1], gates, mark)
-        return hidden, [hidden, cell]
+    step = "lstm_step"
 
 
 @layer("LSTMUnit")
@@ -199,13 +173,10 @@ class LSTMUnit(Layer):
         return [cell, cell]
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
-        return list(lstm_unit(bottoms[0], bottoms[1], bottoms[2].detach().unsqueeze(-1)))
+        from netc.layers.functions import recurrent
 
+        return list(recurrent.lstm_unit(bottoms[0], bottoms[1], bottoms[2].detach().unsqueeze(-1)))
 
-def lstm_unit(cell: Tensor, gates: Tensor, mark: Tensor) -> tuple[Tensor, Tensor]:
-    """(new cell, hidden) from the cell before, the gates' inputs and the mark."""
-    enter, forget, leave, new = gates.chunk(4, -1)
-    # where, not a product: a state of infinity or NaN ends with its sequence
-    kept = (mark * forget.sigmoid() * cell).where(mark != 0, 0.0)
-    cell = kept + enter.sigmoid() * new.tanh()
-    return cell, leave.sigmoid() * cell.tanh()
+    def emit(self, site: Site) -> Code:
+        cell, gates, marks = site.bottoms
+        return Code(f"lstm_unit({cell}, {gates}, {marks}.detach().unsqueeze(-1))", together=True)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from netc.layers.base import Layer, Run, Shape, canonical_axis, count, layer
+from netc.layers.code import Code, Site, number, tuple_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,3 +39,10 @@ class Reduction(Layer):
         terms = {ASUM: rows.abs, SUMSQ: rows.square}.get(operation, lambda: rows)()
         y = terms.sum(-1)
         return [y * coeff if coeff != 1 else y]
+
+    def emit(self, site: Site) -> Code:
+        operation, coeff = self.options.operation, self.options.coeff
+        terms = {ASUM: f"{site.x}.abs()", SUMSQ: f"{site.x}.square()"}.get(operation, site.x)
+        axes = tuple_of(range(self.axis, len(site.shape))) if self.axis and site.shape else ""
+        total = f"{terms}.{'mean' if operation == MEAN else 'sum'}({axes})"
+        return Code(f"{number(coeff)} * {total}" if coeff != 1 else total)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from netc.layers.base import Layer, Run, Shape, count, format_shape, layer
+from netc.layers.code import Code, Site
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -77,3 +78,9 @@ class Reshape(Layer):
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
         return [bottoms[0].reshape(self._target(tuple(bottoms[0].shape)))]
+
+    def emit(self, site: Site) -> Code:
+        start, end = self._replaced(site.shape)
+        kept = [f"{site.x}.shape[{axis}]" for axis in range(len(site.shape))]
+        middle = [kept[start + i] if dim == 0 else str(dim) for i, dim in enumerate(self.dims)]
+        return Code(f"{site.x}.reshape({', '.join([*kept[:start], *middle, *kept[end:]]) or '()'})")

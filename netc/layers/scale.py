@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from netc.layers.base import Layer, Run, Shape, between, canonical_axis, format_shape, layer
+from netc.layers.code import Code, Site, call
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -12,9 +13,8 @@ if TYPE_CHECKING:
 class Broadcast(Layer):
     """A factor or summand that spans some axes of bottom 0: a parameter, or bottom 1 where there is one."""
 
-    kind = "normalisation"
-
     bottoms = between(1, 2)
+    kind = "normalisation"
     axis: int
 
     def spanned(self, bottoms: Sequence[Shape]) -> Shape:
@@ -45,9 +45,22 @@ class Broadcast(Layer):
             )
         return other
 
-    def spread(self, factor: Tensor, x: Tensor) -> Tensor:
-        """`factor` with axes of size 1 behind it, so that it broadcasts over `x` from `axis` on."""
-        return factor.view(*factor.shape, *[1] * (x.dim() - self.axis - factor.dim()))
+    def behind(self, x: int, factor: int) -> int:
+        """How many of the `x` axes of bottom 0 follow those that a factor with `factor` axes spans."""
+        return x - self.axis - factor
+
+    def module(self, kind: str, site: Site, *settings: str) -> str:
+        """`kind` with parameters of this layer's shape."""
+        shape = self.blobs[0].shape
+        behind = self.behind(len(site.shape), len(shape))
+        size = shape[0] if len(shape) == 1 else shape
+        return call(kind, size, *([f"axes_behind={behind}"] if behind != 2 else []), *settings)
+
+    def spread(self, site: Site) -> str:
+        """The second bottom with axes of size 1 behind it."""
+        factor, shape = site.bottoms[1], site.shapes[1]
+        behind = self.behind(len(site.shape), len(shape))
+        return f"{factor}[..., {', '.join(['None'] * behind)}]" if behind and shape else factor
 
 
 @layer("Scale")
@@ -81,9 +94,17 @@ class Scale(Broadcast):
         return [bottoms[0]]
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
+        from netc.layers.functions import scales
+
         x, factor, *bias = (*bottoms, *params)
-        y = x * self.spread(factor, x)
-        return [y + self.spread(bias[0], x) if bias else y]
+        return [scales.affine(x, factor, bias[0] if bias else None, self.behind(x.dim(), factor.dim()))]
+
+    def emit(self, site: Site) -> Code:
+        bias, starts = self.options.bias_term, {"weight": 1.0, "bias": 0.0}
+        if len(site.bottoms) == 1:
+            return Code(site.call(), self.module("Scale", site, *([] if bias else ["bias=False"])), starts=starts)
+        product = f"{site.x} * {self.spread(site)}"
+        return Code(site.call(product), self.module("Bias", site), starts=starts) if bias else Code(product)
 
 
 @layer("Bias")
@@ -104,5 +125,12 @@ class Bias(Broadcast):
         return [bottoms[0]]
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
+        from netc.layers.functions import scales
+
         x, summand = (*bottoms, *params)
-        return [x + self.spread(summand, x)]
+        return [x + scales.spread(summand, self.behind(x.dim(), summand.dim()))]
+
+    def emit(self, site: Site) -> Code:
+        if len(site.bottoms) == 1:
+            return Code(site.call(), self.module("Bias", site), starts={"bias": 0.0})
+        return Code(f"{site.x} + {self.spread(site)}")

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from netc.layers.base import Layer, Run, Shape, at_least, canonical_axis, layer
+from netc.layers.code import Code, Site, tuple_of
 from netc.layers.concat import old_or_new_axis
 
 if TYPE_CHECKING:
@@ -74,3 +75,10 @@ class Slice(Layer):
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
         x = bottoms[0]
         return list(x.split(self._sizes(x.shape[self.axis]), self.axis))
+
+    def emit(self, site: Site) -> Code:
+        if self.parts == 1:
+            return Code(site.x)
+        if self.points:
+            return Code(f"torch.tensor_split({site.x}, {tuple_of(self.points)}, dim={self.axis})", together=True)
+        return Code(f"{site.x}.chunk({self.parts}, dim={self.axis})", together=True)

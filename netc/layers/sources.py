@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 from netc.errors import NetcError
 from netc.layers.base import Layer, Shape, between, exactly, format_shape
+from netc.layers.code import number, tuple_of
 
 DATABASE, LIST, HDF5, WINDOWS = "database", "list", "hdf5", "windows"
 FILLERS, ARRAYS = "fillers", "arrays"
@@ -37,6 +38,26 @@ class SourceLayer(Layer):
 
     def forward(self, run: Any, bottoms: Sequence[Any], params: Sequence[Any]) -> Sequence[Any]:
         raise RuntimeError(f"{self.type} layers are fed, not run")
+
+    def convention(self, top: int, shape: Shape) -> str:
+        if "transform_param" not in self.also_reads:
+            images = len(shape) == 4 and shape[1] == 3
+            return "images as the net was trained on, in Caffe mostly BGR, 0 to 255 minus the mean" if images else ""
+        if top:
+            return "whole numbers" if len(shape) == 1 else ""
+        return ", ".join(self._transformed("BGR images" if shape[1:2] == (3,) else "images"))
+
+    def _transformed(self, images: str) -> Iterator[str]:
+        """What transform_param does to them."""
+        transform = self.param.transform_param
+        means = [number(mean) for mean in transform.mean_value]
+        yield images
+        if means:
+            yield f"minus {tuple_of(means) if len(means) > 1 else means[0]}"
+        if transform.mean_file:
+            yield f"minus the mean image {os.path.basename(transform.mean_file)}"
+        if transform.scale != 1:
+            yield f"times {number(transform.scale)}"
 
     def positive(self, field: str) -> int:
         """The value of a field of this type's parameters that has to be at least 1."""

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from netc.layers.base import Layer, Run, Shape, at_least, layer
+from netc.layers.code import Code, Site
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,6 +21,7 @@ class Split(Layer):
     in_place = False
     kind = "join"
     keeps_values = keeps_zeros = keeps_rms = True
+    copies_bottom = True
     copies: int
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
@@ -28,6 +30,9 @@ class Split(Layer):
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
         return [bottoms[0]] * self.copies
+
+    def emit(self, site: Site) -> Code:
+        return Code((site.x,) * self.copies)
 
 
 @layer("Silence")
@@ -46,3 +51,6 @@ class Silence(Layer):
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
         return []
+
+    def emit(self, site: Site) -> Code:
+        return Code(())

@@ -47,10 +47,10 @@ class SPP(Layer):
         return pooled_size(shape[2:], kernel, stride, pad)
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
-        from netc.layers.functions.pooling import avg_pool, max_pool, pyramid_pool
+        from netc.layers.functions import pooling
 
-        pool = max_pool if self.options.pool == MAX else avg_pool
-        return [pyramid_pool(bottoms[0], self.options.pyramid_height, pool)]
+        pool = pooling.max_pool if self.options.pool == MAX else pooling.avg_pool
+        return [pooling.pyramid_pool(bottoms[0], self.options.pyramid_height, pool)]
 
     def emit(self, site: Site) -> Code:
         pool = "max_pool" if self.options.pool == MAX else "avg_pool"

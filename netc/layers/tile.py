@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from netc.layers.base import Layer, Run, Shape, canonical_axis, layer
+from netc.layers.code import Code, Site, call
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,3 +32,7 @@ class Tile(Layer):
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
         x = bottoms[0]
         return [x.repeat(*[self.options.tiles if axis == self.axis else 1 for axis in range(x.dim())])]
+
+    def emit(self, site: Site) -> Code:
+        repeats = [self.options.tiles if axis == self.axis else 1 for axis in range(len(site.shape))]
+        return Code(call(f"{site.x}.repeat", *repeats))

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import Any
 
 from netc.layers.base import Layer, Shape, Window, format_shape
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from netc.layers.code import call, literal
 
 Sizes = tuple[int, ...]
 
@@ -47,7 +46,7 @@ def window_summary(options: Any) -> str:
     return " ".join(parts)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Geometry:
     """One number for each spatial axis."""
 
@@ -56,7 +55,7 @@ class Geometry:
     pad: Sizes
     dilation: Sizes
 
-    @property
+    @cached_property
     def extent(self) -> Sizes:
         """How far a window reaches, dilation counted."""
         return tuple(d * (k - 1) + 1 for k, d in zip(self.kernel, self.dilation, strict=True))
@@ -69,9 +68,20 @@ class Geometry:
             for size, p, e, s in zip(sizes, self.pad, self.extent, self.stride, strict=True)
         )
 
-    def overhang(self, sizes: Sequence[int]) -> Sizes:
-        """How far the window reaches beyond the padded input on each axis (0 where it fits)."""
-        return tuple(max(0, e - size - 2 * p) for size, p, e in zip(sizes, self.pad, self.extent, strict=True))
+    @cached_property
+    def least(self) -> Sizes:
+        """The smallest input that holds a window within its padding."""
+        return tuple(extent - 2 * pad for extent, pad in zip(self.extent, self.pad, strict=True))
+
+
+        """Whether a window lies within an input of these sizes and its padding."""
+        return all(size >= least for size, least in zip(sizes, self.least, strict=True))
+    @cached_property
+    @property
+    def fits(self, sizes: Sequence[int]) -> bool:
+    def steps(self) -> tuple[Sizes, Sizes, Sizes]:
+        """(stride, pad, dilation), as the functions take them."""
+        return self.stride, self.pad, self.dilation
 
     def window(self) -> Window | None:
         """The two last axes, for the receptive field."""
@@ -86,17 +96,19 @@ def _pair(sizes: Sizes, absent: int) -> tuple[int, int]:
 
 def geometry(layer: Layer, spatial: int) -> Geometry:
     """The layer's geometry over `spatial` axes; fails where the fields contradict each other or the axes."""
-    kernel, stride, pad, dilation = (_sizes(layer, field, spatial) for field in FIELDS)
+    kernel, stride, pad, dilation = (checked_sizes(layer, field, spatial) for field in FIELDS)
     return Geometry(kernel, stride, pad, dilation)
 
 
-def _sizes(layer: Layer, field: str, spatial: int) -> Sizes:
+def checked_sizes(layer: Layer, field: str, spatial: int) -> Sizes:
+    """`window_sizes` for each of `spatial` axes; fails where the spellings contradict each other or the axes."""
     options, stem = layer.options, field.removesuffix("_size")
-    listed, given = getattr(options, field)[:], [name for name in FIELDS[field][1] if options.HasField(name)]
+    given = [name for name in FIELDS[field][1] if options.HasField(name)]
     if given:
-        _check_spelling(layer, field, given, listed, spatial)
-    elif stem == "kernel" and spatial and not listed:
-        layer.fail(f"has no {field}", layer.param_field or "", f"add `{field}: 3`")
+        _check_spelling(layer, field, given, spatial)
+    elif stem == "kernel" and spatial and not _is_written(options, field):
+        instead = ", or `global_pooling: true`" if hasattr(options, "global_pooling") else ""
+        layer.fail(f"has no {field}", layer.param_field or "", f"add `{field}: 3`{instead}")
     values = window_sizes(options, field)
     if len(values) not in (1, spatial):
         layer.fail(
@@ -112,20 +124,31 @@ def _sizes(layer: Layer, field: str, spatial: int) -> Sizes:
     return values
 
 
-def _check_spelling(layer: Layer, field: str, given: list[str], listed: list[int], spatial: int) -> None:
-    """Of the other spellings of a field, those that are given: together with nothing else, and a pair as a whole."""
+def _is_written(options: Any, field: str) -> bool:
+    value = getattr(options, field)
+    return options.HasField(field) if isinstance(value, int) else len(value) > 0
+
+
+def _check_spelling(layer: Layer, field: str, given: list[str], spatial: int) -> None:
+    """Of the other spellings of a field, those that are given: together with nothing else, and a pair as a whole (but
+    that a lone pad_h or pad_w is a convolution's, with 0 for the other)."""
     place, names = f"{layer.param_field}.{given[0]}", FIELDS[field][1]
-    if listed:
+    if _is_written(layer.options, field):
         hint = f"keep one of the two: {field}, or {' and '.join(names)}"
-        layer.fail(f"gives {field} and {given[0]}", place, hint)
+        layer.fail(f"gives {' and '.join([field, *given])}", place, hint)
     if len(names) == 1:
         return
     if spatial != 2:
         layer.fail(
             f"{given[0]} is for two spatial axes; the bottom has {spatial}", place, f"repeat {field} for each axis"
         )
-    if len(given) == 1 and field != "pad":
+    if len(given) == 1 and (field != "pad" or isinstance(layer.options.pad, int)):
         layer.fail(f"gives only {given[0]}", place, f"give both {' and '.join(names)}, or {field} for both axes")
+
+
+def field_of(layer: Layer, field: str, axis: int) -> str:
+    """Where the size of a spatial axis is given."""
+    return f"{layer.param_field}.{field if _is_written(layer.options, field) else FIELDS[field][1][axis]}"
 
 
 def check_outputs(layer: Layer, shape: Shape, sizes: Sequence[int], windows: Geometry) -> Sizes:
@@ -139,25 +162,14 @@ def check_outputs(layer: Layer, shape: Shape, sizes: Sequence[int], windows: Geo
         layer.fail(
             f"{reach} is larger than the bottom with its padding, {sizes[axis]} + 2·{windows.pad[axis]} "
             f"(bottom {format_shape(shape)})",
-            kernel_field(layer, axis),
+            field_of(layer, "kernel_size", axis),
             "take a smaller kernel, more pad or larger images",
             "L302",
         )
     return outputs
 
 
-def kernel_field(layer: Layer, axis: int) -> str:
-    """Where the kernel of a spatial axis is given."""
-    both = "kernel_size" if layer.options.kernel_size else f"kernel_{'hw'[axis]}"
-    return f"{layer.param_field}.{both}"
-
-
-def fitted(x: Tensor, windows: Geometry) -> Tensor:
-    """`x` with zeros behind the end of those axes where the only window reaches beyond the padded input."""
-    sizes = x.shape[x.dim() - len(windows.kernel) :]
-    overhang = windows.overhang(sizes)
-    if not any(overhang):
-        return x
-    import torch.nn.functional as F
-
-    return F.pad(x, [n for size in reversed(overhang) for n in (0, size)])
+def fitted(x: str, shape: Shape, windows: Geometry) -> str:
+    """The expression `x` of a tensor of this shape, with zeros behind where it is smaller than a window."""
+    sizes = shape[len(shape) - len(windows.kernel) :]
+    return x if windows.fits(sizes) else call("at_least", x, literal(windows.least))

@@ -10,13 +10,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from netc import proto
+from netc.graph.edges import NOWHERE, resolve
 from netc.layers import Layer, registry
+from netc.layers.base import Shape
 from netc.layers.convolution import Convolution
+from netc.layers.input import Input
 from netc.layers.sources import ARRAYS, FILLERS
-from netc.weights.arrays import Array, Shape
 
 
-def deployed(param: Any, weights: Mapping[str, Sequence[Array]], shapes: Mapping[str, Shape] | None = None) -> Any:
+def deployed(param: Any, weights: Mapping[str, Sequence[Any]], shapes: Mapping[str, Shape] | None = None) -> Any:
     """A copy of a net in the current format whose data layers are Input layers, for the TEST phase.
 
     An input is as large as `shapes` says for its top, or for "" (channels, height, width); else as its data layer's
@@ -32,12 +34,13 @@ def deployed(param: Any, weights: Mapping[str, Sequence[Array]], shapes: Mapping
     fed = [layer for layer in net.layer if is_fed(layer)]
     if not fed or any(_kind(layer).is_input for layer in net.layer):
         return net
+    layers = _without_copies(net.layer)
     images = {layer.top[0]: layer for layer in fed if layer.top}
     lost = {top for layer in fed for top in layer.top} - set(images)
     told = shapes or {}
-    kept = [_input(top, data, _channels(net, top, weights), told) for top, data in images.items()]
-    kept += [layer for layer in net.layer if not is_fed(layer) and not _needs(layer, lost)]
-    return _with_layers(net, _without_splits(kept))
+    kept = [_input(top, data, _channels(layers, top, weights), told) for top, data in images.items()]
+    kept += [layer for layer in layers if not is_fed(layer) and not _needs(layer, lost)]
+    return _with_layers(net, kept)
 
 
 def unknown_input(net: Any) -> str | None:
@@ -59,7 +62,7 @@ def is_fed(layer: Any) -> bool:
 
 
 def _kind(layer: Any) -> type[Layer]:
-    """The class of a layer; what is known of no type, where netc does not know it."""
+    """The class of a layer; one that declares nothing where netc does not know the type."""
     return registry().get(layer.type, Layer)
 
 
@@ -72,7 +75,7 @@ def _needs(layer: Any, lost: set[str]) -> bool:
 
 
 def _input(top: str, data: Any, channels: int, told: Mapping[str, Shape]) -> Any:
-    layer = proto.LayerParameter(name=top, type="Input", top=[top])
+    layer = proto.LayerParameter(name=top, type=Input.type, top=[top])
     size, memory = data.transform_param.crop_size, data.memory_data_param
     if (shape := told.get(top, told.get(""))) is not None:
         layer.input_param.shape.add(dim=[1, *shape])
@@ -83,29 +86,22 @@ def _input(top: str, data: Any, channels: int, told: Mapping[str, Shape]) -> Any
     return layer
 
 
-def _channels(net: Any, top: str, weights: Mapping[str, Sequence[Array]]) -> int:
-    for layer in net.layer:
+def _channels(layers: Sequence[Any], top: str, weights: Mapping[str, Sequence[Any]]) -> int:
+    for layer in layers:
         blobs = weights.get(layer.name, ())
-        if top in layer.bottom and issubclass(_kind(layer), Convolution) and blobs and blobs[0].ndim == 4:
+        if top in layer.bottom and _kind(layer) is Convolution and blobs and blobs[0].ndim == 4:
             return int(blobs[0].shape[1] * layer.convolution_param.group)
     return 3
 
 
-def _without_splits(layers: list[Any]) -> list[Any]:
-    """Splits that have lost all readers but one are taken away; of the others, the tops nobody reads."""
-    read = {bottom for layer in layers for bottom in layer.bottom}
-    same: dict[str, str] = {}
-    kept = []
-    for layer in layers:
-        layer.bottom[:] = [same.get(bottom, bottom) for bottom in layer.bottom]
-        if layer.type == "Split":
-            tops = [top for top in layer.top if top in read]
-            if len(tops) <= 1:
-                same.update(dict.fromkeys(tops, layer.bottom[0]))
-                continue
-            layer.top[:] = tops
-        kept.append(layer)
-    return kept
+def _without_copies(layers: Sequence[Any]) -> list[Any]:
+    """The layers without Splits, whose readers read what is copied: compiling inserts those that are still needed."""
+    copies = {index for index, layer in enumerate(layers) if _kind(layer).copies_bottom}
+    edges, _ = resolve(((layer.bottom[:], layer.top[:]) for layer in layers), copies)
+    for layer, tops in zip(layers, edges, strict=True):
+        named = zip(layer.bottom[:], tops, strict=True)
+        layer.bottom[:] = [blob if top == NOWHERE else layers[top[0]].top[top[1]] for blob, top in named]
+    return [layer for index, layer in enumerate(layers) if index not in copies]
 
 
 def _with_layers(net: Any, layers: list[Any]) -> Any:

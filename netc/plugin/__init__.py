@@ -46,16 +46,20 @@ from netc.layers.base import (
     format_shape,
     layer,
 )
+from netc.layers.code import Code, Site, call, number
 from netc.plugin.messages import Declaration, Field, Misdeclared, extend
 
 __all__ = [
     "ParamBlob",
+    "Code",
     "Field",
     "Layer",
     "Shape",
+    "Site",
     "Window",
     "at_least",
     "between",
+    "call",
     "canonical_axis",
     "count",
     "exactly",
@@ -63,6 +67,7 @@ __all__ = [
     "layer",
     "load_plugin",
     "message",
+    "number",
 ]
 
 _loaded: dict[str, ModuleType] = {}

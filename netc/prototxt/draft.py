@@ -1,11 +1,11 @@
-"""A net on its way through the stages: the file's message, then the layers of one phase; each layer with its place."""
+"""A net as a file has it: its message in the current format, and the place of each layer."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import compress, islice
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from netc.errors import NetcError, Place, printable
@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Draft:
-    """`origins` runs parallel to `param.layer`. A draft of a message or binary file has no tree, but the `original`."""
+    """`origins` runs parallel to `param.layer`. A draft of a message or binary file has no tree.
+
+    Once it is in the current format no stage changes it, so that one draft serves any number of phases.
+    """
 
     param: Any
     origins: list[Origin] = field(default_factory=list)
@@ -27,7 +30,7 @@ class Draft:
     tree: Message | None = None
 
     original: Any = None
-    """The message as it was given, where it was no text; nobody changes it."""
+    """The message as the file has it, in whatever format; set by the upgrade."""
 
     remarks: list[Advice] = field(default_factory=list)
     """What the upgrade of an older format dropped, as Caffe does, without an error."""
@@ -35,12 +38,6 @@ class Draft:
     @property
     def path(self) -> str:
         return self.source.path if self.source else "<NetParameter>"
-
-    def copy(self) -> Draft:
-        """A draft that the later stages may change while this one stays: one file, parsed once, for several phases."""
-        param = type(self.param)()
-        param.CopyFrom(self.param)
-        return Draft(param, list(self.origins), self.source, self.tree, self.original, list(self.remarks))
 
     def place(self, path: str) -> Place:
         """The place of a dotted field path of the net itself, or the file's name where it has none."""
@@ -109,23 +106,6 @@ def _values(message: Any, name: str) -> Sequence[Any]:
         values: Sequence[Any] = getattr(message, name)
         return values
     return (getattr(message, name),) if message.HasField(name) else ()
-
-
-@dataclass(slots=True)
-class Layers:
-    """The layers of a draft that one phase has, in order. They are taken out of its message into a list: there one can
-    be left out or put between two others without a copy of the rest. `origins` runs parallel to `params`."""
-
-    draft: Draft
-    params: list[Any]
-    origins: list[Origin]
-    dropped: dict[str, tuple[str, Origin]] = field(default_factory=dict)
-    """Top of a layer that the phase, level or stages leave out → the layer's name and origin."""
-
-    def keep(self, stays: Sequence[bool]) -> None:
-        """Drop the layers whose flag is False."""
-        self.params = list(compress(self.params, stays))
-        self.origins = list(compress(self.origins, stays))
 
 
 def origins_of(source: Source, tree: Message, field_name: str = "layer") -> list[Origin]:

@@ -5,20 +5,13 @@ What netc has of them is in the schema ("Of forks") and among the layers (`Layer
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from netc.errors import NetcError, Place, raise_all
-
-if TYPE_CHECKING:
-    from netc.layers.base import Layer, Shape
-    from netc.prototxt.draft import Draft
+from netc.errors import NetcError, Place
 
 SSD = "SSD (weiliu89/caffe)"
 YOLO = "MobileNet-YOLO (eric612)"
-FAST_RCNN = "Fast R-CNN (rbgirshick/caffe-fast-rcnn)"
 R_FCN = "R-FCN (daijifeng001/caffe-rfcn)"
-SEGNET = "SegNet (alexgkendall/caffe-segnet)"
 PSPNET = "PSPNet (hszhao/PSPNet)"
 NVIDIA = "NVIDIA's Caffe"
 INTEL = "Intel's Caffe"
@@ -34,7 +27,6 @@ OPENPOSE = "OpenPose's Caffe (CMU)"
 MYCAFFE = "MyCaffe"
 MATTING = "pl8787/exp_caffe"
 GREENTEA = "OpenCL Caffe (naibaf7)"
-CYSU = "Cysu/caffe"
 SPP_NET = "SPP-net"
 
 _TYPES = {
@@ -163,44 +155,6 @@ TRANSFORMS = {
     "scale_factors": PSPNET,
 }
 """Fields of transform_param that change images and that netc's own readers do not have → the fork."""
-
-
-def refuse_lost_blocks(draft: Draft) -> None:
-    """Refuse a fork's block in a layer of Caffe's own that does not look at it: its settings would be lost silently.
-
-    Raises NetcError L354.
-    """
-    raise_all(list(_lost_blocks(draft)))
-
-
-def _lost_blocks(draft: Draft) -> Iterator[NetcError]:
-    for layer, origin in zip(draft.param.layer, draft.origins, strict=True):
-        for block in [f.name for f, _ in layer.ListFields() if f.name in TYPE_OF_BLOCK]:
-            if layer.type != TYPE_OF_BLOCK[block] and _is_caffes(layer.type):
-                yield NetcError(
-                    "L354",
-                    f'layer "{layer.name}" ({layer.type}) has a {block}, which only {TYPE_OF_BLOCK[block]} layers of '
-                    f"forks of Caffe read",
-                    origin.place(block),
-                    f"take it out, or make the layer a {TYPE_OF_BLOCK[block]}",
-                )
-
-
-def _is_caffes(kind: str) -> bool:
-    """Whether BVLC Caffe has the layer type. (The types are loaded here only where a file asks for it.)"""
-    from netc.layers import registry
-
-    return kind in registry() and registry()[kind].fork is None
-
-
-def refuse_grouped_statistics(layer: Layer, bottoms: Sequence[Shape], group: int) -> None:
-    """Refuse Intel's bn_stats_batch_size where it divides a batch whose statistics count. Raises NetcError L355."""
-    if not getattr(layer, "uses_sums", True) and 0 < group < bottoms[0][0]:
-        layer.fail(
-            f"bn_stats_batch_size {group} of {INTEL} divides the batch of {bottoms[0][0]}, which netc does not do",
-            hint=f"take bn_stats_batch_size out, or make the batch {group}",
-            code="L355",
-        )
 
 
 def transform_of_fork(layer: Any) -> tuple[str, str] | None:

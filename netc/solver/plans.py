@@ -73,11 +73,10 @@ def test_plans(param: Any, near: str, origin: Origin | None) -> list[NetPlan]:
     return plans
 
 
-def in_state(draft: Draft, plan: NetPlan) -> Draft:
-    """A plan's net with its state set: phase by default < the net's own state < the solver's. Stages add up, as in
+def planned_state(draft: Draft, plan: NetPlan) -> Any:
+    """The NetState of a plan's net: phase by default < the net's own state < the solver's. Stages add up, as in
     Caffe's NetState::MergeFrom."""
     state = proto.NetState(phase=plan.phase)
     state.MergeFrom(draft.param.state)
     state.MergeFrom(plan.state)
-    draft.param.state.CopyFrom(state)
-    return draft
+    return state

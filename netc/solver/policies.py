@@ -7,10 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
-
-Policy = Callable[[Any, int], float]
-"""(SolverParameter, iteration) → rate."""
+from typing import Any, NamedTuple
 
 
 def fixed(param: Any, iteration: int) -> float:
@@ -45,16 +42,24 @@ def sigmoid(param: Any, iteration: int) -> float:
     return float(param.base_lr / (1 + math.exp(exponent))) if exponent < 700 else 0.0
 
 
-POLICIES: dict[str, Policy] = {
-    "fixed": fixed,
-    "step": step,
-    "exp": exp,
-    "inv": inv,
-    "multistep": multistep,
-    "poly": poly,
-    "sigmoid": sigmoid,
+class Policy(NamedTuple):
+    """`rate`: (SolverParameter, iteration) → rate. `reads`: the settings it reads besides base_lr and max_iter."""
+
+    rate: Callable[[Any, int], float]
+    reads: tuple[str, ...] = ()
+
+
+POLICIES = {
+    "fixed": Policy(fixed),
+    "step": Policy(step, ("gamma", "stepsize")),
+    "exp": Policy(exp, ("gamma",)),
+    "inv": Policy(inv, ("gamma", "power")),
+    "multistep": Policy(multistep, ("gamma", "stepvalue")),
+    "poly": Policy(poly, ("power",)),
+    "sigmoid": Policy(sigmoid, ("gamma", "stepsize")),
+    "plateau": Policy(fixed, ("gamma",)),
 }
-"""The policies that depend on the iteration alone; "plateau" (plateau.py) also depends on what tests have shown."""
+"""The rate of "plateau" is that of its start: plateau.py lowers it by what tests have shown."""
 
 
 def steps_taken(param: Any, iteration: int) -> int:

@@ -6,15 +6,12 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from netc.check.advice.solver import solver_remarks
 from netc.errors import NetcError, did_you_mean, raise_all
 from netc.errors.origin import Origin
 from netc.solver.policies import POLICIES
 from netc.upgrade import SOLVER_TYPES
 
 TRAIN_NETS = ("net", "net_param", "train_net", "train_net_param")
-USES_GAMMA = frozenset({"step", "exp", "inv", "multistep", "sigmoid"})
-USES_STEPSIZE = frozenset({"step", "sigmoid"})
 
 HISTORIES = dict.fromkeys(SOLVER_TYPES, 1) | {"AdaDelta": 2, "Adam": 2}
 """Arrays of memory that an update rule keeps for each parameter."""
@@ -29,11 +26,6 @@ def check(param: Any, origin: Origin) -> None:
     for part in (_nets, _numbers, _policy, _plateau, _rule, _counts):
         found += [NetcError(code, message, origin.place(field), hint) for code, message, field, hint in part(param)]
     raise_all(found)
-
-
-def warnings(param: Any) -> Iterator[str]:
-    """What is legal but hardly meant, a line each."""
-    yield from (remark.message for remark in solver_remarks(param))
 
 
 def _nets(param: Any) -> Found:
@@ -87,17 +79,17 @@ def _numbers(param: Any) -> Found:
 
 
 def _policy(param: Any) -> Found:
-    policy, known = param.lr_policy, (*POLICIES, "plateau")
+    policy, hint = param.lr_policy, f"one of {', '.join(POLICIES)}"
     if not policy:
-        yield "R612", "lr_policy is not set", "", f"one of {', '.join(known)}"
+        yield "R612", "lr_policy is not set", "", hint
         return
-    if policy not in known:
-        hint = f"one of {', '.join(known)}"
-        yield "R612", f'unknown lr_policy "{policy}"{did_you_mean(policy, known)}', "lr_policy", hint
-    if policy in USES_GAMMA and param.gamma < 0:
+    if policy not in POLICIES:
+        yield "R612", f'unknown lr_policy "{policy}"{did_you_mean(policy, POLICIES)}', "lr_policy", hint
+        return
+    if "gamma" in POLICIES[policy].reads and policy != "plateau" and param.gamma < 0:
         hint = "the rate is multiplied by gamma: 0.1 divides it by 10"
         yield "R613", f'lr_policy "{policy}" needs gamma >= 0, not {param.gamma:g}', "gamma", hint
-    if policy in USES_STEPSIZE and param.stepsize <= 0:
+    if "stepsize" in POLICIES[policy].reads and param.stepsize <= 0:
         field = "stepsize" if param.HasField("stepsize") else "lr_policy"
         hint = "add `stepsize: …`, the iterations between two drops of the rate" if policy == "step" else "set stepsize"
         yield "R613", f'lr_policy "{policy}" needs stepsize > 0, not {param.stepsize}', field, hint

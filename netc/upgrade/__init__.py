@@ -1,20 +1,20 @@
-"""Older formats → the current one: each upgrade is a function on a draft, in Caffe's order (upgrade_proto.cpp).
+"""Older formats → the current one, by upgrades in Caffe's order (upgrade_proto.cpp), each of which rewrites one copy.
 
     V0       2013         layers { layer { name: type: "conv" … } bottom: top: }, padding as a layer of its own
     V1       2013-2014    layers { name: type: CONVOLUTION bottom: top: blobs_lr: … }
     current  since 2015   layer { name: type: "Convolution" bottom: top: param { lr_mult: … } … }
 
-A stage that finds nothing to do costs a look at one field. After an upgrade the layers' origins still find the places
+After an upgrade the layers' origins still find the places
 of the old file (`netc.upgrade.places`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from netc.prototxt.draft import Draft
-from netc.prototxt.forks import refuse_lost_blocks
-from netc.upgrade.batch_norm import freeze_batch_norm
+from netc.upgrade.batch_norm import freeze_batch_norm, has_trained_statistics
 from netc.upgrade.inputs import inputs_to_layer
 from netc.upgrade.mixed import begin
 from netc.upgrade.padding import fold_padding
@@ -33,17 +33,21 @@ STAGES: tuple[Callable[[Draft], None], ...] = (
     v1_to_current,
     inputs_to_layer,
     freeze_batch_norm,
-    refuse_lost_blocks,
 )
 
 
-def upgrade_net(draft: Draft) -> Draft:
-    """The same net in the current format.
+def upgrade_net(given: Draft) -> Draft:
+    """The same net in the current format: `given` stays as it is, and its message is taken over if there is nothing to
+    do.
 
     Raises NetcError U101 (`layer` beside `layers`), U103 (input fields that do not fit together), U111 (V0 beside V1),
     U112 (a V0 type that Caffe does not know), U113 (padding that cannot be folded), G402 (a bottom of a V0 net that
-    nothing produces), L354 (a fork's settings in a layer that does not read them).
+    nothing produces).
     """
-    for stage in STAGES:
-        stage(draft)
+    draft = replace(given, original=given.param, origins=list(given.origins), remarks=list(given.remarks))
+    if given.param.layers or given.param.input or any(map(has_trained_statistics, given.param.layer)):
+        draft.param = type(given.param)()
+        draft.param.CopyFrom(given.param)
+        for stage in STAGES:
+            stage(draft)
     return draft

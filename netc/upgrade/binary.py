@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from netc.files.wire import WireField, field_head
-from netc.graph.compile import binary_draft, binary_solver
 from netc.prototxt.binary import Binary, blobs_of
 
 Chunk = bytes | memoryview
@@ -17,17 +16,16 @@ _LAYER, _BLOBS = 100, 7
 """Numbers of NetParameter.layer and LayerParameter.blobs."""
 
 
-def upgraded_binary(file: Binary) -> Iterator[Chunk] | None:
-    """The bytes of the upgraded file, in pieces; None where it is in the current format already.
+def upgraded_binary(file: Binary, param: Any) -> Iterator[Chunk] | None:
+    """The bytes of the upgraded file, in pieces, `param` being its message in the current format; None where it is in
+    that format already.
 
     Raises NetcError as reading the file.
     """
     given = file.message()
-    if file.kind == "solver":
-        solver = binary_solver(file)[0]
-        return None if solver == given else iter([solver.SerializeToString()])
-    draft = binary_draft(file)
-    return None if draft.param == given else _net(file, given, draft.param)
+    if param == given:
+        return None
+    return iter([param.SerializeToString()]) if file.kind == "solver" else _net(file, given, param)
 
 
 def _net(file: Binary, given: Any, param: Any) -> Iterator[Chunk]:

@@ -11,8 +11,11 @@ SOLVER_TYPES = ("SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam")
 """Names of the old enum SolverType, by number."""
 
 
-def upgrade_solver(param: Any, place: Callable[[str], Place]) -> Any:
-    """The same solver in the current format. Raises NetcError U110 where the type is given in both ways."""
+def upgrade_solver(given: Any, place: Callable[[str], Place]) -> Any:
+    """The same solver in the current format, a message of its own. Raises NetcError U110 where the type is given in
+    both ways."""
+    param = type(given)()
+    param.CopyFrom(given)
     if not param.HasField("solver_type"):
         return param
     if param.HasField("type"):

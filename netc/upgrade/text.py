@@ -36,21 +36,18 @@ class Upgraded(NamedTuple):
     remarks: list[Advice]
 
 
-def upgraded_net(source: Source, tree: Message) -> Upgraded:
-    """The text of a net in the current format. Raises NetcError as reading the net, and O150 where the result would
-    not be read to the same net, which is a fault of netc."""
-    given = bind(tree, proto.NetParameter, source)
-    draft = _upgraded(given, source, tree)
-    text = None if draft.param == given else _written(source, draft.param, _finder(draft))
+def upgraded_net(draft: Draft) -> Upgraded:
+    """The text of a net in the current format, read from a text. Raises NetcError O150 where the result would not be
+    read to the same net, which is a fault of netc."""
+    assert draft.source is not None
+    text = None if draft.param == draft.original else _written(draft.source, draft.param, _finder(draft))
     return Upgraded(text, draft.remarks)
 
 
 def upgraded_solver(source: Source, tree: Message) -> Upgraded:
-    """The same of a solver, and of the nets in it."""
+    """The same of a solver, and of the nets in it. Raises NetcError as reading them."""
     given = bind(tree, proto.SolverParameter, source)
-    param = type(given)()
-    param.CopyFrom(given)
-    upgrade_solver(param, lambda path: locate(source, tree, path) or Place(source.path))
+    param = upgrade_solver(given, lambda path: locate(source, tree, path) or Place(source.path))
     drafts = _upgrade_inner_nets(param, source, tree)
     finders = {name: _finder(draft) for name, draft in drafts.items()}
 
@@ -78,12 +75,6 @@ def _written(source: Source, message: Any, find: Find) -> str:
     return text
 
 
-def _upgraded(given: Any, source: Source, tree: Message) -> Draft:
-    param = type(given)()
-    param.CopyFrom(given)
-    return upgrade_net(Draft(param, origins_of(source, tree), source, tree))
-
-
 def _upgrade_inner_nets(param: Any, source: Source, tree: Message) -> dict[str, Draft]:
     drafts = {}
     for name in NETS:
@@ -92,7 +83,7 @@ def _upgrade_inner_nets(param: Any, source: Source, tree: Message) -> dict[str, 
         repeated = name == "test_net_param"
         for index, inner in enumerate(trees):
             net = nets[index] if repeated else nets
-            draft = _upgraded(net, source, inner)
+            draft = upgrade_net(Draft(net, origins_of(source, inner), source, inner))
             net.CopyFrom(draft.param)
             drafts[f"{name}[{index}]" if repeated else name] = draft
     return drafts

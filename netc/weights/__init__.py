@@ -10,14 +10,15 @@ numpy is imported here, torch only where tensors are given.
 from __future__ import annotations
 
 from netc.weights.arrays import Array as Array
+from netc.weights.arrays import SolverState as SolverState
 from netc.weights.arrays import Weights as Weights
 from netc.weights.card import Card as Card
 from netc.weights.card import Preprocessing as Preprocessing
 from netc.weights.card import read_card as read_card
-from netc.weights.formats.caffemodel import SolverState as SolverState
-from netc.weights.formats.caffemodel import read as read
-from netc.weights.formats.caffemodel import read_blob as read_blob
-from netc.weights.formats.caffemodel import read_solverstate as read_solverstate
+from netc.weights.formats.caffemodel import trained_net as trained_net
+from netc.weights.formats.caffemodel import write_blob as write_blob
+from netc.weights.formats.caffemodel import write_caffemodel as write_caffemodel
+from netc.weights.formats.caffemodel import write_solverstate as write_solverstate
 from netc.weights.formats.hdf5 import write_hdf5 as write_hdf5
 from netc.weights.formats.npz import write_npz as write_npz
 from netc.weights.formats.safetensors import write_safetensors as write_safetensors
@@ -33,10 +34,9 @@ from netc.weights.match import transplant as transplant
 from netc.weights.pieces import fill as fill
 from netc.weights.pieces import loaded as loaded
 from netc.weights.pieces import pieces as pieces
-from netc.weights.write import trained_net as trained_net
-from netc.weights.write import write_blob as write_blob
-from netc.weights.write import write_caffemodel as write_caffemodel
-from netc.weights.write import write_solverstate as write_solverstate
+from netc.weights.reader import read as read
+from netc.weights.reader import read_blob as read_blob
+from netc.weights.reader import read_solverstate as read_solverstate
 
 __all__ = [
     "Array",

@@ -1,16 +1,18 @@
-"""What a weight file holds: layer name → arrays, and what else of the file decides whether they fit a net."""
+"""What files of arrays hold: layer name → arrays with what else decides whether they fit a net; a solver's state."""
 
 from __future__ import annotations
 
 import math
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from numpy.typing import NDArray
 
+from netc.layers.base import Shape
+
 Array = NDArray[Any]
-Shape = tuple[int, ...]
 
 
 class Weights(dict[str, list[Array]]):
@@ -41,6 +43,16 @@ class Weights(dict[str, list[Array]]):
         self.absent: set[tuple[str, int]] = set()
         self.diffs: dict[str, list[Array]] = {}
         self.metadata: dict[str, str] = {}
+
+
+@dataclass(slots=True)
+class SolverState:
+    """Caffe's SolverState. `history`: the arrays of the update rule, in the net's order of parameters."""
+
+    iteration: int = 0
+    learned_net: str = ""
+    history: list[Array] = field(default_factory=list)
+    current_step: int = 0
 
 
 def is_real(shape: Shape) -> bool:

@@ -1,4 +1,4 @@
-"""BlobProto → numpy: shapes of both ages, values in single, double or NVIDIA's raw storage, gradients."""
+"""BlobProto ⇄ numpy: shapes of both ages, values in single, double or (read only) NVIDIA's raw storage, gradients."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from netc import proto
 from netc.errors import NetcError, Place
-from netc.files.wire import BYTES, VARINT, Damaged, Wire, WireField, signed
-from netc.layers.base import MAX_AXES, MAX_COUNT, format_shape
-from netc.weights.arrays import Array, Shape, is_real
+from netc.files.hashing import Chunk
+from netc.files.wire import BYTES, VARINT, Damaged, Wire, WireField, field_head, signed
+from netc.layers.base import MAX_AXES, MAX_COUNT, Shape, format_shape
+from netc.weights.arrays import Array, is_real
+from netc.weights.chunks import held_as, raw_bytes
 
 BLOB = {
     "num": 1,
@@ -146,3 +149,30 @@ def _check_count(shape: Shape, found: int, path: str, label: str) -> None:
             Place(path),
             "the file was cut, stripped of its values or written wrongly; get it again from its source",
         )
+
+
+# -- writing -----------------------------------------------------------------------------------------------------------
+
+
+def blob_chunks(number: int, array: Array, diff: Array | None = None) -> list[Chunk]:
+    """A BlobProto as field `number` of a message: values and shape, in the order of their field numbers."""
+    single = held_as(array) == "<f4"
+    shape = proto.BlobProto(shape=proto.BlobShape(dim=array.shape)).SerializeToString()
+    before = [*_list("data", array), *_list("diff", diff)] if single else []
+    after = [] if single else [*_list("double_data", array), *_list("double_diff", diff)]
+    parts: list[Chunk] = [*before, shape, *after]
+    return [field_head(number, sum(map(len, parts))), *parts]
+
+
+def old_blob_chunks(array: Array) -> list[Chunk]:
+    """A BlobProto with old-style axes (1, C, H, W). Raises ValueError if the array has more than four axes."""
+    num, channels, height, width = (1,) * (4 - array.ndim) + array.shape
+    head = proto.BlobProto(num=num, channels=channels, height=height, width=width).SerializeToString()
+    return [head, *_list("data", array)]
+
+
+def _list(name: str, array: Array | None) -> list[Chunk]:
+    if array is None or not array.size:
+        return []
+    data = raw_bytes(array, held_as(array))
+    return [field_head(BLOB[name], len(data)), data]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from netc.errors import NetcError, Place
-from netc.weights.files import is_hdf5, is_safetensors, is_zip, map_file
+from netc.weights.files import WeightSource, open_source
+from netc.weights.reader import read_text
 
 CARD = "netc"
 """The key of the card in a file's metadata."""
@@ -85,35 +85,14 @@ class Card:
         return card
 
 
-def read_card(path: str | os.PathLike[str]) -> Card | None:
+def read_card(source: WeightSource) -> Card | None:
     """The card of a .safetensors, .npz or .caffemodel.h5 that netc converted; None where the file has none.
 
     Raises NetcError F110, X110 (no such file, unreadable), W702 (damaged), W707, W761 (a card that is none).
     """
-    name = os.fspath(path)
-    return card_in(name, map_file(name))
-
-
-def card_in(name: str, buffer: Any) -> Card | None:
-    """The same of a file that is mapped already."""
-    text = _text_in(name, buffer)
+    name, buffer = open_source(source)
+    text = read_text(buffer, CARD)
     return None if text is None else Card.from_json(text, name)
-
-
-def _text_in(name: str, buffer: Any) -> str | None:
-    if is_hdf5(buffer):
-        from netc.weights.formats.hdf5 import read_text
-
-        return read_text(name, buffer, CARD)
-    if is_zip(buffer):
-        from netc.weights.formats.npz import read_text_member
-
-        return read_text_member(name, buffer, f"{CARD}.json")
-    if is_safetensors(buffer):
-        from netc.weights.formats.safetensors import read_metadata
-
-        return read_metadata(name, buffer).get(CARD)
-    return None
 
 
 def _known(data: Any, kind: type[Any]) -> dict[str, Any]:

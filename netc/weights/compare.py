@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from netc.weights.arrays import Array, Shape, without_leading_ones
+from netc.layers.base import Shape
+from netc.weights.arrays import Array, without_leading_ones
 from netc.weights.contents import Contents, Held
-from netc.weights.pieces import pieces
+from netc.weights.pieces import differing_bits, pieces
 
 EQUAL, WITHIN, DIFFERENT = "equal", "within tolerance", "different"
 RESHAPED, SHAPE, ONLY_A, ONLY_B = "other shape, equal values", "other shape", "only in A", "only in B"
@@ -82,7 +83,7 @@ def _values(a: Array, b: Array, absolute: float, relative: float) -> tuple[bool,
     bits, largest, ratio, beyond = a.dtype == b.dtype, 0.0, 0.0, 0
     with np.errstate(all="ignore"):
         for one, other in zip(pieces(a), pieces(b), strict=True):
-            if one.dtype == other.dtype and np.array_equal(_bits(one), _bits(other)):
+            if one.dtype == other.dtype and not differing_bits(one, other):
                 continue
             bits = False
             apart, size = _apart(one.astype("f8"), other.astype("f8"))
@@ -90,11 +91,6 @@ def _values(a: Array, b: Array, absolute: float, relative: float) -> tuple[bool,
             ratio = max(ratio, float(np.nanmax(np.where(apart > 0, apart / size, 0))))
             beyond += int(np.count_nonzero(apart > absolute + relative * size))
     return bits, largest, ratio, beyond
-
-
-def _bits(piece: Array) -> Array:
-    """The values as whole numbers: a NaN equals itself so, and 0 is not −0."""
-    return piece.view(f"u{piece.itemsize}")
 
 
 def _apart(a: Array, b: Array) -> tuple[Array, Array]:

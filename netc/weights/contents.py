@@ -9,11 +9,13 @@ from typing import Any
 
 from netc.errors import NetcError, Place
 from netc.files.wire import BYTES, FIXED32, VARINT, Damaged, Wire
-from netc.weights.arrays import Array, Weights
+from netc.weights.arrays import Array, SolverState, Weights
 from netc.weights.blob import StoredBlob
-from netc.weights.files import WeightSource, is_hdf5, is_safetensors, is_zip, open_source
-from netc.weights.formats.caffemodel import CaffeFile, SolverState, read, read_solverstate
+from netc.weights.files import WeightSource, open_source
+from netc.weights.formats import hdf5
+from netc.weights.formats.caffemodel import CaffeFile
 from netc.weights.layers import read_layers
+from netc.weights.reader import format_of, read, read_solverstate
 
 CAFFEMODEL, SOLVERSTATE, BLOB = "caffemodel", "solverstate", "binaryproto"
 HDF5, HDF5_STATE, SAFETENSORS, NPZ = "hdf5 weights", "hdf5 solver state", "safetensors", "npz"
@@ -72,13 +74,10 @@ def contents(source: WeightSource) -> Contents:
 
 def kind_of(path: str, buffer: Any) -> str:
     """Which of the kinds above the bytes are. Raises NetcError W702."""
-    if is_hdf5(buffer):
-        from netc.weights.formats.hdf5 import holds_state
-
-        return HDF5_STATE if holds_state(path, buffer) else HDF5
-    if is_safetensors(buffer):
-        return SAFETENSORS
-    return NPZ if is_zip(buffer) else _caffe_kind(path, buffer)
+    format = format_of(buffer)
+    if format == "hdf5":
+        return HDF5_STATE if hdf5.holds_state(path, buffer) else HDF5
+    return _caffe_kind(path, buffer) if format == "caffemodel" else format
 
 
 def _caffe_kind(path: str, buffer: Any) -> str:

@@ -15,17 +15,18 @@ import numpy as np
 
 from netc import proto
 from netc.errors import NetcError, Place
-from netc.files.hashing import Hashing
+from netc.files.hashing import Chunk, Hashing
 from netc.weights.arrays import Array
 from netc.weights.card import CARD, Card
-from netc.weights.formats.caffemodel import read
-from netc.weights.formats.hdf5 import held_as, write_hdf5
+from netc.weights.chunks import held_as, write_chunks
+from netc.weights.formats.caffemodel import caffemodel_chunks, trained_net
+from netc.weights.formats.hdf5 import write_hdf5
 from netc.weights.formats.npz import write_npz
 from netc.weights.formats.safetensors import safetensors_chunks
 from netc.weights.model import Model
 from netc.weights.pieces import copied
 from netc.weights.proof import ProofFailure, same_bits, same_kind
-from netc.weights.write import Chunk, caffemodel_chunks, trained_net, write_chunks
+from netc.weights.reader import read
 
 CAFFES_LIMIT = (1 << 31) - 1
 """Bytes of a protobuf message that Caffe itself can read."""
@@ -37,7 +38,7 @@ CAFFES_LIMIT = (1 << 31) - 1
 def write_proved(
     format: str, path: Path, source: Model, card: Card, hashing: Hashing, flush: Callable[[], None]
 ) -> list[ProofFailure]:
-    """Write `source` in one of `FORMATS`, and compare it with what is read back: a `Difference` for each key.
+    """Write `source` in a format of `netc.weights.reader`, and compare it with what is read back, key by key.
 
     `flush` begins to write down to the disk what the file has so far. Raises NetcError W763 (the net is needed), W762,
     W707; OSError.
@@ -131,8 +132,7 @@ def definition(source: Model) -> Any:
 
 
 _WRITERS = {"npz": _npz, "hdf5": _hdf5, "caffemodel": _caffemodel}
-FORMATS = frozenset({"safetensors", *_WRITERS})
-"""Those that hold the arrays as they are."""
+"""Of the formats in `netc.weights.reader.FORMATS`, those that need no card before the arrays."""
 
 
 def seal(format: str, path: Path, source: Model, card: Card, hashing: Hashing) -> None:

@@ -1,4 +1,4 @@
-"""Opening a weight file: what kind it is by its first bytes, and an error that says what it is instead."""
+"""Opening a weight file, and an error that says what it is instead."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import numpy as np
 from netc.errors import NetcError, Place
 from netc.files.paths import nearest_path
 
-HDF5 = b"\x89HDF\r\n\x1a\n"
-ZIP = b"PK\x03\x04"
+BEST_RATIO = 1100
+"""Deflate cannot shrink data more than 1032 times; a part of a file that claims more is not backed by it."""
 
 WeightSource = str | os.PathLike[str] | bytes | bytearray | memoryview | mmap.mmap
 """Where a weight file comes from: a path, or its bytes, which may be what `map_file` gave."""
@@ -104,23 +104,6 @@ def cannot_read(name: str, error: OSError) -> NetcError:
         end = f'; did you mean "{os.path.basename(near)}"?' if near else ""
         return NetcError("F110", f"there is no such file{end}", Place(name))
     return NetcError("X110", f"cannot be read: {error.strerror or error}", Place(name))
-
-
-def is_hdf5(buffer: Any) -> bool:
-    return bool(buffer[: len(HDF5)] == HDF5)
-
-
-def is_zip(buffer: Any) -> bool:
-    return bool(buffer[: len(ZIP)] == ZIP)
-
-
-def is_safetensors(buffer: Any) -> bool:
-    size = int.from_bytes(buffer[:8], "little")
-    return bool(len(buffer) > 9 and buffer[8:9] == b"{" and size <= len(buffer) - 8)
-
-
-def is_caffemodel(buffer: Any) -> bool:
-    return not (is_hdf5(buffer) or is_zip(buffer) or is_safetensors(buffer))
 
 
 def _refuse_foreign(name: str, head: bytes) -> None:

@@ -15,8 +15,9 @@ from netc.errors import NetcError, Place, counted
 from netc.files.wire import WireField
 from netc.weights.arrays import Array
 from netc.weights.blob import StoredBlob
-from netc.weights.files import WeightSource, is_hdf5, is_safetensors, is_zip, open_source
+from netc.weights.files import WeightSource, open_source
 from netc.weights.formats.caffemodel import LAYER, NET, V0, V1, CaffeFile, LayerEntry
+from netc.weights.reader import format_of
 
 MAX_SETTINGS = 1 << 26
 """Most bytes of a file that are not blobs: the largest nets have a few hundred thousand."""
@@ -116,7 +117,7 @@ def unknown_fields(message: Any) -> Counter[str]:
 
 def _open(source: WeightSource) -> CaffeFile:
     name, buffer = open_source(source)
-    if is_hdf5(buffer) or is_safetensors(buffer) or is_zip(buffer):
+    if format_of(buffer) != "caffemodel":
         hint = "give the .caffemodel, or the net as a .prototxt beside the weights"
         raise NetcError("W743", "this file holds arrays and no layers", Place(name), hint)
     return CaffeFile(name, buffer)

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from netc.errors import NetcError, Place, counted, did_you_mean, printable, raise_all
-from netc.layers.base import format_shape
-from netc.weights.arrays import Array, Shape, Weights, fits, without_leading_ones
-from netc.weights.formats.caffemodel import read
+from netc.layers.base import Shape, format_shape
+from netc.weights.arrays import Array, Weights, fits, without_leading_ones
 from netc.weights.pieces import fill, loaded
+from netc.weights.reader import read
 
 Target = Mapping[str, Sequence[tuple[str, Shape]]]
 """Layer name → (name, shape) of each of its blobs, in Caffe's order."""

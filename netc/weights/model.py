@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from netc.errors import NetcError, Place, counted
-from netc.graph.compile import compile_net, read_net
+from netc.graph.compile import compile_net
 from netc.graph.ir import Graph, Node
+from netc.graph.read import read_net
 from netc.layers import Layer, registry
+from netc.layers.base import Shape
 from netc.passes.deploy import deployed, unknown_input
-from netc.weights.arrays import Array, Shape, Weights, without_leading_ones
-from netc.weights.card import Card, card_in
-from netc.weights.files import is_caffemodel, map_file
-from netc.weights.formats.caffemodel import read_mapped
+from netc.weights.arrays import Array, Weights, without_leading_ones
+from netc.weights.card import Card, read_card
+from netc.weights.files import map_file
 from netc.weights.keys import blob_names, module_names, state_keys
 from netc.weights.layers import read_net as read_own_net
 from netc.weights.match import plan
 from netc.weights.pieces import loaded
+from netc.weights.reader import format_of, read
 
 Layers = dict[str, list[Array]]
 
@@ -69,6 +71,10 @@ class Model:
             found.setdefault(entry.layer, []).append(entry.array)
         return found
 
+    def singles(self) -> Iterator[tuple[str, Array]]:
+        """Each array with its key, as the float32 that torch computes with."""
+        return ((entry.key, entry.array.astype("<f4", copy=False)) for entry in self.entries)
+
     def keys(self) -> dict[str, list[str]]:
         """Layer name → the keys of its blobs."""
         found: dict[str, list[str]] = {}
@@ -100,9 +106,9 @@ def open_model(
     """
     name = os.fspath(path)
     buffer = map_file(name) if buffer is None else buffer
-    source = Model(name, buffer, read_mapped(name, buffer), shapes=shapes or {})
+    source = Model(name, buffer, read(buffer), shapes=shapes or {})
     _make_floats(source.weights)
-    source.card = card_in(name, buffer)
+    source.card = read_card(buffer)
     if net is not None:
         source.given, source.param = True, read_net(net)
         source.graph = _compiled(source)
@@ -117,7 +123,7 @@ def open_for(graph: Graph, path: str | os.PathLike[str]) -> Model:
     """Read a weight file for a net that is compiled already. Raises NetcError as `open_model` with a net."""
     name = os.fspath(path)
     buffer = map_file(name)
-    model = Model(name, buffer, read_mapped(name, buffer), graph=graph, given=True)
+    model = Model(name, buffer, read(buffer), graph=graph, given=True)
     _make_floats(model.weights)
     model.entries = _by_net(model, graph)
     return model
@@ -185,7 +191,7 @@ def _own_net(source: Model) -> None:
     try:
         if source.card is not None:
             source.param = read_net(source.card.prototxt) if source.card.prototxt else None
-        elif is_caffemodel(source.buffer):
+        elif format_of(source.buffer) == "caffemodel":
             source.param = read_net(read_own_net(source.buffer))
         if source.param is not None:
             graph = _compiled(source)

@@ -11,7 +11,7 @@ from netc.errors import NetcError, Place
 from netc.files.paths import resolve
 from netc.graph.ir import Graph
 from netc.weights.card import Preprocessing
-from netc.weights.formats.caffemodel import read_blob
+from netc.weights.reader import read_blob
 
 
 def preprocessing_of(

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
 from netc.errors import NetcError, Place, counted
-from netc.layers.base import format_shape
-from netc.weights.arrays import Array, Shape
+from netc.layers.base import Shape, format_shape
+from netc.weights.arrays import Array
 from netc.weights.pieces import differing_bits, pieces
 
 TOLERANCE = 1e-4
@@ -133,6 +133,14 @@ def same_bits(name: str, written: Array, read: Array) -> ProofFailure:
     for a, b in zip(pieces(written, _BLOCK), pieces(read, _BLOCK), strict=True):
         differing += differing_bits(a, b)
     return ProofFailure(name, written.shape, differing=differing)
+
+
+def proved(wanted: Iterable[tuple[str, Array]], read: Mapping[str, Array]) -> list[ProofFailure]:
+    """`same_bits` of each array with the one of its key that was read back; one that is missing differs."""
+    return [same_bits(key, array, read.get(key, _NONE)) for key, array in wanted]
+
+
+_NONE: Array = np.zeros((0,), "<f4")
 
 
 def same_kind(a: Array, b: Array) -> bool:

@@ -82,19 +82,15 @@ def _first_convolutions(graph: Graph) -> list[Node]:
     if len(graph.inputs) != 1 or not pictures or graph.shapes[pictures[0]][1] != 3:
         found = ", ".join(f'"{name}"' for name in graph.inputs)
         raise NetcError("W769", f"--rgb is for nets with one input of three channels; this one reads {found or 'none'}")
-    blobs, found_nodes = {pictures[0]}, []
-    for index, node in enumerate(graph.nodes):
-        if not blobs & set(node.bottoms):
-            continue
-        if node.type == "Split":
-            blobs.update(node.tops)
-            continue
-        _check(graph, index, node)
-        found_nodes.append(node)
-    return found_nodes
+    source = next(index for index, node in enumerate(graph.nodes) if node.layer.is_input)
+    readers = sorted({index for index, _ in graph.edges.readers.get((source, 0), ())})
+    for index in readers:
+        _check(graph, index)
+    return [graph.nodes[index] for index in readers]
 
 
-def _check(graph: Graph, index: int, node: Node) -> None:
+def _check(graph: Graph, index: int) -> None:
+    node = graph.nodes[index]
     if not isinstance(node.layer, Convolution) or len(node.bottoms) != 1:
         _refuse(node, "only a convolution can take the factors of the channels into its weights")
     if node.layer.options.group != 1 or node.params[0].blob.shape[1] != 3:
@@ -109,7 +105,7 @@ def _reads_within(graph: Graph, node: Node) -> bool:
     """Whether every window lies within the image, and there is a bias to take the mean."""
     assert isinstance(node.layer, Convolution)
     geometry = node.layer.geometry
-    within = not any(geometry.pad) and not any(geometry.overhang(node.bottom_shapes[0][2:]))
+    within = not any(geometry.pad) and geometry.fits(node.bottom_shapes[0][2:])
     return within and len(node.params) == 2
 
 

@@ -11,14 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from netc.weights.arrays import Array, Shape, without_leading_ones
+from netc.layers.base import Shape
+from netc.weights.arrays import Array, without_leading_ones
 from netc.weights.pieces import pieces
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
     """`mean`, `std` (of the population), `least` and `most` are those of the finite values, None where there are none.
-    `sha256` is `value_hash`'s."""
+    `sha256`: of `shape_line`, then the values as little-endian float32 in C order; the same in every file format."""
 
     count: int
     mean: float | None
@@ -92,18 +93,6 @@ def summarise(array: Array, helper: Executor) -> Summary:
         infinities=totals.infinities,
         sha256=digest.hexdigest(),
     )
-
-
-def value_hash(array: Array) -> str:
-    """SHA-256 of the shape and the values of a blob: `shape_line`, then the values as little-endian float32 in C order.
-
-    The same blob has the same hash in every file format. Raises NetcError X110.
-    """
-    digest = hashlib.sha256(shape_line(array.shape))
-    with np.errstate(all="ignore"):
-        for piece in pieces(array):
-            digest.update(_single(piece))
-    return digest.hexdigest()
 
 
 def shape_line(shape: Shape) -> bytes:

@@ -18,18 +18,18 @@ from netc.layers.sources import ARRAYS, DATABASE, FILLERS, HDF5, IMAGES, LIST, W
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from netc.runtime.data.records import Opened
+
 
 class Feed(Protocol):
     """The data of one source layer.
 
-    `shapes`: of the tops. `size`: records in the source, None where it has no end. `waited`: seconds the caller spent
-    waiting for batches so far.
+    `shapes`: of the tops. `size`: records in the source, None where it has no end.
     """
 
     shapes: list[Shape]
     batch_size: int
     size: int | None
-    waited: float
 
     def batch(self, k: int, stop: int | None = None) -> list[Tensor]:
         """The tops of forward pass `k`: records [k·B, (k+1)·B) of the endless sequence, cut off at position `stop`."""
@@ -43,15 +43,28 @@ def probe(param: Any, phase: int, path: str = "") -> Sequence[Shape]:
 
     `path`: the prototxt, for relative names. Raises NetcError as opening the feed would.
     """
+    shapes, opened = look(param, phase, path)
+    if opened is not None:
+        opened.records.close()
+    return shapes
+
+
+def look(param: Any, phase: int, path: str = "") -> tuple[Sequence[Shape], Opened | None]:
+    """What `probe` finds, and the source as it stands open with its first picture decoded, for `open_feed`."""
     if _feed_of(param) == HDF5:
         from netc.runtime.data import hdf5_feed
 
-        return hdf5_feed.shapes(param, path)
-    from netc.runtime.data.records import open_records
+        return hdf5_feed.shapes(param, path), None
+    from netc.runtime.data.records import Opened, open_records
     from netc.runtime.data.transform import Transform
 
-    with open_records(param, path) as records:
-        return Transform(param, phase, path).shapes(records.picture(0), len(param.top))
+    records = open_records(param, path)
+    try:
+        first = records.picture(0)
+        return Transform(param, phase, path).shapes(first, len(param.top)), Opened(records, first)
+    except NetcError:
+        records.close()
+        raise
 
 
 def can_probe(param: Any) -> bool:
@@ -78,13 +91,13 @@ def has_feed(source: Layer | type[Layer]) -> bool:
     return source.feed in FEEDS
 
 
-def open_feed(layer: Layer, phase: int, seed: int, workers: int | None = None) -> Feed:
+def open_feed(layer: Layer, phase: int, seed: int, workers: int | None = None, opened: Opened | None = None) -> Feed:
     """The feed of a source layer. `seed` and the layer's name key every random draw; `workers` (default: one a core)
-    threads decode ahead and do not change the result. Raises NetcError D501 for a type that is given its data in the
-    call."""
+    threads decode ahead and do not change the result. `opened`: what `look` has found open. Raises NetcError D501 for
+    a type that is given its data in the call."""
     if layer.feed in FEEDS:
         module, name = FEEDS[layer.feed]
-        feed: Feed = getattr(import_module(f"netc.runtime.data.{module}"), name)(layer, phase, seed, workers)
+        feed: Feed = getattr(import_module(f"netc.runtime.data.{module}"), name)(layer, phase, seed, workers, opened)
         return feed
     raise NetcError(
         "D501",

@@ -12,15 +12,15 @@ from netc.layers.base import Layer, Shape, format_shape
 
 
 class ArrayFeed:
-    """The feed of a MemoryData layer (netc.runtime.data.Feed): pass `first` begins with the first row.
+    """The feed of a MemoryData layer (netc.runtime.data.Feed).
 
     `data`: (n, channels, height, width), `labels`: n values, arrays or tensors, n a multiple of the batch size.
     Raises NetcError D555 where they are not.
     """
 
-    def __init__(self, layer: Layer, data: Any, labels: Any, first: int = 0) -> None:
+    def __init__(self, layer: Layer, data: Any, labels: Any) -> None:
         self.shapes: list[Shape] = [tuple(shape) for shape in layer.setup([])]
-        self.batch_size, self.waited, self._first = self.shapes[0][0], 0.0, first
+        self.batch_size = self.shapes[0][0]
         self.data = torch.as_tensor(data, dtype=torch.float32).detach().clone()
         self.labels = torch.as_tensor(labels, dtype=torch.float32).detach().clone().flatten()
         self.size: int | None = len(self.data) if self.data.dim() else 0
@@ -41,7 +41,7 @@ class ArrayFeed:
 
     def batch(self, k: int, stop: int | None = None) -> list[Tensor]:
         assert self.size
-        start = (k - self._first) * self.batch_size
+        start = k * self.batch_size
         end = start + self.batch_size if stop is None else min(start + self.batch_size, stop)
         rows = [position % self.size for position in range(start, end)]
         return [self.data[rows], self.labels[rows]]

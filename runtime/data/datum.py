@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,10 +23,7 @@ FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 """What is decoded. Pillow knows more, some of which start other programs."""
 
 MAX_PIXELS = 178_956_970
-"""A picture that claims more is refused, as Pillow refuses it: decoded, it would fill half a gigabyte."""
-
-warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # damaged EXIF, odd tags
+"""A picture that claims more is refused, whatever a program has told Pillow: decoded, it would fill half a gigabyte."""
 
 
 class Undecodable(Exception):
@@ -137,6 +133,8 @@ _NATIVE = {"L": "L", "1": "L", "LA": "RGBA", "RGBA": "RGBA"}
 
 def _converted(image: Image.Image, color: bool | None) -> Any:
     """Loaded, in one of the modes L, RGB and RGBA; 16-bit gray and forced gray as arrays."""
+    if image.width * image.height > MAX_PIXELS:
+        raise Undecodable(f"it claims to have {image.width}×{image.height} pixels (a decompression bomb)")
     if image.mode.startswith("I;16"):
         return high_bytes(image, bool(color))
     if color is False and image.mode != "L":

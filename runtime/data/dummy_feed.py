@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -16,8 +18,8 @@ class DummyFeed:
 
     size: int | None = None
 
-    def __init__(self, layer: Layer, phase: int, seed: int, workers: int | None = None) -> None:
-        self.layer, self.seed, self.waited = layer, seed, 0.0
+    def __init__(self, layer: Layer, phase: int, seed: int, workers: int | None = None, opened: Any = None) -> None:
+        self.layer, self.seed = layer, seed
         self.shapes: list[Shape] = [tuple(shape) for shape in layer.setup([])]
         self.batch_size = self.shapes[0][0] if self.shapes[0] else 1
         fillers = list(layer.options.data_filler) or [proto.FillerParameter(type="constant")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,8 @@ class HDF5Feed:
     Raises NetcError D504 (empty list), D530 (no HDF5 file, a dataset that is missing, datasets that do not fit).
     """
 
-    def __init__(self, layer: Layer, phase: int, seed: int, workers: int | None = None) -> None:
-        self.layer, self.seed, self.waited = layer, seed, 0.0
+    def __init__(self, layer: Layer, phase: int, seed: int, workers: int | None = None, opened: Any = None) -> None:
+        self.layer, self.seed = layer, seed
         place = layer.origin.start
         files = [(path, _load(layer.param, path)) for path in _files(layer.param, place.path, place)]
         _check_axes(files)
@@ -58,7 +59,7 @@ class HDF5Feed:
 
 def shapes(param: Any, path: str) -> list[Shape]:
     """The top shapes of an HDF5Data layer, from its first file."""
-    first = _load(param, _files(param, path, Place(path) if path else None)[0])
+    first = _load(param, _files(param, path, Place(path) if path else None)[0], _shape_alone)
     return [(int(param.hdf5_data_param.batch_size), *rows.shape[1:]) for rows in first]
 
 
@@ -84,15 +85,24 @@ def _files(param: Any, path: str, place: Place | None) -> list[str]:
     return [resolve(name, listed, "HDF5 file", Place(listed)) for name in names]
 
 
-def _load(param: Any, path: str) -> Rows:
+def _values(dataset: Any) -> NDArray[np.float32]:
+    return np.asarray(dataset, np.float32)
+
+
+def _shape_alone(dataset: Any) -> NDArray[np.float32]:
+    """An array of the dataset's shape that takes no memory."""
+    return np.broadcast_to(np.float32(0), dataset.shape)
+
+
+def _load(param: Any, path: str, read: Callable[[Any], NDArray[np.float32]] = _values) -> Rows:
     try:
         import h5py
     except ImportError:
         raise NetcError("D530", "HDF5Data needs h5py", Place(path), 'pip install "netc[hdf5]"') from None
     try:
         with h5py.File(path, "r") as file:
-            rows = [np.asarray(file[top], np.float32) for top in param.top]
-    except (OSError, KeyError, TypeError, ValueError) as error:
+            rows = [read(file[top]) for top in param.top]
+    except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise NetcError("D530", f"{path}: {error}", Place(path), "each top needs a dataset of its name") from None
     found = [format_shape(array.shape) for array in rows]
     if any(array.ndim == 0 for array in rows) or len({len(array) for array in rows}) != 1:

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netc.errors import NetcError, Place
+from netc.files.durable import write_whole
 from netc.layers.base import Layer, format_shape
-from netc.runtime.solver.durable import Staged, sync_folder
 from netc.weights.formats.hdf5 import hdf5_sets
 
 SMALL = 1 << 22
@@ -52,13 +52,7 @@ class Output:
         if not self._waiting:
             return
         image = hdf5_sets({name: np.concatenate(rows) for name, rows in self.rows.items()})
-        try:
-            with Staged() as staged:
-                staged.write(self.path, [image])
-                staged.publish(self.path)
-            sync_folder(self.path.parent)
-        except OSError as error:
-            raise self._not_written(error) from None
+        write_whole(self.path, [image], self._not_written)
         self._written, self._waiting = self._written + self._waiting, 0
 
     def finish(self) -> None:

@@ -20,8 +20,9 @@ from torch import Tensor
 from netc.errors import NetcError, counted
 from netc.layers.base import Layer, Shape
 from netc.layers.sources import LIST
+from netc.runtime.data.datum import Picture
 from netc.runtime.data.order import Order, Sequence, shuffled
-from netc.runtime.data.records import open_records
+from netc.runtime.data.records import Opened, open_records
 from netc.runtime.data.transform import Transform
 from netc.runtime.net import rand
 from netc.runtime.net.cores import usable_cores
@@ -40,29 +41,38 @@ class RecordFeed:
     fit the first of its batch).
     """
 
-    def __init__(self, layer: Layer, phase: int, seed: int, workers: int | None = None) -> None:
+    def __init__(
+        self, layer: Layer, phase: int, seed: int, workers: int | None = None, opened: Opened | None = None
+    ) -> None:
         self.layer, self.seed = layer, seed
         self.size: int | None = None
-        self.open(phase)
+        self.open(phase, opened)
         self.tops = len(layer.param.top)
         try:
-            self.shapes: list[Shape] = self.transform.shapes(self.records.picture(0), self.tops)
+            first = opened.first if opened is not None else self.records.picture(0)
+            self.shapes: list[Shape] = self.transform.shapes(first, self.tops)
         except NetcError:
             self.records.close()
             raise
+        self._decoded = {0: first}
         self.batch_size = self.shapes[0][0]
         self.waited = 0.0
         self._workers = workers or usable_cores()
         self._start_threads()
 
-    def open(self, phase: int) -> None:
+    def open(self, phase: int, opened: Opened | None) -> None:
         """Set `transform`, `records`, `order` and, where the source has an end, `size`."""
         path, origin = self.layer.origin.start.path, self.layer.origin
         self.transform = Transform(self.layer.param, phase, path, origin.place("transform_param"))
-        self.records = open_records(self.layer.param, path, origin.place(f"{self.layer.param_field}.source"))
+        place = origin.place(f"{self.layer.param_field}.source")
+        self.records = opened.at(place) if opened else open_records(self.layer.param, path, place)
         self.size = count = len(self.records)
         shuffle = shuffled(count, self.seed, self.layer.key) if self.layer.shuffles() else None
         self.order: Sequence = Order(count, shuffle, _skipped(self.layer, self.seed))
+
+    def picture(self, index: int) -> Picture:
+        """A record. The first one has been decoded already when it is first asked for."""
+        return self._decoded.pop(index, None) or self.records.picture(index)
 
     def _start_threads(self) -> None:
         self._process = os.getpid()
@@ -142,7 +152,7 @@ class _Job:
     def _put(self, position: int) -> None:
         """Decode, cut and convert the picture at a position of the endless sequence."""
         feed, at = self.feed, position - self.positions.start
-        picture = feed.records.picture(feed.order[position])
+        picture = feed.picture(feed.order[position])
         draws = feed.transform.draws(feed.seed, feed.layer.key, "augment", position)
         crop = feed.transform.sample(picture, draws)
         planes = feed.transform.cut(picture, crop)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Self
 
 from netc.errors import NetcError, Place
 from netc.files.paths import resolve
@@ -15,24 +15,43 @@ from netc.runtime.data.database import open_database
 from netc.runtime.data.datum import Picture, Undecodable, as_array, decode, from_datum
 
 
-class Records(Protocol):
-    def __len__(self) -> int: ...
+class Records:
+    """Pictures by their position in a source."""
+
+    def __len__(self) -> int:
+        raise NotImplementedError
 
     def picture(self, index: int) -> Picture:
         """Raises NetcError D520 naming the record where it cannot be decoded."""
-        ...
+        raise NotImplementedError
 
-    def __enter__(self) -> Records: ...
+    def close(self) -> None:
+        """Give the source back."""
 
-    def __exit__(self, *exc: object) -> None: ...
+    def __enter__(self) -> Self:
+        return self
 
-    def close(self) -> None: ...
+    def __exit__(self, *exc: object) -> None:
+        self.close()
 
 
 def open_records(param: Any, path: str, place: Place | None = None) -> Records:
     """The records of a Data or ImageData layer whose prototxt is `path`."""
     kind = _FileList if registry()[param.type].feed == LIST else _DatumRecords
     return kind(param, path, place)
+
+
+class Opened(NamedTuple):
+    """A source that was opened to look at its first picture, which need not be decoded again."""
+
+    records: Records
+    first: Picture
+
+    def at(self, place: Place) -> Records:
+        """The records, whose errors name this place from now on."""
+        if isinstance(self.records, _DatumRecords):
+            self.records.database.place = place
+        return self.records
 
 
 def wants_color(param: Any) -> bool | None:
@@ -50,7 +69,7 @@ def wants_color(param: Any) -> bool | None:
     return True if transform.force_color or transform.HasField("rescale_param") else None
 
 
-class _DatumRecords:
+class _DatumRecords(Records):
     def __init__(self, param: Any, path: str, place: Place | None) -> None:
         if not param.data_param.source:
             raise NetcError(
@@ -58,12 +77,6 @@ class _DatumRecords:
             )
         found = resolve(param.data_param.source, path, "database", place)
         self.database, self.color = open_database(found, place), wants_color(param)
-
-    def __enter__(self) -> _DatumRecords:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
 
     def close(self) -> None:
         self.database.close()
@@ -85,7 +98,7 @@ class _DatumRecords:
             ) from None
 
 
-class _FileList:
+class _FileList(Records):
     """`path label` lines, the label after the last blank; with root_folder, is_color, new_height and new_width."""
 
     def __init__(self, param: Any, path: str, place: Place | None) -> None:
@@ -96,15 +109,6 @@ class _FileList:
         self.lines = [(n, line) for n, line in enumerate(_lines(self.list), 1) if line.strip()]
         if not self.lines:
             raise NetcError("D504", f"the image list {self.list} is empty", Place(self.list))
-
-    def __enter__(self) -> _FileList:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        pass
 
     def __len__(self) -> int:
         return len(self.lines)

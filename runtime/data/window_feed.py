@@ -19,6 +19,7 @@ from netc.layers.base import Shape, format_shape
 from netc.runtime.data import opencv
 from netc.runtime.data.datum import Picture, Undecodable, as_array, decode, planes_of
 from netc.runtime.data.record_feed import RecordFeed
+from netc.runtime.data.records import Opened, Records
 from netc.runtime.data.rescale import Crop
 from netc.runtime.data.transform import Transform
 from netc.runtime.data.window_file import Box, WindowFile
@@ -32,7 +33,7 @@ class WindowFeed(RecordFeed):
     that boxes do not have), D507 (a mean that does not fit), D520 (an image that cannot be read).
     """
 
-    def open(self, phase: int) -> None:
+    def open(self, phase: int, opened: Opened | None = None) -> None:
         path, origin = self.layer.origin.start.path, self.layer.origin
         self.transform = WindowTransform(self.layer.param, phase, path, origin.place("transform_param"))
         self.records = _Windows(self.layer.param, path, origin.place("window_data_param.source"))
@@ -68,21 +69,12 @@ class WindowPicture(Picture):
     box: Box = (0, 0, 0, 0)
 
 
-class _Windows:
+class _Windows(Records):
     """The boxes of a window file as pictures, by their number."""
 
     def __init__(self, param: Any, path: str, place: Place | None) -> None:
         self.file, self.options, self.path = WindowFile(param, path, place), param.window_data_param, path
         self._kept: dict[str, bytes] | None = {} if self.options.cache_images else None
-
-    def __enter__(self) -> _Windows:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        pass
 
     def __len__(self) -> int:
         return len(self.file.boxes)

@@ -89,11 +89,10 @@ def train_and_test(iterations: int, say: Say, log: Path = Path("train.log")) -> 
     """Train by solver.prototxt in the working folder up to `iterations`, going on from its newest snapshot; then test
     on all validation pictures and draw the curves. None where a signal stopped the training."""
     from netc.runtime.solver.log import Log
-    from netc.runtime.solver.progress import Progress
     from netc.runtime.solver.training import train
 
     with log.open("a", encoding="utf-8") as stream, contextlib.closing(_start(iterations, Log(stream), say)) as run:
-        if run.iter < run.param.max_iter and train(run, progress=Progress(run.param.max_iter)) == "signal":
+        if run.iter < run.param.max_iter and train(run) == "signal":
             return None
         if run.report.tested_at != run.iter:
             run.test()
@@ -102,19 +101,22 @@ def train_and_test(iterations: int, say: Say, log: Path = Path("train.log")) -> 
 
 
 def _start(iterations: int, log: Any, say: Say) -> Any:
-    from netc.graph.compile import locate_solver
+    from netc.graph.read import locate_solver
+    from netc.runtime.net.numerics import settle
     from netc.runtime.solver.solver import Solver
     from netc.runtime.solver.state import prefix
-    from netc.runtime.solver.training import newest
+    from netc.runtime.solver.training import newest, signals
 
+    settle()
     param, origin = locate_solver("solver.prototxt")
     param.max_iter = iterations
     snapshot = newest(prefix(param, origin.start.path), log)
-    return Solver(param, origin, snapshot=snapshot, report=_teller(param, log, say))
+    return Solver(param, origin, snapshot=snapshot, report=_teller(param, log, say), signals=signals({}, log))
 
 
 def _teller(param: Any, log: Any, say: Say) -> Any:
     """A report that also tells the accuracy after each test, and remembers the last."""
+    from netc.runtime.solver.progress import Progress
     from netc.runtime.solver.report import Report
 
     class Teller(Report):
@@ -125,7 +127,7 @@ def _teller(param: Any, log: Any, say: Say) -> Any:
             self.tested_at, self.accuracy = iteration, result.value("accuracy")
             say(f"iteration {iteration}: accuracy {self.accuracy:.3f}")
 
-    return Teller(param, log)
+    return Teller(param, log, Progress(param.max_iter))
 
 
 def _weights(run: Any) -> Path:

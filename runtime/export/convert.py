@@ -17,17 +17,18 @@ from netc import __version__
 from netc.errors import NetcError, Place, counted
 from netc.files.durable import Staging
 from netc.files.hashing import Hashing
+from netc.layers.base import Shape
 from netc.passes.deploy import is_fed
 from netc.runtime.export.formats import SUFFIXES as SUFFIXES
 from netc.runtime.export.formats import default_out as default_out
 from netc.runtime.export.formats import format_of as format_of
-from netc.weights.arrays import Shape
 from netc.weights.card import Card, Preprocessing
-from netc.weights.convert import CAFFES_LIMIT, FORMATS, definition, seal, write_proved
+from netc.weights.convert import CAFFES_LIMIT, definition, seal, write_proved
 from netc.weights.files import map_file
 from netc.weights.model import Model, open_model
 from netc.weights.preprocessing import converted_looks, preprocessing_of
-from netc.weights.proof import TOLERANCE, Parity, compared_all
+from netc.weights.proof import TOLERANCE, Parity, compared_all, proved
+from netc.weights.reader import FORMATS
 from netc.weights.rgb import fold_rgb, folded_mean
 
 
@@ -213,11 +214,11 @@ class _Job:
         vgg = vgg_of(graph, self.source.layers())
         name = vgg.name
         from netc.runtime.export.graphs import run_module
-        from netc.runtime.export.torchvision import module_of, prove_state, read_state, write_state
+        from netc.runtime.export.torchvision import module_of, read_state, write_state
 
         write_state(path, vgg, card)
         state = read_state(path)
-        self.parity.arrays = prove_state(vgg, state)
+        self.parity.arrays = proved(vgg.state.items(), {key: tensor.numpy() for key, tensor in state.items()})
         samples = self._samples()
         (pixels,) = samples.inputs(self.looks).values()
         scores = run_module(module_of(vgg, state), pixels)

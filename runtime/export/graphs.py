@@ -67,12 +67,12 @@ def run_module(module: nn.Module, pixels: Array) -> Array:
 def distinct_blobs(graph: Graph) -> list[str]:
     """The blobs that are values of their own: not those of layers that hand on their bottom. The outputs are last."""
     passed = {top for node in graph.nodes if _hands_on(node) for top in node.tops}
-    inner = [name for name in graph.shapes if name not in passed and name not in graph.outputs]
+    inner = [name for name in graph.shapes if name not in passed.union(graph.outputs)]
     return [*inner, *graph.outputs]
 
 
 def _hands_on(node: Node) -> bool:
-    return node.type == "Split" or node.layer.drops_values or node.layer.is_input
+    return node.layer.copies_bottom or node.layer.drops_values or node.layer.is_input
 
 
 def exported(module: nn.Module, graph: Graph, axes: Axes) -> Any:

@@ -20,13 +20,12 @@ from netc.runtime.export.shapes import Axes
 from netc.weights import Array
 from netc.weights.card import CARD, Card
 from netc.weights.model import Model
-from netc.weights.proof import ProofFailure, same_bits
+from netc.weights.proof import ProofFailure, proved
 
 INLINE = 3 << 29
 """Bytes of weights up to which the model is one file; ONNX itself ends at 2 GiB. Beyond, they stand in OUT.data."""
 
 OPSET = 20
-_NONE = np.zeros((0,), "<f4")
 _AXES = ("batch", "", "height", "width")
 
 
@@ -175,7 +174,7 @@ def run_onnx(
         outputs = {blobs.get(name, name): value for name, value in _run(path, inputs).items()}
         with _instrumented(path, distinct_blobs(graph)) as (model, names):
             inner = {blobs.get(name, name): x for name, x in _run(model, inputs).items()} if names else {}
-        arrays = list(_prove_arrays(path, source))
+        arrays = _prove_arrays(path, source)
     return outputs, inner, arrays
 
 
@@ -210,17 +209,16 @@ def _instrumented(path: Path, blobs: Sequence[str]) -> Iterator[tuple[Path, list
         other.unlink(missing_ok=True)
 
 
-def _prove_arrays(path: Path, source: Model) -> Iterator[ProofFailure]:
+def _prove_arrays(path: Path, source: Model) -> list[ProofFailure]:
     import onnx
     from onnx.numpy_helper import to_array
 
     model = onnx.load(str(path))
-    found = {tensor.name: tensor for tensor in model.graph.initializer}
+    wanted = dict(source.singles())
+    read = {one.name: np.asarray(to_array(one)) for one in model.graph.initializer if one.name in wanted}
     used = {name for node in model.graph.node for name in node.input}
-    for entry in source.entries:
-        if entry.key in found or entry.key in used:  # one that no output depends on is left out
-            read = np.asarray(to_array(found[entry.key])) if entry.key in found else _NONE
-            yield same_bits(entry.key, entry.array.astype("<f4", copy=False), read)
+    there = [(key, array) for key, array in wanted.items() if key in read or key in used]
+    return proved(there, read)  # without those that no output depends on
 
 
 @contextmanager

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from netc.graph.ir import Graph
@@ -15,7 +14,7 @@ from netc.runtime.export.shapes import Axes
 from netc.weights import Array
 from netc.weights.card import CARD, Card
 from netc.weights.model import Model
-from netc.weights.proof import ProofFailure, same_bits
+from netc.weights.proof import ProofFailure, proved
 
 
 def write_pt2(path: Path, source: Model, graph: Graph, axes: Axes, card: Card) -> None:
@@ -36,14 +35,5 @@ def run_pt2(path: Path, inputs: Mapping[str, Array], source: Model) -> tuple[dic
             outputs = module({name: torch.from_numpy(x) for name, x in inputs.items()})
         except Exception as error:  # a guard on sizes raises nearly anything
             raise cannot(source.runnable(), error) from error
-    state = program.state_dict
-    empty = np.zeros((0,), "<f4")
-    arrays = [
-        same_bits(entry.key, entry.array.astype("<f4", copy=False), _array(state, entry.key, empty))
-        for entry in source.entries
-    ]
-    return {name: value.numpy() for name, value in outputs.items()}, arrays
-
-
-def _array(state: Mapping[str, torch.Tensor], key: str, empty: Array) -> Array:
-    return state[key].detach().numpy() if key in state else empty
+    state = {key: tensor.detach().numpy() for key, tensor in program.state_dict.items()}
+    return {name: value.numpy() for name, value in outputs.items()}, proved(source.singles(), state)

@@ -11,9 +11,9 @@ from netc.errors import NetcError
 from netc.graph.compile import compile_net
 from netc.graph.ir import Graph
 from netc.layers import registry
+from netc.layers.base import Shape
 from netc.layers.recurrent import Recurrent
 from netc.weights import Array
-from netc.weights.arrays import Shape
 from netc.weights.card import Preprocessing
 
 Shapes = dict[str, Shape]
@@ -137,10 +137,10 @@ class Samples:
 def _indices(graph: Graph) -> set[str]:
     """Inputs that layers read as labels, indices or marks."""
     return {
-        node.bottoms[place]
-        for node in graph.nodes
+        graph.edges.name(tops[place])
+        for node, tops in zip(graph.nodes, graph.edges.makers, strict=True)
         for place in node.layer.no_gradient or ()
-        if place < len(node.bottoms)
+        if place < len(tops)
     }
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -13,7 +12,6 @@ from netc.weights import Array, loaded
 from netc.weights.card import CARD, Card
 from netc.weights.formats.safetensors import write_safetensors
 from netc.weights.formats.torchvision import POOL, Vgg
-from netc.weights.proof import ProofFailure, same_bits
 
 
 def write_state(path: Path, vgg: Vgg, card: Card) -> None:
@@ -34,12 +32,6 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
         return load_file(path)
     state: dict[str, torch.Tensor] = torch.load(path, weights_only=True)
     return state
-
-
-def prove_state(vgg: Vgg, state: Mapping[str, torch.Tensor]) -> list[ProofFailure]:
-    """Every array as it was read again, bit by bit."""
-    empty = np.zeros((0,), "<f4")
-    return [same_bits(key, array, state[key].numpy() if key in state else empty) for key, array in vgg.state.items()]
 
 
 def module_of(vgg: Vgg, state: Mapping[str, torch.Tensor]) -> nn.Module:

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from netc import proto
 from netc.errors import NetcError, Place
 from netc.runtime.data.database import open_database
 from netc.runtime.data.datum import Undecodable, from_datum
 from netc.runtime.imageset.sources import missing
 from netc.runtime.net.cores import usable_cores
+from netc.weights.blob import old_blob_chunks
 
 Array = NDArray[np.float64]
 _CHUNK = 256
@@ -139,9 +139,7 @@ def _components(covariance: Array) -> tuple[Array, Array]:
 
 def as_binaryproto(mean: NDArray[np.float32]) -> bytes:
     """A mean image (C, H, W) as the BlobProto that compute_image_mean writes: old-style axes 1, C, H, W."""
-    channels, height, width = mean.shape
-    blob = proto.BlobProto(num=1, channels=channels, height=height, width=width, data=mean.ravel())
-    return bytes(blob.SerializeToString(deterministic=True))
+    return b"".join(old_blob_chunks(mean))
 
 
 def as_dict(found: Statistics) -> dict[str, Any]:

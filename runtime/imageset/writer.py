@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any
 
 from netc.errors import NetcError, Place
+from netc.files.durable import flush, free_bytes, sync_folder, write_whole
 
 BATCH_BYTES = 1 << 24
 BATCH_RECORDS = 1000
@@ -97,12 +98,12 @@ class Database:
             self._env.close()
             self._env = None
             flush(self.building / "data.mdb")
-            flush(self.building)
+            sync_folder(self.building)
             (self.building / _LOCK).unlink()
             refuse_existing(self.path)
             os.rename(self.building, self.path)
             self._release()
-            flush(self.path.parent)
+            sync_folder(self.path.parent)
 
     def _release(self) -> None:
         os.close(self._lock)
@@ -128,7 +129,7 @@ class Database:
             raise self._write_error(error) from error
 
     def _write_error(self, error: Exception) -> NetcError:
-        free = shutil.disk_usage(self.path.parent).free if self.path.parent.is_dir() else 0
+        free = free_bytes(self.path.parent) if self.path.parent.is_dir() else 0
         data = self.building / "data.mdb"
         written = data.stat().st_size if data.exists() else 0
         state = f"{written / 2**20:.1f} MiB were written, {free / 2**20:.1f} MiB are free there"
@@ -145,22 +146,4 @@ def refuse_existing(path: Path) -> None:
 
 def write_file(path: Path, content: bytes) -> None:
     """Write a small file so that it is there whole or not at all (an older one stays until then). Raises X140."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_bytes(content)
-        flush(part)
-        os.replace(part, path)
-        flush(path.parent)
-    except OSError as error:
-        raise NetcError("X140", f"writing failed: {error.strerror}", Place(str(path))) from error
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def flush(path: Path) -> None:
-    """fsync a file, or a folder's list of names."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    write_whole(path, [content], lambda error: NetcError("X140", f"writing failed: {error.strerror}", Place(str(path))))

@@ -55,6 +55,10 @@ class LayerRun:
     def state(self, layer: Layer) -> dict[str, Any]:
         return self._state.setdefault(layer.key, {})
 
+    def forget(self) -> None:
+        """Drop what the layers have kept."""
+        self._state.clear()
+
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def write(self, layer: Layer, path: str, rows: Mapping[str, Tensor]) -> None:
         from netc.runtime.data.hdf5_output import Output

@@ -143,6 +143,7 @@ def check_gradient(kind: str, case: Case) -> None:
         for i, tensor in zip(trained, inputs[len(moving) :], strict=True):
             blobs[i] = tensor
         tops = layer.forward(Run(case.phase == TRAIN), bottoms, blobs)
+        assert not any(tops[i].requires_grad for i in layer.informative_tops if i < len(tops)), "a top that only tells"
         return tuple(top for top in tops if top.requires_grad)
 
     if not function(*leaves):

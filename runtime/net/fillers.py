@@ -1,7 +1,6 @@
 """Initial values of parameters, as Caffe's filler.hpp defines them; the draws are torch's, not boost's.
 
-Every filler writes into a CPU tensor in place. fan_in = count / shape[0], fan_out = count / shape[1], so for an
-InnerProduct FAN_OUT counts its outputs.
+Every filler writes into a CPU tensor in place.
 """
 
 from __future__ import annotations
@@ -11,13 +10,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from netc.errors import NetcError, Place, did_you_mean
+from netc.layers.fillers import fan
 
 if TYPE_CHECKING:
     import torch
 
     from netc.layers.base import Layer, ParamBlob
-
-FAN_IN, FAN_OUT, AVERAGE = 0, 1, 2
 
 
 def fill_blob(tensor: torch.Tensor, blob: ParamBlob, key: int, layer: Layer | None = None) -> None:
@@ -69,52 +67,38 @@ def _uniform(tensor: torch.Tensor, filler: Any, generator: torch.Generator) -> N
 
 
 def _gaussian(tensor: torch.Tensor, filler: Any, generator: torch.Generator) -> None:
-    """N(mean, std²); `sparse` keeps each weight with probability sparse / shape[0] (filler.hpp: GaussianFiller)."""
-    import torch
+    """N(mean, std²); `sparse` keeps each weight with probability sparse / shape[0]."""
+    if filler.sparse < 0:
+        tensor.normal_(filler.mean, filler.std, generator=generator)
+        return
+    if tensor.dim() < 1 or filler.sparse > tensor.shape[0]:
+        raise _DoesNotFitError(f"gaussian sparse {filler.sparse} exceeds the first dimension of {tuple(tensor.shape)}")
+    from netc.layers.functions.fillers import sparse_normal_
 
-    tensor.normal_(filler.mean, filler.std, generator=generator)
-    if filler.sparse >= 0:
-        if tensor.dim() < 1 or filler.sparse > tensor.shape[0]:
-            raise _DoesNotFitError(
-                f"gaussian sparse {filler.sparse} exceeds the first dimension of {tuple(tensor.shape)}"
-            )
-        keep = torch.empty_like(tensor).uniform_(generator=generator) < filler.sparse / tensor.shape[0]
-        tensor.mul_(keep)
+    sparse_normal_(tensor, filler.std, filler.sparse, filler.mean, generator)
 
 
 def _positive_unitball(tensor: torch.Tensor, filler: Any, generator: torch.Generator) -> None:
-    """Uniform in [0, 1), each row (first axis) divided by its sum."""
-    tensor.uniform_(0.0, 1.0, generator=generator)
-    rows = tensor.view(tensor.shape[0], -1) if tensor.dim() else tensor.view(1, 1)
-    rows.div_(rows.sum(dim=1, keepdim=True))
+    from netc.layers.functions.fillers import positive_unitball_
 
-
-def _fan(tensor: torch.Tensor, filler: Any) -> float:
-    fan_in = tensor.numel() / (tensor.shape[0] if tensor.dim() else 1)
-    fan_out = tensor.numel() / tensor.shape[1] if tensor.dim() > 1 else tensor.numel()
-    return {FAN_IN: fan_in, FAN_OUT: fan_out, AVERAGE: (fan_in + fan_out) / 2}[filler.variance_norm]
+    positive_unitball_(tensor, generator)
 
 
 def _xavier(tensor: torch.Tensor, filler: Any, generator: torch.Generator) -> None:
-    bound = math.sqrt(3.0 / _fan(tensor, filler))
+    bound = math.sqrt(3.0 / fan(filler.variance_norm, tuple(tensor.shape)))
     tensor.uniform_(-bound, bound, generator=generator)
 
 
 def _msra(tensor: torch.Tensor, filler: Any, generator: torch.Generator) -> None:
-    tensor.normal_(0.0, math.sqrt(2.0 / _fan(tensor, filler)), generator=generator)
+    tensor.normal_(0.0, math.sqrt(2.0 / fan(filler.variance_norm, tuple(tensor.shape))), generator=generator)
 
 
 def _bilinear(tensor: torch.Tensor, filler: Any, generator: torch.Generator) -> None:
-    """Upsampling kernel (1 - |x/f - c|)(1 - |y/f - c|) with f = ceil(k/2), c = (k - 1) / 2f."""
-    import torch
-
     if tensor.dim() != 4 or tensor.shape[2] != tensor.shape[3]:
         raise _DoesNotFitError(f"the bilinear filler needs a 4-D blob with a square kernel, not {tuple(tensor.shape)}")
-    size = tensor.shape[3]
-    factor = math.ceil(size / 2)
-    centre = (size - 1) / (2.0 * factor)
-    line = 1 - (torch.arange(size, dtype=torch.float64) / factor - centre).abs()
-    tensor.copy_(torch.outer(line, line).to(tensor.dtype).expand_as(tensor))
+    from netc.layers.functions.fillers import bilinear_
+
+    bilinear_(tensor)
 
 
 FILLERS: dict[str, Callable[[torch.Tensor, Any, torch.Generator], None]] = {

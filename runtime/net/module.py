@@ -3,42 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from netc.errors import NetcError, did_you_mean
 from netc.errors.foreign import raised_at
-from netc.graph.compile import compile_net
 from netc.graph.ir import Graph, Node, ParamRef
 from netc.layers.base import Shape, format_shape
 from netc.layers.sources import ARRAYS
 from netc.runtime.net import rand
 from netc.runtime.net.clock import Clock, LayerRun
+from netc.runtime.net.feeding import Feeding
 from netc.runtime.net.fillers import fill_blob
-from netc.runtime.net.steps import Step, plan
+from netc.runtime.net.steps import Route, Step, plan, route
 from netc.weights.keys import module_names
+
+if TYPE_CHECKING:
+    from netc.runtime.data.probing import DataProbe
 
 
 class Net(nn.Module):
     """An executable net. Call it with its inputs, by name or (if there is one) by position; the result is a dict of the
-    output blobs in Caffe's order, or of the blobs asked for by `blobs=`.
+    output blobs in Caffe's order, or of the blobs asked for by `blobs=`. Data layers whose tops are not given take
+    their next batch.
 
     `state_dict` keys are "<layer>.<blob>" ("conv1_1.weight"). Shared parameters are one nn.Parameter under each name.
-    A parameter with lr_mult 0 has requires_grad False. Source layers (Data, …) are fed by `feeds` {layer key: feed},
-    and any of their tops may be given in the call instead.
+    A parameter with lr_mult 0 has requires_grad False. `feeding` is what feeds the net's sources; `workers` threads
+    decode for it, and `probe` is what told the graph the shapes of its data.
     """
 
     def __init__(
-        self, graph: Graph, seed: int = 0, feeds: Mapping[str, Any] | None = None, unfilled: Iterable[str] = ()
+        self,
+        graph: Graph,
+        seed: int = 0,
+        unfilled: Iterable[str] = (),
+        workers: int | None = None,
+        probe: DataProbe | None = None,
     ) -> None:
         super().__init__()
         self.graph, self.seed = graph, seed
-        self.feeds = dict(feeds or {})
         self.clock = Clock()
-        self._counts = False
-        """Whether passes are counted in TEST too, because arrays wait to be read batch by batch."""
+        self.feeding = Feeding(graph, self.clock, seed, workers, probe)
         self.run = LayerRun(self.clock, seed, training=any(node.layer.phase == 0 for node in graph.nodes))
         self.inputs: tuple[str, ...] = graph.inputs
         self.outputs: tuple[str, ...] = graph.outputs
@@ -48,6 +55,7 @@ class Net(nn.Module):
         ]
         hidden = [top for top, _ in self._loss_weights if top not in graph.outputs]
         self._returned = (*graph.outputs, *hidden)
+        self._routes: dict[tuple[str, ...], Route] = {}
 
     @property
     def blob_shapes(self) -> dict[str, Shape]:
@@ -111,39 +119,43 @@ class Net(nn.Module):
     def forward(self, *args: Any, blobs: Sequence[str] | None = None, **inputs: Tensor) -> dict[str, Tensor]:
         """One forward pass. Shapes may differ from the compiled ones in any way the layers allow.
 
-        Inputs are tensors, or numpy arrays, which take the type of the net. Raises NetcError R601 (missing or unknown
-        input), R602 (unknown blob), or a layer's own error for its shapes.
+        Inputs are tensors, or numpy arrays, which take the type of the net. Only the layers that the blobs asked for
+        depend on are run, and those that write files; only what these need is read: a source is opened when one of its
+        tops is needed and not given, and each such pass takes its next batch, in TRAIN and in TEST.
+        Raises NetcError R601 (missing or unknown input), R602 (unknown blob), what opening and reading a source
+        raises, or a layer's own error for its shapes.
         """
         values = self._given(args, inputs)
-        wanted = tuple(blobs) if blobs is not None else self._returned
-        if blobs is not None:
-            self._check_blobs(wanted)
-        result = self._walk(values, wanted)
-        if self.run.training or self._counts:
+        path = self._route(self._returned if blobs is None else tuple(blobs))
+        missing = [top for top in path.needed if top not in values]
+        if missing:
+            values = {**self.feeding.next(missing), **values}
+        result = self._walk(values, path)
+        if self.run.training:
             self.clock.step += 1
         return result
 
-    def _walk(self, values: dict[str, Tensor], wanted: tuple[str, ...]) -> dict[str, Tensor]:
-        for step in self._steps[: self._needed(wanted)]:
-            self._execute(step, values)
-            for blob in step.dead:
-                if blob not in wanted:
-                    values.pop(blob, None)
-        return {name: values[name] for name in wanted}
+    def reset(self) -> None:
+        """Start over: the next pass reads each source's first batch, draws dropout's first numbers, and finds nothing
+        kept by recurrent layers. Parameters, and files being written, stay as they are."""
+        self.clock.iteration = 0
+        self.run.forget()
+        self.feeding.reset()
 
-    def _needed(self, wanted: tuple[str, ...]) -> int:
-        """The number of steps up to the last one that writes a wanted blob, or a file."""
-        last = 0
-        for number, step in enumerate(self._steps, 1):
-            if step.node.layer.effect or any(top in wanted for top in step.tops):
-                last = number
-        return last
+    def _route(self, wanted: tuple[str, ...]) -> Route:
+        if wanted not in self._routes:
+            self._check_blobs(wanted)
+            self._routes[wanted] = route(self._steps, wanted)
+        return self._routes[wanted]
+
+    def _walk(self, values: dict[str, Tensor], path: Route) -> dict[str, Tensor]:
+        for step, dead in path.steps:
+            self._execute(step, values)
+            for blob in dead:
+                values.pop(blob, None)
+        return {name: values[name] for name in path.wanted}
 
     def _execute(self, step: Step, values: dict[str, Tensor]) -> None:
-        layer = step.node.layer
-        if layer.is_source:
-            self._feed(step, values)
-            return
         bottoms = [
             values[b].detach() if d else values[b] for b, d in zip(step.node.bottoms, step.detached, strict=True)
         ]
@@ -197,7 +209,7 @@ class Net(nn.Module):
             if len(args) != 1 or len(self.inputs) != 1:
                 raise NetcError("R601", f"the net has the inputs {', '.join(self.inputs) or 'none'}; give them by name")
             inputs = {self.inputs[0]: args[0], **inputs}
-        known = {top for node in self.graph.nodes if node.layer.is_source for top in node.tops}
+        known = self.feeding.tops
         for name in inputs:
             if name not in known:
                 raise NetcError(
@@ -215,18 +227,6 @@ class Net(nn.Module):
             raise NetcError("R601", found, None, "give a torch.Tensor of the blob's shape")
         like = next(self.parameters(), torch.zeros(0))
         return torch.as_tensor(array, dtype=like.dtype, device=like.device)
-
-    def _feed(self, step: Step, values: dict[str, Tensor]) -> None:
-        if all(top in values for top in step.tops):
-            return
-        feed = self.feeds.get(step.node.layer.key)
-        if feed is None:
-            missing = [top for top in step.tops if top not in values]
-            raise NetcError(
-                "R601", f'the input "{missing[0]}" is not given', step.node.place, f"call the net with {missing[0]}=…"
-            )
-        for top, tensor in zip(step.tops, feed.batch(self.clock.iteration), strict=True):
-            values.setdefault(top, tensor.to(self.clock.step.device, non_blocking=True))
 
     def set_input_arrays(self, data: Any, labels: Any, layer: str | None = None) -> None:
         """Feed a MemoryData layer (`layer`: its name, where the net has several) from arrays, as pycaffe's method of
@@ -246,12 +246,11 @@ class Net(nn.Module):
                 found[0].place if found else None,
                 "say which: layer=…" if found else "other layers' tops are given in the call, net(data=…)",
             )
-        self.feeds[found[0].layer.key] = ArrayFeed(found[0].layer, data, labels, self.clock.iteration)
-        self._counts = True
+        self.feeding.use_arrays(found[0], ArrayFeed(found[0].layer, data, labels))
 
     def _check_blobs(self, wanted: Sequence[str]) -> None:
         for name in wanted:
-            if name not in self.graph.shapes:
+            if name not in self.graph.shapes and name not in self._returned:
                 raise NetcError("R602", f'the net has no blob "{name}"{did_you_mean(name, self.graph.shapes)}')
 
     # -- losses and weights --------------------------------------------------------------------------------------------
@@ -299,24 +298,3 @@ class Net(nn.Module):
         from netc.weights import copy_weights
 
         return copy_weights(self.params, source, [node.name for node in self.graph.nodes])
-
-
-def load_net(
-    source: Any,
-    phase: int | str = "TEST",
-    weights: Any = None,
-    level: int = 0,
-    stages: Iterable[str] = (),
-    device: str = "cpu",
-    seed: int = 0,
-    allow_python_layers: Iterable[str] = (),
-) -> Net:
-    """Compile `source` (path, text or NetParameter) and make it executable on `device`, with `weights` if given.
-
-    Data layers of the net are not opened: give their tops in the call (`net(data=x, label=y)`). `allow_python_layers`:
-    the modules whose Python layers may run.
-    """
-    net = Net(compile_net(source, phase, level, stages, allow_python_layers=allow_python_layers), seed)
-    if weights is not None:
-        net.copy_from(weights)
-    return net.to(device)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -22,8 +22,6 @@ class Step:
     detached: tuple[bool, ...]
     no_grad: bool
     in_place: bool
-    dead: tuple[str, ...]
-    """Blobs nothing reads after this node."""
     views: dict[int, Shape]
     """Parameters shared with a layer that gives them another shape (share_mode: PERMISSIVE): position → shape here."""
 
@@ -38,28 +36,45 @@ class Step:
         return [t.view(self.views[i]) if i in self.views else t for i, t in enumerate(self.held())]
 
 
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What is run for the blobs that are wanted, and nothing else."""
+
+    wanted: tuple[str, ...]
+    steps: tuple[tuple[Step, tuple[str, ...]], ...]
+    """In order, each with the blobs that nothing needs after it. Sources are not among them."""
+    needed: tuple[str, ...]
+    """The tops of sources that all this depends on."""
+
+
+def route(steps: Sequence[Step], wanted: tuple[str, ...]) -> Route:
+    """The steps that lead to the blobs wanted, or write a file."""
+    alive, kept, needed = set(wanted), [], []
+    for step in reversed(steps):
+        if step.node.layer.is_source:
+            needed.append([top for top in step.tops if top in alive])
+        elif step.node.layer.effect or not alive.isdisjoint(step.tops):
+            touched = dict.fromkeys((*step.node.bottoms, *step.tops))
+            kept.append((step, tuple(blob for blob in touched if blob not in alive)))
+            alive.difference_update(step.tops)
+            alive.update(step.node.bottoms)
+    return Route(wanted, tuple(reversed(kept)), tuple(top for tops in reversed(needed) for top in tops))
+
+
 def plan(graph: Graph, holders: Mapping[int, nn.Module]) -> list[Step]:
     """The steps of a graph in order. `holders`: the module with the parameters of each node that has some."""
-    last_use: dict[str, int] = {}
-    for index, node in enumerate(graph.nodes):
-        last_use.update(dict.fromkeys(node.bottoms, index))
-    steps: list[Step] = []
-    writers: dict[str, bool] = {}
-    for index, node in enumerate(graph.nodes):
-        steps.append(
-            Step(
-                node,
-                [(holders[index], ref.blob.name) for ref in node.params],
-                node.top_names,
-                _detached(node),
-                node.layer.no_gradient is None,
-                _overwrites(node, writers),
-                tuple(blob for blob in node.bottoms if last_use[blob] == index and blob not in node.tops),
-                _views(graph, node),
-            )
+    return [
+        Step(
+            node,
+            [(holders[index], ref.blob.name) for ref in node.params],
+            node.top_names,
+            _detached(node),
+            node.layer.no_gradient is None,
+            _overwrites(graph, index, node),
+            _views(graph, node),
         )
-        writers.update((top, node.layer.overwritable) for top in node.tops)
-    return steps
+        for index, node in enumerate(graph.nodes)
+    ]
 
 
 def _detached(node: Node) -> tuple[bool, ...]:
@@ -70,11 +85,12 @@ def _detached(node: Node) -> tuple[bool, ...]:
     return tuple(i in barred or (i < len(down) and not down[i]) for i in range(count))
 
 
-def _overwrites(node: Node, writers: Mapping[str, bool]) -> bool:
-    """Whether a layer in place may write into its bottom's memory. `writers`: whether what made a blob last lets it be
-    overwritten."""
-    in_place = hasattr(node.layer, "forward_in_place") and node.tops[:1] == node.bottoms[:1]
-    return in_place and writers.get(node.bottoms[0], False)
+def _overwrites(graph: Graph, index: int, node: Node) -> bool:
+    """Whether a layer in place may write into its bottom's memory."""
+    if not (node.in_place and hasattr(node.layer, "forward_in_place")):
+        return False
+    writer, _ = graph.edges.writers[index][0]
+    return graph.nodes[writer].layer.overwritable
 
 
 def _views(graph: Graph, node: Node) -> dict[int, Shape]:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from netc import weights
 from netc.errors import NetcError, Place
 from netc.errors.origin import Origin
 from netc.files.paths import resolve
-
-if TYPE_CHECKING:
-    from netc.runtime.net.module import Net
-    from netc.runtime.solver.report import Report
-    from netc.runtime.solver.snapshot import Snapshot
+from netc.runtime.net.module import Net
+from netc.runtime.solver.report import Report
+from netc.runtime.solver.snapshot import Snapshot
 
 
 @dataclass(slots=True)
@@ -46,8 +45,6 @@ class Sources:
     def copy_into(self, net: Net, report: Report) -> list[str]:
         """Copy in order, files first. A transplant must fit exactly; its plan is reported layer by layer. Returns the
         layers that have an array which no file filled."""
-        from netc import weights
-
         if self.passed_over:
             report.warn(f"the solver's {' and '.join(self.passed_over)} not used: weights are given in their place")
         fresh = list(net.params)
@@ -68,8 +65,6 @@ def sources(param: Any, origin: Origin, given: str | Sequence[str] | None, snaps
 
     Raises NetcError (F110 and the other codes of netc.weights; R625 for a transplant that copies nothing).
     """
-    from netc import weights
-
     if snapshot is not None:
         return Sources(restored=frozenset(weights.read(snapshot.weights)))
     if given is not None:
@@ -87,8 +82,6 @@ def names(given: str | Sequence[str]) -> list[str]:
 
 
 def _transplants(param: Any, origin: Origin, near: str) -> Iterator[Transplant]:
-    from netc import weights
-
     for number, entry in enumerate(param.transplant_param):
         place = origin.place(f"transplant_param[{number}]")
         if not entry.weights or not entry.copy:

@@ -12,7 +12,7 @@ from typing import Any
 
 from netc import __version__
 from netc.errors import NetcError, Place
-from netc.runtime.solver.durable import Digest
+from netc.files.hashing import Digest
 
 VERSION = 1
 MAX_BYTES = 64 << 20

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from pathlib import Path
 from typing import Any
+
+from netc.files.durable import write_whole
 
 
 class Metrics:
@@ -36,12 +37,7 @@ class Metrics:
         kept = [record for record in records if record.get("run") != self.run or record.get("iter", start) < start]
         if not self.path.exists():
             return
-        fresh = self.path.with_name(f"{self.path.name}.tmp-{os.getpid()}")
-        with fresh.open("w", encoding="utf-8") as file:
-            file.writelines(json.dumps(record) + "\n" for record in kept)
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(self.path)
+        write_whole(self.path, ((json.dumps(record) + "\n").encode() for record in kept))
 
 
 def _plain(value: Any) -> Any:

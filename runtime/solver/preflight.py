@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
 import tempfile
 from contextlib import suppress
 from pathlib import Path
 
 from netc.errors import NetcError, Place
+from netc.files.durable import free_bytes
 
 
 def check_folder(prefix: Path, need: int, place: Place | None = None) -> None:
@@ -33,7 +33,7 @@ def check_folder(prefix: Path, need: int, place: Place | None = None) -> None:
             place,
             "set snapshot_prefix to a place you can write to",
         ) from None
-    free = shutil.disk_usage(folder).free
+    free = free_bytes(folder)
     if free < need:
         raise NetcError(
             "X610",

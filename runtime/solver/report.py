@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
+from netc.runtime.net.module import Net
 from netc.runtime.solver.log import Log, loss_weights, values_of
 from netc.runtime.solver.metrics import Metrics
 from netc.runtime.solver.progress import Progress
@@ -16,12 +17,11 @@ from netc.solver.policies import steps_taken
 
 
 class Report:
-    """Writes to `log`; to `metrics` and `progress` once they are set (they need to know where training starts)."""
+    """Writes to `log` and `progress`, and to metrics.jsonl once a whole run is `starting`."""
 
-    def __init__(self, param: Any, log: Log | None = None) -> None:
-        self.param, self.log = param, log or Log(None)
+    def __init__(self, param: Any, log: Log | None = None, progress: Progress | None = None) -> None:
+        self.param, self.log, self.progress = param, log or Log(None), progress
         self.metrics: Metrics | None = None
-        self.progress: Progress | None = None
         self._clock = _Clock()
 
     # -- before training -----------------------------------------------------------------------------------------------
@@ -47,7 +47,8 @@ class Report:
     def warn(self, message: str) -> None:
         self.log.warn("solver.cpp:57", message)
 
-    def starting(self, name: str) -> None:
+    def starting(self, name: str, metrics: Metrics) -> None:
+        self.metrics = metrics
         self.log.info("caffe.cpp:239", "Starting Optimization")
         self.log.info("solver.cpp:289", f"Solving {name}")
         self.log.info("solver.cpp:290", f"Learning Rate Policy: {self.param.lr_policy}")
@@ -55,13 +56,13 @@ class Report:
 
     # -- while training ------------------------------------------------------------------------------------------------
 
-    def training(self, iteration: int, loss: float, outputs: Mapping[str, Tensor], lr: float, fed: Any) -> None:
+    def training(self, iteration: int, loss: float, outputs: Mapping[str, Tensor], lr: float, net: Net) -> None:
         """The loss and outputs of a displayed iteration; its update has still to be made, as in Caffe."""
-        seconds, iterations, waited = self._clock.lap(iteration, fed.inputs.waited)
+        seconds, iterations, waited = self._clock.lap(iteration, net.feeding.waited)
         self.log.training(iteration, (seconds, iterations), loss)
-        self.log.outputs("Train", "solver.cpp:258", outputs, loss_weights(fed.net.graph))
+        self.log.outputs("Train", "solver.cpp:258", outputs, loss_weights(net.graph))
         if self.metrics is not None:
-            images = iterations * self.param.iter_size * fed.inputs.batch_size
+            images = iterations * self.param.iter_size * net.feeding.batch_size
             self.metrics.write(
                 {
                     "kind": "train",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import Any
 
@@ -19,13 +19,14 @@ DEFAULTS = {"SIGINT": "stop", "SIGTERM": "stop", "SIGHUP": "snapshot"}
 
 
 class Signals:
-    """Catches the signals of `effects` while it is entered (in the main thread; elsewhere it catches nothing).
+    """Catches the signals of `effects` while it is entered (in the main thread; elsewhere it catches nothing). Entered
+    again, it has forgotten what came before.
 
     caught: the signal that asked for the end, or None. notice: called with the first such signal's name; it runs in
     the signal handler, so it may do no more than os.write.
     """
 
-    def __init__(self, effects: dict[str, str] | None = None, notice: Callable[[str], None] | None = None) -> None:
+    def __init__(self, effects: Mapping[str, str] | None = None, notice: Callable[[str], None] | None = None) -> None:
         self.effects = {**DEFAULTS, **(effects or {})}
         self.caught: str | None = None
         self._notice = notice or (lambda name: None)
@@ -33,6 +34,8 @@ class Signals:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Signals:
+        self.caught = None
+        self._pending.clear()
         if threading.current_thread() is threading.main_thread():
             for name in self.effects:
                 number = getattr(signal, name, None)

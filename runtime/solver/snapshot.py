@@ -4,7 +4,7 @@
     PREFIX_iter_N.solverstate[.h5]     iterations done and the update rule's history, as Caffe writes them
     PREFIX_iter_N.manifest.json        sizes and SHA-256 of both, and what Caffe has no field for
 
-Each is written to a temporary file beside it, flushed to the disk and renamed, the manifest last. A snapshot exists
+All are written in a folder beside their place, flushed to the disk and renamed, the manifest last. A snapshot exists
 if, and only if, its manifest agrees with both files. A failed or interrupted save leaves earlier snapshots alone.
 """
 
@@ -13,17 +13,20 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from netc import weights
 from netc.errors import NetcError, Place
-from netc.runtime.solver.durable import Digest, Staged, digest, free_bytes, remove_stale, sync_folder, write_error
+from netc.files.durable import FULL, NO_PLACE, Staging, free_bytes, free_text
+from netc.files.hashing import Chunk, Digest, digest_of
 from netc.runtime.solver.manifest import Manifest, read_manifest
 from netc.weights import Array, SolverState
-from netc.weights.write import Chunk, caffemodel_chunks, solverstate_chunks, trained_net
+from netc.weights.formats.caffemodel import caffemodel_chunks, solverstate_chunks, trained_net
+from netc.weights.formats.hdf5 import hdf5_image, hdf5_state_image
 
 FORMATS = {"BINARYPROTO": "", "HDF5": ".h5"}
 _NAME = r"_iter_(\d+)\.manifest\.json"
@@ -80,9 +83,7 @@ def save(
         model: list(_model_chunks(net, arrays, diffs, format)),
         state: list(_state_chunks(solver_state, format)),
     }
-    with _saving(model.parent, sum(len(chunk) for chunks in parts.values() for chunk in chunks)):
-        remove_stale(Path(prefix))
-        _commit(Path(f"{base}.manifest.json"), parts, iteration, dict(extras or {}))
+    _commit(Path(prefix), Path(f"{base}.manifest.json"), parts, iteration, dict(extras or {}))
     return state
 
 
@@ -134,8 +135,6 @@ def manifests(prefix: str | os.PathLike[str]) -> list[Path]:
 def _model_chunks(net: Any, arrays: Any, diffs: Any, format: str) -> Iterator[Chunk]:
     if format != "HDF5":
         return caffemodel_chunks(trained_net(net), arrays, diffs)
-    from netc.weights.formats.hdf5 import hdf5_image
-
     every = {layer.name: arrays.get(layer.name, ()) for layer in net.layer}
     return iter([hdf5_image(every, diffs and {name: diffs.get(name, ()) for name in every})])
 
@@ -143,19 +142,21 @@ def _model_chunks(net: Any, arrays: Any, diffs: Any, format: str) -> Iterator[Ch
 def _state_chunks(state: SolverState, format: str) -> Iterator[Chunk]:
     if format != "HDF5":
         return solverstate_chunks(state)
-    from netc.weights.formats.hdf5 import hdf5_state_image
-
     return iter([hdf5_state_image(state)])
 
 
-@contextmanager
-def _saving(folder: Path, need: int) -> Iterator[None]:
-    """Turns what the system refuses into an error that says what was needed."""
-    try:
-        require_room(folder, need)
-        yield
-    except OSError as error:
-        raise write_error(error, folder, need) from None
+def _commit(
+    prefix: Path, manifest: Path, parts: Mapping[Path, list[Chunk]], iteration: int, extras: dict[str, Any]
+) -> None:
+    """Write all, then rename all: until the manifest has its name, the snapshot does not exist."""
+    need = sum(len(chunk) for chunks in parts.values() for chunk in chunks)
+    explain = partial(_write_error, folder=prefix.parent, need=need)
+    with Staging(manifest, explain, re.escape(prefix.name) + _NAME) as staging:
+        require_room(prefix.parent, need)
+        digests = {path.name: staging.write(path, chunks) for path, chunks in parts.items()}
+        text = Manifest(iteration, list(digests), digests, extras).text()
+        staging.write(manifest, [text.encode()])
+        staging.publish()
 
 
 def require_room(folder: Path, need: int) -> None:
@@ -170,16 +171,18 @@ def require_room(folder: Path, need: int) -> None:
         )
 
 
-def _commit(manifest: Path, parts: Mapping[Path, list[Chunk]], iteration: int, extras: dict[str, Any]) -> None:
-    """Write all, then rename all: until the manifest has its name, the snapshot does not exist."""
-    with Staged() as staged:
-        digests = {path.name: staged.write(path, chunks) for path, chunks in parts.items()}
-        text = Manifest(iteration, list(digests), digests, extras).text()
-        staged.write(manifest, [text.encode()])
-        staged.publish(*parts)
-        sync_folder(manifest.parent)
-        staged.publish(manifest)
-        sync_folder(manifest.parent)
+def _write_error(error: OSError, folder: Path, need: int) -> NetcError:
+    """What the system said, as an error with the room there is."""
+    message = f"the snapshot cannot be written: {error.strerror or error}"
+    where, kept = Place(str(folder)), "earlier snapshots are untouched"
+    if error.errno in NO_PLACE:
+        return NetcError("O701", message, where, f"check snapshot_prefix and its folder; {kept}")
+    free = free_text(folder)
+    if error.errno in FULL:
+        hint = f"free some space, or set snapshot_prefix to another disk; {kept}"
+        return NetcError("X701", f"{message}; it takes {need:,} bytes, {free} are free", where, hint)
+    hint = f"check the disk (dmesg names it), or set snapshot_prefix to another one; {kept}"
+    return NetcError("X702", f"{message} ({need:,} bytes, {free} free)", where, hint)
 
 
 # -- loading -----------------------------------------------------------------------------------------------------------
@@ -202,7 +205,7 @@ def _verified(path: Path) -> Snapshot:
 def _check(file: Path, expected: Digest, manifest: Path) -> None:
     hint = "use an earlier snapshot (`--resume auto` finds it); if the file was changed on purpose, remove the manifest"
     try:
-        found = digest(file, expected.size)
+        found = digest_of(file, expected.size)
     except FileNotFoundError:
         raise NetcError("W731", f"the snapshot lacks its file {file.name}", Place(str(manifest)), hint) from None
     except OSError as error:

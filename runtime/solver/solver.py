@@ -14,19 +14,21 @@ from torch import Tensor
 from netc.errors import NetcError
 from netc.errors.foreign import allowing
 from netc.errors.origin import Origin
-from netc.graph.compile import locate_solver
 from netc.graph.ir import Node
+from netc.graph.read import locate_solver
+from netc.runtime.net.feeding import FeedFunction
 from netc.runtime.net.module import Net
+from netc.runtime.net.numerics import settle
 from netc.runtime.solver import initial, state
 from netc.runtime.solver.diverged import explain
 from netc.runtime.solver.nets import Builder
-from netc.runtime.solver.plateau import Plateau
 from netc.runtime.solver.report import Report
 from netc.runtime.solver.rules import Slot, Updater
 from netc.runtime.solver.signals import Signals
 from netc.runtime.solver.snapshot import Snapshot
-from netc.runtime.solver.tester import Feed, Result, run_test
+from netc.runtime.solver.tester import Result, run_test
 from netc.solver.plans import NetPlan, test_plans, train_plan
+from netc.solver.plateau import Plateau
 from netc.solver.policies import POLICIES
 from netc.solver.settings import HISTORIES, check
 
@@ -45,6 +47,7 @@ class Solver:
         self,
         param: Any,
         origin: Origin,
+        *,
         weights: str | Sequence[str] | None = None,
         snapshot: str | Snapshot | None = None,
         device: str = "cpu",
@@ -53,38 +56,38 @@ class Solver:
         level: int = 0,
         stages: Iterable[str] = (),
         report: Report | None = None,
+        signals: Signals | None = None,
     ) -> None:
+        """The options are those of `load_solver`. `report`: where the run tells what it does (default: nowhere).
+        `signals`: what may end the run or ask for a snapshot, once it is entered."""
         check(param, origin)
         self.param, self.origin = param, origin
         self.seed = max(0, param.random_seed) if seed is None else seed
         self.iter = 0
         self.stopped: str | None = None
-        self.signals = Signals()
-        self.test_feed: Feed | None = None
+        self.signals = signals or Signals()
+        self.test_feed: FeedFunction | None = None
         self.report = report or Report(param)
         self.losses: deque[float] = deque(maxlen=param.average_loss)
         self.plateau = Plateau(param) if param.lr_policy == "plateau" else None
         self._saved_at = -1
         self.last_snapshot: Path | None = None
         found = state.read(snapshot) if snapshot is not None else None
-        self._build(initial.sources(param, origin, weights, found), device, workers, (level, stages))
+        first = initial.sources(param, origin, weights, found)
+        plan = train_plan(param, origin.start.path, level, stages, origin)
+        self._build(first, plan, Builder(self.seed, device, workers))
         if found is not None:
             self._restore(found)
 
-    def _build(
-        self, first: initial.Sources, device: str, workers: int | None, extra: tuple[int, Iterable[str]]
-    ) -> None:
-        builder = Builder(self.seed, device, workers)
-        near = self.origin.start.path
-        plan = train_plan(self.param, near, *extra, self.origin)
+    def _build(self, first: initial.Sources, plan: NetPlan, builder: Builder) -> None:
         self.report.creating_train(plan.label)
-        self._train = builder.build(builder.graph(plan), unfilled=first.overwritten)
-        self.net: Net = self._train.net
+        self.net = builder.build(builder.compile(plan), unfilled=first.overwritten)
         first.copy_into(self.net, self.report)
-        self._tests = []
-        for number, plan in enumerate(self._testable(test_plans(self.param, near, self.origin), builder)):
+        self.test_nets: list[Net] = []
+        plans = test_plans(self.param, self.origin.start.path, self.origin)
+        for number, plan in enumerate(self._testable(plans, builder)):
             self.report.creating_test(number, plan.label)
-            self._tests.append(builder.build(builder.graph(plan), share=self.net))
+            self.test_nets.append(builder.build(builder.compile(plan), share=self.net))
         self._check_watched()
         self.slots = [self._slot(ref, tensor) for ref, tensor in self.net.own_params()]
         self._updater = Updater(self.param, self.slots)
@@ -109,7 +112,7 @@ class Solver:
         if self.plateau is None:
             return
         watched = self.param.plateau_param
-        outputs = self._tests[watched.test_net].net.outputs if watched.test_net < len(self._tests) else ()
+        outputs = self.test_nets[watched.test_net].outputs if watched.test_net < len(self.test_nets) else ()
         if watched.output not in outputs:
             raise NetcError(
                 "R613",
@@ -119,18 +122,14 @@ class Solver:
             )
 
     @property
-    def test_nets(self) -> list[Net]:
-        return [fed.net for fed in self._tests]
-
-    @property
     def unfed(self) -> Node | None:
         """The first source of the training net whose batches `step` has to be given."""
-        return self._train.inputs.unfed
+        return next(iter(self.net.feeding.unfed), None)
 
     @property
     def lr(self) -> float:
         """The learning rate of iteration `iter`, the next to be done."""
-        return self.plateau.rate if self.plateau else POLICIES[self.param.lr_policy](self.param, self.iter)
+        return self.plateau.rate if self.plateau else POLICIES[self.param.lr_policy].rate(self.param, self.iter)
 
     @property
     def loss(self) -> float:
@@ -139,7 +138,7 @@ class Solver:
 
     # -- training ------------------------------------------------------------------------------------------------------
 
-    def step(self, n: int, feed: Feed | None = None) -> float:
+    def step(self, n: int, feed: FeedFunction | None = None) -> float:
         """Do `n` iterations, with the tests and snapshots that fall due, and return the loss (averaged over those of
         this call). A net with Input layers takes its batches from feed(k), k counting forward passes from 0.
 
@@ -150,7 +149,7 @@ class Solver:
         self.advance(self.iter + n, feed)
         return self.loss
 
-    def advance(self, stop: int, feed: Feed | None = None) -> None:
+    def advance(self, stop: int, feed: FeedFunction | None = None) -> None:
         """Train until `iter` is `stop`, a signal asks for the end, or the plateau policy has ended training."""
         self.stopped = None
         if self.iter < stop and self.param.iter_size < 1:  # Caffe trains on: parameters times 1 / 0
@@ -163,18 +162,18 @@ class Solver:
             if self._handle_signals():
                 return
 
-    def _iterate(self, feed: Feed | None) -> None:
+    def _iterate(self, feed: FeedFunction | None) -> None:
         loss, outputs = self.forward_backward(feed)
         self.losses.append(loss)
         if self._displayed():
-            self.report.training(self.iter, self.loss, outputs, self.lr, self._train)
+            self.report.training(self.iter, self.loss, outputs, self.lr, self.net)
         self.apply_update()
         self.report.iterated(self.iter, loss)
 
     def _displayed(self) -> bool:
         return bool(self.param.display) and self.iter % self.param.display == 0
 
-    def forward_backward(self, feed: Feed | None = None) -> tuple[float, dict[str, Tensor]]:
+    def forward_backward(self, feed: FeedFunction | None = None) -> tuple[float, dict[str, Tensor]]:
         """Run iter_size batches forward and backward; gradients add up in `.grad`. Returns the mean loss and the
         outputs of the last batch."""
         for slot in self.slots:
@@ -188,22 +187,13 @@ class Solver:
                 loss.backward()
             value = float(loss.detach())
             if not math.isfinite(value):
-                raise explain(self.net, self.iter, k, self._batch(k, feed), value, self.last_snapshot)
+                raise explain(self.net, self.iter, k, self.net.feeding.batch(k, feed), value, self.last_snapshot)
             total += value
         return total / size, {name: outputs[name].detach() for name in self.net.outputs}
 
-    def _forward(self, k: int, feed: Feed | None) -> dict[str, Tensor]:
-        batch = self._batch(k, feed)
+    def _forward(self, k: int, feed: FeedFunction | None) -> dict[str, Tensor]:
         self.net.clock.iteration = k
-        return self.net(batch)  # type: ignore[no-any-return]
-
-    def _batch(self, k: int, feed: Feed | None) -> dict[str, Tensor]:
-        batch = self._train.inputs.pull(k)
-        if feed is not None:
-            given = feed(k)
-            self._train.inputs.check(given)
-            batch.update(given)
-        return batch
+        return self.net(self.net.feeding.batch(k, feed))  # type: ignore[no-any-return]
 
     def apply_update(self) -> None:
         """Clip, divide by iter_size, decay and update with the rate of this iteration; then `iter` counts it."""
@@ -225,16 +215,16 @@ class Solver:
 
     # -- testing -------------------------------------------------------------------------------------------------------
 
-    def test(self, feed: Feed | None = None) -> list[dict[str, float]]:
+    def test(self, feed: FeedFunction | None = None) -> list[dict[str, float]]:
         """Test every test net now and return {output: mean} of each. Nothing else changes: a plateau policy does not
         look at it, and the data are those of the next scheduled test."""
-        results = [self._test(number, feed) for number in range(len(self._tests))]
+        results = [self._test(number, feed) for number in range(len(self.test_nets))]
         return [{name: result.value(name) for name in result.outputs} for result in results]
 
     def test_due(self) -> bool:
         """Is there a scheduled test before iteration `iter`?"""
         interval = self.param.test_interval
-        if not self._tests or not interval or self.iter % interval:
+        if not self.test_nets or not interval or self.iter % interval:
             return False
         return self.iter > 0 or bool(self.param.test_initialization)
 
@@ -248,7 +238,7 @@ class Solver:
 
     def scheduled_tests(self) -> bool:
         """Run the tests due now; False where training ends here."""
-        for number in range(len(self._tests)):
+        for number in range(len(self.test_nets)):
             result = self._test(number, self.test_feed)
             if self.signals.stopping:
                 break
@@ -265,18 +255,19 @@ class Solver:
         if self.plateau.finished:
             self.stopped = "plateau"
 
-    def _test(self, number: int, feed: Feed | None) -> Result:
-        fed = self._tests[number]
-        if (unfed := fed.inputs.unfed) is not None and feed is None:
+    def _test(self, number: int, feed: FeedFunction | None) -> Result:
+        net = self.test_nets[number]
+        if (unfed := net.feeding.unfed) and feed is None:
+            inputs = ", ".join(top for node in unfed for top in node.tops)
             raise NetcError(
                 "R623",
-                f"test net #{number} has the inputs {', '.join(fed.inputs.given)}, and nothing feeds them",
-                unfed.place,
+                f"test net #{number} has the inputs {inputs}, and nothing feeds them",
+                unfed[0].place,
                 "set run.test_feed, or use a Data layer",
             )
         test_iter = self.param.test_iter[number] if self.param.test_iter else None
         self.report.testing(self.iter, number)
-        result = run_test(fed, test_iter, self.tests_before(), feed, lambda k, outputs: not self.signals.stopping)
+        result = run_test(net, test_iter, self.tests_before(), feed, lambda k, outputs: not self.signals.stopping)
         if not self.signals.stopping:
             self.report.tested(self.iter, number, result, self.param.test_compute_loss)
         return result
@@ -323,8 +314,8 @@ class Solver:
 
     def close(self) -> None:
         """End the decoding workers and close the databases."""
-        for fed in (self._train, *self._tests):
-            fed.inputs.close()
+        for net in (self.net, *self.test_nets):
+            net.feeding.close()
 
 
 def load_solver(
@@ -332,15 +323,20 @@ def load_solver(
     weights: str | Sequence[str] | None = None,
     snapshot: str | None = None,
     device: str = "cpu",
+    *,
+    tf32: bool = False,
     allow_python_layers: Iterable[str] = (),
     **options: Any,
 ) -> Solver:
     """Read a solver (path, prototxt text or SolverParameter) and build its nets, ready to train.
 
     weights: files to start from, instead of the solver's own `weights` and `transplant_param`. snapshot: a .solverstate
-    to continue from, instead of either. allow_python_layers: the modules whose Python layers may run. options: seed,
-    workers, level, stages, report of `Solver`.
+    to continue from, instead of either. tf32: whether a GPU may multiply with 10 bits of mantissa (see
+    netc.runtime.net.numerics, also for what this sets in torch). allow_python_layers: the modules whose Python layers
+    may run. options: seed (default: random_seed, or 0), workers (threads that decode images), level and stages (of the
+    training net), report, signals.
     """
+    settle(tf32=tf32)
     param, origin = locate_solver(source)
     with allowing(allow_python_layers):
-        return Solver(param, origin, weights, snapshot, device, **options)
+        return Solver(param, origin, weights=weights, snapshot=snapshot, device=device, **options)

@@ -7,21 +7,38 @@ memory, the window of the averaged loss, and under what conditions the numbers w
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 
 from netc import weights
 from netc.errors import NetcError, Place
 from netc.layers.base import format_shape
+from netc.runtime.net.module import Net
 from netc.runtime.solver import snapshot as files
+from netc.runtime.solver.rules import Slot
+from netc.solver.plateau import Plateau
 from netc.solver.policies import drops
 from netc.weights.arrays import without_leading_ones
 
-if TYPE_CHECKING:
-    from netc.runtime.solver.solver import Solver
+
+class Run(Protocol):
+    """What a snapshot keeps of a training run, or puts back into it; a `Solver` is one."""
+
+    param: Any
+    net: Net
+    seed: int
+    iter: int
+    losses: deque[float]
+    plateau: Plateau | None
+    slots: list[Slot]
+    last_update: list[torch.Tensor]
+
+    @property
+    def prefix(self) -> Path: ...
 
 
 BESIDE_THE_UPDATE = frozenset(
@@ -58,7 +75,7 @@ def prefix(param: Any, solver_path: str) -> Path:
     return given / own.stem if given.is_dir() or param.snapshot_prefix.endswith("/") else given
 
 
-def save(run: Solver) -> Path:
+def save(run: Run) -> Path:
     """Write the snapshot of `run` and return the path of its .solverstate."""
     return files.save(
         run.prefix,
@@ -75,19 +92,19 @@ def save(run: Solver) -> Path:
     )
 
 
-def _updates(run: Solver) -> dict[str, list[Any]]:
+def _updates(run: Run) -> dict[str, list[Any]]:
     """The last update of every parameter (snapshot_diff); shared ones under each layer that has them."""
     updates = {id(slot.value): _array(update) for slot, update in zip(run.slots, run.last_update)}
     return {layer: [updates[id(tensor)] for tensor in tensors] for layer, tensors in run.net.params.items()}
 
 
-def size(run: Solver) -> int:
+def size(run: Run) -> int:
     """Bytes of a snapshot, about."""
     tensors = [tensor for blobs in run.net.params.values() for tensor in blobs] + _histories(run)
     return sum(4 * tensor.numel() for tensor in tensors) + 2**16
 
 
-def _histories(run: Solver) -> list[torch.Tensor]:
+def _histories(run: Run) -> list[torch.Tensor]:
     """In Caffe's order: the first array of every parameter, then the second of every parameter."""
     kinds = len(run.slots[0].history) if run.slots else 0
     return [slot.history[kind] for kind in range(kinds) for slot in run.slots]
@@ -97,11 +114,11 @@ def _array(tensor: torch.Tensor) -> Any:
     return tensor.detach().cpu().numpy()
 
 
-def _drops(run: Solver) -> int:
+def _drops(run: Run) -> int:
     return run.plateau.drops if run.plateau else drops(run.param, run.iter)
 
 
-def _extras(run: Solver) -> dict[str, Any]:
+def _extras(run: Run) -> dict[str, Any]:
     return {
         "solver_type": run.param.type,
         "losses": list(run.losses),
@@ -110,7 +127,7 @@ def _extras(run: Solver) -> dict[str, Any]:
     }
 
 
-def conditions(run: Solver) -> dict[str, Any]:
+def conditions(run: Run) -> dict[str, Any]:
     """What bit-exactness depends on besides the files."""
     return {
         "seed": run.seed,
@@ -159,7 +176,7 @@ def read(path: str | Path | files.Snapshot) -> files.Snapshot:
     return files.load(given)
 
 
-def restore(run: Solver, found: files.Snapshot) -> list[str]:
+def restore(run: Run, found: files.Snapshot) -> list[str]:
     """Put `run` into the state that a snapshot holds. Returns warnings; changes nothing where it raises.
 
     Raises NetcError R641 (another net's), R642 (another solver's).
@@ -178,7 +195,7 @@ def restore(run: Solver, found: files.Snapshot) -> list[str]:
     return _changed(conditions(run), found.extras.get("conditions") or {})
 
 
-def _check_solver(run: Solver, found: files.Snapshot) -> None:
+def _check_solver(run: Run, found: files.Snapshot) -> None:
     kind = found.extras.get("solver_type", run.param.type)
     if kind != run.param.type:
         raise NetcError(
@@ -189,7 +206,7 @@ def _check_solver(run: Solver, found: files.Snapshot) -> None:
         )
 
 
-def _fitted(run: Solver, history: Sequence[Any], path: Path) -> list[Any]:
+def _fitted(run: Run, history: Sequence[Any], path: Path) -> list[Any]:
     """The history in the shapes of the run's parameters; old states have four axes, with 1s in front."""
     mine = _histories(run)
     if len(history) != len(mine):
@@ -211,7 +228,7 @@ def _others(path: Path, message: str) -> NetcError:
     return NetcError("R641", message, Place(str(path)), hint)
 
 
-def _copy_weights(run: Solver, found: files.Snapshot) -> None:
+def _copy_weights(run: Run, found: files.Snapshot) -> None:
     arrays = weights.read(found.weights)
     missing = [layer for layer in run.net.params if not arrays.get(layer)]
     if missing and not arrays.partial:

@@ -9,12 +9,9 @@ import torch
 from torch import Tensor
 
 from netc.errors import NetcError, Place
-from netc.runtime.solver.inputs import Inputs
+from netc.runtime.net.feeding import FeedFunction, Feeding
+from netc.runtime.net.module import Net
 from netc.runtime.solver.log import loss_weights
-from netc.runtime.solver.nets import FedNet
-
-Feed = Callable[[int], dict[str, Tensor]]
-"""Number of the forward pass → {input blob: tensor}, for nets with Input layers."""
 
 
 @dataclass(slots=True)
@@ -42,7 +39,7 @@ class Batch:
     weight: float
 
 
-def batches(inputs: Inputs, test_iter: int | None, turn: int, place: Place | None = None) -> Iterator[Batch]:
+def batches(feeding: Feeding, test_iter: int | None, turn: int, place: Place | None = None) -> Iterator[Batch]:
     """The batches of test number `turn` (counted from 0).
 
     With test_iter they go on where the previous test stopped, as Caffe's data cursor does, and weigh the same; the
@@ -53,7 +50,7 @@ def batches(inputs: Inputs, test_iter: int | None, turn: int, place: Place | Non
     if test_iter is not None:
         yield from (Batch(turn * test_iter + k, None, 1.0) for k in range(test_iter))
         return
-    size, batch = inputs.size if inputs.complete else None, inputs.batch_size
+    size, batch = None if feeding.unfed else feeding.size, feeding.batch_size
     if size is None:
         raise NetcError(
             "R622",
@@ -67,37 +64,27 @@ def batches(inputs: Inputs, test_iter: int | None, turn: int, place: Place | Non
 
 @torch.no_grad()
 def run_test(
-    fed: FedNet,
+    net: Net,
     test_iter: int | None,
     turn: int = 0,
-    feed: Feed | None = None,
+    feed: FeedFunction | None = None,
     on_batch: Callable[[int, dict[str, Tensor]], bool] | None = None,
 ) -> Result:
-    """Run one test. `on_batch(k, outputs)` sees every batch and may end the test early by returning False.
+    """Run one test. `feed` gives what the net has no data for; a net that has data for all of its sources is not asked.
+    `on_batch(k, outputs)` sees every batch and may end the test early by returning False.
 
     An output whose first axis is the batch has another shape in a short last batch: its mean is over the full ones.
     """
-    mean = _Mean(loss_weights(fed.net.graph))
-    for position, batch in enumerate(batches(fed.inputs, test_iter, turn)):
-        values = _forward(fed, batch, feed)
+    mean = _Mean(loss_weights(net.graph))
+    if not net.feeding.unfed:
+        feed = None
+    for position, batch in enumerate(batches(net.feeding, test_iter, turn)):
+        net.clock.iteration = batch.number
+        values = net(net.feeding.batch(batch.number, feed, batch.stop))
         mean.add(values, batch.weight)
-        if on_batch is not None and not on_batch(position, _named(fed, values)):
+        if on_batch is not None and not on_batch(position, {name: values[name] for name in net.outputs}):
             break
-    return mean.result(fed.net.outputs, samples=test_iter is None)
-
-
-def _forward(fed: FedNet, batch: Batch, feed: Feed | None) -> dict[str, Tensor]:
-    fed.net.clock.iteration = batch.number
-    if fed.inputs.complete or feed is None:
-        given = fed.inputs.pull(batch.number, batch.stop)
-    else:
-        given = feed(batch.number)
-        fed.inputs.check(given)
-    return fed.net(given)  # type: ignore[no-any-return]
-
-
-def _named(fed: FedNet, values: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: values[name] for name in fed.net.outputs}
+    return mean.result(net.outputs, samples=test_iter is None)
 
 
 class _Mean:

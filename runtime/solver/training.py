@@ -3,38 +3,35 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 
+from netc.check.advice import solver_remarks
 from netc.errors import NetcError
 from netc.graph.ir import Node
 from netc.layers.sources import ARRAYS
 from netc.runtime.solver import preflight, state
 from netc.runtime.solver.log import Log
 from netc.runtime.solver.metrics import Metrics
-from netc.runtime.solver.progress import Progress
 from netc.runtime.solver.signals import Signals
 from netc.runtime.solver.snapshot import Snapshot, latest, manifests
 from netc.runtime.solver.solver import Solver
-from netc.solver import settings
 
 
-def train(run: Solver, effects: Mapping[str, str] | None = None, progress: Progress | None = None) -> str | None:
+def train(run: Solver) -> str | None:
     """Train until max_iter; returns why training ended before it ("signal", "plateau") or None.
 
-    effects: {signal name: "snapshot", "stop" or "none"}. Raises NetcError O610, O611, X610 before the first iteration,
-    and what the iterations raise.
+    Raises NetcError O610, O611, X610 before the first iteration, and what the iterations raise.
     """
     if run.unfed is not None:
         raise _unfed(run.unfed)
-    for warning in settings.warnings(run.param):
-        run.report.warn(warning)
+    for remark in solver_remarks(run.param):
+        run.report.warn(remark.message)
     _warn_of_earlier_run(run)
     preflight.check_folder(run.prefix, state.size(run), run.origin.place("snapshot_prefix"))
-    with preflight.PrefixLock(run.prefix), _signals(run, dict(effects or {})), progress or nullcontext():
-        run.report.metrics, run.report.progress = Metrics(run.prefix, run.iter), progress
-        run.report.starting(run.net.graph.name)
+    with preflight.PrefixLock(run.prefix), run.signals, run.report.progress or nullcontext():
+        run.report.starting(run.net.graph.name, Metrics(run.prefix, run.iter))
         run.advance(run.param.max_iter)
         run.finish()
     run.report.ended(run.stopped)
@@ -63,21 +60,16 @@ def _unfed(node: Node) -> NetcError:
     )
 
 
-@contextmanager
-def _signals(run: Solver, effects: dict[str, str]) -> Iterator[None]:
+def signals(effects: Mapping[str, str], log: Log) -> Signals:
+    """The signals of a run that tells of the first one at once. `effects`: {signal name: "snapshot", "stop" or
+    "none"}."""
+
     def notice(name: str) -> None:
         text = f"{name}: ending after this iteration with a snapshot; Ctrl-C (again) ends at once"
-        if run.report.log.stream is not None:
+        if log.stream is not None:
             os.write(2, Log(None).lines("I", "solver.cpp:275", text).encode())
 
-    before = run.signals
-    run.signals = Signals(effects, notice)
-    try:
-        with run.signals:
-            yield
-    finally:
-        if run.signals.caught is None:
-            run.signals = before
+    return Signals(effects, notice)
 
 
 def newest(run_prefix: Path, log: Log) -> Snapshot | None:

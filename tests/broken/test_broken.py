@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 import netc
-from netc.graph.compile import locate_solver
+from netc.graph.read import locate_solver
 from netc.solver.settings import check
 
 HERE = Path(__file__).parent

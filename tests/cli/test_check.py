@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from netc.cli._human import in_bytes, scaled, table
 from netc.cli._main import run
+from netc.errors.words import in_bytes, scaled, table
 from tests.models.nets import FULL, NETS, starts_from_a
 
 NET = """

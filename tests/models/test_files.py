@@ -19,7 +19,7 @@ from tests.models.nets import (
     starts_from_a,
 )
 
-FILES = ["README.md", "deploy.prototxt", "solver.prototxt", "train_val.prototxt"]
+FILES = ["deploy.prototxt", "solver.prototxt", "train_val.prototxt"]
 
 
 def net(name, file="train_val"):

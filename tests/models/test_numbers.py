@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 import netc
@@ -66,6 +68,16 @@ def test_transplanted_layers_have_net_a_shapes(name):
     for layer in TRANSPLANTED:
         shapes = [[ref.blob.shape for ref in found.row(layer).node.params] for found in (own, base)]
         assert shapes[0] == shapes[1]
+
+
+def test_the_page_has_the_sizes():
+    """models/README.md: parameters, those of convolutions, multiply-adds, receptive fields of pool5 and fc6."""
+    page = (Path(__file__).resolve().parents[2] / "models/README.md").read_text()
+    for name in NETS:
+        found = net(name)
+        sizes = [found.row(layer).field.size[0] for layer in ("pool5", "fc6")]
+        numbers = [found.params, found.params_of("Convolution"), found.macs, *sizes]
+        assert f"| {name} | {' | '.join(f'{number:,}' for number in numbers)} |" in page
 
 
 def test_training_memory():

@@ -52,7 +52,7 @@ def test_the_first_run_installs_and_the_next_does_not(dev, monkeypatch, tmp_path
     assert made == ["venv", str(home)]
     assert installed[:2] == ["pip", "install"]
     assert installed[-4:-2] == ["-c", str(dev.ROOT / "constraints.txt")]
-    assert installed[-1] == f"{dev.ROOT}[fast,plots]"
+    assert installed[-1] == f"{dev.ROOT}[fast]"
     assert ran == ["netc", "demo", "--quick"]
     assert run(dev, monkeypatch, "--venv", home, "demo") == [["netc", "demo"]]
 
@@ -60,7 +60,7 @@ def test_the_first_run_installs_and_the_next_does_not(dev, monkeypatch, tmp_path
 def test_a_task_that_needs_more_adds_it(dev, monkeypatch, tmp_path: Path) -> None:
     run(dev, monkeypatch, "--venv", tmp_path / "v", "demo")
     installed, ran = run(dev, monkeypatch, "--venv", tmp_path / "v", "test", "-k", "x")
-    assert installed[-1].endswith("[dev,fast,plots]")
+    assert installed[-1].endswith("[dev,fast]")
     assert ran == ["pytest", "-k", "x"]
     assert len(run(dev, monkeypatch, "--venv", tmp_path / "v", "demo")) == 1
 
@@ -129,13 +129,7 @@ def test_a_python_without_venv_is_told(dev, monkeypatch, capsys, tmp_path: Path)
 
 def test_the_exit_status_is_the_childs(dev, monkeypatch, tmp_path: Path) -> None:
     run(dev, monkeypatch, "--venv", tmp_path / "v", "install")
-    assert json.loads((tmp_path / "v/netc-installed.json").read_text())["extras"] == [
-        "dev",
-        "fast",
-        "hdf5",
-        "onnx",
-        "plots",
-    ]
+    assert json.loads((tmp_path / "v/netc-installed.json").read_text())["extras"] == ["dev", "fast", "hdf5", "onnx"]
     command = [sys.executable, str(SCRIPT), "--venv", str(tmp_path / "v"), "test", "-k", "x"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 7

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from netc import NetcError, proto, weights
-from netc.errors.codes import CODES
+from netc.check.explanations import titles
 from netc.files.wire import Wire
-from netc.graph.compile import binary_draft, binary_solver, compile_draft, draft_of, is_solver, solver_of
-from netc.graph.filter import set_state
+from netc.graph.compile import compile_draft
+from netc.graph.filter import state_of
+from netc.graph.read import BinaryFile, TextFile, open_file
 from netc.prototxt import Source, parse
 from netc.prototxt.binary import Binary, kind_of
 from netc.prototxt.bind import bind
-from netc.prototxt.draft import Draft
 from netc.prototxt.format import canonical
 from netc.prototxt.rewrite import formatted
 from netc.runtime.data.datum import Undecodable, from_datum
@@ -65,7 +65,7 @@ def _outcome(step: Callable[[], Any]) -> str:
 
 def _checked(error: NetcError) -> str:
     """The error's code and kind; a finding where it is not well-formed."""
-    if not (str(error) and error.message and error.place and error.code in CODES):
+    if not (str(error) and error.message and error.place and error.code in titles()):
         raise ValueError(f"an error without message, place or known code: {error!r}")
     return f"{error.code}:{_shape(error.message)}"
 
@@ -78,7 +78,7 @@ def _shape(message: str) -> str:
 def run_text(data: bytes) -> str:
     """The front end: a net for both phases, without probing its data; or a solver and its settings."""
     source = Source(data.decode("utf-8", "surrogateescape"))
-    return _all_of(lambda: _text_stages(source))
+    return _all_of(lambda: _stages(open_file(source)))
 
 
 def _all_of(read: Callable[[], list[Callable[[], Any]]]) -> str:
@@ -87,15 +87,11 @@ def _all_of(read: Callable[[], list[Callable[[], Any]]]) -> str:
     return _outcomes([lambda: steps.extend(read())]) + _outcomes(steps)
 
 
-def _text_stages(source: Source) -> list[Callable[[], Any]]:
-    tree = parse(source)
-    if is_solver(tree):
-        return [partial(check, *solver_of(source, tree))]
-    return _both_phases(draft_of(source, tree))
-
-
-def _both_phases(draft: Draft) -> list[Callable[[], Any]]:
-    return [partial(compile_draft, set_state(draft.copy(), phase)) for phase in (0, 1)]
+def _stages(file: TextFile | BinaryFile) -> list[Callable[[], Any]]:
+    if file.kind == "solver":
+        return [partial(check, *file.solver())]
+    draft = file.draft()
+    return [partial(compile_draft, draft, state_of(draft, phase)) for phase in (0, 1)]
 
 
 READERS = (
@@ -123,11 +119,7 @@ def run_message(data: bytes) -> str:
     kind = kind_of(fields)
     if kind is None:
         return "neither"
-    return _all_of(lambda: _message_stages(Binary("<bytes>", kind, fields)))
-
-
-def _message_stages(file: Binary) -> list[Callable[[], Any]]:
-    return [partial(check, *binary_solver(file))] if file.kind == "solver" else _both_phases(binary_draft(file))
+    return _all_of(lambda: _stages(BinaryFile(Binary("<bytes>", kind, fields))))
 
 
 def run_format(data: bytes) -> str:
@@ -146,8 +138,8 @@ def _format(source: Source) -> None:
 
 
 def _upgrade(source: Source) -> None:
-    tree = parse(source)
-    text = (upgraded_solver if is_solver(tree) else upgraded_net)(source, tree).text
+    file = TextFile(source, parse(source))
+    text = (upgraded_solver(source, file.tree) if file.kind == "solver" else upgraded_net(file.draft())).text
     if text is not None:
         parse(Source(text))
 
@@ -155,7 +147,7 @@ def _upgrade(source: Source) -> None:
 def _print(source: Source) -> None:
     """The canonical print of a message is read as the same message."""
     tree = parse(source)
-    kind = proto.SolverParameter if is_solver(tree) else proto.NetParameter
+    kind = proto.SolverParameter if TextFile(source, tree).kind == "solver" else proto.NetParameter
     message = bind(tree, kind, source)
     again = Source(canonical(message))
     if bind(parse(again), kind, again).SerializeToString() != message.SerializeToString():

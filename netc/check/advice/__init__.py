@@ -5,7 +5,7 @@
     look(graph, facts, test_iter) -> list[Advice]        on a net and what is known of its data
     solver_remarks(param, origin) -> list[Advice]        on a solver
 
-Remarks carry the codes of section A (`netc.errors.codes`). None of them changes an exit status. `RULES` lists what is
+Remarks carry the codes of section A. None of them changes an exit status. `RULES` lists what is
 said of one net; each rule takes a graph and yields remarks with their places.
 """
 

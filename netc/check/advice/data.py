@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from netc.check.advice.flow import TEST, TRAIN, flow
+from netc.check.advice.flow import TEST, TRAIN
 from netc.errors.remark import Advice
 from netc.graph.ir import Graph, Node
 
@@ -31,15 +31,14 @@ Known = Mapping[str, Facts]
 
 def labels(graph: Graph, known: Known) -> Iterator[Advice]:
     """Labels that are no class of the layer that reads them, and classes that no label names."""
-    edges = flow(graph)
     told: set[tuple[str, int]] = set()
     for index, node in enumerate(graph.nodes):
         classes = node.layer.class_count(node.bottom_shapes)
-        source = edges.source(index, 1)
+        source = graph.edges.maker(index, 1)
         found = known.get(source.layer.key) if source is not None and classes else None
         if found is None or source is None or classes is None:
             continue
-        seen = set(found.labels.get(_top(source, node.bottoms[1]), ())) - {node.layer.ignore}
+        seen = set(found.labels.get(graph.edges.makers[index][1][1], ())) - {node.layer.ignore}
         if seen and (source.layer.key, classes) not in told:
             told.add((source.layer.key, classes))
             yield from _range(node, source, found, seen, classes)
@@ -64,11 +63,6 @@ def _range(node: Node, source: Node, found: Facts, seen: set[int], classes: int)
             node.layer.origin.place("bottom[0]"),
             f"is num_output: {high + 1} meant in the last layer?",
         )
-
-
-def _top(source: Node, bottom: str) -> int:
-    tops = [at for at, top in enumerate(source.tops) if bottom == top or bottom.startswith(f"{top}_{source.name}_")]
-    return max(tops, key=lambda at: len(source.tops[at]), default=0)
 
 
 def sorted_records(graph: Graph, known: Known) -> Iterator[Advice]:

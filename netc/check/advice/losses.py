@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from netc.check.advice.flow import TRAIN, flow, trains
+from netc.check.advice.flow import TRAIN, trains
 from netc.errors import Place, counted
 from netc.errors.remark import Advice, listed
+from netc.graph.edges import Top
 from netc.graph.ir import Graph, Node
 
 
@@ -91,9 +92,12 @@ def frozen(graph: Graph) -> Iterator[Advice]:
 
 def twice(graph: Graph) -> Iterator[Advice]:
     """A Softmax in front of a loss that takes the soft-max itself, and the like."""
-    edges = flow(graph)
     for index, node in enumerate(graph.nodes):
-        above = edges.above(index) if node.layer.takes or node.layer.contains else None
+        above = (
+            graph.edges.above(index, lambda one: one.layer.keeps_values)
+            if node.layer.takes or node.layer.contains
+            else None
+        )
         if above is None:
             continue
         place = node.layer.origin.place("bottom[0]")
@@ -110,9 +114,8 @@ def twice(graph: Graph) -> Iterator[Advice]:
 
 def cut_scores(graph: Graph) -> Iterator[Advice]:
     """ReLU or Dropout on the scores themselves."""
-    edges = flow(graph)
     for index, node in enumerate(graph.nodes):
-        above = edges.source(index) if node.layer.takes == "scores" and any(node.loss_weights) else None
+        above = graph.edges.maker(index) if node.layer.takes == "scores" and any(node.loss_weights) else None
         if above is None:
             continue
         if above.layer.drops_values:
@@ -128,18 +131,16 @@ def cut_scores(graph: Graph) -> Iterator[Advice]:
 
 def classes(graph: Graph) -> Iterator[Advice]:
     """Accuracies that are always 1, and layers that see different numbers of classes in the same labels."""
-    edges = flow(graph)
-    seen: dict[tuple[int, str], tuple[int, Node]] = {}
+    seen: dict[Top, tuple[int, Node]] = {}
     for index, node in enumerate(graph.nodes):
         count = node.layer.class_count(node.bottom_shapes)
         if count is None:
             continue
         if (top_k := getattr(node.layer.options, "top_k", 0)) >= count > 1:
             message = f'layer "{node.name}" counts the {top_k} best of {count} classes: always 1'
-            yield Advice("A808", message, node.layer.origin.place("accuracy_param.top_k"), "take a smaller top_k")
-        labels = edges.sources[index][1]
-        top = _label_top(graph, labels, node.bottoms[1])
-        other = seen.setdefault((labels, top), (count, node))
+            place = node.layer.origin.place(f"{node.layer.param_field}.top_k")
+            yield Advice("A808", message, place, "take a smaller top_k")
+        other = seen.setdefault(graph.edges.makers[index][1], (count, node))
         if other[0] != count:
             yield Advice(
                 "A809",
@@ -148,10 +149,3 @@ def classes(graph: Graph) -> Iterator[Advice]:
                 node.layer.origin.place("bottom[0]"),
                 "do both read the right blob, and is num_output of both last layers right?",
             )
-
-
-def _label_top(graph: Graph, labels: int, bottom: str) -> str:
-    """Which top of the data layer a bottom is a copy of: Split names it <blob>_<layer>_<top>_split_<copy>."""
-    node = graph.nodes[labels]
-    tops = [top for top in node.tops if bottom == top or bottom.startswith(f"{top}_{node.name}_")]
-    return max(tops, key=len, default=bottom)

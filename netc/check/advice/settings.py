@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import reduce
 
-from netc.check.advice.flow import TRAIN, Flow, flow, trains
+from netc.check.advice.flow import TRAIN, trains
 from netc.errors.remark import Advice
 from netc.graph.ir import Graph, Node
 from netc.layers.sources import IMAGES, LIST
@@ -55,7 +55,7 @@ def names(graph: Graph) -> Iterator[Advice]:
     """A layer with weights whose name another layer has: weights are copied by name."""
     first: dict[str, Node] = {}
     for node in graph.nodes:
-        if node.type == "Split":
+        if node.layer.copies_bottom:
             continue
         other = first.setdefault(node.name, node)
         if other is node or not (node.params or other.params):
@@ -71,9 +71,8 @@ def names(graph: Graph) -> Iterator[Advice]:
 
 def raw_pixels(graph: Graph) -> Iterator[Advice]:
     """Pixels 0 to 255 that go into the first weights as they are."""
-    edges = flow(graph)
     for index, node in enumerate(graph.nodes if trains(graph) else ()):
-        if node.layer.feed in IMAGES and not _prepared(node) and _feeds_weights(edges, index):
+        if node.layer.feed in IMAGES and not _prepared(node) and _feeds_weights(graph, index):
             message = (
                 f'the images of layer "{node.name}" enter the net as they are, 0 to 255: neither mean nor scale is set'
             )
@@ -92,11 +91,11 @@ def _prepared(node: Node) -> bool:
     return bool(transform.mean_value) or transform.HasField("mean_file") or transform.scale != 1
 
 
-def _feeds_weights(edges: Flow, index: int) -> bool:
+def _feeds_weights(graph: Graph, index: int) -> bool:
     """Whether the first top goes straight into weights, as an image does and a label map does not."""
-    node = edges.graph.nodes[index]
+    node = graph.nodes[index]
     images = len(node.top_shapes[0]) == 4 and node.top_shapes[0][1] in (1, 3)
-    readers = [edges.graph.nodes[reader] for reader in edges.readers[index]]
+    readers = [graph.nodes[reader] for reader, _ in graph.edges.readers.get((index, 0), ())]
     return images and any(reader.layer.linear for reader in readers)
 
 
@@ -111,9 +110,8 @@ def unshuffled(graph: Graph) -> Iterator[Advice]:
 
 def overwritten(graph: Graph) -> Iterator[Advice]:
     """A layer in place over a top that Caffe reads again for the gradient of the layer above."""
-    edges = flow(graph)
     for index, node in enumerate(graph.nodes if trains(graph) else ()):
-        above = edges.source(index) if node.bottoms and node.bottoms[:1] == node.tops[:1] else None
+        above = graph.edges.maker(index) if node.in_place else None
         if above is None or not above.layer.backward_reads_top or not above.needs_backward:
             continue
         if not (node.layer.keeps_values or (above.layer.is_positive and node.layer.keeps_positive)):

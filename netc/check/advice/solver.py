@@ -9,18 +9,7 @@ from typing import Any
 from netc.errors import Place
 from netc.errors.origin import Origin
 from netc.errors.remark import Advice
-
-READS = {
-    "fixed": frozenset[str](),
-    "step": frozenset({"gamma", "stepsize"}),
-    "exp": frozenset({"gamma"}),
-    "inv": frozenset({"gamma", "power"}),
-    "multistep": frozenset({"gamma", "stepvalue"}),
-    "poly": frozenset({"power"}),
-    "sigmoid": frozenset({"gamma", "stepsize"}),
-    "plateau": frozenset({"gamma"}),
-}
-"""The settings that each learning rate policy reads."""
+from netc.solver.policies import POLICIES
 
 Found = Iterator[tuple[str, str, str, str | None]]
 """(code, message, field, hint) of each remark."""
@@ -61,8 +50,8 @@ def _schedule(p: Any) -> Found:
         yield "A854", message, f"stepvalue[{early}]", "the rate drops at one after the other, in the order given"
     for name in ("gamma", "power", "stepsize", "stepvalue"):
         given = bool(p.stepvalue) if name == "stepvalue" else p.HasField(name)
-        if given and p.lr_policy in READS and name not in READS[p.lr_policy]:
-            wanted = ", ".join(f'"{policy}"' for policy, fields in READS.items() if name in fields)
+        if given and p.lr_policy in POLICIES and name not in POLICIES[p.lr_policy].reads:
+            wanted = ", ".join(f'"{name_of}"' for name_of, policy in POLICIES.items() if name in policy.reads)
             yield "A855", f'lr_policy "{p.lr_policy}" does not read {name}', name, f"policies that do: {wanted}"
     if p.HasField("plateau_param") and p.lr_policy != "plateau":
         message = f'plateau_param is not used: lr_policy is "{p.lr_policy}", not "plateau"'

@@ -74,12 +74,12 @@ class BN(Layer):
         return next(iter(_named(param.bn_param)), "SegNet")
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
-        from netc.layers.functions.fork_normalisation import bn
+        from netc.layers.functions.fork_normalisation import batch_normalised
 
         scale, shift, *running = params
         momentum = self.share if running and self.phase != TEST else None
         statistics = "none" if self._is_affine() else "running" if self._uses_running(self.phase) else "batch"
-        return [bn(bottoms[0], scale, shift, running, self._eps(), self.axis, momentum, statistics)]
+        return [batch_normalised(bottoms[0], scale, shift, running, self._eps(), self.axis, momentum, statistics)]
 
     def _is_affine(self) -> bool:
         return self.of == "SegNet" and self.options.bn_mode == INFERENCE

@@ -69,12 +69,12 @@ class DetectionOutput(Layer):
         )
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
-        from netc.layers.functions.detection import detections
+        from netc.layers.functions.detection import detected_boxes
 
-        return [detections(*bottoms[:3], **self.settings)]
+        return [detected_boxes(*bottoms[:3], **self.settings)]
 
     def emit(self, site: Site) -> Code:
-        return Code(call("detections", *site.bottoms[:3], **self.settings))
+        return Code(call("detected_boxes", *site.bottoms[:3], **self.settings))
 
 
 def check_predictions(layer: Layer, bottoms: Sequence[Shape], classes: int, location_classes: int) -> None:

@@ -33,9 +33,9 @@ class Normalize(Layer):
         return [shape]
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
-        from netc.layers.functions.fork_normalisation import normalize
+        from netc.layers.functions.fork_normalisation import length_normalised
 
-        return [normalize(bottoms[0], params[0], self.options.eps, self.options.across_spatial)]
+        return [length_normalised(bottoms[0], params[0], self.options.eps, self.options.across_spatial)]
 
     def emit(self, site: Site) -> Code:
         channels = [] if self.options.channel_shared else [site.shape[1]]

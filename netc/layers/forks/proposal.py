@@ -62,10 +62,10 @@ class Proposal(Layer):
         return (middle - x, middle - y, middle + x, middle + y)
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
-        from netc.layers.functions.regions import proposals
+        from netc.layers.functions.regions import proposed_regions
 
-        return proposals(*bottoms, **self.settings)[: len(self.param.top)]
+        return proposed_regions(*bottoms, **self.settings)[: len(self.param.top)]
 
     def emit(self, site: Site) -> Code:
-        found = call("proposals", *site.bottoms, **self.settings)
+        found = call("proposed_regions", *site.bottoms, **self.settings)
         return Code(found, together=True) if site.tops > 1 else Code(f"{found}[0]")

@@ -13,9 +13,8 @@ if TYPE_CHECKING:
 class Regions(Layer):
     """A feature map and regions of interest on it: rows of (image, x1, y1, x2, y2) in pixels of the image."""
 
-    kind = "pooling"
-
     bottoms = exactly(2)
+    kind = "pooling"
     in_place = False
     no_gradient = (1,)
     lenient = True

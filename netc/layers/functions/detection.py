@@ -9,7 +9,7 @@ from netc.layers.functions.boxes import decoded_boxes, overlaps, survivors
 
 
 @torch.no_grad()
-def detections(
+def detected_boxes(
     offsets: Tensor,
     scores: Tensor,
     priors: Tensor,

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 
-def normalize(x: Tensor, scale: Tensor, eps: float, across_spatial: bool = True) -> Tensor:
+def length_normalised(x: Tensor, scale: Tensor, eps: float, across_spatial: bool = True) -> Tensor:
     """scale · x / sqrt(Σ x² + eps), the sum over the channels of each position, or over all of the image."""
     axes = tuple(range(1, x.dim())) if across_spatial else (1,)
     norm = (x.square().sum(axes, keepdim=True) + eps).sqrt()
@@ -14,7 +14,7 @@ def normalize(x: Tensor, scale: Tensor, eps: float, across_spatial: bool = True)
 
 
 class Normalize(nn.Module):
-    """normalize with a learned scale, one or one for each channel."""
+    """length_normalised with a learned scale, one or one for each channel."""
 
     def __init__(self, channels: int | None = None, eps: float = 1e-10, across_spatial: bool = True) -> None:
         super().__init__()
@@ -22,10 +22,10 @@ class Normalize(nn.Module):
         self.weight = nn.Parameter(torch.ones(() if channels is None else (channels,)))
 
     def forward(self, x: Tensor) -> Tensor:
-        return normalize(x, self.weight, self.eps, self.across_spatial)
+        return length_normalised(x, self.weight, self.eps, self.across_spatial)
 
 
-def bn(
+def batch_normalised(
     x: Tensor,
     scale: Tensor,
     shift: Tensor,
@@ -56,8 +56,8 @@ def bn(
 
 
 class BN(nn.Module):
-    """bn with its parameters. `statistics` may also be "by mode": the batch's after `train()`, the running ones after
-    `eval()`; the running ones follow in `train()`."""
+    """batch_normalised with its parameters. `statistics` may also be "by mode": the batch's after `train()`, when the
+    running ones follow, and the running ones after `eval()`."""
 
     def __init__(
         self,
@@ -81,4 +81,4 @@ class BN(nn.Module):
         by_mode = "batch" if self.training else "running"
         statistics = by_mode if self.statistics == "by mode" else self.statistics
         momentum = self.momentum if self.training else None
-        return bn(x, scale, shift, list(self.buffers()), self.eps, self.dim, momentum, statistics)
+        return batch_normalised(x, scale, shift, list(self.buffers()), self.eps, self.dim, momentum, statistics)

@@ -16,7 +16,7 @@ from netc.layers.functions.gradients import elementwise, through
 # -- what a sum is divided by: the only place that knows how large the batch is ----------------------------------------
 
 
-def samples(x: Tensor) -> int:
+def sample_count(x: Tensor) -> int:
     """The number of samples that a loss is averaged over."""
     return x.shape[0]
 
@@ -61,7 +61,7 @@ def softmax_loss(
     terms, index, counted = softmax_terms(scores, labels, dim, ignore)
     if weights is not None:
         terms = terms * scores.new_tensor(weights)[index]
-    return terms.sum() / divisor(normalization, terms.numel(), samples(scores), counted)
+    return terms.sum() / divisor(normalization, terms.numel(), sample_count(scores), counted)
 
 
 def softmax_loss_with_terms(
@@ -69,7 +69,7 @@ def softmax_loss_with_terms(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """(softmax_loss, the probabilities, the loss of each position): only the first has a gradient."""
     terms, _, counted = softmax_terms(scores, labels, dim, ignore)
-    loss = terms.sum() / divisor(normalization, terms.numel(), samples(scores), counted)
+    loss = terms.sum() / divisor(normalization, terms.numel(), sample_count(scores), counted)
     return loss, scores.detach().softmax(dim), terms.detach().reshape(labels.shape)
 
 
@@ -96,13 +96,14 @@ def infogain_loss(
     gradient. A probability counts as at least 1e-20; the gradient is not cut."""
     index, counted, outside = class_indices(labels, scores, dim, ignore)
     logs = scores.log_softmax(dim)
-    rows = matrix.detach().reshape(scores.shape[dim], -1)[index.squeeze(dim)].movedim(-1, dim)
+    rows = matrix.detach().reshape(scores.shape[dim], -1).index_select(0, index.flatten())
+    rows = rows.reshape(*index.squeeze(dim).shape, -1).movedim(-1, dim)
     terms = -(rows * through(logs, logs.clamp(min=math.log(1e-20))))
     if outside is not None:
         terms = terms.masked_fill(outside, math.nan)
     if counted is not None:
         terms = terms * counted
-    loss = terms.sum() / divisor(normalization, index.numel(), samples(scores), counted)
+    loss = terms.sum() / divisor(normalization, index.numel(), sample_count(scores), counted)
     return loss, logs.detach().exp()
 
 
@@ -116,21 +117,28 @@ def sigmoid_loss(
     counted = None if ignore is None else targets.trunc() != ignore
     if counted is not None:
         terms = terms * counted
-    return terms.sum() / divisor(normalization, scores.numel(), samples(scores), counted)
+    return terms.sum() / divisor(normalization, scores.numel(), sample_count(scores), counted)
 
 
 def hinge_loss(scores: Tensor, labels: Tensor, norm: str = "l1") -> Tensor:
     """max(0, 1 - t x) or ("l2") its square for each class: t is 1 for the one of the label and -1 for the others."""
     scores = scores.flatten(1)
-    labels = labels.detach().flatten()[: scores.shape[0], None].long()  # Caffe reads no more
-    margins = (1 + scores.new_ones(scores.shape).scatter(1, labels, -1.0) * scores).relu()
-    return (margins if norm == "l1" else margins.square()).sum() / samples(scores)
+    index, _, outside = class_indices(labels.flatten()[: scores.shape[0]], scores, 1, None)  # of more labels the first
+    margins = (1 + scores.new_ones(scores.shape).scatter(1, index, -1.0) * scores).relu()
+    if outside is not None:
+        margins = margins.masked_fill(outside, math.nan)
+    return (margins if norm == "l1" else margins.square()).sum() / sample_count(scores)
 
 
 def multinomial_logistic_loss(probabilities: Tensor, labels: Tensor) -> Tensor:
     """-log of the labelled class's probability, which is at least 1e-20."""
-    chosen = probabilities.flatten(1).gather(1, labels.detach().reshape(-1, 1).long())
-    return -through(chosen, chosen.clamp(min=1e-20)).log().sum() / samples(probabilities)
+    probabilities = probabilities.flatten(1)
+    index, _, outside = class_indices(labels, probabilities, 1, None)
+    chosen = probabilities.gather(1, index)
+    terms = -through(chosen, chosen.clamp(min=1e-20)).log()
+    if outside is not None:
+        terms = terms.masked_fill(outside, math.nan)
+    return terms.sum() / sample_count(probabilities)
 
 
 # -- distances ---------------------------------------------------------------------------------------------------------
@@ -138,7 +146,7 @@ def multinomial_logistic_loss(probabilities: Tensor, labels: Tensor) -> Tensor:
 
 def euclidean_loss(a: Tensor, b: Tensor) -> Tensor:
     """Half the square of the distance of a and b, for each sample."""
-    return (a - b.reshape(a.shape)).square().sum() / (2 * samples(a))
+    return (a - b.reshape(a.shape)).square().sum() / (2 * sample_count(a))
 
 
 def contrastive_loss(a: Tensor, b: Tensor, similar: Tensor, margin: float = 1.0, legacy: bool = False) -> Tensor:
@@ -150,12 +158,12 @@ def contrastive_loss(a: Tensor, b: Tensor, similar: Tensor, margin: float = 1.0,
     else:
         root = squares.detach().sqrt()
         apart = (margin - elementwise(squares, root, 0.5 / (root + 1e-4))).relu().square()
-    return squares.where(similar.detach().flatten().long() != 0, apart).sum() / (2 * samples(a))
+    return squares.where(similar.detach().flatten().long() != 0, apart).sum() / (2 * sample_count(a))
 
 
 def l1_loss(a: Tensor, b: Tensor) -> Tensor:
     """|a - b|, for each sample."""
-    return (a - b.reshape(a.shape)).abs().sum() / samples(a)
+    return (a - b.reshape(a.shape)).abs().sum() / sample_count(a)
 
 
 def smooth_l1_loss(
@@ -165,7 +173,7 @@ def smooth_l1_loss(
     terms = smooth_l1(weighted_difference(x, target, inside), sigma)
     if outside is not None:
         terms = terms * outside.detach().reshape(x.shape)
-    return terms.sum() / samples(x)
+    return terms.sum() / sample_count(x)
 
 
 def smooth_l1_loss_with_terms(
@@ -177,7 +185,7 @@ def smooth_l1_loss_with_terms(
     terms = terms if x.dim() > 1 else terms[:, None]
     positions = terms.numel() // terms.shape[1]
     each = terms.detach().sum(1, keepdim=True)
-    loss = terms.sum() / divisor(normalization, positions, samples(x))
+    loss = terms.sum() / divisor(normalization, positions, sample_count(x))
     return loss, each.reshape(x.shape[0], 1, *(*x.shape[2:4], 1, 1)[:2])
 
 

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from netc.layers.functions.boxes import decoded_boxes, encoded_boxes, overlaps
-from netc.layers.functions.losses import divisor, samples, smooth_l1
+from netc.layers.functions.losses import divisor, sample_count, smooth_l1
 
 
 def multibox_loss(
@@ -65,11 +65,11 @@ def multibox_loss(
             kind = kind + losses.sum()
         else:
             free = ((thing_of == -1) & (overlap < neg_overlap)).nonzero()[:, 0]
-            order = losses.detach()[free].argsort(descending=True, stable=True)
-            kind = kind + (losses[mine].sum() + losses[free[order[: int(len(mine) * neg_pos_ratio)]]].sum())
+            hard = hardest_boxes(losses.detach(), free, int(len(mine) * neg_pos_ratio))
+            kind = kind + (losses[mine].sum() + losses[hard].sum())
         matched += len(mine)
     positions = matched if normalization == "valid" else len(offsets) * len(boxes)
-    return (loc_weight * place + (kind + empty)) / divisor(normalization, positions, samples(offsets))
+    return (loc_weight * place + (kind + empty)) / divisor(normalization, positions, sample_count(offsets))
 
 
 def objects_by_image(objects: Tensor, images: int, use_difficult: bool) -> list[Tensor]:
@@ -104,6 +104,11 @@ def matched_objects(boxes: Tensor, things: Tensor, threshold: float | None, insi
     if threshold is not None:
         match = torch.where((match < 0) & (overlap >= threshold) & (overlap > 0), best, match)
     return (match if outside is None else match.masked_fill(outside, -2)), overlap
+
+
+def hardest_boxes(losses: Tensor, free: Tensor, most: int) -> Tensor:
+    """Of the boxes `free`, the `most` with the highest losses."""
+    return free[losses[free].argsort(descending=True, stable=True)[:most]]
 
 
 def place_loss(offsets: Tensor, target: Tensor, variances: Tensor | None, kind: str) -> Tensor:

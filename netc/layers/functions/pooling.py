@@ -83,7 +83,7 @@ def has_torchs_windows(
     ceil_mode: bool,
 ) -> bool:
     """Whether torch's own padding and ceil_mode give Caffe's windows: pad <= kernel / 2 and no clip that differs."""
-    fits = all(2 * p <= k for p, k in zip(pair(padding), pair(kernel)))
+    fits = all(2 * p <= k for p, k in zip(pair(padding), pair(kernel), strict=True))
     sizes = tuple(x.shape[2:])
     windows = pooled_size(sizes, kernel, stride, padding, ceil_mode)
     return fits and windows == pooled_size(sizes, kernel, stride, padding, ceil_mode, clip=ceil_mode)
@@ -100,7 +100,7 @@ def caffe_windows(
     behind is negative where no window reaches the end."""
     found = []
     counts = pooled_size(tuple(x.shape[2:]), kernel, stride, padding, ceil_mode)
-    for size, k, s, p, windows in zip(x.shape[2:], pair(kernel), pair(stride), pair(padding), counts):
+    for size, k, s, p, windows in zip(x.shape[2:], pair(kernel), pair(stride), pair(padding), counts, strict=True):
         filled = min(windows, -(-(size + p) // s))
         found.append((p, (filled - 1) * s + k - size - p, windows - filled))
     return found

@@ -85,7 +85,7 @@ def cell_weights(begin: Tensor, end: Tensor, cells: int, limit: int) -> Tensor:
 
 
 @torch.no_grad()
-def proposals(
+def proposed_regions(
     scores: Tensor,
     offsets: Tensor,
     images: Tensor,

@@ -10,7 +10,7 @@ from netc.layers.functions.losses import class_indices
 def accuracy(scores: Tensor, labels: Tensor, top_k: int = 1, dim: int = 1, ignore: int | None = None) -> Tensor:
     """The share of positions whose class is among the top_k scores; a tie counts against it, and so does NaN."""
     right, counted, _ = hits(scores, labels, top_k, dim, ignore)
-    return share(right.sum(), counted.sum(), scores)
+    return share_of(right.sum(), counted.sum(), scores)
 
 
 def accuracy_with_classes(
@@ -20,7 +20,7 @@ def accuracy_with_classes(
     right, counted, index = hits(scores, labels, top_k, dim, ignore)
     zeros = index.new_zeros(scores.shape[dim])
     found, there = (zeros.scatter_add(0, index.flatten(), mask.flatten().long()) for mask in (right, counted))
-    return share(right.sum(), counted.sum(), scores), share(found, there, scores)
+    return share_of(right.sum(), counted.sum(), scores), share_of(found, there, scores)
 
 
 def hits(scores: Tensor, labels: Tensor, top_k: int, dim: int, ignore: int | None) -> tuple[Tensor, Tensor, Tensor]:
@@ -33,6 +33,6 @@ def hits(scores: Tensor, labels: Tensor, top_k: int, dim: int, ignore: int | Non
     return right & counted, counted, index
 
 
-def share(part: Tensor, whole: Tensor, like: Tensor) -> Tensor:
+def share_of(part: Tensor, whole: Tensor, like: Tensor) -> Tensor:
     """part / whole, 0 where there is nothing, in the type of `like`."""
     return part.to(like.dtype) / whole.clamp(min=1).to(like.dtype)

@@ -23,7 +23,7 @@ def pooled_size(
     """
     clip = any(pair(padding)) if clip is None else clip
     found = []
-    for size, k, s, p in zip(sizes, pair(kernel), pair(stride), pair(padding)):
+    for size, k, s, p in zip(sizes, pair(kernel), pair(stride), pair(padding), strict=True):
         span = size + 2 * p - k
         windows = (-(-span // s) if ceil_mode else span // s) + 1
         found.append(windows - (clip and (windows - 1) * s >= size + p))

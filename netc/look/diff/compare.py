@@ -12,12 +12,14 @@ from typing import Any
 
 from netc.errors import Place
 from netc.errors.origin import Origin
+from netc.graph.edges import NOWHERE, Top
+from netc.graph.filter import Layers
 from netc.graph.ir import Graph, Node
 from netc.layers import registry
 from netc.layers.base import Shape, count
-from netc.look.diff.match import NOWHERE, Piece, Wiring, Writer, carried, match, wiring
+from netc.look.diff.match import Piece, Wiring, carried, match, wiring
 from netc.look.diff.meaning import SPELLINGS, Table, default_of, fields
-from netc.prototxt.draft import Draft, Layers
+from netc.prototxt.draft import Draft
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +159,7 @@ def _reads(a: Wiring, b: Wiring, old: Piece, new: Piece, pairs: dict[int, int]) 
         yield FieldChange(f"bottom[{at}]", said[0], said[1], places[0], places[1])
 
 
-def _said(net: Wiring, source: Writer) -> str:
+def _said(net: Wiring, source: Top) -> str:
     if source == NOWHERE:
         return "nothing"
     layer = net.pieces[source[0]].layer
@@ -202,7 +204,7 @@ def _weigh(found: NetDiff, a: Graph, b: Graph, keys: dict[Key, Key]) -> None:
 
 
 def _nodes(graph: Graph) -> dict[Key, Node]:
-    return {(node.name, node.layer.repeat): node for node in graph.nodes if node.type != "Split"}
+    return {(node.name, node.layer.repeat): node for node in graph.nodes if not node.layer.copies_bottom}
 
 
 def _size(node: Node) -> int:

@@ -11,13 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from netc.errors.origin import Origin
-from netc.graph.filter import NAMES
+from netc.graph.edges import NOWHERE, Top, resolve
+from netc.graph.filter import NAMES, Layers
 from netc.look.diff.meaning import Table, settings
-from netc.prototxt.draft import Layers
-
-Writer = tuple[int, int]
-"""(layer, top) that a bottom comes from; layers in place included, so that names of blobs do not matter."""
-NOWHERE: Writer = (-1, 0)
 
 
 @dataclass(slots=True)
@@ -28,32 +24,28 @@ class Piece:
     origin: Origin
     key: tuple[str, int]
     table: Table
-    reads: list[Writer]
+    reads: tuple[Top, ...]
 
 
 @dataclass(slots=True)
 class Wiring:
     pieces: list[Piece] = field(default_factory=list)
-    unread: set[Writer] = field(default_factory=set)
+    unread: set[Top] = field(default_factory=set)
     """Tops that nothing reads: the outputs."""
 
 
 def wiring(layers: Layers, training: bool = True) -> Wiring:
     """Of the layers of one phase, splits not inserted. Without `training`, what only training reads is left out."""
-    found = Wiring()
-    writer: dict[str, Writer] = {}
+    found = Wiring(unread={(index, port) for index, one in enumerate(layers.params) for port in range(len(one.top))})
     names: dict[str, int] = defaultdict(int)
-    for index, (layer, origin) in enumerate(zip(layers.params, layers.origins, strict=True)):
-        reads = [writer.get(blob, NOWHERE) for blob in layer.bottom]
+    edges, _ = resolve((layer.bottom[:], layer.top[:]) for layer in layers.params)
+    for layer, origin, reads in zip(layers.params, layers.origins, edges, strict=True):
         table = settings(layer, training)
-        if layer.HasField("phase") and layer.phase != layers.draft.param.state.phase:
+        if layer.HasField("phase") and layer.phase != layers.state.phase:
             table["phase"] = f"{NAMES[layer.phase]}, whatever the net's"
         found.pieces.append(Piece(layer, origin, (layer.name, names[layer.name]), table, reads))
         names[layer.name] += 1
         found.unread.difference_update(reads)
-        for port, blob in enumerate(layer.top):
-            writer[blob] = (index, port)
-            found.unread.add((index, port))
     return found
 
 
@@ -74,7 +66,7 @@ def _pair_up(a: Wiring, b: Wiring, pairs: dict[int, int], sign: Any) -> None:
     taken = set(pairs.values())
     waiting: dict[Any, list[int]] = defaultdict(list)
     for index, piece in enumerate(b.pieces):
-        key = sign(piece, tuple(piece.reads)) if index not in taken else None
+        key = sign(piece, piece.reads) if index not in taken else None
         if key is not None:
             waiting[key].append(index)
     for index, piece in enumerate(a.pieces):
@@ -86,7 +78,7 @@ def _pair_up(a: Wiring, b: Wiring, pairs: dict[int, int], sign: Any) -> None:
             pairs[index] = found.pop(0)
 
 
-def carried(source: Writer, pairs: dict[int, int]) -> Writer:
+def carried(source: Top, pairs: dict[int, int]) -> Top:
     """A source of `a` in numbers of `b`; layer -2 where that net has no such layer."""
     return source if source == NOWHERE else (pairs.get(source[0], -2), source[1])
 

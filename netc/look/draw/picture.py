@@ -12,10 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from netc.graph.edges import NOWHERE, Top, resolve
+from netc.graph.filter import Layers
 from netc.graph.ir import Graph, Node
-from netc.layers.base import Shape, count
+from netc.layers import registry
+from netc.layers.base import Layer, Shape, count
 from netc.look.draw.words import kind_of, settings_of
-from netc.prototxt.draft import Layers
 
 
 @dataclass(slots=True)
@@ -67,26 +69,29 @@ class Picture:
 
 def picture(layers: Layers, graph: Graph | None, phase: str) -> Picture:
     """Of the layers of one phase, splits not inserted, and the graph compiled from them."""
-    nodes: Sequence[Node | None] = [None] * len(layers.params)
+    copies = {index for index, one in enumerate(layers.params) if registry().get(one.type, Layer).copies_bottom}
+    reads, _ = resolve(((one.bottom[:], one.top[:]) for one in layers.params), copies)
+    drawn = [index for index in range(len(layers.params)) if index not in copies]
+    nodes: Sequence[Node | None] = [None] * len(drawn)
     if graph is not None:
-        nodes = [node for node in graph.nodes if node.type != "Split"]
+        nodes = [node for node in graph.nodes if not node.layer.copies_bottom]
     own = _own(graph)
     made = Picture(layers.draft.param.name, phase, [], [], None if graph is None else sum(own.values()))
-    writer: dict[str, tuple[int, int]] = {}
-    for layer, origin, node in zip(layers.params, layers.origins, nodes, strict=True):
+    port_of: dict[Top, tuple[int, int]] = {}
+    for index, node in zip(drawn, nodes, strict=True):
+        layer, start = layers.params[index], layers.origins[index].start
+        shapes: Sequence[Shape | None] = node.top_shapes if node is not None else [None] * len(layer.top)
+        tops = list(zip(layer.top, shapes))
         part = Part(layer.name, layer.type, settings_of(layer), own.get(id(node), 0))
-        if _joins(layer, writer):
-            box = made.boxes[writer[layer.top[0]][0]]
-            box.parts.append(part)
-            if node is not None:
-                box.tops[writer[layer.top[0]][1]] = (layer.top[0], node.top_shapes[0])
+        if _joins(layers, layer, reads[index]):
+            here, port = port_of[index, 0] = port_of[reads[index][0]]
+            made.boxes[here].parts.append(part)
+            made.boxes[here].tops[port] = tops[0]
             continue
         here = len(made.boxes)
-        shapes: Sequence[Shape | None] = node.top_shapes if node is not None else [None] * len(layer.top)
-        box = Box([part], kind_of(layer.type), str(origin.start).rpartition(":")[0], list(zip(layer.top, shapes)))
-        made.boxes.append(box)
-        made.wires += [Wire(*writer[blob], here) for blob in layer.bottom if blob in writer]
-        writer.update((blob, (here, port)) for port, blob in enumerate(layer.top))
+        made.boxes.append(Box([part], kind_of(layer.type), str(start).rpartition(":")[0], tops))
+        made.wires += [Wire(*port_of[top], here) for top in reads[index] if top != NOWHERE]
+        port_of.update(((index, port), (here, port)) for port in range(len(tops)))
     return made
 
 
@@ -98,6 +103,9 @@ def _own(graph: Graph | None) -> dict[int, int]:
     return found
 
 
-def _joins(layer: Any, writer: dict[str, tuple[int, int]]) -> bool:
-    """Whether a layer works in place and so belongs to the box above it."""
-    return len(layer.top) == 1 and list(layer.bottom) == list(layer.top) and layer.top[0] in writer
+def _joins(layers: Layers, layer: Any, reads: Sequence[Top]) -> bool:
+    """Whether a layer works in place and so belongs to the box of what it reads; over a copy it does not."""
+    if len(layer.top) != 1 or layer.bottom != layer.top or reads[0] == NOWHERE:
+        return False
+    above, port = reads[0]
+    return bool(layers.params[above].top[port] == layer.top[0])

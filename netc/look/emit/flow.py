@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
+from netc.graph.edges import Top
 from netc.graph.ir import Graph, Node
 from netc.layers.base import Shape
-from netc.look.emit.registry import code_of, ends_block, is_inline
+from netc.layers.code import Code, Site
 from netc.look.emit.text import identifier
 from netc.weights.keys import module_names
 
@@ -68,10 +69,8 @@ class Statement:
 
     @property
     def ends_block(self) -> bool:
-        """Whether a reader would set a blank line behind it: images become smaller, or branches meet."""
-        node = self.parts[0].node
-        smaller = node.type == "Pooling" and node.top_shapes[0][2:] != node.bottom_shapes[0][2:]
-        return bool(self.tops) and (smaller or ends_block(node))
+        """Whether a reader would set a blank line behind it."""
+        return bool(self.tops) and self.parts[0].node.layer.ends_block
 
 
 @dataclass(slots=True)
@@ -87,6 +86,12 @@ class Flow:
     results: dict[str, Value] = field(default_factory=dict)
     losses: dict[str, float] = field(default_factory=dict)
     idle: list[Node] = field(default_factory=list)
+
+
+def code_of(node: Node, bottoms: tuple[str, ...], module: str = "") -> Code:
+    """What a node becomes, given an expression for each bottom. Raises NetcError L390, L391."""
+    site = Site(bottoms, node.bottom_shapes, len(node.tops), module)
+    return node.layer.emit(site)
 
 
 def modules_of(graph: Graph) -> dict[int, str]:
@@ -108,40 +113,40 @@ def flow_of(graph: Graph, modules: Mapping[int, str], taken: Collection[str]) ->
 
 
 class _Builder:
-    """Walks the nodes; `now` is the value that each blob has at the moment."""
+    """Walks the nodes; `values` has what each of them makes."""
 
     def __init__(self, graph: Graph, modules: Mapping[int, str]) -> None:
         self.graph, self.modules = graph, modules
         self.flow = Flow()
-        self.now: dict[str, Value] = {}
+        self.values: dict[Top, Value] = {}
 
     def add(self, index: int, node: Node) -> None:
-        if node.layer.is_source:
-            for top, shape in zip(node.tops, node.top_shapes, strict=True):
-                self.now[top] = Value(top, shape)
-                self.flow.arguments.append(self.now[top])
-        elif node.type == "Split":
-            self._alias(node)
+        bottoms = [self.values[top] for top in self.graph.edges.makers[index]]
+        if node.layer.copies_bottom:
+            tops = bottoms * len(node.tops)
+            bottoms[0].shared = bottoms[0].shared or len(tops) > 1
+        elif node.layer.is_source:
+            tops = [Value(top, shape) for top, shape in zip(node.tops, node.top_shapes, strict=True)]
+            self.flow.arguments += tops
         else:
-            self._compute(node, self.modules.get(index, ""))
-        self._note_losses(node)
+            tops = self._compute(node, self.modules.get(index, ""), bottoms)
+        self.values.update(((index, position), value) for position, value in enumerate(tops))
+        self._note_losses(node, tops)
 
-    def _alias(self, node: Node) -> None:
-        value = self.now[node.bottoms[0]]
-        value.shared = value.shared or len(node.tops) > 1
-        self.now.update(dict.fromkeys(node.tops, value))
-
-    def _compute(self, node: Node, module: str) -> None:
+    def _compute(self, node: Node, module: str, values: list[Value]) -> list[Value]:
+        """The values of a layer's tops."""
         down = node.layer.param.propagate_down
-        bottoms = [Bottom(self.now[blob], i < len(down) and not down[i]) for i, blob in enumerate(node.bottoms)]
+        bottoms = [Bottom(value, i < len(down) and not down[i]) for i, value in enumerate(values)]
         part = Part(node, module, bottoms)
         same = _unchanged(part)
         number = len(self.flow.statements)
         if same is not None:
-            self.now.update(zip(node.tops, same, strict=True))
-            last = self.flow.statements[-1] if self.flow.statements else self.flow
-            last.idle.append(node)
-            return
+            if not any(same.count(value) > 1 for value in same):
+                last = self.flow.statements[-1] if self.flow.statements else self.flow
+                last.idle.append(node)
+            for value in same:
+                value.shared = value.shared or same.count(value) > 1
+            return same
         if self._continues(part):
             statement = self.flow.statements[-1]
             statement.parts.append(part)
@@ -151,13 +156,13 @@ class _Builder:
             self.flow.statements.append(statement)
             for bottom in bottoms:
                 bottom.value.uses.append(number)
-        names = node.top_names
-        statement.tops = [Value(top, shape, number) for top, shape in zip(names, node.top_shapes, strict=True)]
-        self.now.update(zip(names, statement.tops, strict=True))
+        named = zip(node.top_names, node.top_shapes, strict=True)
+        statement.tops = [Value(top, shape, number) for top, shape in named]
+        return statement.tops
 
     def _continues(self, part: Part) -> bool:
         """Whether the layer goes into the line of the layer before: the only reader of its only top."""
-        if not is_inline(part.node) or not self.flow.statements or part.bottoms[0].detached:
+        if not part.node.layer.inline or not self.flow.statements or part.bottoms[0].detached:
             return False
         last, value = self.flow.statements[-1], part.bottoms[0].value
         return len(last.parts) == 1 and last.tops == [value] and not value.shared and not self._is_loss(value)
@@ -165,10 +170,9 @@ class _Builder:
     def _is_loss(self, value: Value) -> bool:
         return any(found is value for name, found in self.flow.results.items() if name in self.flow.losses)
 
-    def _note_losses(self, node: Node) -> None:
-        for top, weight in zip(node.top_names, node.loss_weights, strict=True):
+    def _note_losses(self, node: Node, values: list[Value]) -> None:
+        for top, weight, value in zip(node.top_names, node.loss_weights, values, strict=True):
             if weight:
-                value = self.now[top]
                 name = value.blob if value.blob not in self.flow.results else top
                 self.flow.results[name] = value
                 self.flow.losses[name] = weight
@@ -176,7 +180,7 @@ class _Builder:
     def finished(self) -> Flow:
         """The outputs in Caffe's order, then losses that are no outputs."""
         flow, hidden = self.flow, self.flow.results
-        flow.results = {name: self.now[name] for name in self.graph.outputs}
+        flow.results = {name: self.values[self.graph.edges.last[name]] for name in self.graph.outputs}
         flow.results.update({name: value for name, value in hidden.items() if name not in flow.results})
         for value in flow.results.values():
             value.uses.append(len(flow.statements))
@@ -184,7 +188,7 @@ class _Builder:
 
 
 def _unchanged(part: Part) -> list[Value] | None:
-    """The values of the tops of a layer with nothing to do (a Dropout in TEST); None for any other layer."""
+    """The values of the tops where these are the layer's bottoms (a Split, a Dropout in TEST); None for any other."""
     for number, bottom in enumerate(part.bottoms):
         bottom.value.name = f"bottom_{number}"
     expressions = part.expressions()

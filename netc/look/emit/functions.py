@@ -13,7 +13,6 @@ from netc.errors import NetcError, Place
 from netc.layers import functions
 
 FOLDER = Path(functions.__file__).parent
-OLD = Path(__file__).parent / "helpers"  # moves into netc.layers.functions
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +31,9 @@ def table(plugins: frozenset[str] = frozenset()) -> Mapping[str, Function]:
     Raises NetcError L392 where a plug-in's function has the name of one of netc's.
     """
     found: dict[str, Function] = {}
-    for path in (*sorted(FOLDER.glob("[a-z]*.py")), *sorted(OLD.glob("_[a-z]*.py")), *map(Path, sorted(plugins))):
+    for path in (*sorted(FOLDER.glob("[a-z]*.py")), *map(Path, sorted(plugins))):
         for function in _functions(path.read_text(encoding="utf-8")):
-            if function.name in found and path.parent not in (FOLDER, OLD):
+            if function.name in found and path.parent != FOLDER:
                 message = f'the plug-in\'s "{function.name}" has the name of a function of netc that emitted code uses'
                 raise NetcError("L392", message, Place(str(path)), "give it another name")
             found.setdefault(function.name, function)
@@ -44,7 +43,7 @@ def table(plugins: frozenset[str] = frozenset()) -> Mapping[str, Function]:
 def _functions(text: str) -> Iterable[Function]:
     for node in ast.parse(text).body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and not _is_layer(node):
-            yield Function(node.name, _source(text, node), names_in(node))
+            yield Function(node.name, _source(text, node), names_in(node) - _own(node))
 
 
 def _is_layer(node: ast.FunctionDef | ast.ClassDef) -> bool:
@@ -57,6 +56,13 @@ def _source(text: str, node: ast.FunctionDef | ast.ClassDef) -> str:
     first = min([node.lineno, *[decorator.lineno for decorator in node.decorator_list]])
     lines = text.splitlines()[first - 1 : node.end_lineno]
     return "\n".join(line.partition("  # type: ignore")[0] for line in lines)
+
+
+def _own(tree: ast.AST) -> frozenset[str]:
+    """The names of arguments and variables: a function of such a name is not what is meant."""
+    arguments = {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
+    stored = (node for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store))
+    return frozenset(arguments | {node.id for node in stored})
 
 
 def names_in(tree: ast.AST) -> frozenset[str]:

@@ -12,11 +12,9 @@ from netc import __version__
 from netc.errors import Findings, NetcError, raise_all
 from netc.graph.ir import Graph, Node
 from netc.layers.code import number, quoted
-from netc.look.emit import data
 from netc.look.emit.fillers import initial_values
-from netc.look.emit.flow import Statement, flow_of, modules_of
+from netc.look.emit.flow import Statement, code_of, flow_of, modules_of
 from netc.look.emit.functions import names_in, needed, table
-from netc.look.emit.registry import code_of
 from netc.look.emit.text import WIDTH, class_name, docstring, is_attribute, laid_out, shape_text, shown
 
 _BUILTINS = ("dict", "float", "int", "len", "max", "min", "next", "print", "range", "self", "sum", "super", "tuple")
@@ -83,13 +81,19 @@ class _Writer:
             WIDTH,
         )
         for value in self.flow.arguments:
-            said = data.convention(self.graph, value.blob)
+            said = self._convention(value.blob)
             yield from wrap(f"Input {value.name}: {shape_text(value.shape)}{f', {said}' if said else ''}.", WIDTH)
         for result, value in self.flow.results.items():
             yield f"Output {docstring(shown(result))}: {shape_text(value.shape)}."
         if self.modules:
             yield from self._how_to_load(".eval()" if phase == "TEST" else "")
         yield '"""'
+
+    def _convention(self, blob: str) -> str:
+        """What is known of the values of a source's top."""
+        node = next(node for node in self.graph.nodes if node.layer.is_source and blob in node.tops)
+        position = node.tops.index(blob)
+        return docstring(shown(node.layer.convention(position, node.top_shapes[position]), 200))
 
     def _how_to_load(self, mode: str) -> Iterator[str]:
         file = docstring(shown(os.path.splitext(os.path.basename(self.file))[0])) or "weights"
@@ -163,7 +167,7 @@ class _Writer:
     # -- forward -------------------------------------------------------------------------------------------------------
 
     def _forward(self) -> Iterator[str]:
-        made = data.fillings(self.graph)
+        made = self._made_up()
         arguments = ["self"]
         for value in sorted(self.flow.arguments, key=lambda value: value.blob in made):
             default = " | None = None" if value.blob in made else ""
@@ -188,8 +192,12 @@ class _Writer:
     def _returns_one(self) -> bool:
         return len(self.flow.results) == 1 and not self.flow.losses
 
+    def _made_up(self) -> dict[str, str]:
+        """Top of a source that makes it itself where the caller gives none → the expression that does."""
+        sources = [node for node in self.graph.nodes if node.layer.is_source]
+        return {top: made for node in sources for top, made in zip(node.tops, code_of(node, ()).tops, strict=False)}
+
     def _fillings(self, made: dict[str, str]) -> Iterator[str]:
-        """The tops of DummyData layers, where the caller gives none."""
         if made and self.modules:
             yield "        device = next(self.parameters()).device"
         for value in self.flow.arguments:
@@ -234,7 +242,7 @@ class _Writer:
 
     def _idle(self, node: Node) -> Iterator[str]:
         where = f", line {node.place.line}" if node.place.line else ""
-        reason = " in the TEST phase" if node.type == "Dropout" else ""
+        reason = f" {node.layer.idle}" if node.layer.idle else ""
         what = f"{shown(node.name)} ({node.type}{where})"
         yield f"        # {what}: nothing to do{reason}"
 
@@ -265,8 +273,6 @@ def _check(graph: Graph) -> None:
     """Raise all the errors of a net's layers at once."""
     errors = Findings()
     for node in graph.nodes:
-        if node.layer.is_source:
-            continue
         try:
             code_of(node, tuple(f"b{i}" for i in range(len(node.bottoms))), "self.module")
         except NetcError as error:

@@ -133,12 +133,12 @@ def _top_level(code: str, separator: str) -> list[str]:
 
 
 def _last_bracket(code: str) -> tuple[int, int] | None:
-    """Opening and closing position of the last bracket at the top level."""
+    """Opening and closing position of the last bracket at the top level that is not an index."""
     opening, found, before = 0, None, 0
     for index, level in _levels(code):
         if level == 1 and before == 0:
             opening = index
-        if level == 0 and before == 1:
+        if level == 0 and before == 1 and not re.search(r"[\w\])]\[$", code[: opening + 1]):
             found = (opening, index)
         before = level
     return found

@@ -1,19 +1,23 @@
-"""Caffe's binary files → numpy arrays: .caffemodel of every age (V0, V1, current), .binaryproto, .solverstate.
+"""Caffe's binary files ⇄ numpy arrays: .caffemodel (read: of every age, V0, V1, current), .binaryproto, .solverstate.
 
-WireField numbers are those of caffe.proto; a test holds them to the schema.
+Field numbers are those of caffe.proto; a test holds them to the schema. What is written is byte for byte Caffe's own
+serialisation, streamed: protobuf writes the small parts, the arrays' bytes go from memory to the file as they are, so a
+file of any size needs no second copy. Caffe itself cannot read a .caffemodel of 2 GiB or more; netc can.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
+from netc import proto
 from netc.errors import NetcError, Place
-from netc.files.wire import BYTES, VARINT, Damaged, Wire, WireField, signed
-from netc.weights.arrays import Array, Weights
-from netc.weights.blob import StoredBlob, read_blob_at
-from netc.weights.files import WeightSource, is_hdf5, is_safetensors, is_zip, open_source
+from netc.files.hashing import Chunk
+from netc.files.wire import BYTES, VARINT, Damaged, Wire, WireField, field_head, signed
+from netc.weights.arrays import Array, SolverState, Weights
+from netc.weights.blob import StoredBlob, blob_chunks, old_blob_chunks, read_blob_at
+from netc.weights.chunks import Sink, write_chunks
 
 NET = {"layers": 2, "layer": 100}
 LAYER = {"name": 1, "type": 2, "blobs": 7}
@@ -22,62 +26,24 @@ V0 = {"name": 1, "type": 2, "blobs": 50}
 STATE = {"iter": 1, "learned_net": 2, "history": 3, "current_step": 4}
 
 
-def read(source: WeightSource, diffs: bool = False) -> Weights:
-    """The arrays of a weight file by layer name; its content tells .caffemodel, .caffemodel.h5, .safetensors and .npz.
-
-    Arrays are read-only views of the mapped file where it holds their values as such: float32, or float64, float16 or
-    int32 where that is what the file has; `pieces` reads them fastest. Of layers with the same name the last counts,
-    as in Caffe. With `diffs` the gradients in the file are in the result's `diffs`.
-    A file must not be truncated while views of it are read: the kernel then ends the process. `pieces`, `fill`,
-    `loaded` and `copy_weights` raise X110 instead.
-    Raises NetcError F110, X110 (no such file, unreadable), W701-W706, W741 (not a weight file, damaged, sizes that
-    disagree, values of a kind that is not read), W707 (h5py missing).
-    """
-    return read_mapped(*open_source(source), diffs)
+def recognises(buffer: Any) -> bool:
+    """Protobuf's messages have no signature: what is nothing else is taken for one."""
+    return True
 
 
-def read_mapped(name: str, buffer: Any, diffs: bool = False) -> Weights:
-    """The same of a file that is open already. Raises NetcError as `read`."""
-    if is_hdf5(buffer):
-        from netc.weights.formats.hdf5 import read_hdf5
-
-        return read_hdf5(name, buffer, diffs)
-    if is_safetensors(buffer):
-        from netc.weights.formats.safetensors import read_safetensors
-
-        return read_safetensors(name, buffer)
-    if is_zip(buffer):
-        from netc.weights.formats.npz import read_npz
-
-        return read_npz(name, buffer)
-    return CaffeFile(name, buffer).weights(diffs)
+def read(path: str, buffer: Any, diffs: bool = False) -> Weights:
+    """The arrays of a .caffemodel. Raises NetcError W701-W704, W741."""
+    return CaffeFile(path, buffer).weights(diffs)
 
 
-def read_blob(source: WeightSource) -> Array:
-    """The array of a .binaryproto (a BlobProto, as compute_image_mean writes), e.g. a mean image of shape (1, C, H, W).
-    Raises NetcError as `read`."""
-    name, buffer = open_source(source)
-    return CaffeFile(name, buffer).single_blob().array
+def read_state(path: str, buffer: Any) -> SolverState:
+    """A .solverstate. Raises NetcError W702, W704, W705, W741."""
+    return CaffeFile(path, buffer).state()
 
 
-@dataclass(slots=True)
-class SolverState:
-    """Caffe's SolverState. `history`: the arrays of the update rule, in the net's order of parameters."""
-
-    iteration: int = 0
-    learned_net: str = ""
-    history: list[Array] = field(default_factory=list)
-    current_step: int = 0
-
-
-def read_solverstate(source: WeightSource) -> SolverState:
-    """A .solverstate or .solverstate.h5. Arrays of 2014's files have four axes. Raises NetcError as `read`."""
-    name, buffer = open_source(source)
-    if is_hdf5(buffer):
-        from netc.weights.formats.hdf5 import read_hdf5_state
-
-        return read_hdf5_state(name, buffer)
-    return CaffeFile(name, buffer).state()
+def read_text(path: str, buffer: Any, name: str) -> str | None:
+    """None: Caffe's messages hold no text beside the arrays."""
+    return None
 
 
 class LayerEntry(NamedTuple):
@@ -233,3 +199,85 @@ class CaffeFile:
             Place(self.path),
             "to go on training give the .solverstate to --snapshot; to start from weights give them to --weights",
         )
+
+
+# -- writing -----------------------------------------------------------------------------------------------------------
+
+
+def write_caffemodel(
+    sink: Sink, net: Any, arrays: Mapping[str, Sequence[Array]], diffs: Mapping[str, Sequence[Array]] | None = None
+) -> None:
+    """Write a .caffemodel.
+
+    Args:
+        sink: a path or an open binary file.
+        net: NetParameter in the current format (`layer`); blobs in it are not looked at.
+        arrays: layer name → its arrays in Caffe's blob order, of any shape; float32, or float64 for `double_data`.
+        diffs: the same for the `diff` of each blob (a solver with snapshot_diff), or None.
+    Raises OSError.
+    """
+    write_chunks(sink, caffemodel_chunks(net, arrays, diffs))
+
+
+def write_solverstate(sink: Sink, state: SolverState) -> None:
+    """Write a .solverstate, as SGDSolver::SnapshotSolverStateToBinaryProto. Raises OSError."""
+    write_chunks(sink, solverstate_chunks(state))
+
+
+def write_blob(sink: Sink, array: Array) -> None:
+    """Write a .binaryproto with old-style axes (1, C, H, W), as compute_image_mean. Raises OSError, ValueError if the
+    array has more than four axes."""
+    write_chunks(sink, old_blob_chunks(array))
+
+
+def trained_net(net: Any) -> Any:
+    """What Net::ToProto keeps of a NetParameter: its name and its layers, without their blobs."""
+    result = type(net)(name=net.name)
+    for layer in net.layer:
+        copy = result.layer.add()
+        copy.CopyFrom(layer)
+        copy.ClearField("blobs")
+    return result
+
+
+def caffemodel_chunks(
+    net: Any, arrays: Mapping[str, Sequence[Array]], diffs: Mapping[str, Sequence[Array]] | None = None
+) -> Iterator[Chunk]:
+    """The bytes of a .caffemodel, piece by piece."""
+    head = type(net)()
+    head.CopyFrom(net)
+    head.ClearField("layer")
+    yield head.SerializeToString()
+    for layer in net.layer:
+        before, after = _split(layer)
+        blobs = _blobs(arrays.get(layer.name, ()), (diffs or {}).get(layer.name, ()))
+        yield field_head(NET["layer"], sum(map(len, (before, *blobs, after)))) + before
+        yield from blobs
+        yield after
+
+
+def solverstate_chunks(state: SolverState) -> Iterator[Chunk]:
+    """The bytes of a .solverstate, piece by piece."""
+    yield proto.SolverState(iter=state.iteration, learned_net=state.learned_net).SerializeToString()
+    for array in state.history:
+        yield from blob_chunks(STATE["history"], array)
+    yield proto.SolverState(current_step=state.current_step).SerializeToString()
+
+
+def _split(layer: Any) -> tuple[bytes, bytes]:
+    """A serialised layer, cut where its blobs belong (fields are written in the order of their numbers)."""
+    bare = type(layer)()
+    bare.CopyFrom(layer)
+    bare.ClearField("blobs")
+    data = bare.SerializeToString()
+    at = 0
+    for part in Wire(data).fields(0, len(data)):
+        if part.number > LAYER["blobs"]:
+            break
+        at = part.end
+    return data[:at], data[at:]
+
+
+def _blobs(arrays: Sequence[Array], diffs: Sequence[Array]) -> list[Chunk]:
+    pairs = zip_longest(arrays, diffs)
+    return [chunk for array, diff in pairs for chunk in blob_chunks(LAYER["blobs"], array, diff)]

@@ -9,24 +9,25 @@ import io
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from netc.errors import NetcError, Place
-from netc.weights.arrays import Array, Weights
-from netc.weights.files import Mapped
+from netc.weights.arrays import Array, SolverState, Weights
+from netc.weights.chunks import held_as
+from netc.weights.files import BEST_RATIO, Mapped
 from netc.weights.pieces import PIECE, loaded
 
-if TYPE_CHECKING:
-    from netc.weights.formats.caffemodel import SolverState
-
+SIGNATURE = b"\x89HDF\r\n\x1a\n"
 MAX_GROUPS = 20_000
-_BEST_RATIO = 1100
-"""Deflate cannot shrink data more than 1032 times; a set that claims more is not backed by the file."""
 
 
-def read_hdf5(path: str, buffer: Any, diffs: bool = False) -> Weights:
+def recognises(buffer: Any) -> bool:
+    return bool(buffer[: len(SIGNATURE)] == SIGNATURE)
+
+
+def read(path: str, buffer: Any, diffs: bool = False) -> Weights:
     """A .caffemodel.h5 (Net::CopyTrainedLayersFromHDF5). Layers named "a/b" are groups within groups, as in Caffe.
     Raises NetcError W702, W704, W707 (h5py missing)."""
     result = Weights(path=path, partial=True)
@@ -48,10 +49,8 @@ def holds_state(path: str, buffer: Any) -> bool:
         return "history" in file and "data" not in file
 
 
-def read_hdf5_state(path: str, buffer: Any) -> SolverState:
+def read_state(path: str, buffer: Any) -> SolverState:
     """A .solverstate.h5 (SGDSolver::RestoreSolverStateFromHDF5). Raises NetcError W702, W704, W707."""
-    from netc.weights.formats.caffemodel import SolverState
-
     with _open(path, buffer) as file:
         history = _group(file, "history", path)
         arrays, missing = _blobs(history, "history", path, buffer)
@@ -139,11 +138,6 @@ def _write_rows(data: Any, array: Array) -> None:
         place: Any = slice(start, start + rows) if array.ndim else ()
         if array[place].size:
             data[place] = loaded(array[place], data.dtype)
-
-
-def held_as(array: Array) -> str:
-    """The type that Caffe's files hold an array in: float32, or float64 where it is that."""
-    return "<f8" if array.dtype.itemsize == 8 else "<f4"
 
 
 def read_text(path: str, buffer: Any, name: str) -> str | None:
@@ -269,7 +263,7 @@ def _array(group: Any, key: str, label: str, path: str, buffer: Any) -> Array:
 
 def _check_backed(data: Any, label: str, path: str) -> None:
     """Nothing is allocated for values that the file does not hold."""
-    stored = data.id.get_storage_size() * (_BEST_RATIO if data.compression else 1)
+    stored = data.id.get_storage_size() * (BEST_RATIO if data.compression else 1)
     if data.is_virtual or data.external or data.nbytes > stored:
         raise NetcError(
             "W704",

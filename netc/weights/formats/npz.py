@@ -17,21 +17,26 @@ import numpy as np
 
 from netc.errors import NetcError, Place
 from netc.weights.arrays import Array, Weights
-from netc.weights.formats.safetensors import raw_bytes
-from netc.weights.write import Sink, in_pieces
+from netc.weights.chunks import Sink, in_pieces, raw_bytes
+from netc.weights.files import BEST_RATIO
+from netc.weights.pieces import pieces
 
 _HEAD = 1 << 12
 """Bytes in which the header of any array of floats fits."""
-
-_BEST_RATIO = 1100
-"""Deflate cannot shrink data more than 1032 times; a member that claims more is not backed by the file."""
 
 _STEP = 1 << 20
 _MOST_TEXT = 1 << 25
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
-def read_npz(path: str, buffer: Any) -> Weights:
+SIGNATURE = b"PK\x03\x04"
+
+
+def recognises(buffer: Any) -> bool:
+    return bool(buffer[: len(SIGNATURE)] == SIGNATURE)
+
+
+def read(path: str, buffer: Any, diffs: bool = False) -> Weights:
     """Layer name → arrays in Caffe's blob order. Raises NetcError W701 (another zip file), W702 (damaged), W704
     (sizes), W706 (names that are no blobs), W741 (arrays that are no floats)."""
     found: dict[str, dict[int, Array]] = {}
@@ -55,19 +60,20 @@ def read_npz(path: str, buffer: Any) -> Weights:
     return Weights({layer: _in_order(path, layer, blobs) for layer, blobs in found.items()}, path)
 
 
-def read_text_member(path: str, buffer: Any, name: str) -> str | None:
-    """A text in the archive, None where it is not there. Raises NetcError W702, W704."""
+def read_text(path: str, buffer: Any, name: str) -> str | None:
+    """The text `name`.json in the archive, None where it is not there. Raises NetcError W702, W704."""
+    name = f"{name}.json"
     try:
         with zipfile.ZipFile(_Bytes(buffer)) as archive:
             if name not in archive.namelist():
                 return None
             member = archive.getinfo(name)
-            if member.file_size > min(member.compress_size * _BEST_RATIO, _MOST_TEXT):
+            if member.file_size > min(member.compress_size * BEST_RATIO, _MOST_TEXT):
                 raise _sizes(path, member, f"claims {member.file_size:,} bytes")
             return archive.read(member).decode()
     except NetcError:
         raise
-    except Exception as error:  # as in read_npz
+    except Exception as error:  # as in read
         raise _damaged(path, f"{error}" or type(error).__name__) from None
 
 
@@ -119,7 +125,7 @@ def _array(path: str, buffer: Any, archive: zipfile.ZipFile, member: zipfile.Zip
     with archive.open(member) as file:
         head = file.read(_HEAD)
     stored = member.compress_type == zipfile.ZIP_STORED
-    if member.file_size > member.compress_size * (1 if stored else _BEST_RATIO):
+    if member.file_size > member.compress_size * (1 if stored else BEST_RATIO):
         raise _sizes(path, member, f"claims {member.file_size:,} bytes, and the file has {member.compress_size:,}")
     source = io.BytesIO(head)
     version = np.lib.format.read_magic(source)
@@ -156,8 +162,6 @@ def _begin(path: str, buffer: Any, member: zipfile.ZipInfo) -> int:
 
 def _check_sum(path: str, buffer: Any, begin: int, member: zipfile.ZipInfo) -> None:
     """zipfile checks it where it reads a member to its end, which is not done here. By way of pread, as the values."""
-    from netc.weights.pieces import pieces
-
     total = 0
     for piece in pieces(np.frombuffer(buffer, "u1", member.file_size, begin), _STEP):
         total = zlib.crc32(memoryview(piece.data), total)

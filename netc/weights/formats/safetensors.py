@@ -15,9 +15,11 @@ from typing import Any
 import numpy as np
 
 from netc.errors import NetcError, Place
-from netc.weights.arrays import Array, Shape, Weights, is_real
+from netc.files.hashing import Chunk
+from netc.layers.base import Shape
+from netc.weights.arrays import Array, Weights, is_real
+from netc.weights.chunks import Sink, raw_bytes, write_chunks
 from netc.weights.keys import all_blob_names, in_caffes_order
-from netc.weights.write import Chunk, Sink, write_chunks
 
 BLOBS_KEY = "netc.blobs"
 """Key of the metadata that says which blob each tensor is, as JSON: {tensor: [layer, number of the blob]}. A module's
@@ -36,7 +38,13 @@ class _Tensor:
     end: int
 
 
-def read_safetensors(path: str, buffer: Any) -> Weights:
+def recognises(buffer: Any) -> bool:
+    """A length that the file has room for, and the brace that opens the header."""
+    size = int.from_bytes(buffer[:8], "little")
+    return bool(len(buffer) > 9 and buffer[8:9] == b"{" and size <= len(buffer) - 8)
+
+
+def read(path: str, buffer: Any, diffs: bool = False) -> Weights:
     """Layer name → arrays in Caffe's blob order, and the file's metadata. "<layer>.<i>" is a blob by its number.
     Raises NetcError W702 (damaged), W706 (keys that no net of ours writes), W741 (tensors that are no floats)."""
     header, start = _header(path, buffer)
@@ -57,9 +65,9 @@ def read_safetensors(path: str, buffer: Any) -> Weights:
     return result
 
 
-def read_metadata(path: str, buffer: Any) -> dict[str, str]:
-    """The texts beside the tensors. Raises NetcError W702."""
-    return _metadata(path, _header(path, buffer)[0].pop("__metadata__", {}))
+def read_text(path: str, buffer: Any, name: str) -> str | None:
+    """A text beside the tensors, None where there is none. Raises NetcError W702."""
+    return _metadata(path, _header(path, buffer)[0].pop("__metadata__", {})).get(name)
 
 
 def _header(path: str, buffer: Any) -> tuple[dict[str, Any], int]:
@@ -219,9 +227,3 @@ def _name_of(key: str, array: Array) -> str:
     if name is None:
         raise TypeError(f'the array "{key}" is of type {array.dtype}, not float16, float32 or float64')
     return name
-
-
-def raw_bytes(array: Array) -> memoryview:
-    """An array's values in the order of its axes, little-endian: a view wherever its memory is like that already."""
-    flat: Any = np.ascontiguousarray(array, array.dtype.newbyteorder("<")).reshape(-1)
-    return memoryview(flat).cast("B")

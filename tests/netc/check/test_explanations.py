@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from netc.check.explanations import explain, section, sections
-from netc.cli.explain import provoke
-from netc.errors.codes import CODES
+from netc.check.explanations import explain, section, sections, titles
+from netc.check.explanations.provoke import provoke
 
 ALL = [one for letter in sections() for one in section(letter).codes.values()]
 EXAMPLES = [one for one in ALL if one.files]
-
-
-def test_every_code_is_explained_and_nothing_else() -> None:
-    assert sorted(one.code for one in ALL) == sorted(CODES)
 
 
 @pytest.mark.parametrize("letter", sections())
@@ -38,7 +33,7 @@ def test_an_example_gives_its_code(one) -> None:  # type: ignore[no-untyped-def]
 
 def test_most_of_what_a_check_can_say_has_an_example() -> None:
     shown = {one.code for one in EXAMPLES}
-    wanted = [code for code in CODES if code[0] in "SGA" or code in ("P101", "P105", "P106", "L301", "L302", "L320")]
+    wanted = [code for code in titles() if code[0] in "SGA" or code in ("P101", "P105", "P106", "L301", "L302", "L320")]
     of_data_or_arguments = {"S209", "A812", "A813", "A814", "A815", "A881"}
     assert sorted(set(wanted) - shown - of_data_or_arguments) == []
 

@@ -1,14 +1,14 @@
-"""The table of error codes: complete, exact, and each code about one thing."""
+"""The error codes: all explained, all in use, each about one thing."""
 
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
-from netc.errors.codes import CODES
+from netc.check.explanations import FOLDER, titles
 
 ROOT = Path(__file__).resolve().parents[3]
-TABLE = ROOT / "netc/errors/codes.py"
 
 
 def is_code(text: object) -> bool:
@@ -17,21 +17,21 @@ def is_code(text: object) -> bool:
 
 def used() -> set[str]:
     """Every code in the sources, wherever it stands as a string of its own."""
-    files = [path for folder in ("netc", "proto", "runtime") for path in (ROOT / folder).rglob("*.py") if path != TABLE]
+    files = [path for folder in ("netc", "proto", "runtime") for path in (ROOT / folder).rglob("*.py")]
     nodes = (node for path in files for node in ast.walk(ast.parse(path.read_text())))
     return {str(node.value) for node in nodes if isinstance(node, ast.Constant) and is_code(node.value)}
 
 
-def test_every_code_used_is_in_the_table() -> None:
-    assert sorted(used() - set(CODES)) == []
+def test_every_code_used_is_explained() -> None:
+    assert sorted(used() - set(titles())) == []
 
 
-def test_every_code_in_the_table_is_used() -> None:
-    assert sorted(set(CODES) - used()) == []
+def test_every_code_explained_is_used() -> None:
+    assert sorted(set(titles()) - used()) == []
 
 
-def test_the_table_reads_well() -> None:
-    assert [code for code in CODES if not is_code(code)] == []
-    assert [title for title in CODES.values() if not title or len(title) > 100 or title.endswith(".")] == []
-    keys = [node.value for node in ast.walk(ast.parse(TABLE.read_text())) if isinstance(node, ast.Constant)]
-    assert len([key for key in keys if is_code(key)]) == len(CODES), "a code stands twice"
+def test_the_headings_read_well() -> None:
+    assert [code for code in titles() if not is_code(code)] == []
+    assert [title for title in titles().values() if not title or len(title) > 100 or title.endswith(".")] == []
+    headings = [heading for path in FOLDER.glob("?.md") for heading in re.findall(r"^## (.*)$", path.read_text(), re.M)]
+    assert len(headings) == len(titles()), "a code stands twice"

@@ -8,7 +8,8 @@ import os
 import pytest
 
 from netc.errors import NetcError
-from netc.files.durable import Staging, host
+from netc.files.durable import Staging, host, write_whole
+from netc.files.hashing import digest_of
 
 
 def names(folder):
@@ -83,3 +84,33 @@ def test_what_a_killed_process_left_is_removed(tmp_path):
         staging.path.write_text("whole")
         staging.publish()
     assert names(tmp_path) == sorted([living.name, "x"])
+
+
+def test_out_gets_its_name_last(tmp_path, monkeypatch):
+    """`out` vouches for the others: their names are on the disk before it has its own."""
+    done = []
+    replace, fsync = os.replace, os.fsync
+    monkeypatch.setattr(os, "replace", lambda *paths: done.append("replace") or replace(*paths))
+    monkeypatch.setattr(os, "fsync", lambda handle: done.append("fsync") or fsync(handle))
+    with Staging(tmp_path / "a.json") as staging:
+        digests = [staging.write(tmp_path / name, [b"12", b"3" * 100_000]) for name in ("a.json", "b", "c")]
+        assert names(tmp_path) == [staging.folder.name]
+        staging.publish()
+    assert done == ["fsync"] * 3 + ["replace"] * 2 + ["fsync", "replace", "fsync"]
+    assert names(tmp_path) == ["a.json", "b", "c"]
+    assert digests == [digest_of(tmp_path / "b", 100_002)] * 3
+
+
+def test_one_file_with_its_rights_and_its_own_error(tmp_path, monkeypatch):
+    write_whole(tmp_path / "x", [b"a", memoryview(b"b" * 70_000)], mode=0o640)
+    assert (tmp_path / "x").read_bytes() == b"a" + b"b" * 70_000
+    assert (tmp_path / "x").stat().st_mode & 0o777 == 0o640
+
+    def refuse(*names):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(ValueError, match="Input/output error"):
+        write_whole(tmp_path / "x", [b"new"], lambda error: ValueError(str(error)))
+    assert names(tmp_path) == ["x"]
+    assert (tmp_path / "x").stat().st_size == 70_001

@@ -71,9 +71,67 @@ def test_gradient(kind: str, case: Case) -> None:
     check_gradient(kind, case)
 
 
+INFORMATIVE = {
+    "InfogainLoss": (1,),
+    "Pooling": (1,),
+    "SmoothL1LossOHEM": (1,),
+    "SoftmaxWithLossOHEM": (1, 2),
+}
+"""Tops whose diff Caffe's backward pass does not read. Types without a backward pass (Accuracy, Proposal) send nothing
+back through any top; all other tops carry a gradient, the exposed states of LSTM and RNN too."""
+
+
+def test_only_tops_that_caffe_ignores_are_informative() -> None:
+    assert {kind: cls.informative_tops for kind, cls in registry().items() if cls.informative_tops} == INFORMATIVE
+
+
+NOT_BUILT = {"SoftmaxWithLoss"}
+"""Caffe cannot build a second top."""
+
+
+def test_every_type_with_several_tops_has_a_case_with_several() -> None:
+    several = {kind for kind, cls in registry().items() if cls.tops.high != 1 and not cls.is_source and cls.tops.high}
+    assert several - NOT_BUILT <= {kind for kind, case in RUN if case.tops > 1}
+
+
+@each([(kind, case) for kind, case in RUN if case.tops > 1])
+def test_a_gradient_goes_back_through_a_top_if_caffe_reads_its_diff(kind: str, case: Case) -> None:
+    layer, _ = make(kind, case)
+    bottoms = [b.requires_grad_() for b in values(case, case.shapes, torch.float32)]
+    with torch.set_grad_enabled(layer.no_gradient is not None):  # as a net runs it
+        tops = layer.forward(Run(case.phase == TRAIN), bottoms, params(layer, torch.float32))
+    for place, top in enumerate(tops):
+        reads = layer.no_gradient is not None and place not in INFORMATIVE.get(kind, ())
+        assert top.requires_grad == reads, place
+        if reads:
+            found = torch.autograd.grad(top.sum(), bottoms, retain_graph=True, allow_unused=True)
+            assert any(g is not None for g in found), place
+
+
 @each([(kind, case) for kind, case in RUN if not case.data_dependent])
 def test_compiled_it_gives_the_same(kind: str, case: Case) -> None:
     check_compiled(kind, case)
+
+
+@each([(kind, case) for kind, case in RUN if registry()[kind].is_loss])
+def test_a_loss_is_divided_by_what_one_place_says(kind: str, case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`sample_count` and `divisor`, which are to count the batch of all processes one day."""
+    from netc.layers.functions import losses, multibox
+
+    layer, _ = make(kind, case)
+    bottoms = values(case, case.shapes, torch.float64)
+    expected = layer.forward(Run(True), bottoms, [])[0]
+    samples, divisor = losses.sample_count, losses.divisor
+
+    def twice(
+        mode: str | float, positions: int, batch: int, counted: torch.Tensor | None = None
+    ) -> torch.Tensor | float:
+        return 2 * divisor(mode, positions, batch // 2, counted)
+
+    for module in (losses, multibox):
+        monkeypatch.setattr(module, "sample_count", lambda x: 2 * samples(x))
+        monkeypatch.setattr(module, "divisor", twice)
+    torch.testing.assert_close(layer.forward(Run(True), bottoms, [])[0], expected / 2)
 
 
 def net_text(kind: str, case: Case, bottoms: int, tops: int) -> str:

@@ -63,10 +63,10 @@ MESSAGES = {
     "pool_3d": ("L302", "5:11", "found 2×4×6"),
     "pool_global_with_kernel": ("L301", "7:53", "kernel_size is given"),
     "pool_global_with_stride": ("L301", "7:48", "stride makes no sense"),
-    "pool_kernel_h_only": ("L301", "7:29", "gives kernel_h only"),
+    "pool_kernel_h_only": ("L301", "7:29", "gives only kernel_h"),
     "pool_pad_and_pad_h": ("L301", "7:48", "gives pad and pad_h and pad_w"),
     "pool_pad_ge_kernel": ("L301", "7:39", "pad 2 is not less than the kernel, 2"),
-    "pool_pad_h_only": ("L301", "7:41", "gives pad_h only"),
+    "pool_pad_h_only": ("L301", "7:41", "gives only pad_h"),
     "pool_stochastic_cpu": ("L301", "7:25", "stochastic"),
     "pool_stride_and_stride_h": ("L301", "7:54", "gives stride and stride_h and stride_w"),
     "reshape_count": ("L302", "7:19", "2×4×6×6 (288) to 7 (7)"),
@@ -114,8 +114,8 @@ MORE = {
         "kernel 4 (dilation 3: 10) is larger",
         "convolution_param { num_output: 2 kernel_size: 4 dilation: 3 pad: 1 }",
     ),
-    "pool stride 0": ("L301", "stride 0", "pooling_param { kernel_size: 2 stride: 0 }"),
-    "pool kernel 0": ("L301", "kernel 0", "pooling_param { kernel_size: 0 }"),
+    "pool stride 0": ("L301", "stride is 0", "pooling_param { kernel_size: 2 stride: 0 }"),
+    "pool kernel 0": ("L301", "kernel_size is 0", "pooling_param { kernel_size: 0 }"),
     "pool no kernel": ("L301", "no kernel_size", "pooling_param { stride: 2 }"),
     "pool too large": ("L302", "kernel 9 does not fit", "pooling_param { kernel_size: 9 }"),
     "dropout ratio": ("L301", "1.5 is no probability", "dropout_param { dropout_ratio: 1.5 }"),
@@ -225,6 +225,51 @@ layer { name: "l" type: "SoftmaxWithLoss" bottom: "x" bottom: "y" }"""
             net(x=torch.zeros(2, 4), y=torch.tensor([1, wrong]))
         assert caught.value.code == "L305"
         assert f"label {wrong}, but the scores have 4 classes (0 to 3)" in caught.value.message
+
+
+IGNORING = ["SoftmaxWithLoss", "InfogainLoss", "Accuracy"]
+
+
+def labelled(kind: str, text: str = "") -> tuple[Any, list[Any]]:
+    """A layer of scores of 4 classes and of 3 labels, and its bottoms; the last label is 3."""
+    import torch
+
+    from netc.runtime.net.conformance import Case, make
+
+    bottoms = [torch.rand(3, 4), torch.tensor([1.0, 0.5, 3.0]), torch.ones(4, 4)][: 3 if kind == "InfogainLoss" else 2]
+    return make(kind, Case(text, tuple(tuple(b.shape) for b in bottoms)))[0], bottoms
+
+
+@pytest.mark.parametrize("wrong", [4, -1])
+@pytest.mark.parametrize("kind", [*IGNORING, "SoftmaxWithLossOHEM", "HingeLoss", "MultinomialLogisticLoss"])
+def test_each_layer_tells_a_label_outside_the_classes(kind: str, wrong: int) -> None:
+    layer, bottoms = labelled(kind)
+    bottoms[1][1] = wrong
+    with pytest.raises(NetcError, match=f"label {wrong}, but the scores have 4 classes") as caught:
+        layer.forward(None, bottoms, [])
+    assert caught.value.code == "L305"
+
+
+@pytest.mark.parametrize("kind", [*IGNORING, "SoftmaxWithLossOHEM", "HingeLoss", "MultinomialLogisticLoss"])
+def test_in_a_compiled_graph_a_label_outside_the_classes_spoils_the_result(kind: str) -> None:
+    """Nobody looks there, nor on a GPU: a loss is NaN, and the position counts as wrong."""
+    import torch
+
+    layer, bottoms = labelled(kind)
+    bottoms[1][1] = 4
+    found = torch.compile(lambda given: layer.forward(None, given, []), backend="eager")(bottoms)[0]
+    assert found <= 2 / 3 if kind == "Accuracy" else found.isnan()
+
+
+@pytest.mark.parametrize("kind", IGNORING)
+def test_an_ignored_label_may_be_outside_the_classes_and_no_other(kind: str) -> None:
+    field = "accuracy_param" if kind == "Accuracy" else "loss_param"
+    layer, bottoms = labelled(kind, f"{field} {{ ignore_label: 255 }}")
+    bottoms[1][1] = 255
+    assert layer.forward(None, bottoms, [])[0].isfinite()
+    bottoms[1][0] = 254
+    with pytest.raises(NetcError, match="label 254, but the scores have 4 classes"):
+        layer.forward(None, bottoms, [])
 
 
 @pytest.mark.parametrize(

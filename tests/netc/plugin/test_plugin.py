@@ -144,7 +144,7 @@ def test_several_plug_ins_live_side_by_side(write: Write) -> None:
 
 
 def test_a_net_from_before_can_be_saved_and_recompiled(write: Write, tmp_path: Path) -> None:
-    from netc.weights.write import caffemodel_chunks, trained_net
+    from netc.weights.formats.caffemodel import caffemodel_chunks, trained_net
 
     param = netc.read_net(NET.replace("Mine", "Power").replace("mine_param { gain: 4 }", ""))
     net = netc.load_net(param)

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from netc import NetcError, compile_net, proto
-from netc.graph.compile import locate_solver
+from netc.graph.read import locate_solver
 from netc.prototxt import Source, parse
 from netc.prototxt.bind import bind
 from netc.solver.settings import check

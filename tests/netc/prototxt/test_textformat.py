@@ -13,7 +13,7 @@ import pytest
 from google.protobuf import text_format
 
 from netc import NetcError, proto
-from netc.graph.compile import draft_net
+from netc.graph.read import draft_net
 from netc.prototxt import Source, parse
 from netc.prototxt.bind import bind
 from netc.prototxt.format import canonical

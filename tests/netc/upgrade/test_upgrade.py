@@ -9,7 +9,7 @@ import pytest
 
 from netc import NetcError, compile_net, proto, read_net, read_solver
 from netc.errors import Place
-from netc.graph.compile import draft_net
+from netc.graph.read import draft_net
 from netc.prototxt.format import canonical
 from netc.upgrade.v0 import OWN, TYPES, paths
 from netc.upgrade.v1 import PARALLEL

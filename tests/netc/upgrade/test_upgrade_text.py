@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from netc import NetcError, proto, read_net, read_solver
+from netc.graph.read import draft_net
 from netc.prototxt import Source, parse
 from netc.prototxt.format import canonical
 from netc.prototxt.rewrite import formatted
@@ -150,13 +151,12 @@ state { level: 3 }
 """
 
 
-def net(text: str) -> str | None:
-    source = Source(text)
-    return upgraded_net(source, parse(source)).text
+def net(text: str | Source) -> str | None:
+    return upgraded_net(draft_net(text)).text
 
 
-def solver(text: str) -> str | None:
-    source = Source(text)
+def solver(text: str | Source) -> str | None:
+    source = Source(text) if isinstance(text, str) else text
     return upgraded_solver(source, parse(source)).text
 
 
@@ -210,7 +210,7 @@ def test_the_history_of_caffe(shared: Path) -> None:
         source = Source.read(folder / name)
         if case["rc"]:
             continue
-        text = (upgraded_net if case["kind"] == "net" else upgraded_solver)(source, parse(source)).text
+        text = net(source) if case["kind"] == "net" else solver(source)
         written += text is not None
         if text is not None and "consolidated" not in name:  # there the net in the solver is upgraded too
             read = read_net if case["kind"] == "net" else read_solver
@@ -224,9 +224,8 @@ def test_the_zoo(shared: Path) -> None:
     """No net of the zoo loses a comment or changes its meaning (that would be error O150)."""
     faults: list[str] = []
     for path in sorted((shared / "zoo").glob("prototxt*/*.prototxt")):
-        source = Source.read(path)
         try:
-            upgraded_net(source, parse(source))
+            upgraded_net(draft_net(path))
         except NetcError as error:
             faults += [str(error)] if error.code == "O150" else []
     assert faults == []

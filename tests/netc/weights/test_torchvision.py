@@ -7,7 +7,8 @@ import pytest
 
 from netc.errors import NetcError
 from netc.files.shipped import locate
-from netc.graph.compile import compile_net, read_net
+from netc.graph.compile import compile_net
+from netc.graph.read import read_net
 from netc.weights.formats.torchvision import NETS, vgg_of
 
 SHIPPED = {"vgg_A": "vgg11", "vgg_B": "vgg13", "vgg_D": "vgg16", "vgg_E": "vgg19"}

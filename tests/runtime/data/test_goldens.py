@@ -5,7 +5,6 @@ import pytest
 
 import netc
 from netc.runtime.data import datum, open_feed, probe
-from netc.runtime.net.module import Net
 from tests.runtime.data.made import GOLDENS
 
 RECORDS = [
@@ -89,8 +88,7 @@ def test_constant_dummy_data_starts_afresh_where_caffe_goes_on_from_what_a_layer
     case = shared / "goldens/data/dummy_const_inplace_not_refilled"
     golden = np.load(case.with_suffix(".npz"))
     assert [golden[f"a@{k}"].tolist() for k in range(4)] == [[6, 6], [12, 12], [24, 24], [48, 48]]
-    graph = netc.compile_net(case.with_suffix(".prototxt"), "TRAIN")
-    net = Net(graph, feeds={"d": open_feed(graph.nodes[0].layer, 0, seed=0)})
+    net = netc.load_net(case.with_suffix(".prototxt"), "TRAIN")
     assert [net()["a"].tolist() for _ in range(4)] == [[6, 6]] * 4
 
 

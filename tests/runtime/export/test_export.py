@@ -12,7 +12,7 @@ from netc.errors import NetcError
 from netc.graph.compile import compile_net
 from netc.runtime.export import convert as conversion
 from netc.runtime.export.convert import Options, convert
-from netc.runtime.export.shapes import Axes
+from netc.runtime.export.shapes import Axes, Samples
 from netc.weights.card import CARD, Card
 from tests.runtime.export.made import CLASSES, CORNERS, NETS, SEQUENCE, write
 
@@ -94,6 +94,18 @@ def test_pt2(case, tmp_path):
 def test_which_axes_are_free(text, batch, size):
     axes = Axes(compile_net(text, "TEST"))
     assert (axes.batch, axes.size) == (batch, size)
+
+
+def test_labels_that_several_layers_read_are_drawn_as_labels():
+    """A proof with labels from 0 to 255 would run beyond the classes."""
+    text = """
+    layer { name: "in" type: "Input" top: "x" top: "y" input_param { shape { dim: 9 dim: 3 } shape { dim: 9 } } }
+    layer { name: "loss" type: "SoftmaxWithLoss" bottom: "x" bottom: "y" top: "loss" }
+    layer { name: "acc" type: "Accuracy" bottom: "x" bottom: "y" top: "acc" }
+    """
+    samples = Samples(compile_net(text, "TEST"), {"x": (9, 3), "y": (9,)})
+    assert set(samples.pixels["y"]) == {0, 1}
+    assert samples.pixels["x"].max() > 1
 
 
 def test_an_axis_that_only_torch_finds_fixed(tmp_path):

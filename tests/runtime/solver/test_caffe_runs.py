@@ -13,7 +13,7 @@ import pytest
 
 from netc import weights
 from netc.errors import NetcError
-from netc.graph.compile import locate_solver
+from netc.graph.read import locate_solver
 from netc.runtime.solver.log import Log
 from netc.runtime.solver.report import Report
 from netc.runtime.solver.solver import Solver

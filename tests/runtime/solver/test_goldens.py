@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from netc import read_net, read_solver
-from netc.runtime.solver import load_solver
+from netc.runtime.solver.solver import load_solver
 
 SHARED = Path(os.environ.get("NETC_SHARED") or Path(__file__).resolve().parents[4] / "shared")
 CASES = sorted(path.stem for path in SHARED.glob("goldens/solvers/*.npz"))

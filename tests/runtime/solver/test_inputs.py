@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from netc import compile_net, read_solver
+from netc import load_net, read_solver
 from netc.errors import NetcError
-from netc.runtime.solver import load_solver
-from netc.runtime.solver.inputs import Inputs
 from netc.runtime.solver.log import Log
 from netc.runtime.solver.report import Report
+from netc.runtime.solver.solver import load_solver
 from netc.runtime.solver.training import train
 
 SOLVER = """
@@ -66,6 +65,6 @@ def test_data_layers_of_one_name_have_feeds_of_their_own() -> None:
     layer { name: "d" type: "DummyData" top: "a" dummy_data_param { shape { dim: 2 } data_filler { value: 1 } } }
     layer { name: "d" type: "DummyData" top: "b" dummy_data_param { shape { dim: 3 } data_filler { value: 5 } } }
     """
-    tops = Inputs(compile_net(text), seed=0, workers=1, device="cpu").pull(0)
+    tops = load_net(text)()
     assert tops["a"].tolist() == [1, 1]
     assert tops["b"].tolist() == [5, 5, 5]

@@ -11,11 +11,10 @@ from pathlib import Path
 import pytest
 
 from netc.errors import NetcError
-from netc.graph.compile import locate_solver
-from netc.runtime.solver import load_solver
+from netc.graph.read import locate_solver
 from netc.runtime.solver.log import Log
 from netc.runtime.solver.report import Report
-from netc.runtime.solver.solver import Solver
+from netc.runtime.solver.solver import Solver, load_solver
 from netc.runtime.solver.training import train
 
 

@@ -218,16 +218,17 @@ def test_too_little_room_is_found_out_before_writing(tmp_path, monkeypatch):
 
 
 def test_what_a_dead_process_left_is_removed(tmp_path):
-    from netc.runtime.solver.durable import host
+    from netc.files.durable import host
 
-    gone = f"run_iter_7.caffemodel.tmp-{host()}-99999999"
+    gone = f".run_iter_7.manifest.json.tmp-{host()}-99999999"
     kept = [
-        f"run_iter_7.caffemodel.tmp-{host()}-{os.getppid()}",
-        "run_iter_7.caffemodel.tmp-elsewhere-99999999",
-        f"run2_iter_7.caffemodel.tmp-{host()}-99999999",
+        f".run_iter_7.manifest.json.tmp-{host()}-{os.getppid()}",
+        ".run_iter_7.manifest.json.tmp-elsewhere-99999999",
+        f".run2_iter_7.manifest.json.tmp-{host()}-99999999",
     ]
     for name in (gone, *kept):
-        (tmp_path / name).write_text("half")
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "run_iter_7.caffemodel").write_text("half")
     save(tmp_path / "run", 8)
     assert not (tmp_path / gone).exists()
     assert all((tmp_path / name).exists() for name in kept)

@@ -13,11 +13,12 @@ import torch
 import netc
 from netc import proto, read_solver
 from netc.errors import NetcError
-from netc.graph.compile import locate_solver
-from netc.runtime.solver import load_solver
+from netc.graph.read import locate_solver
+from netc.runtime.net import feeding
 from netc.runtime.solver.log import Log
 from netc.runtime.solver.nets import Builder
 from netc.runtime.solver.report import Report
+from netc.runtime.solver.solver import load_solver
 from netc.runtime.solver.tester import run_test
 from netc.runtime.solver.training import train
 from netc.solver.plans import TEST, NetPlan
@@ -115,11 +116,11 @@ def test_a_test_without_a_batch() -> None:
 def test_steps_out_of_order_are_taken_one_an_iteration() -> None:
     """SGDSolver::GetLearningRate moves on by one stepvalue where the iteration has reached it."""
     param = read_solver('lr_policy: "multistep" base_lr: 1 gamma: 0.5 stepvalue: 3 stepvalue: 1')
-    assert [POLICIES["multistep"](param, i) for i in range(6)] == [1, 1, 1, 0.5, 0.25, 0.25]
+    assert [POLICIES["multistep"].rate(param, i) for i in range(6)] == [1, 1, 1, 0.5, 0.25, 0.25]
 
 
 def test_poly_without_max_iter() -> None:
-    assert POLICIES["poly"](read_solver('lr_policy: "poly" base_lr: 1 power: 1'), 0) == 0
+    assert POLICIES["poly"].rate(read_solver('lr_policy: "poly" base_lr: 1 power: 1'), 0) == 0
 
 
 def test_all_faults_at_once() -> None:
@@ -222,12 +223,13 @@ def test_whole_set_counts_each_record_once(tiny: Path) -> None:
     """11 records in batches of 4: what one batch of 11 gives."""
     run = load_solver("solver.prototxt")
     means = run.test()[0]
-    fed = Builder(3, "cpu", 1).build(Builder(3, "cpu", 1).graph(NetPlan(whole_batch(), "", TEST)), share=run.net)
-    result = run_test(fed, None)
+    builder = Builder(3, "cpu", 1)
+    net = builder.build(builder.compile(NetPlan(whole_batch(), "", TEST)), share=run.net)
+    result = run_test(net, None)
     assert (result.batches, result.samples) == (1, RECORDS)
     assert {name: result.value(name) for name in result.outputs} == pytest.approx(means, rel=1e-6)
     run.close()
-    fed.inputs.close()
+    net.feeding.close()
 
 
 def whole_batch() -> str:
@@ -397,11 +399,16 @@ def test_net_without_test_data_is_trained_as_in_caffe() -> None:
 
 
 def test_a_data_layer_is_opened_for_the_phase_of_its_own(monkeypatch):
-    from netc.runtime.solver.inputs import Inputs
+    from netc.runtime.net.module import Net
 
-    opened = {}
-    monkeypatch.setattr("netc.runtime.data.open_feed", lambda layer, phase, *rest: opened.update({layer.name: phase}))
+    opened, real = {}, feeding.open_feed
+
+    def opening(layer, phase, *rest):
+        opened[layer.name] = phase
+        return real(layer, phase, *rest)
+
+    monkeypatch.setattr(feeding, "open_feed", opening)
     shape = 'type: "DummyData" dummy_data_param { shape { dim: 2 } }'
     net = f'layer {{ name: "a" top: "a" phase: TEST {shape} }} layer {{ name: "b" top: "b" {shape} }}'
-    inputs = Inputs(netc.compile_net(net, phase="TRAIN"), 0, None, "cpu")
-    assert [inputs["a"], inputs["b"], opened] == [None, None, {"a": 1, "b": 0}]
+    Net(netc.compile_net(net, phase="TRAIN"))()
+    assert opened == {"a": 1, "b": 0}

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -165,3 +168,15 @@ def check_structure(graph: Graph) -> str:
         found = results(module, graph, inputs)
         assert [tuple(found[name].shape) for name in graph.outputs] == [graph.shapes[name] for name in graph.outputs]
     return emission.code
+
+
+def formed(folder: Path) -> str:
+    """What ruff has to say of the files: nothing."""
+    rules = ["--isolated", "--line-length", "120"]
+    found = ""
+    for command in (["check", "--select", "E,F,W,I,UP,B,C4,SIM,PIE,RET5"], ["format", "--diff"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "ruff", *command, *rules, str(folder)], capture_output=True, text=True, check=False
+        )
+        found += done.stdout if done.returncode else ""
+    return found

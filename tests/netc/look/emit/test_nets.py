@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import ast
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +15,7 @@ from netc.errors import NetcError
 from netc.files.shipped import FOLDER, names
 from netc.graph.ir import Graph
 from netc.look.emit import emit
-from tests.netc.look.emit.running import check_structure, compare
+from tests.netc.look.emit.running import check_structure, compare, formed
 
 EXACT = 1e-6
 WITH_LRN = 2e-5
@@ -142,15 +140,3 @@ def test_the_code_of_a_model_is_formed_and_typed(tmp_path: Path) -> None:
 
 def rest(node: ast.FunctionDef) -> list[ast.arg]:
     return [arg for arg in node.args.args if arg.arg not in ("self", "ctx")]
-
-
-def formed(folder: Path) -> str:
-    """What ruff has to say of the files: nothing."""
-    rules = ["--isolated", "--line-length", "120"]
-    found = ""
-    for command in (["check", "--select", "E,F,W,I,UP,B,C4,SIM,PIE,RET5"], ["format", "--diff"]):
-        done = subprocess.run(
-            [sys.executable, "-m", "ruff", *command, *rules, str(folder)], capture_output=True, text=True, check=False
-        )
-        found += done.stdout if done.returncode else ""
-    return found

@@ -56,6 +56,8 @@ STATEMENTS = [
     "first_" + "a" * 60 + ", second = torch.tensor_split(" + "b" * 60 + ", (2, 5), dim=1)",
     f"x = self[{quoted('a' * 60)}](F.pad({'c' * 40}, (0, 1, 0, 1)))",
     f"{'a' * 100} = {'b' * 30}",
+    f"first = function_of_several({'a' * 50}, {'b' * 50})[0]",
+    f"first, second = function_of_several({'a' * 60}, {'b' * 60}, third[:, None])[:2]",
 ]
 
 

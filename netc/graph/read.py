@@ -1,0 +1,180 @@
+"""Nets and solvers as they come in, from a path or from text, text or binary, brought to the current format.
+
+    open_file(path or text) -> TextFile | BinaryFile     told apart and parsed: kind, draft(), solver()
+    draft_net(source), read_net(source), read_solver(source), of a message too
+
+The learned arrays of binary files are left out.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from netc import proto
+from netc.errors import NetcError, Place, raise_all
+from netc.errors.origin import Origin
+from netc.layers import registry
+from netc.prototxt import Message, Source, parse
+from netc.prototxt.bind import bind
+from netc.prototxt.draft import Draft, is_set, locate, message_origins, origins_of
+from netc.prototxt.forks import TYPE_OF_BLOCK
+from netc.prototxt.source import may_be_binary
+from netc.upgrade import upgrade_net, upgrade_solver
+
+if TYPE_CHECKING:
+    from netc.prototxt.binary import Binary
+
+NetSource = Any
+"""A path (of text or of a binary message), prototxt text, or a NetParameter."""
+
+
+def read_net(source: NetSource) -> Any:
+    """Read a net (path, or prototxt text) into a NetParameter of the current format, whatever the file's own, text or
+    binary. The learned arrays of a binary file are left out."""
+    return draft_net(source).param
+
+
+def read_solver(source: NetSource) -> Any:
+    """Read a solver (path, text or binary, or prototxt text) into a SolverParameter of the current format."""
+    return locate_solver(source)[0]
+
+
+def draft_net(source: NetSource) -> Draft:
+    """A net with the places of its layers; of a message, a copy."""
+    if _is_message(source, "NetParameter"):
+        given = proto.NetParameter()
+        given.CopyFrom(proto.renewed(source))
+        return _current(Draft(given, message_origins(given.layer, "<NetParameter>")))
+    return open_file(source).draft()
+
+
+def _current(given: Draft) -> Draft:
+    """The draft in the current format. Raises NetcErrors of `upgrade_net`, and L354."""
+    draft = upgrade_net(given)
+    raise_all(list(_lost_blocks(draft)))
+    return draft
+
+
+def _lost_blocks(draft: Draft) -> Iterator[NetcError]:
+    """Blocks of forks in layers of Caffe's own that do not look at them: their settings would be lost silently."""
+    for layer, origin in zip(draft.param.layer, draft.origins, strict=True):
+        for block in [f.name for f, _ in layer.ListFields() if f.name in TYPE_OF_BLOCK]:
+            reader = TYPE_OF_BLOCK[block]
+            if reader != layer.type and (kind := registry().get(layer.type)) and kind.fork is None:
+                yield NetcError(
+                    "L354",
+                    f'layer "{layer.name}" ({layer.type}) has a {block}, which only {reader} layers of forks of Caffe '
+                    f"read",
+                    origin.place(block),
+                    f"take it out, or make the layer a {reader}",
+                )
+
+
+def locate_solver(source: NetSource) -> tuple[Any, Origin]:
+    """A SolverParameter, the caller's own, and the origin that finds the places of its fields."""
+    if _is_message(source, "SolverParameter"):
+        origin = Origin(Place("<SolverParameter>"))
+        return upgrade_solver(proto.renewed(source), origin.place), origin
+    return open_file(source).solver()
+
+
+def _is_message(source: NetSource, name: str) -> bool:
+    """Whether it is a message of ours of that name, even of a class from before a plug-in was loaded."""
+    return getattr(getattr(source, "DESCRIPTOR", None), "full_name", "") == f"{proto.PACKAGE}.{name}"
+
+
+class Drafts:
+    """The drafts of nets by their source; a file is read once."""
+
+    def __init__(self) -> None:
+        self._read: dict[str, Draft] = {}
+
+    def __call__(self, source: NetSource) -> Draft:
+        if not isinstance(source, str):
+            return draft_net(source)
+        if source not in self._read:
+            self._read[source] = draft_net(source)
+        return self._read[source]
+
+
+# -- files -------------------------------------------------------------------------------------------------------------
+
+
+def open_file(source: str | os.PathLike[str] | Source) -> TextFile | BinaryFile:
+    """A path or prototxt text, a net's or a solver's; a bracket, a newline or a colon with a blank makes it text.
+
+    Raises NetcError as reading and parsing the file.
+    """
+    if not isinstance(source, Source):
+        if not _is_text(source) and may_be_binary(source):
+            from netc.prototxt.binary import open_binary
+
+            if (binary := open_binary(source)) is not None:
+                return BinaryFile(binary)
+        source = Source(str(source)) if _is_text(source) else Source.read(source)
+    return TextFile(source, parse(source))
+
+
+def _is_text(source: str | os.PathLike[str]) -> bool:
+    return isinstance(source, str) and any(mark in source for mark in ("{", "\n", ": ", "<"))
+
+
+@dataclass(frozen=True, slots=True)
+class TextFile:
+    """A text that is parsed, but not bound to a message."""
+
+    source: Source
+    tree: Message
+
+    @property
+    def kind(self) -> str:
+        """ "solver" where more of its fields are a solver's than a net's, else "net"."""
+        names = [item.name for item in self.tree.fields]
+        solver, net = (
+            sum(name in message.DESCRIPTOR.fields_by_name for name in names)
+            for message in (proto.SolverParameter, proto.NetParameter)
+        )
+        return "solver" if solver > net else "net"
+
+    def draft(self) -> Draft:
+        """The net: bind, upgrade."""
+        param = bind(self.tree, proto.NetParameter, self.source)
+        return _current(Draft(param, origins_of(self.source, self.tree), self.source, self.tree))
+
+    def solver(self) -> tuple[Any, Origin]:
+        """The solver, and the origin of its fields."""
+        origin = Origin(Place(self.source.path), lambda path: locate(self.source, self.tree, path))
+        return upgrade_solver(bind(self.tree, proto.SolverParameter, self.source), origin.place), origin
+
+
+@dataclass(frozen=True, slots=True)
+class BinaryFile:
+    """The same of a binary file."""
+
+    source: Binary
+
+    @property
+    def kind(self) -> str:
+        return self.source.kind
+
+    def draft(self) -> Draft:
+        """Raises NetcError S209 for a solver, U130 and U131 for a damaged file."""
+        given, path = self._message("net"), self.source.path
+        draft = Draft(given, message_origins(given.layer, path), Source("", path))
+        for message, place in self.source.remarks(given):
+            draft.remark("A881", message, place)
+        return _current(draft)
+
+    def solver(self) -> tuple[Any, Origin]:
+        """Raises NetcError S209 for a net, U130 and U131 for a damaged file."""
+        given, path = self._message("solver"), self.source.path
+        origin = Origin(Place(path), lambda part: Place(path, part=part) if is_set(given, part) else None)
+        return upgrade_solver(given, origin.place), origin
+
+    def _message(self, kind: str) -> Any:
+        if self.kind != kind:
+            raise NetcError("S209", f"this is a binary {self.kind}, not a {kind}", Place(self.source.path))
+        return self.source.message()

@@ -1,1 +1,0 @@
-"""The emitters, a few types a file. Importing `netc.look.emit.registry.emitters()` finds them all."""

@@ -1,0 +1,48 @@
+"""Class numbers among what feeds a net, held against the layers that read them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from torch import Tensor
+
+from netc.errors import NetcError
+from netc.graph.ir import Graph, Node
+
+
+class LabelCheck:
+    """Labels of one blob lie in [0, classes) or are the layer's ignore_label."""
+
+    def __init__(self, node: Node, blob: str, classes: int) -> None:
+        self.node, self.blob, self.classes, self.ignored = node, blob, classes, node.layer.ignore
+
+    def __call__(self, tops: dict[str, Tensor]) -> None:
+        labels = tops.get(self.blob)
+        if labels is None or labels.numel() == 0:
+            return
+        low, high = (float(x) for x in labels.aminmax())
+        if low > -1 and high < self.classes:
+            return
+        bad = [x for x in labels.flatten().tolist() if not -1 < x < self.classes and int(x) != self.ignored]
+        if bad:
+            raise NetcError(
+                "R621",
+                f'label {bad[0]:g} does not exist: layer "{self.node.name}" ({self.node.type}) has '
+                f"{self.classes} classes, labels 0 to {self.classes - 1}",
+                self.node.place,
+                "raise num_output of the layer below, or mend the labels (they count from 0)",
+            )
+
+
+def label_checks(graph: Graph) -> Iterator[LabelCheck]:
+    """A check for every top of a source that a layer reads as class numbers."""
+    seen: set[tuple[str, int]] = set()
+    for index, node in enumerate(graph.nodes):
+        classes = node.layer.class_count(node.bottom_shapes)
+        source = graph.edges.maker(index, 1)
+        if classes is None or source is None or not source.layer.is_source:
+            continue
+        blob = graph.edges.name(graph.edges.makers[index][1])
+        if (blob, classes) not in seen:
+            seen.add((blob, classes))
+            yield LabelCheck(node, blob, classes)

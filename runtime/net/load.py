@@ -1,0 +1,122 @@
+"""A net from its file, ready to run: `netc.load_net`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
+from typing import Any
+
+from netc.errors import NetcError, Place, did_you_mean
+from netc.errors.foreign import allowing
+from netc.errors.origin import Origin
+from netc.graph.compile import compile_layers
+from netc.graph.filter import Layers, filter_net, phase_number, state_of
+from netc.graph.read import draft_net
+from netc.layers import registry
+from netc.layers.base import Layer, Shape
+from netc.layers.input import Input
+from netc.layers.sources import RecordSource
+from netc.runtime.data import can_probe
+from netc.runtime.data.probing import DataProbe
+from netc.runtime.net.module import Net
+from netc.runtime.net.numerics import settle
+
+
+def load_net(
+    source: Any,
+    phase: int | str = "TEST",
+    weights: Any = None,
+    level: int = 0,
+    stages: Iterable[str] = (),
+    device: str = "cpu",
+    *,
+    seed: int = 0,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    workers: int | None = None,
+    tf32: bool = False,
+    allow_python_layers: Iterable[str] = (),
+) -> Net:
+    """Compile `source` (path, text or NetParameter) and make it executable on `device`, with `weights` if given.
+
+    `net()` reads the next batch of the net's data layers. Where their data are not here the net is loaded all the same,
+    as far as its settings or `shapes` tell how large the images are, and takes their tops in the call (`net(data=x)`).
+
+    `shapes`: {top of an Input or data layer: shape}; goes before what the file and the data say. `seed`: of fillers and
+    everything random. `workers`: threads that decode images (default: one a core). `tf32`: whether a GPU may
+    multiply with 10 bits of mantissa (see netc.runtime.net.numerics, also for what this sets in torch).
+    `allow_python_layers`: the modules whose Python layers may run.
+    Raises NetcError; C102 for shapes of what is not the top of such a layer.
+    """
+    settle(tf32=tf32)
+    draft = draft_net(source)
+    layers = filter_net(draft, state_of(draft, phase_number(phase), level, stages))
+    told = {name: tuple(map(int, shape)) for name, shape in (shapes or {}).items()}
+    _check_names(layers, told)
+    _set_inputs(layers, told)
+    with closing(DataProbe(draft.path)) as data, allowing(allow_python_layers):
+        graph = compile_layers(layers, _TolerantProbe(data, told))
+    net = Net(graph, seed, workers=workers)  # its data are opened when they are needed, which they may never be
+    if weights is not None:
+        net.copy_from(weights)
+    return net.to(device)
+
+
+def _class_of(param: Any) -> type[Layer]:
+    return registry().get(param.type, Layer)
+
+
+def _check_names(layers: Layers, told: Mapping[str, Shape]) -> None:
+    """Every name is a top of a layer whose shapes may be told."""
+    tops = {top: layer for layer in layers.params if _class_of(layer).is_source for top in layer.top}
+    for name in told:
+        if name not in tops:
+            known = ", ".join(tops) or "none"
+            message = f'shapes has "{name}", which is not the top of a source layer{did_you_mean(name, tops)}'
+            raise NetcError("C102", message, Place(layers.draft.path), f"the tops of source layers: {known}")
+        if not issubclass(_class_of(tops[name]), Input | RecordSource):
+            message = f'shapes has "{name}", but the layer "{tops[name].name}" ({tops[name].type}) sets its own shapes'
+            raise NetcError("C102", message, Place(layers.draft.path), "change its settings, or leave it out")
+
+
+def _set_inputs(layers: Layers, told: Mapping[str, Shape]) -> None:
+    """Write the shapes told of Input layers into these."""
+    for param, origin in zip(layers.params, layers.origins, strict=True):
+        if _class_of(param) is Input and not told.keys().isdisjoint(param.top):
+            before = Input(param, layers.state.phase, origin).setup([])
+            del param.input_param.shape[:]
+            for top, shape in zip(param.top, before, strict=True):
+                param.input_param.shape.add(dim=told.get(top, shape))
+
+
+class _TolerantProbe:
+    """Shapes of data layers as the caller told them, else by their first record, else by their settings."""
+
+    def __init__(self, data: DataProbe, told: Mapping[str, Shape]) -> None:
+        self.data, self.told = data, told
+
+    def __call__(self, param: Any, phase: int) -> Sequence[Shape]:
+        first = self.told.get(param.top[0])
+        shapes = self._by_settings(param, phase, first[1:]) if first else self._found(param, phase)
+        if first:  # the other tops have as many rows
+            batch = shapes[0][0]
+            shapes = [(first[0], *shape[1:]) if shape[:1] == (batch,) else shape for shape in shapes]
+        return [self.told.get(top, shape) for top, shape in zip(param.top, shapes, strict=False)]
+
+    def _found(self, param: Any, phase: int) -> Sequence[Shape]:
+        if not can_probe(param):
+            return self._by_settings(param, phase)
+        try:
+            return self.data(param, phase)
+        except NetcError as missing:
+            try:
+                return self._by_settings(param, phase)
+            except NetcError:
+                tell = f'shapes={{"{param.top[0]}": …}} tells netc without them'
+                hint = f"{missing.hint}; {tell}" if missing.hint else tell
+                raise NetcError(missing.code, missing.message, missing.place, hint, missing.related) from None
+
+    def _by_settings(self, param: Any, phase: int, image: Shape | None = None) -> list[Shape]:
+        source = _class_of(param)(param, phase, Origin(Place(self.data.path)))
+        assert isinstance(source, RecordSource)
+        source.told = image
+        return [tuple(shape) for shape in source.setup([])]

@@ -35,7 +35,7 @@ def read_comments(text: str) -> dict[str, str]:
 
 
 def _split(line: str) -> tuple[str, list[str]]:
-    """A line's code, and its trailing comment if it has one; a `//` inside quotes is no comment."""
+    """A line's code, and its trailing comment if it has one; a `//` inside quotes is not a comment."""
     match = _TRAILING.match(line)
     return (match[1].strip(), [match[2]]) if match else (line, [])
 

@@ -165,7 +165,7 @@ def shapes_of(layer: Any, phase: int) -> Sequence[Shape]:
 
 
 def reason(error: NetcError) -> str:
-    """The first error that is no Python layer's, in a few words."""
+    """The first error that is not a Python layer's, in a few words."""
     first = next((one for one in error.errors if one.code not in PYTHON), error)
     text = re.sub(r"\"[^\"]*_split_\d+\"", "…", re.sub(r"^layer \"[^\"]*\":? ", "", first.message))
     return f"{text[:90]} [{first.code}]"

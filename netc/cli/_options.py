@@ -82,7 +82,7 @@ def _told(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) ->
         top, _, numbers = text.rpartition("=")
         shape = shape_of(numbers)
         if not shape or (not top and len(shape) != 3):
-            raise click.BadParameter(f'"{printable(text)}" is no shape; 1,28,28 or data=3,32,48 is one', ctx, param)
+            raise click.BadParameter(f'"{printable(text)}" is not a shape; 1,28,28 or data=3,32,48 is one', ctx, param)
         told.shapes[top] = shape
     if given:
         ctx.call_on_close(lambda: None if told.used else click.echo(UNUSED, err=True))
@@ -110,7 +110,7 @@ def split(names: str) -> list[str]:
 def gpus_of(text: str, count: int) -> list[int]:
     """The GPU numbers that `--gpu` asks for on a machine with `count` of them ("0,1", or "all", which may be none).
 
-    Raises C201 where a number is not one of this machine's, C202 where the text is no list of numbers.
+    Raises C201 where a number is not one of this machine's, C202 where the text is not a list of numbers.
     """
     if text.strip().lower() == "all":
         return list(range(count))

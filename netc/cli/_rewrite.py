@@ -23,7 +23,7 @@ def replace_file(name: str, chunks: Iterable[bytes | memoryview]) -> None:
 
     path = Path(os.path.realpath(name))
     if path.exists() and not (path.is_file() and os.access(path, os.W_OK)):
-        why = "it is read-only" if path.is_file() else "it is no regular file"
+        why = "it is read-only" if path.is_file() else "it is not a regular file"
         raise NetcError("O151", f"cannot be written: {why}", Place(name), "give another name with -o")
 
     def explain(error: OSError) -> NetcError:

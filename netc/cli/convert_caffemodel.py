@@ -93,7 +93,9 @@ def _names(path: Path) -> list[str]:
     try:
         return [line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()]
     except UnicodeDecodeError:
-        raise NetcError("W766", "the names of classes are no UTF-8 text", Place(str(path)), "one name a line") from None
+        raise NetcError(
+            "W766", "the names of classes are not UTF-8 text", Place(str(path)), "one name a line"
+        ) from None
 
 
 def _check_report(report: Path, read: Iterable[str | Path | None], to: str, out: str | None) -> None:

@@ -97,9 +97,9 @@ def _check(options: dict[str, Any], height: int, width: int, encode_type: str) -
     if (height or width) and options["short_side"]:
         raise NetcError("C140", "--short-side keeps a picture's shape, --resize-… change it: give one of them")
     if options["backend"].lower() != "lmdb":
-        raise NetcError("C140", f'"{options["backend"]}" is no kind of database that netc writes: only lmdb is')
+        raise NetcError("C140", f'"{options["backend"]}" is not a kind of database that netc writes: only lmdb is')
     if encode_type and encode_type not in FORMATS:
-        raise NetcError("C140", f'"{encode_type}" is no type that can be written: {", ".join(FORMATS)} are')
+        raise NetcError("C140", f'"{encode_type}" is not a type that can be written: {", ".join(FORMATS)} are')
     if encode_type and options["encoded"] is False:
         raise NetcError("C140", "--encode-type is the type of a compressed file, --raw stores none: give one of them")
     if not 1 <= options["quality"] <= 100:

@@ -30,7 +30,7 @@ def command(database: Path, outputs: tuple[Path, ...], backend: str, workers: in
     size. The printed mean_value lines can be pasted into a transform_param.
     """
     if backend.lower() not in ("lmdb", "leveldb"):
-        raise NetcError("C140", f'"{backend}" is no kind of database that netc reads: lmdb and leveldb are')
+        raise NetcError("C140", f'"{backend}" is not a kind of database that netc reads: lmdb and leveldb are')
     from netc.runtime.imageset.mean import as_dict, statistics
     from netc.runtime.imageset.writer import write_file
 

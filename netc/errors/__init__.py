@@ -72,7 +72,7 @@ def printable(text: str) -> str:
 
 
 def _visible(char: str) -> str:
-    """An escape for a character that cannot be shown; a byte that was no UTF-8 arrives as a lone surrogate."""
+    """An escape for a character that cannot be shown; a byte that was not UTF-8 arrives as a lone surrogate."""
     code = ord(char)
     if char == "\t":
         return " "

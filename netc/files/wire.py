@@ -19,7 +19,7 @@ this way it takes about a second."""
 
 
 class Damaged(Exception):
-    """The bytes are no protobuf message; `offset` is where in the file that shows."""
+    """The bytes are not a protobuf message; `offset` is where in the file that shows."""
 
     def __init__(self, offset: int, message: str) -> None:
         super().__init__(f"{message} at byte {offset:,}")

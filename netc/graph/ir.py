@@ -33,7 +33,7 @@ class ParamRef:
 class Node:
     """One layer in the order of execution, splits included.
 
-    `backward[i]`: a gradient flows to bottom i. `loss_weights[i]`: 0 where top i is no loss.
+    `backward[i]`: a gradient flows to bottom i. `loss_weights[i]`: 0 where top i is not a loss.
     """
 
     layer: Layer

@@ -137,7 +137,7 @@ class Layer(Facts):
     """Bottoms that cannot receive a gradient (labels, indices); None: no bottom can (Accuracy, ArgMax)."""
 
     lenient: ClassVar[bool] = False
-    """Asking for a gradient of a bottom that has none is no error: the backward pass leaves that bottom alone."""
+    """Asking for a gradient of a bottom that has none is not an error: the backward pass leaves that bottom alone."""
 
     parallel: ClassVar[bool] = False
     """Each top comes from the bottom of its place alone: a label among them stays one that needs no gradient."""

@@ -32,7 +32,7 @@ class Dropout(Layer):
         ratio = self.options.dropout_ratio
         if self._counts() and not 0 <= ratio <= 1:
             self.fail(
-                f"dropout_ratio {ratio:g} is no probability",
+                f"dropout_ratio {ratio:g} is not a probability",
                 "dropout_param.dropout_ratio",
                 "0.5 drops every second value",
             )

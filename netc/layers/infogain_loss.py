@@ -67,7 +67,7 @@ class InfogainLoss(LabelLoss):
             raise NetcError("X900", f"cannot read {path}: {error.strerror}", place) from None
         except DecodeError:
             self.fail(
-                f"{path} is no BlobProto", field, "write the matrix as Caffe's io.array_to_blobproto does", "L306"
+                f"{path} is not a BlobProto", field, "write the matrix as Caffe's io.array_to_blobproto does", "L306"
             )
         return list(blob.data or blob.double_data)
 

@@ -72,7 +72,7 @@ class Reshape(Layer):
     def _inferred(self, shape: Shape, available: int, dims: list[int]) -> int:
         known = -count(tuple(dims))
         if known == 0 or available % known:
-            found = f"the -1 cannot be inferred: {available} values are no multiple of {known}"
+            found = f"the -1 cannot be inferred: {available} values are not a multiple of {known}"
             self.fail(f"{found} (bottom {format_shape(shape)})", "reshape_param.shape", code="L302")
         return available // known
 

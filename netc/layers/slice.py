@@ -52,7 +52,7 @@ class Slice(Layer):
             return [end - start for start, end in zip([0, *self.points], [*self.points, size], strict=True)]
         if size % self.parts:
             self.fail(
-                f"{size} on axis {self.axis} is no multiple of {self.parts} tops",
+                f"{size} on axis {self.axis} is not a multiple of {self.parts} tops",
                 "slice_param",
                 "give slice_point",
                 "L302",

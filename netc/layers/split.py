@@ -37,7 +37,7 @@ class Split(Layer):
 
 @layer("Silence")
 class Silence(Layer):
-    """Takes any blobs and makes nothing of them, so that they are no outputs of the net.
+    """Takes any blobs and makes nothing of them, so that they are not outputs of the net.
 
     Shapes: any → no top. Source: silence_layer.cpp.
     """

@@ -36,7 +36,7 @@ class WindowData(SourceLayer):
             found = f"context_pad {self.options.context_pad} on each side leaves nothing of crop_size {crop}"
             self.fail(found, "window_data_param.context_pad", f"take less than {(crop + 1) // 2}")
         if not 0 <= self.options.fg_fraction <= 1:
-            found = f"fg_fraction {self.options.fg_fraction:g} is no share"
+            found = f"fg_fraction {self.options.fg_fraction:g} is not a share"
             self.fail(found, "window_data_param.fg_fraction", "0.25 makes a quarter of the batch objects")
         if self.options.crop_mode not in MODES:
             found = f'unknown crop_mode "{self.options.crop_mode}"{did_you_mean(self.options.crop_mode, MODES)}'

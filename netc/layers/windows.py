@@ -73,12 +73,11 @@ class Geometry:
         """The smallest input that holds a window within its padding."""
         return tuple(extent - 2 * pad for extent, pad in zip(self.extent, self.pad, strict=True))
 
-
+    def fits(self, sizes: Sequence[int]) -> bool:
         """Whether a window lies within an input of these sizes and its padding."""
         return all(size >= least for size, least in zip(sizes, self.least, strict=True))
+
     @cached_property
-    @property
-    def fits(self, sizes: Sequence[int]) -> bool:
     def steps(self) -> tuple[Sizes, Sizes, Sizes]:
         """(stride, pad, dilation), as the functions take them."""
         return self.stride, self.pad, self.dilation

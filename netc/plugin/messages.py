@@ -64,7 +64,7 @@ class Declaration:
         """Everything that can be said without the other declarations is said at the plug-in's own line."""
         for what, name in (("field", self.field), ("message", self.name)):
             if not (name.isidentifier() and name.isascii()):
-                raise Misdeclared(f'"{name}" is no name for a {what}')
+                raise Misdeclared(f'"{name}" is not a name for a {what}')
         if not FIRST <= self.number <= _LAST:
             raise Misdeclared(f"the number of {self.field} is {self.number}; it lies between {FIRST} and {_LAST}")
         _check_free(self)

@@ -38,7 +38,7 @@ class Binary:
     def message(self) -> Any:
         """The NetParameter without its blobs, or the SolverParameter.
 
-        Raises NetcError U130 (damaged), U131 (a string that is no UTF-8).
+        Raises NetcError U130 (damaged), U131 (a string that is not UTF-8).
         """
         try:
             data = without_blobs(self.wire) if self.kind == "net" else bytes(self.wire.bytes)
@@ -51,7 +51,7 @@ class Binary:
         if (bad := next(_undecodable(message, ""), None)) is not None:
             raise NetcError(
                 "U131",
-                "a string of this binary file is no UTF-8",
+                "a string of this binary file is not UTF-8",
                 Place(self.path, part=bad),
                 "write it anew with UTF-8",
             )
@@ -171,7 +171,7 @@ def _blobs(wire: Wire, layer: WireField, path: tuple[int, ...]) -> Iterator[Wire
 
 
 def _undecodable(message: Any, path: str) -> Iterator[str]:
-    """Where strings stand that are no UTF-8 (protobuf gives them as bytes)."""
+    """Where strings stand that are not UTF-8 (protobuf gives them as bytes)."""
     for field, value in message.ListFields():
         for one in value if field.is_repeated else (value,):
             here = f"{path}, {field.name}".removeprefix(", ")

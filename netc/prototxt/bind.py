@@ -97,7 +97,7 @@ class _Binder:
         for value in field.values():
             if info.message is not None:
                 if (child := self._message(info, value)) is None:
-                    return  # the other values of the list are no better
+                    return  # the other values of the list are not better
                 self.fill(target.add(), info.message, child)
             elif (scalar := self._scalar(info, value, field)) is not None:
                 target.append(scalar)

@@ -83,7 +83,7 @@ _FOREIGN = {
 
 
 def foreign(source: Source) -> list[NetcError]:
-    """The error of a file that is no prototxt at all, or none; looks at its beginning only."""
+    """The error of a file that is not a prototxt at all, or none; looks at its beginning only."""
     head = source.text[:400]
     start = head.lstrip("\ufeff \t\r\n").lower()
     kind = None
@@ -145,7 +145,7 @@ def _unexpected(source: Source, offset: int, token: str, accepted: set[str]) -> 
     if token in ("{", "<", ":") and (value := _VALUE_IS_NAME.search(before)):
         return _no_value(source, offset - len(before), value, token)
     if token == "}" and _PLACEHOLDER.search(before):
-        return NetcError("P101", "a name in braces is no value", place, _TEMPLATE)
+        return NetcError("P101", "a name in braces is not a value", place, _TEMPLATE)
     hint = bracket_hint(source, offset, token) if token in ("}", ">") else None
     if token == "-" and (value := _VALUE_IS_NAME.search(before)):
         hint = f'a string stands in quotes: `{value[1]}: "{value[3]}-…"`'
@@ -206,7 +206,7 @@ def _quote(token: str) -> str:
     return short if token[0] in "\"'" else f'"{short}"'
 
 
-# -- text that is no token at all --------------------------------------------------------------------------------------
+# -- text that is not a token at all -----------------------------------------------------------------------------------
 
 _TEMPLATE = "this looks like a template with a placeholder; fill it in first"
 _WORD = re.compile(r"[\w.]+")

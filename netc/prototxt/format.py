@@ -27,7 +27,7 @@ _SMALLEST_NORMAL = 2.0**-126
 def canonical(message: Any) -> str:
     """The message as text: fields in the order of their numbers, one a line, two blanks a level, ASCII only.
 
-    Strings that are no valid UTF-8 are printed by their bytes; fields that the schema does not have (of a binary file)
+    Strings that are not valid UTF-8 are printed by their bytes; fields that the schema does not have (of a binary file)
     by their numbers, after the others, which no reader of text takes back.
     """
     return "".join(f"{line}\n" for line in _lines(message, ""))
@@ -100,7 +100,7 @@ _ESCAPED = [_PLAIN.get(code, f"\\{code:03o}") for code in range(256)]
 
 
 def quoted(value: str | bytes) -> str:
-    """A string in double quotes; every byte that is no printable ASCII as an escape."""
+    """A string in double quotes; every byte that is not printable ASCII as an escape."""
     if isinstance(value, str) and value.isascii() and value.isprintable() and not _NAMED.keys() & set(value):
         return f'"{value}"'
     raw = value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value

@@ -125,7 +125,7 @@ _RETIRED = {"LRN_MAP": "Caffe has replaced it: LRN with lrn_param { norm_region:
 
 @cache
 def _values_of(enum: Any) -> dict[str, int]:
-    """Name → number. Protobuf's own table fails on a text that is no UTF-8."""
+    """Name → number. Protobuf's own table fails on a text that is not UTF-8."""
     return {value.name: value.number for value in enum.values}
 
 

@@ -73,7 +73,7 @@ class Card:
 
     @staticmethod
     def from_json(text: str, path: str) -> Card:
-        """Raises NetcError W761 where the text is no card."""
+        """Raises NetcError W761 where the text is not a card."""
         try:
             data = json.loads(text)
             shown = Preprocessing(**_known(data.pop("preprocessing", {}), Preprocessing))
@@ -104,21 +104,21 @@ def _known(data: Any, kind: type[Any]) -> dict[str, Any]:
 def _check(card: Card) -> None:
     """Raises ValueError: what is read here is formatted and computed with later."""
     if not isinstance(card.layers, dict) or not all(_strings(keys) for keys in card.layers.values()):
-        raise ValueError("layers is no table of keys")
+        raise ValueError("layers is not a table of keys")
     if not all(isinstance(text, str) for text in (card.net, card.prototxt, card.source, card.sha256, card.netc)):
         raise ValueError("a text is none")
     if not _strings(card.classes) or not _strings(card.notes):
-        raise ValueError("classes or notes are no texts")
+        raise ValueError("classes or notes are not texts")
     _check_preprocessing(card.preprocessing)
 
 
 def _check_preprocessing(shown: Preprocessing) -> None:
     if not isinstance(shown.channels, str) or not isinstance(shown.mean_file, str | None):
-        raise ValueError("the preprocessing's channels or mean_file are no text")
+        raise ValueError("the preprocessing's channels or mean_file are not text")
     if not (_finite(shown.range) and _finite(shown.scale) and isinstance(shown.crop, int | None)):
-        raise ValueError("the preprocessing's range, scale or crop are no numbers")
+        raise ValueError("the preprocessing's range, scale or crop are not numbers")
     if not all(values is None or _numbers(values) for values in (shown.mean, shown.std)):
-        raise ValueError("the preprocessing's mean or std are no numbers")
+        raise ValueError("the preprocessing's mean or std are not numbers")
 
 
 def _numbers(value: Any) -> bool:

@@ -137,5 +137,5 @@ def _facts(state: SolverState) -> dict[str, str | int]:
 
 
 def _text(name: str | bytes) -> str:
-    """protobuf hands a text that is no UTF-8 on as bytes."""
+    """protobuf hands a text that is not UTF-8 on as bytes."""
     return name.decode("utf-8", "surrogateescape") if isinstance(name, bytes) else name

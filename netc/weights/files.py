@@ -82,7 +82,7 @@ def _map(name: str) -> Mapped:
     try:
         found = os.fstat(file.fileno())
         if not stat.S_ISREG(found.st_mode):
-            raise NetcError("W701", "this is no regular file", Place(name), "give the path of a weight file")
+            raise NetcError("W701", "this is not a regular file", Place(name), "give the path of a weight file")
         if not found.st_size:
             raise _empty(name)
         buffer = Mapped(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -112,14 +112,14 @@ def _refuse_foreign(name: str, head: bytes) -> None:
     if head[6:9] == b"\0\0{":  # a .safetensors, the length of whose header may begin like anything
         return
     if head[_TAR_AT:].startswith(_TAR):
-        raise NetcError("W701", "this is no weight file but a tar archive", Place(name), "unpack it first (tar -xf)")
+        raise NetcError("W701", "this is not a weight file but a tar archive", Place(name), "unpack it first (tar -xf)")
     known, head = (_TEXT, head.lstrip()) if _is_text(head) else (_BINARY, head)
     start = next((start for start in known if head.startswith(start)), None)
     if start is not None:
         what, hint = known[start]
-        raise NetcError("W701", f"this is no weight file but {what}", Place(name), hint)
+        raise NetcError("W701", f"this is not a weight file but {what}", Place(name), hint)
 
 
 def _is_text(head: bytes) -> bool:
-    """A .caffemodel may begin with a line feed and a name, but not go on for long without a byte that is no text."""
+    """A .caffemodel may begin with a line feed and a name, but not go on for long without a byte that is not text."""
     return all(byte in b"\t\n\r" or 0x20 <= byte < 0x7F for byte in head)

@@ -85,7 +85,7 @@ def read_layers(source: WeightSource, diffs: bool = False) -> StoredNet:
 
 def read_net(source: WeightSource) -> Any:
     """The NetParameter of a .caffemodel without its blobs, in the file's own format: what the weights were trained in.
-    Raises NetcError as `read_layers`, and W742 where a name is no UTF-8."""
+    Raises NetcError as `read_layers`, and W742 where a name is not UTF-8."""
     file = _open(source)
     entries = list(file.entries())
     _refuse_large(file, entries)
@@ -97,7 +97,7 @@ def read_net(source: WeightSource) -> Any:
     if bad is not None:
         raise NetcError(
             "W742",
-            f"the field {bad} is text that is no UTF-8",
+            f"the field {bad} is text that is not UTF-8",
             Place(file.path),
             "give the net as a .prototxt beside the weights",
         )
@@ -157,7 +157,7 @@ def _parse(file: CaffeFile, kind: str, data: bytes, label: str) -> Any:
     except DecodeError as error:
         raise NetcError(
             "W702",
-            f"{label} is damaged: its settings are no {kind} ({error})",
+            f"{label} is damaged: its settings are not a {kind} ({error})",
             Place(file.path),
             "copy or download the file again",
         ) from None
@@ -180,7 +180,7 @@ def _refuse_large(file: CaffeFile, entries: list[LayerEntry]) -> None:
     if len(file.wire) - blobs > MAX_SETTINGS:
         raise NetcError(
             "W740",
-            f"{len(file.wire) - blobs:,} bytes of the file are no weights; a net's settings take "
+            f"{len(file.wire) - blobs:,} bytes of the file are not weights; a net's settings take "
             f"{counted(MAX_SETTINGS, 'byte')} at most",
             Place(file.path),
             "is this the .caffemodel itself?",
@@ -198,7 +198,7 @@ def _many(value: Any) -> bool:
 
 
 def _not_utf8(message: Any) -> str | None:
-    """The first string field that is no UTF-8: protobuf hands such a one on as bytes."""
+    """The first string field that is not UTF-8: protobuf hands such a one on as bytes."""
     for field, value in message.ListFields():
         texts = value if _many(value) else (value,)
         if field.type == field.TYPE_STRING and any(isinstance(text, bytes) for text in texts):

@@ -105,7 +105,7 @@ def _of_image(path: str, channels: int) -> list[float]:
 def _spread(values: list[float], channels: int, text: str) -> list[float]:
     hint = "give one for each channel, in the order blue, green, red, or one for all"
     if not all(map(math.isfinite, values)):
-        raise NetcError("W767", f'the mean "{text}" is no finite number', None, hint)
+        raise NetcError("W767", f'the mean "{text}" is not a finite number', None, hint)
     if len(values) not in (1, channels):
         message = f'"{text}" gives {len(values)} means, and the net\'s input has {channels} channels'
         raise NetcError("W767", message, None, hint)

@@ -100,7 +100,7 @@ class Parity:
         return "; ".join(parts)
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON: a difference that is no finite number is null."""
+        """For JSON: a difference that is not a finite number is null."""
         runs = [asdict(run) | {"relative": run.relative} for run in self.runs]
         found = {
             "ok": self.ok,

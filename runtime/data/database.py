@@ -186,7 +186,7 @@ class Database:
             raise self._error("X120", f"cannot be read: {error.strerror}") from None
 
     def _not_there(self) -> NetcError:
-        return self._error("D510", "is no LMDB: it holds no data.mdb")
+        return self._error("D510", "is not an LMDB: it holds no data.mdb")
 
     def _check_size(self, file: Any, size: int) -> None:
         first = self._meta(file, 0, size)
@@ -204,7 +204,7 @@ class Database:
                 raise self._error("D511", f"is truncated or damaged: {size:,} bytes", _COPY_AGAIN)
             raise self._error(
                 "D510",
-                "is no LMDB (or one of a machine with another byte order)",
+                "is not an LMDB (or one of a machine with another byte order)",
                 "give the folder that `netc convert-imageset` or Caffe's convert_imageset wrote",
             )
         (page_size,) = struct.unpack_from("=I", page, magic + _PAGE_SIZE)

@@ -27,7 +27,7 @@ MAX_PIXELS = 178_956_970
 
 
 class Undecodable(Exception):
-    """The bytes are no picture; the text is the reason."""
+    """The bytes are not a picture; the text is the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ def from_datum(key: bytes, value: bytes, color: bool | None) -> Picture:
     try:
         datum = proto.Datum.FromString(value)
     except Exception as error:  # protobuf's own kinds of error differ between its versions
-        raise Undecodable(f"it is no Datum ({error})") from None
+        raise Undecodable(f"it is not a Datum ({error})") from None
     if datum.encoded:
         return Picture(decode(datum.data, color), float(datum.label), name)
     return Picture(_planes(datum), float(datum.label), name, planar=True)
@@ -107,7 +107,7 @@ def decode(content: bytes, color: bool | None) -> Any:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             return _converted(image, color)
     except UnidentifiedImageError:
-        raise Undecodable("it is no picture of a format that is read (" + ", ".join(FORMATS) + ")") from None
+        raise Undecodable("it is not a picture of a format that is read (" + ", ".join(FORMATS) + ")") from None
     except Exception as error:  # each of Pillow's decoders has its own kinds
         raise Undecodable(str(error).split("\n")[0] or type(error).__name__) from None
 

@@ -37,8 +37,8 @@ CHUNK = 8
 class RecordFeed:
     """The feed of a Data or ImageData layer (netc.runtime.data.Feed).
 
-    Raises NetcError, from `batch` too: D520 (a record that is no picture), D521 (smaller than the crop), D522 (does not
-    fit the first of its batch).
+    Raises NetcError, from `batch` too: D520 (a record that is not a picture), D521 (smaller than the crop), D522 (does
+    not fit the first of its batch).
     """
 
     def __init__(

@@ -92,7 +92,7 @@ class WindowFile:
         ends = list(accumulate(len(line.split()) for line in lines))
         line = next((i for i, end in enumerate(ends) if end > number), len(lines) - 1)
         place = Place(self.path, line + 1, 1, max(1, len(lines[line])), lines[line])
-        return NetcError("D551", f"this is no window file: {message}", place)
+        return NetcError("D551", f"this is not a window file: {message}", place)
 
     def _check_labels(self, labels: NDArray[np.float32], objects: NDArray[np.bool_]) -> None:
         wrong = np.flatnonzero(objects & ~(labels > 0))

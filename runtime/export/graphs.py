@@ -100,8 +100,8 @@ def _exported(module: nn.Module, axes: Axes) -> Any:
 
 
 def _free(program: Any, names: Sequence[str]) -> dict[str, list[int]]:
-    """Input → its axes whose size is no number in the program. (Where torch took one for a number on its way, it still
-    shows as a symbol.)"""
+    """Input → its axes whose size is not a number in the program. (Where torch took one for a number on its way, it
+    still shows as a symbol.)"""
     from torch.fx.experimental.symbolic_shapes import is_concrete_int
 
     given = set(program.graph_signature.user_inputs)

@@ -80,8 +80,8 @@ def statistics(
     """Read the database `path` once. Gray images among colour ones count as three equal channels, an alpha channel not.
 
     Sums are taken in float64, exact for 8-bit pixels, so that the result does not depend on `workers`. Raises F140 if
-    there is no database, what opening it raises (D510-D513), D546 naming the key of a record that is no image, D547 if
-    the numbers of channels do not go together.
+    there is no database, what opening it raises (D510-D513), D546 naming the key of a record that is not an image, D547
+    if the numbers of channels do not go together.
     """
     if not path.exists():
         raise missing(path, "database")
@@ -101,7 +101,7 @@ def _planes(path: Path, key: bytes, value: bytes) -> NDArray[Any]:
     try:
         picture = from_datum(key, value, color=None)
     except Undecodable as error:
-        message = f'the record "{os.fsdecode(key)}" is no image that can be read: {error}'
+        message = f'the record "{os.fsdecode(key)}" is not an image that can be read: {error}'
         raise NetcError("D546", message, Place(str(path))) from None
     return picture.planes if picture.planar else picture.planes[:3]
 

@@ -33,7 +33,7 @@ class Listing:
     """All pictures of a database in the order of their numbers; None keeps the number of a blank line free.
 
     `classes`: the classes' names by label, where they are known. `passed_over`: files of a folder form, from `root`,
-    that are no pictures by their names or lie in no class's folder.
+    that are not pictures by their names or lie in no class's folder.
     """
 
     root: Path
@@ -54,7 +54,7 @@ class Listing:
 def from_list(root: Path, list_file: Path) -> Listing:
     """Lines of `name label`: the label is the text after the last blank, as names may hold blanks.
 
-    Raises F140 where a file is missing, D541 for a list without pictures, D540 for every line whose label is no class.
+    Raises F140 where a file is missing, D541 for a list without pictures, D540 for each line whose label is not a class.
     """
     _check_folder(root)
     try:
@@ -90,12 +90,12 @@ def _bad_line(list_file: Path, number: int, line: str, label: str) -> NetcError:
     place = Place(str(list_file), number, len(line) - len(label) + 1, max(1, len(label)), line)
     if not blank:
         return NetcError("D540", "no label", place, 'a line is "picture.jpg 3": a name, a blank, the class from 0')
-    return NetcError("D540", f'"{label}" is no label', place, f"labels are whole numbers from 0 to {MAX_LABEL}")
+    return NetcError("D540", f'"{label}" is not a label', place, f"labels are whole numbers from 0 to {MAX_LABEL}")
 
 
 def from_folders(root: Path, classes: Sequence[str] = ()) -> Listing:
     """The pictures of each sub-folder of `root`, at any depth; label = the folder's place in `classes` or, without
-    them, among the sorted names. Hidden files and files that are no pictures by their extension are passed over; the
+    them, among the sorted names. Hidden files and files that are not pictures by their extension are passed over; the
     latter, and files in `root` itself, are noted in the result.
 
     Raises F140 where `root` is missing, D541 where nothing is found, D545 for a folder that `classes` lacks.
@@ -169,5 +169,5 @@ def missing(path: Path, what: str) -> NetcError:
 def _check_folder(root: Path) -> None:
     if not root.is_dir():
         if root.exists():
-            raise NetcError("F140", "this is no folder; it should be the one with the pictures", Place(str(root)))
+            raise NetcError("F140", "this is not a folder; it should be the one with the pictures", Place(str(root)))
         raise missing(root, "folder with the pictures")

@@ -84,7 +84,7 @@ class Run:
 
 def check(kind: str, case: Case) -> None:
     """All that follows: shapes, further shapes, gradients, compilation. Raises AssertionError; NetcError where the
-    case is no legal layer."""
+    case is not a legal layer."""
     check_shapes(kind, case)
     if case.shapes:
         check_other_shapes(kind, case)

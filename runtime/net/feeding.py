@@ -51,7 +51,7 @@ class Feeding:
 
     def batch(self, k: int, function: FeedFunction | None = None, stop: int | None = None) -> dict[str, Tensor]:
         """The tops of pass `k`: those that `function` gives, the others from their sources. Records end at position
-        `stop`. Raises NetcError R621 for a label that is no class of the layer that reads it."""
+        `stop`. Raises NetcError R621 for a label that is not a class of the layer that reads it."""
         start = time.perf_counter()
         given = dict(function(k)) if function is not None else {}
         read = [node for node in self.fed if not given.keys() >= set(node.tops)]

@@ -80,14 +80,14 @@ def _tested(test: Sequence[Mapping[str, Any]], name: str, loss: bool) -> list[Cu
 
 
 def _points(pairs: Iterable[tuple[float, float | None]]) -> tuple[Point, ...]:
-    """Without the values that are no number (null in the file)."""
+    """Without the values that are not a number (null in the file)."""
     return tuple((float(x), float(y)) for x, y in pairs if y is not None)
 
 
 def _rate_marks(train: Sequence[Mapping[str, Any]]) -> list[Mark]:
     pairs = itertools.pairwise(train)
     marks = [(after["iter"], f"rate {after['lr']:.3g}") for before, after in pairs if before["lr"] != after["lr"]]
-    return marks if len(marks) <= 12 else []  # a rate that changes all the time is no event
+    return marks if len(marks) <= 12 else []  # a rate that changes all the time is not an event
 
 
 def draw(panels: Sequence[Panel], title: str, marks: Sequence[Mark] = ()) -> Image.Image:

@@ -1,4 +1,4 @@
-"""A loss that is no number: which layer it starts in, and what to do about it."""
+"""A loss that is not a number: which layer it starts in, and what to do about it."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ class Manifest:
     extras: dict[str, Any] = field(default_factory=dict)
 
     def text(self) -> str:
-        """The manifest's own SHA-256 is over everything else in it. Raises TypeError if extras are no JSON."""
+        """The manifest's own SHA-256 is over everything else in it. Raises TypeError if extras are not JSON."""
         body = {
             "netc_snapshot": VERSION,
             "iteration": self.iteration,
@@ -72,7 +72,7 @@ def _read(path: Path) -> str:
 
 
 def _render(body: dict[str, Any]) -> str:
-    """The one way to write a manifest: what differs from it in a single bit is no manifest."""
+    """The one way to write a manifest: what differs from it in a single bit is not a manifest."""
     sha = hashlib.sha256(_dump(body).encode()).hexdigest()
     return _dump({**body, "sha256": sha})
 
@@ -83,7 +83,7 @@ def _dump(body: dict[str, Any]) -> str:
 
 def _plain(name: str) -> str:
     if Path(name).name != name:
-        raise ValueError(f"{name!r} is no file name")
+        raise ValueError(f"{name!r} is not a file name")
     return name
 
 

@@ -76,7 +76,7 @@ def test_draw_diff_and_emit_take_it(capsys):
 @pytest.mark.parametrize("text", ["1,28", "0,1,1", "data=", "x"])
 def test_what_is_no_shape(capsys, text):
     assert run(["check", "net.prototxt", "--shape", text]) == 2
-    assert "is no shape" in capsys.readouterr().err
+    assert "is not a shape" in capsys.readouterr().err
 
 
 def test_a_shape_that_nothing_takes_is_said(capsys):

@@ -11,7 +11,7 @@ from netc.errors.remark import Advice
 from netc.graph.ir import Graph, Node
 
 MIN_ORDERED = 50
-"""So many records must lie sorted before that is no accident."""
+"""So many records must lie sorted before that is not an accident."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ Known = Mapping[str, Facts]
 
 
 def labels(graph: Graph, known: Known) -> Iterator[Advice]:
-    """Labels that are no class of the layer that reads them, and classes that no label names."""
+    """Labels that are not a class of the layer that reads them, and classes that no label names."""
     told: set[tuple[str, int]] = set()
     for index, node in enumerate(graph.nodes):
         classes = node.layer.class_count(node.bottom_shapes)

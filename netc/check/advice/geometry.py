@@ -37,7 +37,7 @@ def _rounded_down(node: Node) -> Shape:
 
 
 MEANT = 16
-"""A pad from here on is no slip: segmentation nets (FCN) pad their input by 100, to crop it again."""
+"""A pad from here on is not a slip: segmentation nets (FCN) pad their input by 100, to crop it again."""
 
 
 def skipping(graph: Graph) -> Iterator[Advice]:

@@ -2,7 +2,7 @@
 
     picture(layers, graph, phase) -> Picture
 
-A box is a layer together with those that work in place on its top; Split layers are no boxes, their wires fork instead.
+A box is a layer together with those that work in place on its top; Split layers are not boxes, their wires fork.
 The graph, which knows shapes and parameters, may be None: a net whose data are not here can still be drawn.
 """
 

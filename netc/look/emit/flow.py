@@ -178,7 +178,7 @@ class _Builder:
                 self.flow.losses[name] = weight
 
     def finished(self) -> Flow:
-        """The outputs in Caffe's order, then losses that are no outputs."""
+        """The outputs in Caffe's order, then losses that are not outputs."""
         flow, hidden = self.flow, self.flow.results
         flow.results = {name: self.values[self.graph.edges.last[name]] for name in self.graph.outputs}
         flow.results.update({name: value for name, value in hidden.items() if name not in flow.results})

@@ -112,7 +112,7 @@ class _Writer:
             yield ""
         if not all(map(is_attribute, self.modules.values())):
             yield "    def __getitem__(self, layer: str) -> nn.Module:"
-            yield '        """A layer by its name, where that is no attribute\'s."""'
+            yield '        """A layer by its name, where that is not an attribute\'s."""'
             yield "        return self.get_submodule(layer)"
             yield ""
         yield from self._forward()

@@ -152,7 +152,7 @@ class CaffeFile:
     def _foreign(self, reason: str) -> NetcError:
         return NetcError(
             "W701",
-            f"this is no .caffemodel: {reason}",
+            f"this is not a .caffemodel: {reason}",
             Place(self.path),
             "a .solverstate goes to --snapshot, a mean .binaryproto to mean_file; weights are .caffemodel, "
             ".caffemodel.h5, .safetensors or .npz",
@@ -195,7 +195,7 @@ class CaffeFile:
     def _no_state(self) -> NetcError:
         return NetcError(
             "W705",
-            "this is no .solverstate; it looks like a .caffemodel",
+            "this is not a .solverstate; it looks like a .caffemodel",
             Place(self.path),
             "to go on training give the .solverstate to --snapshot; to start from weights give them to --weights",
         )

@@ -198,7 +198,7 @@ def _damaged(path: str, reason: str) -> NetcError:
 def _group(parent: Any, name: str, path: str) -> Any:
     child = _own(parent, name, path)
     if not hasattr(child, "keys"):
-        raise _damaged(path, f'"{name}" is no group')
+        raise _damaged(path, f'"{name}" is not a group')
     return child
 
 
@@ -276,7 +276,7 @@ def _check_backed(data: Any, label: str, path: str) -> None:
 def _integer(file: Any, name: str, path: str) -> int:
     data = _own(file, name, path)
     if data.dtype.kind not in "iu" or data.size != 1:
-        raise _damaged(path, f'"{name}" is no single integer')
+        raise _damaged(path, f'"{name}" is not a single integer')
     return int(data[()].reshape(-1)[0])
 
 

@@ -38,7 +38,7 @@ def recognises(buffer: Any) -> bool:
 
 def read(path: str, buffer: Any, diffs: bool = False) -> Weights:
     """Layer name → arrays in Caffe's blob order. Raises NetcError W701 (another zip file), W702 (damaged), W704
-    (sizes), W706 (names that are no blobs), W741 (arrays that are no floats)."""
+    (sizes), W706 (names that are not blobs), W741 (arrays that are not floats)."""
     found: dict[str, dict[int, Array]] = {}
     try:
         with zipfile.ZipFile(_Bytes(buffer)) as archive:
@@ -171,7 +171,7 @@ def _check_sum(path: str, buffer: Any, begin: int, member: zipfile.ZipInfo) -> N
 
 def _foreign(path: str) -> NetcError:
     hint = "unpack a zip file first; load a checkpoint with torch, and save its state dict with safetensors"
-    return NetcError("W701", "this is no weight file but a zip file or a PyTorch checkpoint", Place(path), hint)
+    return NetcError("W701", "this is not a weight file but a zip file or a PyTorch checkpoint", Place(path), hint)
 
 
 def _damaged(path: str, reason: str) -> NetcError:

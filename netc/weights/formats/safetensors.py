@@ -46,7 +46,7 @@ def recognises(buffer: Any) -> bool:
 
 def read(path: str, buffer: Any, diffs: bool = False) -> Weights:
     """Layer name → arrays in Caffe's blob order, and the file's metadata. "<layer>.<i>" is a blob by its number.
-    Raises NetcError W702 (damaged), W706 (keys that no net of ours writes), W741 (tensors that are no floats)."""
+    Raises NetcError W702 (damaged), W706 (keys that no net of ours writes), W741 (tensors that are not floats)."""
     header, start = _header(path, buffer)
     metadata = _metadata(path, header.pop("__metadata__", {}))
     tensors = [_tensor(path, key, entry) for key, entry in header.items()]
@@ -79,7 +79,7 @@ def _header(path: str, buffer: Any) -> tuple[dict[str, Any], int]:
     except (ValueError, RecursionError) as error:
         raise _damaged(path, f"its header cannot be read ({error})") from None
     if not isinstance(header, dict):
-        raise _damaged(path, "its header is no table")
+        raise _damaged(path, "its header is not a table")
     return header, 8 + size
 
 
@@ -92,7 +92,7 @@ def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _metadata(path: str, found: Any) -> dict[str, str]:
     if not isinstance(found, dict) or not all(isinstance(text, str) for text in found.values()):
-        raise _damaged(path, "its metadata is no table of texts")
+        raise _damaged(path, "its metadata is not a table of texts")
     return found
 
 

@@ -29,7 +29,7 @@ def cases(kind: str) -> list[str]:
 def distance(found: Any, expected: np.ndarray) -> float:
     """max |found - expected| / max(|expected|, 1e-3): relative to the array's largest value.
 
-    Two NaN or equal infinities are no difference, a NaN or infinity on one side only is an infinite one.
+    Two NaN or equal infinities are not a difference, a NaN or infinity on one side only is an infinite one.
     """
     found = np.asarray(found, dtype=np.float64)
     expected = np.asarray(expected, dtype=np.float64)

@@ -160,7 +160,7 @@ def test_a_net_from_before_can_be_saved_and_recompiled(write: Write, tmp_path: P
         ('message("mine_param", "MineParameter", 20)', "the number of mine_param is 20; it lies between 20000"),
         ('message("pooling_param", "MineParameter")', "LayerParameter has the field pooling_param = 121 already"),
         ('message("mine_param", "PoolingParameter")', "there is a message PoolingParameter already"),
-        ('message("a b", "MineParameter")', '"a b" is no name for a field'),
+        ('message("a b", "MineParameter")', '"a b" is not a name for a field'),
         ('message("mine_param", "Mine", a=Field(1, "int"))', 'a is a "int"; there are double, float,'),
         ('message("mine_param", "Mine", a=Field(1, "float"), b=Field(1, "float"))', "a and b have the same number, 1"),
         ('message("mine_param", "Mine", a=Field(19001, "float"))', "a cannot have the number 19001"),

@@ -77,7 +77,7 @@ TEXTS: dict[str, Callable[[], str]] = {
 FILES: dict[str, Callable[[], bytes]] = {
     "UTF-16": lambda: DATA.encode("utf-16"),
     "not UTF-8": lambda: b'name: "caf\xe9"',
-    "bytes that are no text": lambda: bytes(range(256)) * 1000,
+    "bytes that are not text": lambda: bytes(range(256)) * 1000,
     "100 MB": lambda: RELU.encode() * (100_000_000 // len(RELU)),
 }
 

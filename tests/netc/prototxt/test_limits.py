@@ -26,7 +26,7 @@ EXPECTED = {
     "blank lines": "S201", "minus signs": "P101", "a long whole number": "S203", "5000 digits": "S203",
     "5000 zeros": "accepted", "a long fraction": "G410", "beyond float": "G410", "a long exponent": "G410",
     "errors in every block": "P101", "NUL": "P105", "NULs further down": "P101", "byte order mark": "P101",
-    "carriage returns": "accepted", "UTF-16": "P105", "not UTF-8": "S207", "bytes that are no text": "P105",
+    "carriage returns": "accepted", "UTF-16": "P105", "not UTF-8": "S207", "bytes that are not text": "P105",
     "100 MB": "P103", "a sparse gigabyte": "P103",
 }  # fmt: skip
 

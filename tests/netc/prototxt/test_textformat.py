@@ -91,7 +91,7 @@ def relu(number: str) -> str:
 
 
 ANSWERS: dict[str, str | None] = {
-    # a leading 0 makes octal, and octal is no fraction
+    # a leading 0 makes octal, and octal is not a fraction
     relu("00.5"): None,
     relu("01.5"): None,
     relu("08.5"): None,

@@ -72,7 +72,7 @@ def test_what_is_not_caffes(tmp_path):
     assert 'it has no "data"' in refused(tmp_path / "train.h5", "W702")
     with h5py.File(tmp_path / "input.h5", "w") as file:
         file["data"] = np.ones((4, 3), "f4")
-    assert '"data" is no group' in refused(tmp_path / "input.h5", "W702")
+    assert '"data" is not a group' in refused(tmp_path / "input.h5", "W702")
     file, group = layer(tmp_path / "ints.h5")
     group["0"] = np.arange(3)
     file.close()

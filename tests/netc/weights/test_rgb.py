@@ -72,7 +72,7 @@ def test_the_folded_convolution_gives_the_same(tmp_path, pad, bias, own_mean, sc
 
 
 def test_the_mean_does_not_go_into_the_bias_of_a_padded_convolution(tmp_path):
-    """What would happen at the border: a difference that is no rounding."""
+    """What would happen at the border: a difference that is not a rounding."""
     before = model(tmp_path, pad=1)
     inside, _ = fold_rgb(model(tmp_path, pad=0), Preprocessing("BGR", mean=CAFFES))
     rgb = np.random.default_rng(6).integers(0, 256, (2, 3, 9, 14)).astype("f8")

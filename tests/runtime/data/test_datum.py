@@ -1,4 +1,4 @@
-"""Records → pictures: both decoders alike, channels as in the file, and everything that is no picture refused."""
+"""Records → pictures: both decoders alike, channels as in the file, and everything that is not a picture refused."""
 
 import io
 

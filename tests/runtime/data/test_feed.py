@@ -149,7 +149,7 @@ def test_gray_among_colour(tmp_path, feed_of):
 
 @pytest.fixture
 def broken(tmp_path):
-    """Records 9 and 17 of 40 are no pictures."""
+    """Records 9 and 17 of 40 are not pictures."""
     records = {b"%08d" % i: encoded(photo(24, 24, i), i) for i in range(40)}
     records[b"00000009"] = proto.Datum(encoded=True, data=records[b"00000009"].data[:300])
     records[b"00000017"] = b"\xff\xff\xff\xff"

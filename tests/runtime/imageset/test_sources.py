@@ -22,10 +22,10 @@ def test_label_is_after_the_last_blank_and_blank_lines_keep_their_number(tmp_pat
     "line, message",
     [
         ("a.jpg", "no label"),
-        ("a.jpg -1", '"-1" is no label'),
-        ("a.jpg cat", '"cat" is no label'),
-        ("a.jpg 1.0", '"1.0" is no label'),
-        ("a.jpg 2147483648", '"2147483648" is no label'),
+        ("a.jpg -1", '"-1" is not a label'),
+        ("a.jpg cat", '"cat" is not a label'),
+        ("a.jpg 1.0", '"1.0" is not a label'),
+        ("a.jpg 2147483648", '"2147483648" is not a label'),
         (" 5", "no label"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Names that are no identifiers, keywords, attributes of a module, code: they stay names."""
+"""Names that are not identifiers, keywords, attributes of a module, code: they stay names."""
 
 from __future__ import annotations
 

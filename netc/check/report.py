@@ -15,7 +15,7 @@ from netc.graph.read import Drafts
 from netc.layers.base import format_shape
 from netc.solver.settings import HISTORIES
 
-HEAD = ("layer", "type", "output", "parameters", "multiply-adds", "sees", "every", "memory")
+HEAD = ("layer", "type", "output", "parameters", "multiply-adds", "receptive field", "stride", "memory")
 FLUSH_RIGHT = range(3, 8)
 
 
@@ -34,8 +34,8 @@ class Report:
     """All that was found about one file; `str()` is the page that the command prints.
 
     kind: "net" or "solver"; solver: its SolverParameter. nets: those that could be built, each with its analysis.
-    errors: every error, not the first alone. advice: remarks on what is legal but hardly meant. draft, told: what the
-    examination works with.
+    errors: every error, not the first alone. advice: remarks on what is valid, but probably unintended. draft, told:
+    what the examination works with.
     """
 
     path: str

@@ -12,7 +12,7 @@ command line returns.
     R  run: solver settings, training, testing      W  weights and snapshots
     F  files that are missing                       O  output that cannot be written
     X  I/O errors                                   C  command line
-    A  advice: what is legal but hardly meant (`netc.check.advice`); it changes no exit status
+    A  advice: what is valid, but probably unintended (`netc.check.advice`); it changes no exit status
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def _visible(char: str) -> str:
 
 
 class NetcError(Exception):
-    """An error the user can cause and mend.
+    """An error that the user can cause and correct.
 
     Attributes: `code` ("S201"), `message`, `path`, `line`, `column` (0 where unknown), `hint` (the remedy or None),
     `related` (further places, each with a label), `errors` (this one, or all of a `NetcErrors`).

@@ -25,7 +25,7 @@ Names = Sequence[str]
 
 def resolve(
     layers: Iterable[tuple[Names, Names]], copies: Collection[int] = ()
-) -> tuple[list[tuple[Top, ...]], dict[str, Top]]:
+) -> tuple[list[list[Top]], dict[str, Top]]:
     """For each layer, given its bottoms and tops, what its bottoms are: the tops of those that wrote the blobs last, in
     place or not. Then what each blob is in the end.
 
@@ -34,11 +34,20 @@ def resolve(
     last: dict[str, Top] = {}
     found = []
     for index, (bottoms, tops) in enumerate(layers):
-        reads = tuple([last.get(blob, NOWHERE) for blob in bottoms])
+        reads = [last.get(blob, NOWHERE) for blob in bottoms]
         found.append(reads)
-        if index in copies:
+        if index in copies and reads:
             last.update(dict.fromkeys(tops, reads[0]))
         else:
             for position, blob in enumerate(tops):
                 last[blob] = (index, position)
     return found, last
+
+
+def readers_of(reads: Sequence[Sequence[Top]], without: Collection[int] = ()) -> dict[Top, list[Bottom]]:
+    """The bottoms that are each top, given what `resolve` found; those of the layers `without` do not count."""
+    readers: dict[Top, list[Bottom]] = {}
+    for index, tops in enumerate(reads):
+        for position, top in enumerate(tops if index not in without else ()):
+            readers.setdefault(top, []).append((index, position))
+    return readers

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from netc.errors import Place
-from netc.graph.edges import Bottom, Top, resolve
+from netc.graph.edges import Top, readers_of, resolve
 from netc.layers.base import Layer, ParamBlob, Shape
 
 AUTOMATIC = "(automatic)"
@@ -82,10 +82,7 @@ class Edges:
         self.nodes = nodes
         self.writers, _ = resolve(names)
         self.makers, self.last = resolve(names, copies)
-        self.readers: dict[Top, list[Bottom]] = {}
-        for index, tops in enumerate(self.makers):
-            for position, top in enumerate(tops if index not in copies else ()):
-                self.readers.setdefault(top, []).append((index, position))
+        self.readers = readers_of(self.makers, copies)
 
     def maker(self, index: int, bottom: int = 0) -> Node | None:
         """The node that made a bottom of a node, copies left out; None where the node has no such bottom."""

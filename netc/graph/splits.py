@@ -10,7 +10,8 @@ from dataclasses import replace
 from typing import Any
 
 from netc.errors import Findings, NetcError, did_you_mean, raise_all
-from netc.graph.edges import NOWHERE, Bottom, Top, resolve
+from netc.errors.origin import Origin
+from netc.graph.edges import NOWHERE, Bottom, Top, readers_of, resolve
 from netc.graph.filter import Layers
 from netc.layers.split import Split
 
@@ -20,25 +21,23 @@ def insert_splits(layers: Layers) -> Layers:
 
     Raises NetcError G402 for every bottom that no earlier layer produces.
     """
-    readers, weights = _readers(layers), _weights(layers)
-    params = list(layers.params)
+    reads, _ = resolve((layer.bottom[:], layer.top[:]) for layer in layers.params)  # slices: iterating them is slow
+    readers, weights = readers_of(reads), _weights(layers)
+    if NOWHERE in readers:
+        raise_all(_unknown_bottoms(layers, readers[NOWHERE]))
+    tops = [top for top in sorted(readers) if len(readers[top]) + (top in weights) > 1]
+    changed = {index for top in tops for index, _ in readers[top]} | {top[0] for top in tops if top in weights}
+    params = [_copy(layer) if index in changed else layer for index, layer in enumerate(layers.params)]
     splits: dict[int, list[Any]] = {}
-    for top in sorted(readers):
-        if len(readers[top]) + (top in weights) > 1:
-            splits.setdefault(top[0], []).append(_split(layers, params, top, readers[top], weights.get(top, 0.0)))
+    for top in tops:
+        splits.setdefault(top[0], []).append(_split(params, top, readers[top], weights.get(top, 0.0)))
     return _inserted(replace(layers, params=params), splits) if splits else layers
 
 
-def _readers(layers: Layers) -> dict[Top, list[Bottom]]:
-    """The bottoms that read each top."""
-    reads, _ = resolve((layer.bottom[:], layer.top[:]) for layer in layers.params)  # slices: iterating them is slow
-    readers: dict[Top, list[Bottom]] = {}
-    for index, tops in enumerate(reads):
-        for position, top in enumerate(tops):
-            readers.setdefault(top, []).append((index, position))
-    if NOWHERE in readers:
-        raise_all(_unknown_bottoms(layers, readers[NOWHERE]))
-    return readers
+def _copy(layer: Any) -> Any:
+    copy = type(layer)()
+    copy.CopyFrom(layer)
+    return copy
 
 
 def _weights(layers: Layers) -> dict[Top, float]:
@@ -54,13 +53,12 @@ def _unknown_bottoms(layers: Layers, bottoms: list[Bottom]) -> Findings:
     for index, position in bottoms:
         first.setdefault(layers.params[index].bottom[position], (index, position))
     for index, position in first.values():
-        known = dict.fromkeys(top for one in layers.params[:index] for top in one.top)
-        errors.add(_unknown_bottom(layers, index, position, list(known)))
+        errors.add(_unknown_bottom(layers, index, position))
     return errors
 
 
-def _unknown_bottom(layers: Layers, index: int, position: int, known: list[str]) -> NetcError:
-    layer = layers.params[index]
+def _unknown_bottom(layers: Layers, index: int, position: int) -> NetcError:
+    layer, known = layers.params[index], list(dict.fromkeys(top for one in layers.params[:index] for top in one.top))
     blob = layer.bottom[position]
     near, hint, related = did_you_mean(blob, known), None, []
     later = next((i for i in range(index, len(layers.params)) if blob in layers.params[i].top), None)
@@ -72,10 +70,8 @@ def _unknown_bottom(layers: Layers, index: int, position: int, known: list[str])
         related = [(layers.origins[later].start, f'layer "{name}" produces it, but further down')]
     elif blob in layers.dropped:
         name, origin = layers.dropped[blob]
-        near, hint = (
-            "",
-            "change the include or exclude rules of one of the two, or the phase, level or stages asked for",
-        )
+        near = ""
+        hint = "change the include or exclude rules of one of the two, or the phase, level or stages asked for"
         related = [(origin.start, f'layer "{name}" produces it, but its rules leave it out of this net')]
     elif not near:
         hint = "blobs before this layer: " + (", ".join(known[-8:]) or "none")
@@ -83,35 +79,28 @@ def _unknown_bottom(layers: Layers, index: int, position: int, known: list[str])
     return NetcError("G402", message, layers.origins[index].place(f"bottom[{position}]"), hint, related)
 
 
-def _split(layers: Layers, params: list[Any], top: Top, readers: list[Bottom], weight: float) -> Any:
-    """The Split layer of a top. In `params`, its readers and the loss weight, if there is one, move to the copies."""
+def _split(params: list[Any], top: Top, readers: list[Bottom], weight: float) -> Any:
+    """The Split layer of a top; its readers, and the loss weight if there is one, move to the copies."""
     index, position = top
-    producer = layers.params[index]
+    producer = params[index]
     blob = producer.top[position]
     name = f"{blob}_{producer.name or index}_{position}_split"
     copies = [f"{name}_{copy}" for copy in range(len(readers) + (weight != 0))]
     layer = type(producer)(name=name, type=Split.type, bottom=[blob], top=copies)
     if weight:  # the weight moves to the first copy
-        _own(layers, params, index).ClearField("loss_weight")
+        producer.ClearField("loss_weight")
         layer.loss_weight.extend([weight] + [0.0] * len(readers))
     for (reader, at), copy in zip(readers, copies[weight != 0 :], strict=True):
-        _own(layers, params, reader).bottom[at] = copy
+        params[reader].bottom[at] = copy
     return layer
-
-
-def _own(layers: Layers, params: list[Any], index: int) -> Any:
-    """The layer in `params`, a copy of the one given: it may be changed."""
-    if params[index] is layers.params[index]:
-        params[index] = type(params[index])()
-        params[index].CopyFrom(layers.params[index])
-    return params[index]
 
 
 def _inserted(layers: Layers, splits: dict[int, list[Any]]) -> Layers:
     """Each Split behind the layer it copies from."""
-    pairs = [
-        (param, origin)
-        for index, (layer, origin) in enumerate(zip(layers.params, layers.origins, strict=True))
-        for param in (layer, *splits.get(index, ()))
-    ]
-    return replace(layers, params=[param for param, _ in pairs], origins=[origin for _, origin in pairs])
+    params: list[Any] = []
+    origins: list[Origin] = []
+    for index, (layer, origin) in enumerate(zip(layers.params, layers.origins, strict=True)):
+        here = [layer, *splits.get(index, ())]
+        params += here
+        origins += [origin] * len(here)
+    return replace(layers, params=params, origins=origins)

@@ -30,7 +30,7 @@ class LabelCheck:
                 f'label {bad[0]:g} does not exist: layer "{self.node.name}" ({self.node.type}) has '
                 f"{self.classes} classes, labels 0 to {self.classes - 1}",
                 self.node.place,
-                "raise num_output of the layer below, or mend the labels (they count from 0)",
+                "raise num_output of the layer below, or correct the labels (they count from 0)",
             )
 
 

@@ -89,7 +89,17 @@ def test_table_for_a_reader(check, capsys):
     assert out[0] == "net.prototxt: a net, no errors, 1 warning"
     assert out[2] == "small (TRAIN), 10 images"
     rows = [line.split() for line in out[3:9]]
-    assert rows[0] == ["layer", "type", "output", "parameters", "multiply-adds", "sees", "every", "memory"]
+    assert rows[0] == [
+        "layer",
+        "type",
+        "output",
+        "parameters",
+        "multiply-adds",
+        "receptive",
+        "field",
+        "stride",
+        "memory",
+    ]
     assert rows[2] == ["conv", "relu", "Convolution", "5×4×31×40", "112", "133.9", "k", "3", "1", "193.8", "KiB"]
     assert rows[5] == ["loss", "SoftmaxWithLoss", "scalar"]
     assert len({line.index("Convolution") for line in out if "Convolution" in line}) == 1

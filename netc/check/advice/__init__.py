@@ -1,4 +1,4 @@
-"""What is legal but hardly meant: the remarks an experienced colleague would make on a net or a solver.
+"""What is valid, but probably unintended: the remarks an experienced colleague would make on a net or a solver.
 
     advise(graph, initialised=False) -> list[Advice]     on one net
     compare(train, test) -> list[Advice]                 on a TRAIN net and a TEST net that belong together

@@ -1,4 +1,4 @@
-"""Solver settings that are legal and hardly meant."""
+"""Solver settings that are valid, but probably unintended."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _sizes(p: Any) -> Found:
         usual = "0.001" if p.type in {"Adam", "RMSProp"} else "1" if p.type == "AdaDelta" else "0.01 to 0.1"
         yield "A856", f"base_lr {p.base_lr:g} is unusually large for {p.type}", "base_lr", f"{usual} is usual"
     if p.base_lr < 0:
-        yield "A856", f"base_lr {p.base_lr:g} is negative: it climbs the loss", "base_lr", "take the sign away"
+        yield "A856", f"base_lr {p.base_lr:g} is negative: it increases the loss", "base_lr", "take the sign away"
     if p.weight_decay > LARGEST_DECAY:
         yield "A856", f"weight_decay {p.weight_decay:g} is unusually large", "weight_decay", "0.0005 is usual"
     if p.weight_decay < 0:

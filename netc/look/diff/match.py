@@ -43,7 +43,7 @@ def wiring(layers: Layers, training: bool = True) -> Wiring:
         table = settings(layer, training)
         if layer.HasField("phase") and layer.phase != layers.state.phase:
             table["phase"] = f"{NAMES[layer.phase]}, whatever the net's"
-        found.pieces.append(Piece(layer, origin, (layer.name, names[layer.name]), table, reads))
+        found.pieces.append(Piece(layer, origin, (layer.name, names[layer.name]), table, tuple(reads)))
         names[layer.name] += 1
         found.unread.difference_update(reads)
     return found

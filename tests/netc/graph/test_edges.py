@@ -29,8 +29,8 @@ def above(graph: Graph, index: int, blob: str, through_splits: bool) -> Top:
 def check(graph: Graph) -> None:
     readers: dict[Top, list[Bottom]] = {}
     for index, node in enumerate(graph.nodes):
-        writers = tuple(above(graph, index, blob, False) for blob in node.bottoms)
-        makers = tuple(above(graph, index, blob, True) for blob in node.bottoms)
+        writers = [above(graph, index, blob, False) for blob in node.bottoms]
+        makers = [above(graph, index, blob, True) for blob in node.bottoms]
         assert graph.edges.writers[index] == writers, node.place
         assert graph.edges.makers[index] == makers, node.place
         for position, top in enumerate(makers if node.type != "Split" else ()):
@@ -80,8 +80,8 @@ def test_in_place_layers_and_splits_of_the_file_and_of_netc() -> None:
     assert [node.name for node in graph.nodes] == ["in", "own", "r", "s", "t", "e", "e_e_0_split", "f", "g"]
     edges = graph.edges
     assert edges is graph.edges
-    assert edges.writers[5] == ((4, 0), (1, 1), (0, 1))
-    assert edges.makers[5] == ((4, 0), (0, 0), (0, 1))
+    assert edges.writers[5] == [(4, 0), (1, 1), (0, 1)]
+    assert edges.makers[5] == [(4, 0), (0, 0), (0, 1)]
     assert edges.readers[0, 0] == [(2, 0), (5, 1)]
     assert edges.readers[5, 0] == [(7, 0), (8, 0)]
     assert edges.last == {
@@ -99,5 +99,6 @@ def test_in_place_layers_and_splits_of_the_file_and_of_netc() -> None:
 
 def test_a_blob_that_nobody_makes() -> None:
     reads, last = resolve([(["x"], ["y"]), (["y"], ["y"]), (["y", "z"], [])], copies={0})
-    assert reads == [(NOWHERE,), (NOWHERE,), ((1, 0), NOWHERE)]
+    assert reads == [[NOWHERE], [NOWHERE], [(1, 0), NOWHERE]]
     assert last == {"y": (1, 0)}
+    assert resolve([([], ["x"])], copies={0}) == ([[]], {"x": (0, 0)})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 from netc.layers.base import Layer, Shape, Window, format_shape
 from netc.layers.code import call, literal
@@ -12,7 +11,7 @@ from netc.layers.code import call, literal
 Sizes = tuple[int, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Geometry:
     """One number for each spatial axis."""
 
@@ -20,11 +19,19 @@ class Geometry:
     stride: Sizes
     pad: Sizes
     dilation: Sizes
+    extent: Sizes
+    """How far a window reaches, dilation counted."""
+    least: Sizes
+    """The smallest input that holds a window within its padding."""
 
-    @cached_property
-    def extent(self) -> Sizes:
-        """How far a window reaches, dilation counted."""
-        return tuple(d * (k - 1) + 1 for k, d in zip(self.kernel, self.dilation, strict=True))
+    @property
+    def steps(self) -> tuple[Sizes, Sizes, Sizes]:
+        """(stride, pad, dilation), as the functions take them."""
+        return self.stride, self.pad, self.dilation
+
+    def fits(self, sizes: Sequence[int]) -> bool:
+        """Whether a window lies within the padded input."""
+        return all(size >= least for size, least in zip(sizes, self.least, strict=True))
 
     def outputs(self, sizes: Sequence[int]) -> Sizes:
         """Output sizes. The division truncates toward zero, as C++'s does: a kernel that is a little larger than the
@@ -33,16 +40,6 @@ class Geometry:
             int((size + 2 * p - e) / s) + 1 if size + 2 * p < e else (size + 2 * p - e) // s + 1
             for size, p, e, s in zip(sizes, self.pad, self.extent, self.stride, strict=True)
         )
-
-    @cached_property
-    def least(self) -> Sizes:
-        """The smallest input that holds a window within its padding."""
-        return tuple(extent - 2 * pad for extent, pad in zip(self.extent, self.pad, strict=True))
-
-    @cached_property
-    def steps(self) -> tuple[Sizes, Sizes, Sizes]:
-        """(stride, pad, dilation), as the functions take them."""
-        return self.stride, self.pad, self.dilation
 
     def window(self) -> Window | None:
         """The two last axes, for the receptive field."""
@@ -57,12 +54,13 @@ def _pair(sizes: Sizes, absent: int) -> tuple[int, int]:
 
 def geometry(layer: Layer, spatial: int) -> Geometry:
     """The layer's geometry over `spatial` axes; fails where the fields contradict each other or the axes."""
-    return Geometry(
-        _sizes(layer, "kernel", "kernel_size", spatial, None),
-        _sizes(layer, "stride", "stride", spatial, 1),
-        _sizes(layer, "pad", "pad", spatial, 0),
-        _dilation(layer, spatial),
-    )
+    kernel = _sizes(layer, "kernel", "kernel_size", spatial, None)
+    stride = _sizes(layer, "stride", "stride", spatial, 1)
+    pad = _sizes(layer, "pad", "pad", spatial, 0)
+    dilation = _dilation(layer, spatial)
+    extent = tuple(d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True))
+    least = tuple(e - 2 * p for e, p in zip(extent, pad, strict=True))
+    return Geometry(kernel, stride, pad, dilation, extent, least)
 
 
 def _sizes(layer: Layer, stem: str, field: str, spatial: int, default: int | None) -> Sizes:
@@ -144,5 +142,4 @@ def kernel_field(layer: Layer, axis: int) -> str:
 def fitted(x: str, shape: Shape, windows: Geometry) -> str:
     """The expression `x` of a tensor of this shape, with zeros behind where it is smaller than a window."""
     sizes = shape[len(shape) - len(windows.kernel) :]
-    fits = all(size >= least for size, least in zip(sizes, windows.least, strict=True))
-    return x if fits else call("at_least", x, literal(windows.least))
+    return x if windows.fits(sizes) else call("at_least", x, literal(windows.least))

@@ -107,7 +107,7 @@ def _check(graph: Graph, index: int, node: Node) -> None:
 def _reads_within(graph: Graph, node: Node) -> bool:
     """Whether every window lies within the image, and there is a bias to take the mean."""
     geometry = node.layer.geometry  # type: ignore[attr-defined]
-    within = not any(geometry.pad) and not any(geometry.overhang(node.bottom_shapes[0][2:]))
+    within = not any(geometry.pad) and geometry.fits(node.bottom_shapes[0][2:])
     return within and len(node.params) == 2
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 from netc.layers.base import Layer, Shape, Window, format_shape
@@ -46,7 +45,7 @@ def window_summary(options: Any) -> str:
     return " ".join(parts)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Geometry:
     """One number for each spatial axis."""
 
@@ -54,11 +53,19 @@ class Geometry:
     stride: Sizes
     pad: Sizes
     dilation: Sizes
+    extent: Sizes
+    """How far a window reaches, dilation counted."""
+    least: Sizes
+    """The smallest input that holds a window within its padding."""
 
-    @cached_property
-    def extent(self) -> Sizes:
-        """How far a window reaches, dilation counted."""
-        return tuple(d * (k - 1) + 1 for k, d in zip(self.kernel, self.dilation, strict=True))
+    @property
+    def steps(self) -> tuple[Sizes, Sizes, Sizes]:
+        """(stride, pad, dilation), as the functions take them."""
+        return self.stride, self.pad, self.dilation
+
+    def fits(self, sizes: Sequence[int]) -> bool:
+        """Whether a window lies within the padded input."""
+        return all(size >= least for size, least in zip(sizes, self.least, strict=True))
 
     def outputs(self, sizes: Sequence[int]) -> Sizes:
         """Output sizes. The division truncates toward zero, as C++'s does: a kernel that is a little larger than the
@@ -67,20 +74,6 @@ class Geometry:
             int((size + 2 * p - e) / s) + 1 if size + 2 * p < e else (size + 2 * p - e) // s + 1
             for size, p, e, s in zip(sizes, self.pad, self.extent, self.stride, strict=True)
         )
-
-    @cached_property
-    def least(self) -> Sizes:
-        """The smallest input that holds a window within its padding."""
-        return tuple(extent - 2 * pad for extent, pad in zip(self.extent, self.pad, strict=True))
-
-    def fits(self, sizes: Sequence[int]) -> bool:
-        """Whether a window lies within an input of these sizes and its padding."""
-        return all(size >= least for size, least in zip(sizes, self.least, strict=True))
-
-    @cached_property
-    def steps(self) -> tuple[Sizes, Sizes, Sizes]:
-        """(stride, pad, dilation), as the functions take them."""
-        return self.stride, self.pad, self.dilation
 
     def window(self) -> Window | None:
         """The two last axes, for the receptive field."""
@@ -96,7 +89,9 @@ def _pair(sizes: Sizes, absent: int) -> tuple[int, int]:
 def geometry(layer: Layer, spatial: int) -> Geometry:
     """The layer's geometry over `spatial` axes; fails where the fields contradict each other or the axes."""
     kernel, stride, pad, dilation = (checked_sizes(layer, field, spatial) for field in FIELDS)
-    return Geometry(kernel, stride, pad, dilation)
+    extent = tuple(d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True))
+    least = tuple(e - 2 * p for e, p in zip(extent, pad, strict=True))
+    return Geometry(kernel, stride, pad, dilation, extent, least)
 
 
 def checked_sizes(layer: Layer, field: str, spatial: int) -> Sizes:

@@ -17,7 +17,7 @@ from netc.runtime.net import rand
 from netc.runtime.net.clock import Clock, LayerRun
 from netc.runtime.net.feeding import Feeding
 from netc.runtime.net.fillers import fill_blob
-from netc.runtime.net.steps import Route, Step, plan, route
+from netc.runtime.net.steps import Route, Step, plan, route_to
 from netc.weights.keys import module_names
 
 if TYPE_CHECKING:
@@ -126,11 +126,11 @@ class Net(nn.Module):
         raises, or a layer's own error for its shapes.
         """
         values = self._given(args, inputs)
-        path = self._route(self._returned if blobs is None else tuple(blobs))
-        missing = [top for top in path.needed if top not in values]
+        route = self._route(self._returned if blobs is None else tuple(blobs))
+        missing = [top for top in route.needed if top not in values]
         if missing:
             values = {**self.feeding.next(missing), **values}
-        result = self._walk(values, path)
+        result = self._walk(values, route)
         if self.run.training:
             self.clock.step += 1
         return result
@@ -145,15 +145,15 @@ class Net(nn.Module):
     def _route(self, wanted: tuple[str, ...]) -> Route:
         if wanted not in self._routes:
             self._check_blobs(wanted)
-            self._routes[wanted] = route(self._steps, wanted)
+            self._routes[wanted] = route_to(self._steps, wanted)
         return self._routes[wanted]
 
-    def _walk(self, values: dict[str, Tensor], path: Route) -> dict[str, Tensor]:
-        for step, dead in path.steps:
+    def _walk(self, values: dict[str, Tensor], route: Route) -> dict[str, Tensor]:
+        for step, dead in route.steps:
             self._execute(step, values)
             for blob in dead:
                 values.pop(blob, None)
-        return {name: values[name] for name in path.wanted}
+        return {name: values[name] for name in route.wanted}
 
     def _execute(self, step: Step, values: dict[str, Tensor]) -> None:
         bottoms = [

@@ -47,7 +47,7 @@ class Route:
     """The tops of sources that all this depends on."""
 
 
-def route(steps: Sequence[Step], wanted: tuple[str, ...]) -> Route:
+def route_to(steps: Sequence[Step], wanted: tuple[str, ...]) -> Route:
     """The steps that lead to the blobs wanted, or write a file."""
     alive, kept, needed = set(wanted), [], []
     for step in reversed(steps):

@@ -25,7 +25,7 @@ from netc.solver.policies import drops
 from netc.weights.arrays import without_leading_ones
 
 
-class Run(Protocol):
+class Resumable(Protocol):
     """What a snapshot keeps of a training run, or puts back into it; a `Solver` is one."""
 
     param: Any
@@ -75,7 +75,7 @@ def prefix(param: Any, solver_path: str) -> Path:
     return given / own.stem if given.is_dir() or param.snapshot_prefix.endswith("/") else given
 
 
-def save(run: Run) -> Path:
+def save(run: Resumable) -> Path:
     """Write the snapshot of `run` and return the path of its .solverstate."""
     return files.save(
         run.prefix,
@@ -92,19 +92,19 @@ def save(run: Run) -> Path:
     )
 
 
-def _updates(run: Run) -> dict[str, list[Any]]:
+def _updates(run: Resumable) -> dict[str, list[Any]]:
     """The last update of every parameter (snapshot_diff); shared ones under each layer that has them."""
     updates = {id(slot.value): _array(update) for slot, update in zip(run.slots, run.last_update)}
     return {layer: [updates[id(tensor)] for tensor in tensors] for layer, tensors in run.net.params.items()}
 
 
-def size(run: Run) -> int:
+def size(run: Resumable) -> int:
     """Bytes of a snapshot, about."""
     tensors = [tensor for blobs in run.net.params.values() for tensor in blobs] + _histories(run)
     return sum(4 * tensor.numel() for tensor in tensors) + 2**16
 
 
-def _histories(run: Run) -> list[torch.Tensor]:
+def _histories(run: Resumable) -> list[torch.Tensor]:
     """In Caffe's order: the first array of every parameter, then the second of every parameter."""
     kinds = len(run.slots[0].history) if run.slots else 0
     return [slot.history[kind] for kind in range(kinds) for slot in run.slots]
@@ -114,11 +114,11 @@ def _array(tensor: torch.Tensor) -> Any:
     return tensor.detach().cpu().numpy()
 
 
-def _drops(run: Run) -> int:
+def _drops(run: Resumable) -> int:
     return run.plateau.drops if run.plateau else drops(run.param, run.iter)
 
 
-def _extras(run: Run) -> dict[str, Any]:
+def _extras(run: Resumable) -> dict[str, Any]:
     return {
         "solver_type": run.param.type,
         "losses": list(run.losses),
@@ -127,7 +127,7 @@ def _extras(run: Run) -> dict[str, Any]:
     }
 
 
-def conditions(run: Run) -> dict[str, Any]:
+def conditions(run: Resumable) -> dict[str, Any]:
     """What bit-exactness depends on besides the files."""
     return {
         "seed": run.seed,
@@ -176,7 +176,7 @@ def read(path: str | Path | files.Snapshot) -> files.Snapshot:
     return files.load(given)
 
 
-def restore(run: Run, found: files.Snapshot) -> list[str]:
+def restore(run: Resumable, found: files.Snapshot) -> list[str]:
     """Put `run` into the state that a snapshot holds. Returns warnings; changes nothing where it raises.
 
     Raises NetcError R641 (another net's), R642 (another solver's).
@@ -195,7 +195,7 @@ def restore(run: Run, found: files.Snapshot) -> list[str]:
     return _changed(conditions(run), found.extras.get("conditions") or {})
 
 
-def _check_solver(run: Run, found: files.Snapshot) -> None:
+def _check_solver(run: Resumable, found: files.Snapshot) -> None:
     kind = found.extras.get("solver_type", run.param.type)
     if kind != run.param.type:
         raise NetcError(
@@ -206,7 +206,7 @@ def _check_solver(run: Run, found: files.Snapshot) -> None:
         )
 
 
-def _fitted(run: Run, history: Sequence[Any], path: Path) -> list[Any]:
+def _fitted(run: Resumable, history: Sequence[Any], path: Path) -> list[Any]:
     """The history in the shapes of the run's parameters; old states have four axes, with 1s in front."""
     mine = _histories(run)
     if len(history) != len(mine):
@@ -228,7 +228,7 @@ def _others(path: Path, message: str) -> NetcError:
     return NetcError("R641", message, Place(str(path)), hint)
 
 
-def _copy_weights(run: Run, found: files.Snapshot) -> None:
+def _copy_weights(run: Resumable, found: files.Snapshot) -> None:
     arrays = weights.read(found.weights)
     missing = [layer for layer in run.net.params if not arrays.get(layer)]
     if missing and not arrays.partial:

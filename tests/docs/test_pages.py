@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import torch
 import netc
 from netc import weights
 from netc.cli._main import run
+from tests.runtime.data.made import raw, write_lmdb
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 CODE = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -61,7 +63,13 @@ def test_prototxt_page(tmp_path, monkeypatch, capsys):
     Path("memory.prototxt").write_text(MEMORY)
     solver = 'net: "memory.prototxt" base_lr: 0.01 lr_policy: "fixed" max_iter: 100 snapshot_after_train: false'
     Path("memory_solver.prototxt").write_text(solver)
-    scope = execute("prototxt.md", {})
+    data = 'type: "Data" top: "data" top: "label" data_param { source: "val_lmdb" batch_size: 4 }'
+    Path("train_val.prototxt").write_text(re.sub(r'type: "MemoryData".*?} }', data + " }", MEMORY, flags=re.S))
+    rng = np.random.default_rng(1)
+    write_lmdb("val_lmdb", {b"%02d" % n: raw(rng.integers(0, 256, (3, 8, 8)), n % 3) for n in range(12)})
+    scope: dict[str, Any] = execute("prototxt.md", {})
+    assert scope["first"]["loss"] == scope["again"]["loss"] != scope["second"]["loss"]
+    assert scope["scores"].shape == (4, 3)
     assert scope["run"].iter == 30  # type: ignore[attr-defined]
     assert capsys.readouterr().out.count("'loss'") == 4
 

@@ -113,13 +113,13 @@ def test_a_branch_that_needs_the_label_is_left_out() -> None:
 def test_blobs_go_as_soon_as_nothing_needs_them() -> None:
     """What is asked for decides: a split's other branch does not keep its blob alive."""
     net = netc.load_net(AUXILIARY)
-    path = net._route(("b",))
-    alive = set(path.needed)
-    for step, dead in path.steps:
+    route = net._route(("b",))
+    alive = set(route.needed)
+    for step, dead in route.steps:
         alive |= set(step.tops)
         alive -= set(dead)
     assert alive == {"b"}
-    assert path.needed == ("x",)
+    assert route.needed == ("x",)
 
 
 def test_a_label_that_is_no_class_is_named(file: str) -> None:

@@ -188,8 +188,8 @@ class Layer(Facts):
         """Arguments for a function, argument=field: those whose field differs from its default, which is the function's
         too. An enum's value is its name in small letters."""
         default = type(self.options)()
-        values = {argument: _named(self.options, field) for argument, field in fields.items()}
-        return {argument: value for argument, value in values.items() if value != _named(default, fields[argument])}
+        values = {name: _field_value(self.options, field) for name, field in fields.items()}
+        return {name: value for name, value in values.items() if value != _field_value(default, fields[name])}
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         """The shape rule: check the settings against the bottom shapes, fill `self.blobs`, return the top shapes."""
@@ -296,7 +296,7 @@ class Layer(Facts):
         raise NetcError(code, f'layer "{self.name}" ({self.type}): {message}', self.origin.place(field), hint)
 
 
-def _named(options: Any, field: str) -> Any:
+def _field_value(options: Any, field: str) -> Any:
     """A field's value; an enum's as text, "center_size"."""
     value, kind = getattr(options, field), options.DESCRIPTOR.fields_by_name[field].enum_type
     return kind.values_by_number[value].name.lower() if kind else value

@@ -24,8 +24,9 @@ from netc import proto
 from netc.files.hashing import Chunk
 from netc.files.shipped import locate
 from netc.files.wire import field_head
-from netc.graph.compile import compile_net, read_net
+from netc.graph.compile import compile_net
 from netc.graph.ir import Node
+from netc.graph.read import read_net
 
 NETS = {16: "vgg_D", 19: "vgg_E"}
 FC6_UNIT = 512 * 7 * 7 + 1 + 4096

@@ -33,7 +33,9 @@ def trunk(param):
 
 
 def test_the_folders():
-    folders = {path.parent.name: sorted(file.name for file in path.parent.iterdir()) for path in FOLDER.glob("*/*.md")}
+    folders = {
+        path.parent.name: sorted(file.name for file in path.parent.iterdir()) for path in FOLDER.glob("*/*.prototxt")
+    }
     assert folders == dict.fromkeys(NETS, FILES)
 
 

@@ -12,7 +12,7 @@ from netc.graph.edges import NOWHERE, Bottom, Top, resolve
 from netc.graph.filter import state_of
 from netc.graph.ir import Graph
 from tests.netc.graph.nets import files
-from tools.fork_table import shapes_of
+from tests.zoo.shapes import shapes_of
 
 
 def above(graph: Graph, index: int, blob: str, through_splits: bool) -> Top:

@@ -17,7 +17,7 @@ from netc.graph.splits import insert_splits
 from netc.prototxt.draft import Draft
 from netc.upgrade import upgrade_net
 from tests.netc.graph.nets import files
-from tools.fork_table import shapes_of
+from tests.zoo.shapes import shapes_of
 
 TRAIN, TEST = 0, 1
 

@@ -1,7 +1,7 @@
 """2,617 prototxts of public repositories: read to the message whose print is Caffe's, or refused where Caffe refuses
 them for syntax.
 
-Files that only a fork of Caffe reads are the business of test_fork_table.py.
+Files that only a fork of Caffe reads are the business of tests/docs/test_forks_page.py.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def check(shared: Path, row: Row) -> str:
     """Compare one file with Caffe's answer: "equal", "refused", or "a fork's" for what a fork's Caffe reads."""
     found = read(shared, row)
     if row["accepted_by_caffe"] != "ok" and (row["schema_that_accepts"] != "none" or is_of_forks(row, found)):
-        return "a fork's"  # test_fork_table.py counts how many of them netc reads
+        return "a fork's"  # tests/docs/test_forks_page.py counts how many of them netc reads
     if row["accepted_by_caffe"] != "ok":
         assert isinstance(found, NetcError), f"{row['file']} is read, but Caffe says {row['caffe_error']}"
         assert all(len(error.message) < 400 for error in found.errors), "a message is a sentence"

@@ -54,7 +54,7 @@ class Listing:
 def from_list(root: Path, list_file: Path) -> Listing:
     """Lines of `name label`: the label is the text after the last blank, as names may hold blanks.
 
-    Raises F140 where a file is missing, D541 for a list without pictures, D540 for each line whose label is not a class.
+    Raises F140 where a file is missing, D541 for a list without pictures, D540 for each label that is not a class.
     """
     _check_folder(root)
     try:

@@ -1,9 +1,9 @@
 """docs/forks.md: of the nets that only a fork of Caffe accepts, how many netc reads and builds.
 
 A net is read if its text binds to the schema. It is built if it compiles in every phase that makes sense for it: TEST,
-and TRAIN where the file speaks of training. Sources that are not here (databases, lists) get their shapes from the
-settings or, where those do not tell, are taken to hold images of a usual size. A net whose only fault is that the modules
-of its Python layers are not here counts as built but for them.
+and TRAIN where the file speaks of training. Sources that are not here (databases, lists) get their shapes from their
+settings or, where those do not tell, are taken to hold images of a usual size. A net whose only fault is that the
+modules of its Python layers are not here counts as built but for them.
 """
 
 from __future__ import annotations

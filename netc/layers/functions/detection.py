@@ -96,7 +96,7 @@ def yolo3_detections(
     """YOLO v3's: each map has its own anchors, in pixels, and so many pixels a position; a box has a row for each class
     whose score is above `least_score`."""
     rows = []
-    for x, own, stride in zip(maps, anchors, strides):
+    for x, own, stride in zip(maps, anchors, strides, strict=True):
         pixels = x.shape[3] * stride
         boxes, thing, classes = yolo_boxes(x, [(width / pixels, height / pixels) for width, height in own])
         score = thing[..., None] * classes.sigmoid()

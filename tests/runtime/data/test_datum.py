@@ -81,11 +81,11 @@ def test_exif_orientation_is_ignored():
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"", "no picture"),
-        (b"<!DOCTYPE html>", "no picture"),
-        (compressed(PHOTO, "EPS"), "no picture"),
+        (b"", "not a picture"),
+        (b"<!DOCTYPE html>", "not a picture"),
+        (compressed(PHOTO, "EPS"), "not a picture"),
         (JPEGS["4:2:0"][:700], "truncated"),
-        (JPEGS["4:2:0"][:3], "no picture|file"),
+        (JPEGS["4:2:0"][:3], "not a picture|file"),
         (compressed(PHOTO, "PNG")[:500], "truncated"),
     ],
     ids=["empty", "web page", "a format that starts programs", "half a JPEG", "three bytes of a JPEG", "half a PNG"],
@@ -132,11 +132,11 @@ def test_raw_records():
 @pytest.mark.parametrize(
     ("value", "reason"),
     [
-        (b"\xff\xff\xff", "no Datum"),
+        (b"\xff\xff\xff", "not a Datum"),
         (b"", "0 values"),
         (proto.Datum(channels=3, height=4, width=5, data=b"x" * 59).SerializeToString(), "59 values .*asks for 60"),
         (proto.Datum(channels=-1, height=-1, width=1, data=b"x").SerializeToString(), "1 values"),
-        (proto.Datum(encoded=True).SerializeToString(), "no picture"),
+        (proto.Datum(encoded=True).SerializeToString(), "not a picture"),
     ],
     ids=["no message", "empty", "a byte short", "negative", "nothing encoded"],
 )

@@ -331,7 +331,7 @@ def test_hdf5_files_that_do_not_fit_each_other(tmp_path):
     ("lines", "words"),
     [
         ("a.jpg 1\n\ngone.jpg 2\n", "gone.jpg"),
-        ("a.jpg 1\n\nlist.txt 2\n", "no picture"),
+        ("a.jpg 1\n\nlist.txt 2\n", "not a picture"),
         ("a.jpg 1\n\na.jpg two\n", "two"),
     ],
     ids=["missing", "no picture", "no label"],

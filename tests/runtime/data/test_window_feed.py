@@ -192,7 +192,7 @@ def test_settings_are_checked(feed_of: Make) -> None:
             feed_of(window)
     with pytest.raises(NetcError, match="has no rescale_param"):
         feed_of("", "rescale_param { short_side: 40 }")
-    with pytest.raises(NetcError, match="no share"):
+    with pytest.raises(NetcError, match="not a share"):
         netc.compile_net("""layer { name: "w" type: "WindowData" top: "data" top: "label"
           window_data_param { batch_size: 2 crop_size: 5 fg_fraction: 2 } }""")
 

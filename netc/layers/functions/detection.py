@@ -173,7 +173,7 @@ def judged(
     values, places = overlaps(boxes, torch.tensor([row[3:7] for row in objects], dtype=torch.float64)).max(1)
     seen: set[int] = set()
     rows = []
-    for row, overlap, place in zip(found, values.tolist(), places.tolist()):
+    for row, overlap, place in zip(found, values.tolist(), places.tolist(), strict=True):
         if overlap >= least_overlap and not difficult and objects[place][7]:
             rows.append([*row[:3], 0, 0])
             continue

@@ -50,7 +50,7 @@ def batch_normalised(
         variance, mean = torch.var_mean(x, [axis for axis in range(x.dim()) if axis != dim], correction=0, keepdim=True)
         if momentum is not None:
             with torch.no_grad():
-                for blob, new in zip(running, (mean, variance)):
+                for blob, new in zip(running, (mean, variance), strict=True):
                     blob.lerp_(new.reshape(blob.shape), momentum)
     return (x - mean) / (variance + eps).sqrt() * scale + shift
 

@@ -19,7 +19,9 @@ def roi_pool(x: Tensor, rois: Tensor, size: tuple[int, int], spatial_scale: floa
     edges = rounded(corners * spatial_scale)
     down = roi_bins(edges[:, 1], edges[:, 3], size[0], x.shape[2])
     across = roi_bins(edges[:, 0], edges[:, 2], size[1], x.shape[3])
-    return torch.stack([roi_maxima(x[image], rows, columns) for image, rows, columns in zip(images, down, across)])
+    return torch.stack(
+        [roi_maxima(x[image], rows, columns) for image, rows, columns in zip(images, down, across, strict=True)]
+    )
 
 
 def region_table(x: Tensor, rois: Tensor) -> tuple[list[int], Tensor]:
@@ -39,7 +41,7 @@ def roi_bins(begin: Tensor, end: Tensor, cells: int, limit: int) -> list[list[tu
     place = torch.arange(cells, dtype=begin.dtype, device=begin.device)[None]
     low = ((place * step).floor() + begin[:, None]).clamp(0, limit).long().tolist()
     high = (((place + 1) * step).ceil() + begin[:, None]).clamp(0, limit).long().tolist()
-    return [list(zip(a, b)) for a, b in zip(low, high)]
+    return [list(zip(a, b, strict=True)) for a, b in zip(low, high, strict=True)]
 
 
 def roi_maxima(x: Tensor, down: list[tuple[int, int]], across: list[tuple[int, int]]) -> Tensor:

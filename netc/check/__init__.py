@@ -11,10 +11,12 @@ from typing import Any
 
 
 class _Check(ModuleType):
-    def __call__(self, *args: Any, **options: Any) -> Any:
+    def __call__(self, path: Any, *args: Any, **options: Any) -> Any:
+        """Everything that can be said of a net or solver without running it. `netc.check.examine.check` has the
+        arguments: path, phase, level, stages, shapes, allow_python_layers."""
         from netc.check.examine import check
 
-        return check(*args, **options)
+        return check(path, *args, **options)
 
 
 sys.modules[__name__].__class__ = _Check

@@ -1,6 +1,6 @@
 """What the sources of a net's data layers hold, as far as a short look tells: how many records, which labels.
 
-facts(graph) -> {key of the data layer: Facts}     layers whose data are not here, or cannot be read, are left out
+facts(graph) -> {key of the data layer: DataFacts}     layers whose data are not here, or cannot be read, are left out
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from itertools import islice
 
 from netc import proto
-from netc.check.advice import Facts
+from netc.check.advice import DataFacts
 from netc.errors import NetcError
 from netc.files.paths import resolve
 from netc.graph.ir import Graph, Node
@@ -23,7 +23,7 @@ SECONDS = 0.15
 MOST_LINES = 200_000
 
 
-def facts(graph: Graph) -> dict[str, Facts]:
+def facts(graph: Graph) -> dict[str, DataFacts]:
     """Raises nothing: what cannot be read is reported by those who have to read it."""
     found = {}
     for node in graph.nodes:
@@ -38,7 +38,7 @@ def facts(graph: Graph) -> dict[str, Facts]:
     return found
 
 
-def _database(node: Node, path: str) -> Facts:
+def _database(node: Node, path: str) -> DataFacts:
     from netc.runtime.data.database import Database
 
     with Database(path) as database:
@@ -46,7 +46,7 @@ def _database(node: Node, path: str) -> Facts:
         first = _labels(database.values(), MOST_RECORDS)
         last = _labels(database.values(backwards=True), min(MOST_RECORDS, size - len(first)))
     complete = len(first) + len(last) >= size
-    return Facts(path, size, {1: first + last[::-1]}, complete)
+    return DataFacts(path, size, {1: first + last[::-1]}, complete)
 
 
 def _labels(values: Iterable[bytes], most: int) -> list[int]:
@@ -57,26 +57,26 @@ def _labels(values: Iterable[bytes], most: int) -> list[int]:
         try:
             found.append(int(proto.Datum.FromString(value).label))
         except Exception as error:  # protobuf's DecodeError has no public home in all its versions
-            raise ValueError("no Datum") from error
+            raise ValueError("not a Datum") from error
         if time.monotonic() > end:
             break
     return found
 
 
-def _list(node: Node, path: str) -> Facts:
+def _list(node: Node, path: str) -> DataFacts:
     from netc.runtime.data.records import open_records
 
     with open_records(node.layer.param, node.place.path) as records:
         lines: list[tuple[int, str]] = getattr(records, "lines", [])
         seen = [int(text.rpartition(" ")[2]) for _, text in lines[:MOST_LINES]]
-        return Facts(path, len(records), {1: seen}, len(seen) == len(records))
+        return DataFacts(path, len(records), {1: seen}, len(seen) == len(records))
 
 
-def _hdf5(node: Node, path: str) -> Facts:
+def _hdf5(node: Node, path: str) -> DataFacts:
     from netc.runtime.data.hdf5_feed import labels
 
     rows, by_top = labels(node.layer.param, node.place.path)
-    return Facts(path, rows, by_top, True)
+    return DataFacts(path, rows, by_top, True)
 
 
-LOOKS: dict[str, Callable[[Node, str], Facts]] = {DATABASE: _database, LIST: _list, HDF5: _hdf5}
+LOOKS: dict[str, Callable[[Node, str], DataFacts]] = {DATABASE: _database, LIST: _list, HDF5: _hdf5}

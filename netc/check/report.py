@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from netc.check.advice import Advice, Facts
+from netc.check.advice import Advice, DataFacts
 from netc.check.analyse import FLOAT, Analysis, Row, memory
 from netc.check.probe import Told
 from netc.errors import NetcError, Place, counted, printable, printable_lines
@@ -26,7 +26,7 @@ class Net:
     label: str
     analysis: Analysis
     notes: list[str]
-    facts: dict[str, Facts]
+    facts: dict[str, DataFacts]
 
 
 @dataclass(slots=True)
@@ -231,7 +231,7 @@ def _net(report: Report, net: Net, batch: int | None) -> dict[str, Any]:
     }
 
 
-def _label_range(found: Facts) -> list[int] | None:
+def _label_range(found: DataFacts) -> list[int] | None:
     """The least and the largest label that was seen."""
     seen = found.labels.get(1)
     return [min(seen), max(seen)] if seen else None

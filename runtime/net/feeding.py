@@ -15,6 +15,7 @@ from torch import Tensor
 
 from netc.errors import NetcError
 from netc.graph.ir import Graph, Node
+from netc.layers.sources import ARRAYS
 from netc.runtime.data import Feed, has_feed, open_feed
 from netc.runtime.net.clock import Clock
 from netc.runtime.net.labels import label_checks
@@ -69,10 +70,14 @@ class Feeding:
         for node in read:
             if not self._feeds(node):
                 raise _not_given(next(top for top in node.tops if top in wanted), node)
-        try:
-            tops = self._read(read, self.position)
-        except NetcError as error:
-            raise _or_given(error, wanted) from None
+        tops: dict[str, Tensor] = {}
+        for node in read:
+            needed = [top for top in node.tops if top in wanted]
+            try:
+                found = self._read([node], self.position)
+            except NetcError as error:
+                raise _or_given(error, needed) from None
+            tops.update((top, found[top]) for top in needed)
         self._check(tops)
         self.position += 1
         return {top: self._moved(tensor) for top, tensor in tops.items()}
@@ -158,7 +163,9 @@ class Feeding:
 
 
 def _not_given(top: str, node: Node) -> NetcError:
-    return NetcError("R601", f'the input "{top}" is not given', node.place, f"call the net with {top}=…")
+    hint = f"call the net with {top}=…, or a solver with run.step(n, feed=…)"
+    hint += "; net.set_input_arrays(data, labels) hands over arrays" if node.layer.feed == ARRAYS else ""
+    return NetcError("R601", f'the input "{top}" is not given', node.place, hint)
 
 
 def _or_given(error: NetcError, wanted: Iterable[str]) -> NetcError:

@@ -15,11 +15,13 @@ from netc.graph.read import draft_net
 from netc.layers import registry
 from netc.layers.base import Layer, Shape
 from netc.layers.input import Input
-from netc.layers.sources import RecordSource
+from netc.layers.sources import IMAGES, RecordSource
 from netc.runtime.data import can_probe
 from netc.runtime.data.probing import DataProbe
 from netc.runtime.net.module import Net
 from netc.runtime.net.numerics import settle
+
+_EXAMPLE = 'give the whole shape of the top: shapes={"data": (1, 3, 224, 224)}'
 
 
 def load_net(
@@ -50,7 +52,7 @@ def load_net(
     settle(tf32=tf32)
     draft = draft_net(source)
     layers = filter_net(draft, state_of(draft, phase_number(phase), level, stages))
-    told = {name: tuple(map(int, shape)) for name, shape in (shapes or {}).items()}
+    told = _told(shapes)
     _check_names(layers, told)
     _set_inputs(layers, told)
     with closing(DataProbe(draft.path)) as data, allowing(allow_python_layers):
@@ -59,6 +61,19 @@ def load_net(
     if weights is not None:
         net.copy_from(weights)
     return net.to(device)
+
+
+def _told(shapes: Mapping[str, Sequence[int]] | None) -> dict[str, Shape]:
+    """The shapes as given; C102 for what is not {top: sizes of at least 1}."""
+    if shapes is not None and not isinstance(shapes, Mapping):
+        raise NetcError("C102", f"shapes is a {type(shapes).__name__}, not a dict", None, _EXAMPLE)
+    told = {}
+    for name, shape in (shapes or {}).items():
+        whole = not isinstance(shape, str) and all(isinstance(size, int) and size > 0 for size in shape)
+        if not whole:
+            raise NetcError("C102", f'shapes["{name}"] is {shape!r}, not sizes of at least 1', None, _EXAMPLE)
+        told[name] = tuple(shape)
+    return told
 
 
 def _class_of(param: Any) -> type[Layer]:
@@ -73,6 +88,9 @@ def _check_names(layers: Layers, told: Mapping[str, Shape]) -> None:
             known = ", ".join(tops) or "none"
             message = f'shapes has "{name}", which is not the top of a source layer{did_you_mean(name, tops)}'
             raise NetcError("C102", message, Place(layers.draft.path), f"the tops of source layers: {known}")
+        if _class_of(tops[name]).feed in IMAGES and name == tops[name].top[0] and len(told[name]) != 4:
+            message = f'shapes["{name}"] has {len(told[name])} sizes, images have 4'
+            raise NetcError("C102", message, Place(layers.draft.path), _EXAMPLE)
         if not issubclass(_class_of(tops[name]), Input | RecordSource):
             message = f'shapes has "{name}", but the layer "{tops[name].name}" ({tops[name].type}) sets its own shapes'
             raise NetcError("C102", message, Place(layers.draft.path), "change its settings, or leave it out")

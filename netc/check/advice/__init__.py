@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from netc.check.advice import geometry, losses, pairs, settings
-from netc.check.advice.data import Facts, Known, coverage, labels, sorted_records
+from netc.check.advice.data import DataFacts, Known, coverage, labels, sorted_records
 from netc.check.advice.flow import TRAIN, trains
 from netc.check.advice.signal import signal
 from netc.check.advice.solver import solver_remarks
@@ -22,7 +22,7 @@ from netc.check.advice.stuck import stuck
 from netc.errors.remark import Advice
 from netc.graph.ir import Graph
 
-__all__ = ["TRAIN", "Advice", "Facts", "advise", "compare", "look", "solver_remarks", "trains"]
+__all__ = ["TRAIN", "Advice", "DataFacts", "advise", "compare", "look", "solver_remarks", "trains"]
 
 RULES: tuple[Callable[[Graph], Iterator[Advice]], ...] = (
     losses.no_loss,

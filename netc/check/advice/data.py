@@ -15,7 +15,7 @@ MIN_ORDERED = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class DataFacts:
     """What is known of the source of a data layer. `labels`: the labels seen, in order, by the number of their top;
     `complete`: those are all. `size`: records, None where not known."""
 
@@ -25,8 +25,8 @@ class Facts:
     complete: bool = False
 
 
-Known = Mapping[str, Facts]
-"""Facts by the key of the data layer."""
+Known = Mapping[str, DataFacts]
+"""DataFacts by the key of the data layer."""
 
 
 def labels(graph: Graph, known: Known) -> Iterator[Advice]:
@@ -44,7 +44,7 @@ def labels(graph: Graph, known: Known) -> Iterator[Advice]:
             yield from _range(node, source, found, seen, classes)
 
 
-def _range(node: Node, source: Node, found: Facts, seen: set[int], classes: int) -> Iterator[Advice]:
+def _range(node: Node, source: Node, found: DataFacts, seen: set[int], classes: int) -> Iterator[Advice]:
     low, high = min(seen), max(seen)
     field_name = f"{source.layer.param_field}.source"
     if low < 0 or high >= classes:

@@ -4,15 +4,18 @@
 from __future__ import annotations
 
 import ast
+import builtins
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from netc.errors import NetcError, Place
+from netc.errors import NetcError, Place, raise_all
 from netc.layers import functions
 
 FOLDER = Path(functions.__file__).parent
+HAVE = frozenset({*dir(builtins), "torch", "F", "nn", "Tensor", "math", "Callable", "Any"})
+"""Names that mean something in any emitted file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +25,7 @@ class Function:
     name: str
     text: str
     uses: frozenset[str]
+    place: Place
 
 
 @cache
@@ -32,7 +36,7 @@ def table(plugins: frozenset[str] = frozenset()) -> Mapping[str, Function]:
     """
     found: dict[str, Function] = {}
     for path in (*sorted(FOLDER.glob("[a-z]*.py")), *map(Path, sorted(plugins))):
-        for function in _functions(path.read_text(encoding="utf-8")):
+        for function in _functions(path):
             if function.name in found and path.parent != FOLDER:
                 message = f'the plug-in\'s "{function.name}" has the name of a function of netc that emitted code uses'
                 raise NetcError("L392", message, Place(str(path)), "give it another name")
@@ -40,10 +44,12 @@ def table(plugins: frozenset[str] = frozenset()) -> Mapping[str, Function]:
     return found
 
 
-def _functions(text: str) -> Iterable[Function]:
+def _functions(path: Path) -> Iterable[Function]:
+    text = path.read_text(encoding="utf-8")
     for node in ast.parse(text).body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and not _is_layer(node):
-            yield Function(node.name, _source(text, node), names_in(node) - _own(node))
+            place = Place(str(path), node.lineno, node.col_offset + 1, 1, text.splitlines()[node.lineno - 1])
+            yield Function(node.name, _source(text, node), names_in(node) - _own(node), place)
 
 
 def _is_layer(node: ast.FunctionDef | ast.ClassDef) -> bool:
@@ -60,9 +66,19 @@ def _source(text: str, node: ast.FunctionDef | ast.ClassDef) -> str:
 
 def _own(tree: ast.AST) -> frozenset[str]:
     """The names of arguments and variables: a function of such a name is not what is meant."""
-    arguments = {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
-    stored = (node for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store))
-    return frozenset(arguments | {node.id for node in stored})
+    return frozenset(name for node in ast.walk(tree) if (name := _bound(node)))
+
+
+def _bound(node: ast.AST) -> str | None:
+    """The name that this piece of code gives a meaning to."""
+    match node:
+        case ast.arg(arg=name) | ast.Name(id=name, ctx=ast.Store()) | ast.ExceptHandler(name=name):
+            return name
+        case ast.alias(name=name, asname=other):
+            return other or name.partition(".")[0]
+        case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+            return name
+    return None
 
 
 def names_in(tree: ast.AST) -> frozenset[str]:
@@ -79,4 +95,16 @@ def needed(code: str, known: Mapping[str, Function]) -> list[Function]:
         if name not in wanted:
             wanted.add(name)
             waiting += [other for other in known[name].uses if other in known]
-    return [function for name, function in known.items() if name in wanted]
+    chosen = [function for name, function in known.items() if name in wanted]
+    raise_all([error for function in chosen if (error := _incomplete(function, known))])
+    return chosen
+
+
+def _incomplete(function: Function, known: Mapping[str, Function]) -> NetcError | None:
+    """A function that reads what stands in its file outside functions and classes is not complete by itself."""
+    missing = sorted(function.uses - known.keys() - HAVE)
+    if not missing:
+        return None
+    message = f'the function "{function.name}" cannot be copied into emitted code: it reads {", ".join(missing)}'
+    hint = "a copied function has torch, F, nn, math and other functions; give it the rest as arguments"
+    return NetcError("L393", message, function.place, hint)

@@ -131,6 +131,18 @@ def test_a_label_that_is_no_class_is_named(file: str) -> None:
     assert caught.value.code == "R621"
 
 
+def test_a_label_that_is_not_needed_is_not_checked(file: str) -> None:
+    """The labels of this database go to 9, of a net with 4 classes."""
+    net = netc.load_net(Path(file).read_text().replace("num_output: 12", "num_output: 4").replace('"db"', '"../db"'))
+    net.feeding.position = 2
+    assert net(blobs=["fc"])["fc"].shape == (3, 4)
+    assert net(label=torch.zeros(3))["loss"] > 0
+    net.feeding.position = 2
+    with pytest.raises(NetcError, match="label") as caught:
+        net()
+    assert caught.value.code == "R621"
+
+
 def test_dummy_data_are_drawn_anew_at_each_call_in_test() -> None:
     text = """layer { name: "d" type: "DummyData" top: "x"
         dummy_data_param { shape { dim: 9 } data_filler { type: "gaussian" } } }"""

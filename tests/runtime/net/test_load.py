@@ -126,3 +126,29 @@ def test_shapes_of_other_blobs(text: str, name: str, words: str) -> None:
         netc.load_net(text, shapes={name: (1, 3, 7, 8)})
     assert caught.value.code == "C102"
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "shapes, words",
+    [
+        ((1, 3, 8, 8), "shapes is a tuple"),
+        ({"data": "3,8,8"}, "not sizes"),
+        ({"data": (6, 3, 0, 8)}, "not sizes"),
+        ({"data": (3, 8, 8)}, "3 sizes, images have 4"),
+    ],
+)
+def test_shapes_that_are_none(shapes: object, words: str) -> None:
+    with pytest.raises(NetcError, match=words) as caught:
+        netc.load_net(BARE, shapes=shapes)
+    assert caught.value.code == "C102"
+    assert "shapes={" in str(caught.value.hint)
+
+
+def test_only_what_is_not_here_is_asked_for() -> None:
+    """Two sources, one of them here: the hint names the tops of the other."""
+    write_lmdb("here", {b"a": raw(np.zeros((3, 5, 5)))})
+    here = 'layer { name: "h" type: "Data" top: "x" data_param { source: "here" batch_size: 6 } }'
+    net = netc.load_net(here + CROPPED + 'layer { name: "s" type: "Silence" bottom: "x" }')
+    with pytest.raises(NetcError) as caught:
+        net(blobs=["x", "fc"])
+    assert str(caught.value.hint).endswith("or give data in the call")

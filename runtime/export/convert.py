@@ -119,7 +119,7 @@ class _Job:
         self.shown = preprocessing_of(source.param, source.graph, options.net or source.path, *given)
         if source.card is not None:
             self.shown = converted_looks(source.card.preprocessing, self.shown, *given)
-        self.source, self.looks = fold_rgb(source, self.shown) if options.rgb else (source, self.shown)
+        self.source, self.preprocessing = fold_rgb(source, self.shown) if options.rgb else (source, self.shown)
         self.remarks: list[str] = []
         self.parity = Parity(tolerance=options.tolerance)
 
@@ -160,7 +160,7 @@ class _Job:
         graph = self.source.runnable()
         samples, blobs = self._samples(), distinct_blobs(graph)
         before = run(net_with(graph, self.original.layers()), samples.inputs(self.shown), blobs)
-        after = run(net_with(graph, read(path)), samples.inputs(self.looks), blobs)
+        after = run(net_with(graph, read(path)), samples.inputs(self.preprocessing), blobs)
         self.parity.runs = compared_all(before, after)
 
     def _computed(self, path: Path, card: Card) -> None:
@@ -173,7 +173,7 @@ class _Job:
         graph = self.source.runnable()
 
         def run(samples: Any) -> None:
-            outputs, inner, self.parity.arrays = run_onnx(path, samples.inputs(self.looks), self.source, graph)
+            outputs, inner, self.parity.arrays = run_onnx(path, samples.inputs(self.preprocessing), self.source, graph)
             before = self._original_blobs(samples, [*inner, *graph.outputs])
             self.parity.runs = compared_all(before, inner | outputs)
 
@@ -185,7 +185,7 @@ class _Job:
         graph = self.source.runnable()
 
         def run(samples: Any) -> None:
-            outputs, self.parity.arrays = run_pt2(path, samples.inputs(self.looks), self.source)
+            outputs, self.parity.arrays = run_pt2(path, samples.inputs(self.preprocessing), self.source)
             self.parity.runs = compared_all(self._original_blobs(samples, graph.outputs), outputs)
 
         self._with_free_axes(lambda axes: write_pt2(path, self.source, graph, axes, card), run)
@@ -220,7 +220,7 @@ class _Job:
         state = read_state(path)
         self.parity.arrays = proved(vgg.state.items(), {key: tensor.numpy() for key, tensor in state.items()})
         samples = self._samples()
-        (pixels,) = samples.inputs(self.looks).values()
+        (pixels,) = samples.inputs(self.preprocessing).values()
         scores = run_module(module_of(vgg, state), pixels)
         before = self._original_blobs(samples, [vgg.scores])
         self.parity.runs = compared_all(before, {vgg.scores: scores.reshape(before[vgg.scores].shape)})
@@ -252,7 +252,7 @@ class _Job:
         self._check_classes(classes)
         net = self.source.param.name if self.source.param is not None else ""
         name, layers = Path(self.source.path).name, self.source.keys()
-        return Card(net, prototxt, self.looks, classes, name, "", __version__, layers, self.remarks)
+        return Card(net, prototxt, self.preprocessing, classes, name, "", __version__, layers, self.remarks)
 
     def _check_classes(self, classes: Sequence[str]) -> None:
         """Raises NetcError W766 where no output has as many values as there are classes."""
@@ -271,14 +271,16 @@ class _Job:
             listed = ", ".join(f'"{name}"' for name in self.source.unused)
             self.remarks.append(f"not in the net, and left out: {listed}")
         if self.options.rgb:
-            self.remarks.append(_convention(self.looks))
+            self.remarks.append(_convention(self.preprocessing))
 
     def _remark_axes(self, axes: Any) -> None:
         free = [name for name, is_free in (("batch", axes.batch), ("height and width", axes.size)) if is_free]
         self.remarks.append("any " + ", ".join(free) if free else "sizes are fixed")
 
 
-def _convention(looks: Preprocessing) -> str:
-    mean, std = (", ".join(f"{value:.6g}" for value in values or ()) for values in (looks.mean, looks.std))
-    why = "torchvision's own" if folded_mean(looks) else "the net's own mean, since its first convolution pads"
+def _convention(preprocessing: Preprocessing) -> str:
+    mean, std = (
+        ", ".join(f"{value:.6g}" for value in values or ()) for values in (preprocessing.mean, preprocessing.std)
+    )
+    why = "torchvision's own" if folded_mean(preprocessing) else "the net's own mean, since its first convolution pads"
     return f"reads RGB from 0 to 1 after Normalize(mean=({mean}), std=({std})): {why}"

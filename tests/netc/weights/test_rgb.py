@@ -58,14 +58,14 @@ def convolved(pixels, arrays, pad):
 def test_the_folded_convolution_gives_the_same(tmp_path, pad, bias, own_mean, scale):
     before = model(tmp_path, pad, bias)
     shown = Preprocessing("BGR", mean=CAFFES, scale=scale)
-    after, looks = fold_rgb(before, shown)
-    assert folded_mean(looks) is not own_mean
-    assert looks.std == list(STD)
-    assert looks.mean == pytest.approx([124 / 255, 117 / 255, 104 / 255] if own_mean else MEAN)
+    after, preprocessing = fold_rgb(before, shown)
+    assert folded_mean(preprocessing) is not own_mean
+    assert preprocessing.std == list(STD)
+    assert preprocessing.mean == pytest.approx([124 / 255, 117 / 255, 104 / 255] if own_mean else MEAN)
 
     rgb = np.random.default_rng(6).integers(0, 256, (2, 3, 9, 14)).astype("f8")
     x = (rgb[:, ::-1] - np.reshape(CAFFES, (3, 1, 1))) * scale
-    y = (rgb / 255 - np.reshape(looks.mean, (3, 1, 1))) / np.reshape(looks.std, (3, 1, 1))
+    y = (rgb / 255 - np.reshape(preprocessing.mean, (3, 1, 1))) / np.reshape(preprocessing.std, (3, 1, 1))
     expected = convolved(x.copy(), before.layers()["conv"], pad)
     found = convolved(y, after.layers()["conv"], pad)
     assert np.abs(found - expected).max() < 1e-6 * np.abs(expected).max()

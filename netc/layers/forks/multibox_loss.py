@@ -99,13 +99,13 @@ class MultiBoxLoss(Layer):
 
     def _check_objects(self, objects: Tensor) -> None:
         background, classes = self.options.background_label_id, self.options.num_classes
-        for image, value, difficult in objects.reshape(-1, 8)[:, [0, 1, 7]].tolist():
-            label = int(value)
+        for image, label, difficult in objects.reshape(-1, 8)[:, [0, 1, 7]].tolist():
             if image == -1 or (difficult and not self.options.use_difficult_gt):
                 continue
-            if label == background or not 0 <= label < classes:
-                said = "the background" if label == background else f"not one of {classes} classes"
-                found = f"an object of class {label}, which is {said}"
+            exists = -1 < label < classes  # NaN does not
+            if not exists or int(label) == background:
+                said = "the background" if exists else f"not one of {classes} classes"
+                found = f"an object of class {label:g}, which is {said}"
                 self.fail(found, "bottom[3]", "correct the labels or num_classes", "L352")
 
     def emit(self, site: Site) -> Code:

@@ -322,6 +322,15 @@ def test_what_multibox_loss_refuses() -> None:
         )
 
 
+@pytest.mark.parametrize("label, said", [(3, "3, which is not one of 3"), (math.nan, "nan, which is not one of 3")])
+def test_an_object_of_no_class_is_told(label: float, said: str) -> None:
+    things = np.array([[[[0, label, 0, 0.1, 0.1, 0.5, 0.5, 0], [-1, 9, 0, 0, 0, 0, 0, 0]]]])
+    arrays = np.ones((2, 8)), np.ones((2, 6)), priors_for(np.random.default_rng(1), 2), things
+    with pytest.raises(NetcError, match=f"an object of class {said} classes") as caught:
+        run("MultiBoxLoss", "multibox_loss_param { num_classes: 3 }", *arrays)
+    assert caught.value.code == "L352"
+
+
 # -- evaluation --------------------------------------------------------------------------------------------------------
 
 

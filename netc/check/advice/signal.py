@@ -25,7 +25,7 @@ def signal(graph: Graph) -> Iterator[Advice]:
     sizes: dict[str, float] = {}
     path: dict[str, Node] = {}
     for node in graph.nodes if trains(graph) else ():
-        if any(node.loss_weights):
+        if any(node.loss_weights) and node.bottoms:
             size, last = sizes.get(node.bottoms[0]), path.get(node.bottoms[0])
             if size is not None and last is not None and not TOO_SMALL <= size <= TOO_LARGE:
                 yield _remark(last, size, graph)

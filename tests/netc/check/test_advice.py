@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+import netc
 from netc import compile_net, proto, read_solver
 from netc.check.advice import advise, compare, solver_remarks
 from netc.cli._main import run
@@ -448,3 +449,8 @@ def test_caffes_own_nets(shared, name):
     train, test = (compile_net(path, phase, probe=probe) for phase in ("TRAIN", "TEST"))
     found = {remark.code for remark in (*advise(train), *advise(test), *compare(train, test))}
     assert sorted(found) == CAFFES_OWN[name]
+
+
+def test_a_loss_without_a_bottom_has_no_signal() -> None:
+    text = 'layer { name: "p" type: "Parameter" top: "p" loss_weight: 1 parameter_param { shape { dim: 3 } } }'
+    assert [remark.code for remark in advise(netc.compile_net(text)) if remark.code == "A810"] == []

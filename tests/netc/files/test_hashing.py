@@ -7,8 +7,8 @@ import os
 
 import pytest
 
-from netc import hashing
 from netc.errors import NetcError
+from netc.files import hashing
 from netc.files.hashing import Hashing
 
 

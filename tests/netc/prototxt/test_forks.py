@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from netc import NetcError, compile_net, forks, proto, read_net
+from netc import NetcError, compile_net, proto, read_net
 from netc.layers import registry
 from netc.layers.functions.boxes import overlaps
+from netc.prototxt import forks
 
 INPUT = 'layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 8 dim: 3 dim: 6 dim: 7 } } }\n'
 

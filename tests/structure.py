@@ -12,6 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 
+from tests.test_layering import circles
+from tests.test_type_names import literals
+
 PRODUCT = ("netc", "runtime", "proto", "tools")
 
 
@@ -38,22 +41,6 @@ def functions(tree: ast.AST) -> Iterator[tuple[int, str]]:
             yield node.end_lineno - node.lineno + 1, node.name
 
 
-# -- names of layer types ----------------------------------------------------------------------------------------------
-
-
-def literals(tree: ast.AST, types: set[str]) -> Iterator[tuple[int, str]]:
-    """(line, text) of each string that is a layer type's name, docstrings left out."""
-    docs = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-    for node in ast.walk(tree):
-        if (
-            isinstance(node, ast.Constant)
-            and isinstance(node.value, str)
-            and id(node) not in docs
-            and node.value in types
-        ):
-            yield node.lineno, node.value
-
-
 # -- imports -----------------------------------------------------------------------------------------------------------
 
 
@@ -62,7 +49,7 @@ def module_of(path: Path, root: Path) -> str:
     return ".".join(parts if parts[0] == "netc" else ("netc", *parts)).removesuffix(".__init__")
 
 
-def imports(root: Path) -> dict[str, set[str]]:
+def imports(root: Path) -> dict[str, frozenset[str]]:
     """Module → the modules of the product that it imports, anywhere in it: in functions and for types too."""
     modules = {module_of(path, root): path for path in files(root) if package(path, root).partition("/")[0] != "tools"}
     found: dict[str, set[str]] = {}
@@ -75,27 +62,7 @@ def imports(root: Path) -> dict[str, set[str]]:
                 whole = {f"{node.module}.{alias.name}" for alias in node.names}
                 found[name] |= (whole | {node.module}) & modules.keys() if not whole <= modules.keys() else whole
         found[name].discard(name)
-    return found
-
-
-def circles(edges: dict[str, set[str]]) -> list[list[str]]:
-    """Sets of modules that import each other, directly or around."""
-    reach = {name: _reachable(edges, name) for name in edges}
-    groups = {
-        frozenset(other for other in reach[name] if name in reach[other]) for name in edges if name in reach[name]
-    }
-    return sorted(sorted(group) for group in groups)
-
-
-def _reachable(edges: dict[str, set[str]], start: str) -> set[str]:
-    seen: set[str] = set()
-    waiting = list(edges[start])
-    while waiting:
-        name = waiting.pop()
-        if name not in seen:
-            seen.add(name)
-            waiting += edges.get(name, ())
-    return seen
+    return {name: frozenset(others) for name, others in found.items()}
 
 
 # -- the table ---------------------------------------------------------------------------------------------------------
@@ -116,14 +83,14 @@ def main() -> None:
     lengths = sorted(found for tree in trees.values() for found in functions(tree))
     print("functions", len(lengths), "median", median(length for length, _ in lengths), "longest", lengths[-1])
     outside = {
-        path: list(literals(tree, set(registry())))
-        for path, tree in trees.items()
+        path: list(literals(path.read_text(encoding="utf-8"), set(registry())))
+        for path in trees
         if path.relative_to(root).parts[0] in ("netc", "runtime")
         and not any(part in ("layers", "emit", "upgrade") for part in path.relative_to(root).parts)
         and path.name != "forks.py"
     }
     print("literals", sum(map(len, outside.values())), "in", sum(map(bool, outside.values())), "files")
-    print("circles", circles(imports(root)))
+    print("circles", sorted(map(sorted, circles(imports(root)))))
 
 
 if __name__ == "__main__":

@@ -314,6 +314,13 @@ def canonical_axis(layer: Layer, axis: int, shape: Shape, field: str = "") -> in
     return axis % len(shape)
 
 
+def check_planes(layer: Layer, shape: Shape, field: str = "bottom", which: str = "a bottom") -> None:
+    """Fail where a bottom is not a batch of planes."""
+    if len(shape) != 4:
+        found = f"needs {which} of 4 axes (N, C, H, W), found {format_shape(shape)}"
+        layer.fail(found, field, code="L302")
+
+
 def count(shape: Shape, start: int = 0, end: int | None = None) -> int:
     """Product of the dimensions from `start` to `end` (1 for none)."""
     product = 1

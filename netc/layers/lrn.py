@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from netc.layers.base import Layer, Run, Shape, format_shape, layer
+from netc.layers.base import Layer, Run, Shape, check_planes, layer
 from netc.layers.code import Code, Site, call
 
 if TYPE_CHECKING:
@@ -41,8 +41,7 @@ class LRN(Layer):
             self.fail(
                 f"local_size {size} is even: the window has no centre", "lrn_param.local_size", f"take {size + 1}"
             )
-        if len(bottoms[0]) != 4:
-            self.fail(f"needs a bottom of 4 axes (N, C, H, W), found {format_shape(bottoms[0])}", "bottom", code="L302")
+        check_planes(self, bottoms[0])
         return [bottoms[0]]
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:

@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from netc.layers.base import Layer, Run, Shape, Window, between, format_shape, layer
+from netc.layers.base import Layer, Run, Shape, Window, between, check_planes, format_shape, layer
 from netc.layers.code import Code, Site, same_or_tuple
 from netc.layers.functions.windows import pooled_size
 from netc.layers.windows import checked_sizes, field_of, window_summary
@@ -51,8 +51,7 @@ class Pooling(Layer):
             self.fail("stochastic pooling is not available", "pooling_param.pool", "take MAX or AVE")
         if len(self.param.top) > 1 and self.options.pool != MAX:
             self.fail("only MAX has a second top", "top[1]", "the second top is the position of each maximum")
-        if len(shape) != 4:
-            self.fail(f"needs a bottom of 4 axes (N, C, H, W), found {format_shape(shape)}", "bottom", code="L302")
+        check_planes(self, shape)
         self.with_position = len(self.param.top) > 1
         self._read_geometry()
         outputs = self._checked_outputs(shape)

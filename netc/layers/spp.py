@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from netc.layers.base import Layer, Run, Shape, count, format_shape, layer
+from netc.layers.base import Layer, Run, Shape, check_planes, count, format_shape, layer
 from netc.layers.code import Code, Site
 from netc.layers.functions.windows import pooled_size, pyramid_level
 
@@ -34,8 +34,7 @@ class SPP(Layer):
             self.fail("needs a pyramid_height of at least 1", "spp_param.pyramid_height", "add `pyramid_height: 3`")
         if self.options.pool not in (MAX, AVE):
             self.fail("stochastic pooling is not available", "spp_param.pool", "take MAX or AVE")
-        if len(shape) != 4:
-            self.fail(f"needs a bottom of 4 axes (N, C, H, W), found {format_shape(shape)}", "bottom", code="L302")
+        check_planes(self, shape)
         grids = [self._grid(level, shape) for level in range(height)]
         return [(*shape[:2], *grids[0]) if height == 1 else (shape[0], shape[1] * sum(map(count, grids)))]
 

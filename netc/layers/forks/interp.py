@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from netc.layers.base import Layer, Run, Shape, between, format_shape, layer
+from netc.layers.base import Layer, Run, Shape, between, check_planes, format_shape, layer
 from netc.layers.code import Code, Site, call, tuple_of
 from netc.layers.functions.sizes import zoomed
 
@@ -36,9 +36,7 @@ class Interp(Layer):
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         for place, shape in enumerate(bottoms):
-            if len(shape) != 4:
-                found = format_shape(shape)
-                self.fail(f"needs bottoms of 4 axes (N, C, H, W), found {found}", f"bottom[{place}]", code="L302")
+            check_planes(self, shape, f"bottom[{place}]", "bottoms")
         if self.options.interp_type != "bilinear":
             self.fail(f'interp_type "{self.options.interp_type}" is not available', "interp_param.interp_type")
         self._check_factors()

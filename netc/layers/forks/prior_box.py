@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from netc.layers.base import Layer, Run, Shape, exactly, format_shape, layer
+from netc.layers.base import Layer, Run, Shape, check_planes, exactly, layer
 from netc.layers.code import Code, Site, call, literal
 
 if TYPE_CHECKING:
@@ -42,9 +42,7 @@ class PriorBox(Layer):
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         for place, shape in enumerate(bottoms):
-            if len(shape) != 4:
-                found = format_shape(shape)
-                self.fail(f"needs bottoms of 4 axes (N, C, H, W), found {found}", f"bottom[{place}]", code="L302")
+            check_planes(self, shape, f"bottom[{place}]", "bottoms")
         self._check_sizes()
         self._check_pair("img_size", "img_h", "img_w")
         self._check_pair("step", "step_h", "step_w")

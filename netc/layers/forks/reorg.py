@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from netc.layers.base import Layer, Run, Shape, format_shape, layer
+from netc.layers.base import Layer, Run, Shape, check_planes, format_shape, layer
 from netc.layers.code import Code, Site, call
 
 if TYPE_CHECKING:
@@ -29,8 +29,7 @@ class Reorg(Layer):
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         shape, s = bottoms[0], self.options.stride
-        if len(shape) != 4:
-            self.fail(f"needs a bottom of 4 axes (N, C, H, W), found {format_shape(shape)}", "bottom", code="L302")
+        check_planes(self, shape)
         if s < 1:
             self.fail("needs a stride of at least 1", "reorg_param.stride", "add `stride: 2`")
         self._check(shape, s)

@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from netc.layers.base import Layer, Run, Shape, count, exactly, format_shape, layer
+from netc.layers.base import Layer, Run, Shape, check_planes, count, exactly, format_shape, layer
 from netc.layers.code import Code, Site, call
 
 if TYPE_CHECKING:
@@ -21,8 +21,7 @@ class Regions(Layer):
 
     def check_regions(self, bottoms: Sequence[Shape]) -> None:
         shape, rois = bottoms
-        if len(shape) != 4:
-            self.fail(f"needs a bottom of 4 axes (N, C, H, W), found {format_shape(shape)}", "bottom[0]", code="L302")
+        check_planes(self, shape, "bottom[0]")
         if not rois or count(rois, 1) != 5:
             found = f"needs regions of 5 numbers (image, x1, y1, x2, y2), found {format_shape(rois)}"
             self.fail(found, "bottom[1]", code="L302")

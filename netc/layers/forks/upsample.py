@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from netc.layers.base import Layer, Run, Shape, between, format_shape, layer
+from netc.layers.base import Layer, Run, Shape, between, check_planes, format_shape, layer
 from netc.layers.code import Code, Site, call, tuple_of
 from netc.layers.losses import check_range
 
@@ -36,8 +36,7 @@ class Upsample(Layer):
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         shape = bottoms[0]
-        if len(shape) != 4:
-            self.fail(f"needs a bottom of 4 axes (N, C, H, W), found {format_shape(shape)}", "bottom", code="L302")
+        check_planes(self, shape)
         if len(bottoms) > 1 and bottoms[1] != shape:
             listed = f"{format_shape(shape)} and {format_shape(bottoms[1])}"
             self.fail(f"its bottoms differ in shape: {listed}", "bottom[1]", code="L302")

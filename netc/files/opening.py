@@ -1,0 +1,59 @@
+"""Opening what a user or a file names: regular files alone, and no more bytes than such a file can sensibly have.
+
+    open_regular(path)          an open file
+    read_bytes(path, most)      its bytes
+
+A FIFO would wait for a writer, a device may have no end, and a folder has no bytes: each is refused at once, also
+behind a link. Whatever reads a file that a user or another file names opens it here.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import BinaryIO
+
+from netc.errors import NetcError, Place
+
+_KINDS = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a pipe (FIFO)"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+    (stat.S_ISSOCK, "a socket"),
+)
+
+
+def open_regular(path: str | os.PathLike[str], place: Place | None = None) -> BinaryIO:
+    """Open a regular file for reading. `place`: where it is named, for the error; by default the path itself.
+
+    Raises OSError (missing, no right to read), NetcError F102 (a folder, pipe, device or socket).
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)  # a FIFO must not block the open
+    try:
+        mode = os.fstat(handle).st_mode
+        if not stat.S_ISREG(mode):
+            what = next((what for is_kind, what in _KINDS if is_kind(mode)), "something else")
+            raise NetcError("F102", f"{os.fspath(path)} is not a regular file but {what}", _place(path, place))
+        return os.fdopen(handle, "rb")
+    except BaseException:
+        os.close(handle)
+        raise
+
+
+def read_bytes(path: str | os.PathLike[str], most: int, place: Place | None = None) -> bytes:
+    """The bytes of a regular file of at most `most` bytes; one that grows meanwhile is read no further.
+
+    Raises OSError, NetcError F102 (not a regular file), F104 (larger).
+    """
+    with open_regular(path, place) as file:
+        size = os.fstat(file.fileno()).st_size
+        content = file.read(most + 1) if size <= most else b""
+    if size > most or len(content) > most:
+        message = f"{os.fspath(path)} has {max(size, len(content)):,} bytes, and at most {most:,} are read here"
+        raise NetcError("F104", message, _place(path, place), "is it the file that you mean?")
+    return content
+
+
+def _place(path: str | os.PathLike[str], place: Place | None) -> Place:
+    return place or Place(os.fspath(path))

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from netc.layers.base import Layer, Run, Shape, between, canonical_axis, exactly, layer
 from netc.layers.code import Code, Site, call
+from netc.layers.facts import LABELS
 from netc.layers.losses import check_label_count, check_labels
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class Accuracy(Layer):
         self.settings = self.changed(top_k="top_k") | ({} if self.axis == 1 else {"dim": self.axis})
         if self.options.HasField("ignore_label"):
             self.ignore = self.settings["ignore"] = self.options.ignore_label
+            self.mean_over = LABELS
         self.per_class = len(self.param.top) > 1
         check_label_count(self, scores, labels, self.axis)
         classes = scores[self.axis]

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from netc.layers.base import Layer, ParamBlob, Run, Shape, layer
@@ -68,6 +68,10 @@ class BatchNorm(Layer):
     @classmethod
     def variant(cls, param: Any) -> str:
         return "with a factor and an offset" if _learns_scale(param.batch_norm_param) else ""
+
+    def running(self) -> Mapping[int, float]:
+        kept = self.options.moving_average_fraction
+        return {} if self.uses_sums else {0: kept, 1: kept, 2: kept}
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
         from netc.layers.functions import normalisation, scales

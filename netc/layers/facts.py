@@ -12,6 +12,9 @@ from typing import ClassVar
 from netc.layers.blob import ParamBlob, Shape
 from netc.layers.fillers import weighted_rms
 
+SAMPLES, LABELS, SUM = "samples", "labels", "sum"
+"""A mean over the samples of the batch, or over the labels in bottom 1 that are not `ignore`; or no mean but a sum."""
+
 
 class Facts:
     """The answers of a type that says nothing of itself."""
@@ -62,6 +65,19 @@ class Facts:
         if self.class_axis is None or len(bottoms) < 2 or self.class_axis >= len(bottoms[0]):
             return None
         return bottoms[0][self.class_axis]
+
+    # -- parts of a batch ----------------------------------------------------------------------------------------------
+
+    mean_over: str = SAMPLES
+    """What a scalar top is the mean of, so that it can be told from those of the parts of a batch."""
+
+    carries_state: ClassVar[bool] = False
+    """What a pass leaves behind is where the next one begins (recurrent layers)."""
+
+    def running(self) -> Mapping[int, float]:
+        """The parameters that a TRAIN pass itself updates, and does not read, by position: which share of them is kept
+        when what the batch gives is added (BatchNorm's sums)."""
+        return {}
 
     # -- values and gradients ------------------------------------------------------------------------------------------
 

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from netc.layers.base import Layer, Run, Shape, canonical_axis, count, exactly, format_shape
 from netc.layers.code import Code, Site, call
+from netc.layers.facts import LABELS, SAMPLES, SUM
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+VALID, BATCH_SIZE = "valid", "batch_size"
 _REMEDY = "correct the labels, num_output of the last layer, or ignore_label"
 
 
@@ -73,6 +75,7 @@ class LabelLoss(Loss):
         self.axis = self.class_axis = canonical_axis(self, axis, bottoms[0], field)
         self.settings = loss_settings(self, self.axis)
         self.ignore = self.settings.get("ignore")
+        self.mean_over = mean_over(self.settings)
         check_label_count(self, bottoms[0], bottoms[1], self.axis)
 
     def explain(self, bottoms: Sequence[Tensor]) -> None:
@@ -122,9 +125,16 @@ def check_range(
         layer.fail(found, field, _REMEDY if what == "label" else None, "L305")
 
 
+def mean_over(settings: dict[str, Any], default: str = VALID) -> str:
+    """What a loss with these settings is the mean of."""
+    mode = settings.get("normalization", default)
+    if mode == VALID and "ignore" in settings:
+        return LABELS
+    return SAMPLES if isinstance(mode, str) and mode != "none" else SUM
+
+
 # -- settings ----------------------------------------------------------------------------------------------------------
 
-VALID, BATCH_SIZE = "valid", "batch_size"
 _MODES: dict[int, str] = {0: "full", 1: VALID, 2: BATCH_SIZE, 3: "none"}
 
 

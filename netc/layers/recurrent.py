@@ -29,6 +29,7 @@ class Recurrent(Layer):
         ("input_weight", "input_bias", "hidden_weight"),
         ("input_weight", "input_bias", "static_weight", "hidden_weight"),
     )
+    carries_state = True
     states: ClassVar[int]
     """How many hidden states there are."""
     gates: ClassVar[int]

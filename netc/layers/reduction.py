@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from netc.layers import facts
 from netc.layers.base import Layer, Run, Shape, canonical_axis, count, layer
 from netc.layers.code import Code, Site, number, tuple_of
 
@@ -29,6 +30,7 @@ class Reduction(Layer):
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         self.axis = canonical_axis(self, self.options.axis, bottoms[0], "reduction_param.axis")
+        self.mean_over = facts.SAMPLES if self.options.operation == MEAN else facts.SUM
         return [bottoms[0][: self.axis]]
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:

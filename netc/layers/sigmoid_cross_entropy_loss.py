@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from netc.layers.base import Shape, count, format_shape, layer
-from netc.layers.losses import BATCH_SIZE, Loss, loss_settings
+from netc.layers.losses import BATCH_SIZE, Loss, loss_settings, mean_over
 
 
 @layer("SigmoidCrossEntropyLoss")
@@ -26,4 +26,6 @@ class SigmoidCrossEntropyLoss(Loss):
             listed = " and ".join(map(format_shape, bottoms))
             self.fail(f"its bottoms differ in size: {listed}", "bottom", code="L302")
         self.settings = loss_settings(self, default=BATCH_SIZE)
+        self.mean_over = mean_over(self.settings, BATCH_SIZE)
+        self.ignore = self.settings.get("ignore")
         return [()]

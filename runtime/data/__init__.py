@@ -14,6 +14,7 @@ from netc.errors import NetcError
 from netc.layers import Layer, registry
 from netc.layers.base import Shape
 from netc.layers.sources import ARRAYS, DATABASE, FILLERS, HDF5, IMAGES, LIST, WINDOWS
+from netc.runtime.parallel.shards import WHOLE, Shard
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,8 +32,9 @@ class Feed(Protocol):
     batch_size: int
     size: int | None
 
-    def batch(self, k: int, stop: int | None = None) -> list[Tensor]:
-        """The tops of forward pass `k`: records [k·B, (k+1)·B) of the endless sequence, cut off at position `stop`."""
+    def batch(self, k: int, stop: int | None = None, shard: Shard = WHOLE, step: int = 1) -> list[Tensor]:
+        """The tops of forward pass `k`: records [k·B, (k+1)·B) of the endless sequence, cut off at position `stop`; of
+        these, a shard alone. The passes that come next are expected to be k + step, k + 2·step, …"""
         ...
 
     def close(self) -> None: ...

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from netc.errors import NetcError
 from netc.layers.base import Layer, Shape, format_shape
+from netc.runtime.parallel.shards import WHOLE, Shard, positions
 
 
 class ArrayFeed:
@@ -39,11 +40,9 @@ class ArrayFeed:
         if wrong:
             raise NetcError("D555", f'layer "{layer.name}" ({layer.type}) {wrong}', layer.origin.start, hint)
 
-    def batch(self, k: int, stop: int | None = None) -> list[Tensor]:
+    def batch(self, k: int, stop: int | None = None, shard: Shard = WHOLE, step: int = 1) -> list[Tensor]:
         assert self.size
-        start = k * self.batch_size
-        end = start + self.batch_size if stop is None else min(start + self.batch_size, stop)
-        rows = [position % self.size for position in range(start, end)]
+        rows = [position % self.size for position in positions(k, self.batch_size, stop, shard)]
         return [self.data[rows], self.labels[rows]]
 
     def close(self) -> None:

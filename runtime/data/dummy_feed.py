@@ -11,6 +11,7 @@ from netc import proto
 from netc.layers.base import Layer, Shape
 from netc.runtime.net import rand
 from netc.runtime.net.fillers import fill
+from netc.runtime.parallel.shards import WHOLE, Shard
 
 
 class DummyFeed:
@@ -25,13 +26,14 @@ class DummyFeed:
         fillers = list(layer.options.data_filler) or [proto.FillerParameter(type="constant")]
         self.fillers = fillers if len(fillers) == len(self.shapes) else fillers * len(self.shapes)
 
-    def batch(self, k: int, stop: int | None = None) -> list[Tensor]:
+    def batch(self, k: int, stop: int | None = None, shard: Shard = WHOLE, step: int = 1) -> list[Tensor]:
         tops = []
         for index, (shape, filler) in enumerate(zip(self.shapes, self.fillers, strict=True)):
             number = 0 if filler.type == "constant" else k
             top = torch.empty(shape)
             fill(top, filler, rand.key(self.seed, self.layer.key, index, number), self.layer)
-            tops.append(top)
+            rows = shard.of(shape[0]) if shape else None
+            tops.append(top if rows is None else top[rows.start : rows.stop])
         return tops
 
     def close(self) -> None:

@@ -15,6 +15,7 @@ from netc.files.paths import resolve
 from netc.layers.base import Layer, Shape, format_shape
 from netc.runtime.data.order import Order, Permutation
 from netc.runtime.net import rand
+from netc.runtime.parallel.shards import WHOLE, Shard, positions
 
 Rows = list[NDArray[np.float32]]
 """Of one file: each top's rows."""
@@ -45,12 +46,10 @@ class HDF5Feed:
         lengths = np.diff(self.starts)
         return np.concatenate([self.starts[f] + rand.permutation(int(lengths[f]), *key, int(f)) for f in files])
 
-    def batch(self, k: int, stop: int | None = None) -> list[Any]:
+    def batch(self, k: int, stop: int | None = None, shard: Shard = WHOLE, step: int = 1) -> list[Any]:
         import torch
 
-        first = k * self.batch_size
-        last = first + self.batch_size if stop is None else min(first + self.batch_size, stop)
-        rows = [self.order[position] for position in range(first, last)]
+        rows = [self.order[position] for position in positions(k, self.batch_size, stop, shard)]
         return [torch.from_numpy(top[rows]) for top in self.data]
 
     def close(self) -> None:

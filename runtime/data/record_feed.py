@@ -11,6 +11,7 @@ import os
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -26,12 +27,21 @@ from netc.runtime.data.records import Opened, open_records
 from netc.runtime.data.transform import Transform
 from netc.runtime.net import rand
 from netc.runtime.net.cores import usable_cores
+from netc.runtime.parallel.shards import WHOLE, Shard, positions
 
 AHEAD = 2
 """Batches prepared beyond the one asked for."""
 
 CHUNK = 8
 """Pictures a task: enough that handing out tasks costs nothing, few enough to share a small batch."""
+
+
+class _Wanted(NamedTuple):
+    """What `batch` is asked for."""
+
+    k: int
+    stop: int | None
+    shard: Shard
 
 
 class RecordFeed:
@@ -77,27 +87,29 @@ class RecordFeed:
     def _start_threads(self) -> None:
         self._process = os.getpid()
         self._pool = ThreadPoolExecutor(self._workers, f"decode {self.layer.name}")
-        self._pending: dict[tuple[int, int | None], Future[list[Tensor]]] = {}
+        self._pending: dict[_Wanted, Future[list[Tensor]]] = {}
 
-    def batch(self, k: int, stop: int | None = None) -> list[Tensor]:
+    def batch(self, k: int, stop: int | None = None, shard: Shard = WHOLE, step: int = 1) -> list[Tensor]:
         if self._process != os.getpid():  # threads do not survive a fork
             self._start_threads()
-        for number in range(k, k + 1 + AHEAD):
-            if (number, stop) not in self._pending and (stop is None or number * self.batch_size < stop):
-                self._pending[number, stop] = self._start(number, stop)
-        self._forget(k, stop)
-        future = self._pending.pop((k, stop))
+        coming = [_Wanted(number, stop, shard) for number in range(k, k + 1 + AHEAD * step, step)]
+        for wanted in coming:
+            if wanted not in self._pending and (stop is None or wanted.k * self.batch_size < stop):
+                self._pending[wanted] = self._start(wanted)
+        self._forget(coming)
+        future = self._pending.pop(coming[0])
         start = time.perf_counter()
         try:
             return future.result()
         finally:
             self.waited += time.perf_counter() - start
 
-    def _forget(self, k: int, stop: int | None) -> None:
-        """Drop batches prepared for another run through the data."""
-        wanted = {(number, stop) for number in range(k, k + 1 + AHEAD)}
-        for name in [name for name in self._pending if name not in wanted]:
-            self._pending.pop(name).cancel()
+    def _forget(self, coming: list[_Wanted]) -> None:
+        """Drop batches prepared for another run through the data, or through the data of this shard."""
+        _, stop, shard = coming[0]
+        for other in [other for other in self._pending if other not in coming]:
+            if (other.stop, other.shard.count) != (stop, shard.count) or other.shard == shard:
+                self._pending.pop(other).cancel()
 
     def close(self) -> None:
         """Stop decoding and give the source back. Nothing is left running."""
@@ -107,11 +119,10 @@ class RecordFeed:
         self._pool.shutdown(wait=True, cancel_futures=True)
         self.records.close()
 
-    def _start(self, k: int, stop: int | None) -> Future[list[Tensor]]:
-        first = k * self.batch_size
-        last = first + self.batch_size if stop is None else min(first + self.batch_size, stop)
-        job = _Job(self, range(first, last))
-        for start in range(first, last, CHUNK):
+    def _start(self, wanted: _Wanted) -> Future[list[Tensor]]:
+        job = _Job(self, positions(wanted.k, self.batch_size, wanted.stop, wanted.shard))
+        last = job.positions.stop
+        for start in range(job.positions.start, last, CHUNK):
             self._pool.submit(job.run, range(start, min(start + CHUNK, last)))
         return job.future
 

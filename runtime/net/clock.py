@@ -14,15 +14,15 @@ from netc.runtime.net import rand
 
 
 class Clock(nn.Module):
-    """The number of the forward pass, for everything random: `iteration` counts passes, `first` is the position of the
-    batch's first sample in the global batch. The count is a tensor, so that a compiled graph does not depend on it."""
+    """The number of the forward pass, for everything random: `iteration` counts passes. The count is a tensor, so that
+    a compiled graph does not depend on it. `part`: which of the batch's samples the pass is about (None: all)."""
 
     step: Tensor
 
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("step", torch.zeros((), dtype=torch.int64), persistent=False)
-        self.first = 0
+        self.part: range | None = None
 
     @property
     def iteration(self) -> int:
@@ -45,7 +45,8 @@ class LayerRun:
     def uniform(self, layer: Layer, like: Tensor) -> Tensor:
         key = rand.step_key(self._key(layer.key), self._clock.step)
         rows = like.shape[0] if like.dim() else 1
-        return rand.uniform_tensor(key, self._clock.first, rows, like.numel() // max(rows, 1)).view(like.shape)
+        first = _first_row(self._clock.part, rows)
+        return rand.uniform_tensor(key, first, rows, like.numel() // max(rows, 1)).view(like.shape)
 
     def _key(self, layer: str) -> int:
         if layer not in self._keys:
@@ -67,3 +68,9 @@ class LayerRun:
             self._outputs[layer.key] = output = Output(layer, path)
             weakref.finalize(self, output.finish)
         self._outputs[layer.key].add({name: x.detach().cpu().numpy().copy() for name, x in rows.items()})
+
+
+def _first_row(part: range | None, rows: int) -> int:
+    """Which row of the whole batch's blob is the first of this part's `rows`: each sample has as many rows as another
+    (`netc.runtime.parallel.divisible` refuses nets of which that is not so)."""
+    return part.start * rows // len(part) if part else 0

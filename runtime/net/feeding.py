@@ -19,6 +19,7 @@ from netc.layers.sources import ARRAYS
 from netc.runtime.data import Feed, has_feed, open_feed
 from netc.runtime.net.clock import Clock
 from netc.runtime.net.labels import label_checks
+from netc.runtime.parallel.shards import WHOLE, Shard
 
 if TYPE_CHECKING:
     from netc.runtime.data.probing import DataProbe
@@ -50,13 +51,22 @@ class Feeding:
 
     # -- reading -------------------------------------------------------------------------------------------------------
 
-    def batch(self, k: int, function: FeedFunction | None = None, stop: int | None = None) -> dict[str, Tensor]:
-        """The tops of pass `k`: those that `function` gives, the others from their sources. Records end at position
-        `stop`. Raises NetcError R621 for a label that is not a class of the layer that reads it."""
+    def batch(
+        self,
+        k: int,
+        function: FeedFunction | None = None,
+        stop: int | None = None,
+        shard: Shard = WHOLE,
+        step: int = 1,
+    ) -> dict[str, Tensor]:
+        """The tops of pass `k`, or a shard of them: those that `function` gives, the others from their sources. Records
+        end at position `stop`; the passes that come next are k + step, k + 2·step, …
+
+        Raises NetcError R621 for a label that is not a class of the layer that reads it."""
         start = time.perf_counter()
-        given = dict(function(k)) if function is not None else {}
+        given = {top: _rows(tensor, shard) for top, tensor in function(k).items()} if function is not None else {}
         read = [node for node in self.fed if not given.keys() >= set(node.tops)]
-        tops = {**self._read(read, k, stop), **given}
+        tops = {**self._read(read, k, stop, shard, step), **given}
         self.waited += time.perf_counter() - start
         self._check(tops)
         self.position = k + 1
@@ -82,11 +92,13 @@ class Feeding:
         self.position += 1
         return {top: self._moved(tensor) for top, tensor in tops.items()}
 
-    def _read(self, nodes: Iterable[Node], k: int, stop: int | None = None) -> dict[str, Tensor]:
+    def _read(
+        self, nodes: Iterable[Node], k: int, stop: int | None = None, shard: Shard = WHOLE, step: int = 1
+    ) -> dict[str, Tensor]:
         tops: dict[str, Tensor] = {}
         for node in nodes:
             start = self._start.get(node.layer.key, 0)
-            tops.update(zip(node.tops, self._feed(node).batch(k - start, stop), strict=True))
+            tops.update(zip(node.tops, self._feed(node).batch(k - start, stop, shard, step), strict=True))
         return tops
 
     def _check(self, tops: dict[str, Tensor]) -> None:
@@ -160,6 +172,13 @@ class Feeding:
     def __getstate__(self) -> dict[str, Any]:
         """A copy of a net opens its sources itself."""
         return {**self.__dict__, "_opened": {}, "_probe": None}
+
+
+def _rows(tensor: Tensor, shard: Shard) -> Tensor:
+    if shard == WHOLE or not tensor.dim():
+        return tensor
+    rows = shard.of(len(tensor))
+    return tensor[rows.start : rows.stop]
 
 
 def _not_given(top: str, node: Node) -> NetcError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -49,9 +50,9 @@ class Net(nn.Module):
         self.run = LayerRun(self.clock, seed, training=any(node.layer.phase == 0 for node in graph.nodes))
         self.inputs: tuple[str, ...] = graph.inputs
         self.outputs: tuple[str, ...] = graph.outputs
-        self._steps = plan(graph, self._create_params(frozenset(unfilled)))
+        self.steps = plan(graph, self._create_params(frozenset(unfilled)))
         self._loss_weights = [
-            (top, w) for s in self._steps for top, w in zip(s.tops, s.node.loss_weights, strict=True) if w
+            (top, w) for s in self.steps for top, w in zip(s.tops, s.node.loss_weights, strict=True) if w
         ]
         hidden = [top for top, _ in self._loss_weights if top not in graph.outputs]
         self._returned = (*graph.outputs, *hidden)
@@ -100,7 +101,7 @@ class Net(nn.Module):
     def params(self) -> dict[str, list[Tensor]]:
         """{layer name: its parameters and buffers in Caffe's blob order}. Of two layers of one name, the first."""
         found: dict[str, list[Tensor]] = {}
-        for step in self._steps:
+        for step in self.steps:
             if step.params:
                 found.setdefault(step.node.name, step.values())
         return found
@@ -109,7 +110,7 @@ class Net(nn.Module):
         """Every parameter that is not a share of another, in Caffe's order of learnable parameters."""
         return [
             (ref, getattr(*step.params[position]))
-            for index, step in enumerate(self._steps)
+            for index, step in enumerate(self.steps)
             for position, ref in enumerate(step.node.params)
             if ref.owner == (index, position)
         ]
@@ -135,6 +136,12 @@ class Net(nn.Module):
             self.clock.step += 1
         return result
 
+    def part(self, values: Mapping[str, Tensor], blobs: tuple[str, ...]) -> dict[str, Tensor]:
+        """Some blobs of a pass, from the tops of the sources that they depend on. Nothing is counted or written."""
+        route = self._route(blobs)
+        quiet = tuple(step for step in route.steps if not step[0].node.layer.effect)
+        return self._walk(dict(values), replace(route, steps=quiet))
+
     def reset(self) -> None:
         """Start over: the next pass reads each source's first batch, draws dropout's first numbers, and finds nothing
         kept by recurrent layers. Parameters, and files being written, stay as they are."""
@@ -145,7 +152,7 @@ class Net(nn.Module):
     def _route(self, wanted: tuple[str, ...]) -> Route:
         if wanted not in self._routes:
             self._check_blobs(wanted)
-            self._routes[wanted] = route_to(self._steps, wanted)
+            self._routes[wanted] = route_to(self.steps, wanted)
         return self._routes[wanted]
 
     def _walk(self, values: dict[str, Tensor], route: Route) -> dict[str, Tensor]:
@@ -237,7 +244,7 @@ class Net(nn.Module):
         """
         from netc.runtime.data.array_feed import ArrayFeed
 
-        found = [s.node for s in self._steps if s.node.layer.feed == ARRAYS and layer in (None, s.node.name)]
+        found = [s.node for s in self.steps if s.node.layer.feed == ARRAYS and layer in (None, s.node.name)]
         if len(found) != 1:
             named = f' of the name "{layer}"' if layer is not None else ""
             raise NetcError(
@@ -255,11 +262,13 @@ class Net(nn.Module):
 
     # -- losses and weights --------------------------------------------------------------------------------------------
 
-    def losses(self, outputs: Mapping[str, Tensor]) -> Tensor:
-        """Σ loss_weight · loss over the loss tops in `outputs` (a non-scalar top counts with the sum of its values)."""
+    def losses(self, outputs: Mapping[str, Tensor], shares: Mapping[str, float] | None = None) -> Tensor:
+        """Σ loss_weight · loss over the loss tops in `outputs` (a non-scalar top counts with the sum of its values).
+        `shares`: of the outputs of a part of a batch, how much each scalar counts in the mean over all parts."""
+        weights = {top: w * (shares or {}).get(top, 1) for top, w in self._loss_weights}
         terms = [
             outputs[top].sum() * w if outputs[top].dim() else outputs[top] * w if w != 1 else outputs[top]
-            for top, w in self._loss_weights
+            for top, w in weights.items()
             if top in outputs
         ]
         if not terms:
@@ -271,8 +280,8 @@ class Net(nn.Module):
 
         Raises NetcError R606 where such a layer has other parameter shapes here.
         """
-        theirs = {step.node.name: step for step in reversed(trained._steps) if step.params}
-        for step in self._steps:
+        theirs = {step.node.name: step for step in reversed(trained.steps) if step.params}
+        for step in self.steps:
             if step.node.name not in theirs or not step.params:
                 continue
             other = theirs[step.node.name]

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from netc.errors import NetcError
+from netc.errors import NetcError, counted
 from netc.errors.foreign import allowing
 from netc.errors.origin import Origin
 from netc.graph.ir import Node
@@ -19,6 +19,8 @@ from netc.graph.read import locate_solver
 from netc.runtime.net.feeding import FeedFunction
 from netc.runtime.net.module import Net
 from netc.runtime.net.numerics import settle
+from netc.runtime.parallel.group import Group
+from netc.runtime.parallel.iteration import Iteration
 from netc.runtime.solver import initial, state
 from netc.runtime.solver.diverged import explain
 from netc.runtime.solver.nets import Builder
@@ -57,10 +59,15 @@ class Solver:
         stages: Iterable[str] = (),
         report: Report | None = None,
         signals: Signals | None = None,
+        shards: int | None = None,
+        group: Group | None = None,
     ) -> None:
         """The options are those of `load_solver`. `report`: where the run tells what it does (default: nowhere).
-        `signals`: what may end the run or ask for a snapshot, once it is entered."""
+        `signals`: what may end the run or ask for a snapshot, once it is entered. `group`: the processes that train
+        together; rank 0 alone writes and reports."""
         check(param, origin)
+        self.group = group or Group()
+        self.shards = param.shards if shards is None else shards
         self.param, self.origin = param, origin
         self.seed = max(0, param.random_seed) if seed is None else seed
         self.iter = 0
@@ -91,7 +98,23 @@ class Solver:
         self._check_watched()
         self.slots = [self._slot(ref, tensor) for ref, tensor in self.net.own_params()]
         self._updater = Updater(self.param, self.slots)
+        self._divided = self._division()
         self.last_update = [torch.zeros_like(slot.value) for slot in self.slots] if self.param.snapshot_diff else []
+
+    def _division(self) -> Iteration | None:
+        """How an iteration is computed in parts; None where one process computes every batch whole."""
+        if not self.shards and self.group.size == 1:
+            return None
+        shards = self.shards or self.group.size
+        if self.group.size > shards * self.param.iter_size:
+            units = counted(shards * self.param.iter_size, "shard")
+            raise NetcError(
+                "R661",
+                f"{self.group.size} processes have {units} of a batch to compute",
+                None,
+                "start fewer processes, or set more --shards",
+            )
+        return Iteration(self.net, self.slots, self.param.iter_size, shards, self.group)
 
     def _testable(self, plans: list[NetPlan], builder: Builder) -> list[NetPlan]:
         """Without test_iter, Caffe tests nothing. netc tests on the whole set then, if the net has one."""
@@ -176,6 +199,8 @@ class Solver:
     def forward_backward(self, feed: FeedFunction | None = None) -> tuple[float, dict[str, Tensor]]:
         """Run iter_size batches forward and backward; gradients add up in `.grad`. Returns the mean loss and the
         outputs of the last batch."""
+        if self._divided is not None:
+            return self._divided.run(self.iter, feed, self._displayed(), self.last_snapshot)
         for slot in self.slots:
             slot.value.grad = None
         total, size = 0.0, self.param.iter_size
@@ -205,7 +230,7 @@ class Solver:
 
     def _handle_signals(self) -> bool:
         """Save where a snapshot is due or asked for; True where the end is asked for."""
-        asked = self.signals.take()
+        asked = {name for of_rank in self.group.gather(sorted(self.signals.take())) for name in of_rank}
         due = bool(self.param.snapshot) and self.iter % self.param.snapshot == 0
         if (due or asked) and self._saved_at != self.iter:
             self.snapshot()
@@ -240,11 +265,11 @@ class Solver:
         """Run the tests due now; False where training ends here."""
         for number in range(len(self.test_nets)):
             result = self._test(number, self.test_feed)
-            if self.signals.stopping:
+            if self._stopping():
                 break
             if self.plateau and number == self.param.plateau_param.test_net:
                 self._watch(result)
-        if self.signals.stopping:
+        if self._stopping():
             return not self._handle_signals()
         return self.stopped is None
 
@@ -267,10 +292,17 @@ class Solver:
             )
         test_iter = self.param.test_iter[number] if self.param.test_iter else None
         self.report.testing(self.iter, number)
-        result = run_test(net, test_iter, self.tests_before(), feed, lambda k, outputs: not self.signals.stopping)
-        if not self.signals.stopping:
+        result = run_test(net, test_iter, self.tests_before(), feed, self._go_on, self.group)
+        if not self._stopping():
             self.report.tested(self.iter, number, result, self.param.test_compute_loss)
         return result
+
+    def _stopping(self) -> bool:
+        """Whether a signal has asked any of the processes for the end."""
+        return any(self.group.gather(self.signals.stopping))
+
+    def _go_on(self, k: int, outputs: dict[str, Tensor]) -> bool:
+        return not self.signals.stopping
 
     # -- snapshots -----------------------------------------------------------------------------------------------------
 
@@ -281,10 +313,21 @@ class Solver:
 
     def snapshot(self) -> Path:
         """Save weights and state as PREFIX_iter_N.caffemodel and .solverstate; returns the state's path."""
-        path = state.save(self)
+        path = self._saved()
         self._saved_at, self.last_snapshot = self.iter, path
         self.report.saved(path)
         return path
+
+    def _saved(self) -> Path:
+        """Rank 0 writes; where it fails, all do."""
+        path: Path | None = None
+        failed = None
+        if self.group.first:
+            try:
+                path = state.save(self)
+            except NetcError as error:
+                failed = error
+        return Path(self.group.agree(failed, path)[0][0])
 
     def restore(self, path: str | Path) -> None:
         """Continue from a snapshot (Caffe's own, or netc's). With netc's, what follows is bit for bit what an
@@ -306,11 +349,17 @@ class Solver:
         if self.stopped is not None:
             return
         if self._displayed():
-            with torch.no_grad():
-                self.losses.append(float(self.net.losses(self._forward(self.iter * self.param.iter_size, None))))
+            self.losses.append(self._last_loss())
             self.report.last_loss(self.iter, self.loss)
         if self.test_due():
             self.scheduled_tests()
+
+    @torch.no_grad()
+    def _last_loss(self) -> float:
+        """The loss of the batch that would come next, before anything is learned from it."""
+        if self._divided is not None:
+            return self._divided.loss(self.iter)
+        return float(self.net.losses(self._forward(self.iter * self.param.iter_size, None)))
 
     def close(self) -> None:
         """End the decoding workers and close the databases."""

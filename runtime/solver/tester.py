@@ -11,6 +11,7 @@ from torch import Tensor
 from netc.errors import NetcError, Place
 from netc.runtime.net.feeding import FeedFunction, Feeding
 from netc.runtime.net.module import Net
+from netc.runtime.parallel.group import Group
 from netc.runtime.solver.log import loss_weights
 
 
@@ -69,22 +70,48 @@ def run_test(
     turn: int = 0,
     feed: FeedFunction | None = None,
     on_batch: Callable[[int, dict[str, Tensor]], bool] | None = None,
+    group: Group | None = None,
 ) -> Result:
     """Run one test. `feed` gives what the net has no data for; a net that has data for all of its sources is not asked.
-    `on_batch(k, outputs)` sees every batch and may end the test early by returning False.
+    `on_batch(k, outputs)` sees every batch and may end the test early by returning False. The processes of `group` take
+    turns, a whole batch each, and every one of them has the result of all.
 
     An output whose first axis is the batch has another shape in a short last batch: its mean is over the full ones.
     """
-    mean = _Mean(loss_weights(net.graph))
+    mean, group, going = _Mean(loss_weights(net.graph)), group or Group(), True
     if not net.feeding.unfed:
         feed = None
-    for position, batch in enumerate(batches(net.feeding, test_iter, turn)):
-        net.clock.iteration = batch.number
-        values = net(net.feeding.batch(batch.number, feed, batch.stop))
-        mean.add(values, batch.weight)
-        if on_batch is not None and not on_batch(position, {name: values[name] for name in net.outputs}):
+    every = list(batches(net.feeding, test_iter, turn))
+    for first in range(0, len(every), group.size):
+        turns = every[first : first + group.size]
+        found = _turn(net, turns, feed, group, going)
+        if found is None:
+            break
+        for position, (values, batch) in enumerate(zip(found, turns), first):
+            mean.add(values, batch.weight)
+            if on_batch is not None and not on_batch(position, {name: values[name] for name in net.outputs}):
+                going = False
+        if not going and group.size == 1:
             break
     return mean.result(net.outputs, samples=test_iter is None)
+
+
+def _turn(
+    net: Net, turns: list[Batch], feed: FeedFunction | None, group: Group, going: bool
+) -> list[dict[str, Tensor]] | None:
+    """One batch of every process; None where one of them does not go on."""
+    values, failed = {}, None
+    try:
+        if group.rank < len(turns):
+            batch = turns[group.rank]
+            net.clock.iteration = batch.number
+            values = net(net.feeding.batch(batch.number, feed, batch.stop, step=group.size))
+    except NetcError as error:
+        failed = error
+    if group.size > 1:
+        values = {name: value.cpu() for name, value in values.items()}
+    found = group.agree(failed, values, going)
+    return [values for values, _ in found] if all(going for _, going in found) else None
 
 
 class _Mean:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from netc.layers.base import Layer, ParamBlob, Run, Shape, canonical_axis, format_shape, layer
@@ -72,6 +72,10 @@ class BN(Layer):
     @classmethod
     def variant(cls, param: Any) -> str:
         return next(iter(_named(param.bn_param)), "SegNet")
+
+    def running(self) -> Mapping[int, float]:
+        fixed = self.phase == TEST or self._is_affine() or self._uses_running(self.phase)
+        return {} if fixed or len(self.blobs) < 3 else {2: 1 - self.share, 3: 1 - self.share}
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
         from netc.layers.functions.fork_normalisation import batch_normalised

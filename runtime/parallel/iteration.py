@@ -1,0 +1,224 @@
+"""One iteration over the units of its batches: what this process computes of it, and what all of them make of that.
+
+The loss is the mean over the whole batch, so before any gradient is computed the processes agree on what each unit
+counts (`_shares`). A layer that computes something else from the batch (BatchNorm's mean and variance) computes it from
+the unit, as Caffe's does on each of several GPUs; its running sums then add the mean over the shards of a pass.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from netc.errors import NetcError
+from netc.layers.facts import LABELS, SUM
+from netc.runtime.net.feeding import FeedFunction
+from netc.runtime.net.module import Net
+from netc.runtime.parallel.divisible import batch_of, check_divisible
+from netc.runtime.parallel.group import Group
+from netc.runtime.parallel.shards import Unit, block, units
+from netc.runtime.parallel.sums import Sum, Terms, finish
+from netc.runtime.solver.diverged import explain
+from netc.runtime.solver.rules import Slot
+
+Batch = dict[str, Tensor]
+
+
+@dataclass
+class Pass:
+    """What a unit's forward pass gave: its share of the loss and of each scalar output, its rows of the others (if they
+    are wanted), and what it gives the running sums."""
+
+    unit: Unit
+    loss: float
+    scalars: dict[str, float] = field(default_factory=dict)
+    rows: Batch = field(default_factory=dict)
+    running: list[Tensor] = field(default_factory=list)
+
+
+class Iteration:
+    """Computes iterations of a net's training in `shards` parts of each batch, by the processes of `group`.
+
+    Raises NetcError R660 where the net's batches cannot be divided so.
+    """
+
+    def __init__(self, net: Net, slots: list[Slot], iter_size: int, shards: int, group: Group) -> None:
+        check_divisible(net.graph, shards)
+        self.net, self.slots, self.group = net, slots, group
+        self.iter_size, self.shards = iter_size, shards
+        self._moving = [slot for slot in slots if slot.lr_mult]
+        self._makers = {name: node for node in net.graph.nodes for name in node.top_names}
+        self._counted = [node for node in net.graph.nodes if node.layer.mean_over == LABELS]
+        self._running = _Running(net)
+        self._batch = batch_of(net.graph)
+
+    def run(
+        self, iteration: int, feed: FeedFunction | None, wanted: bool, snapshot: Path | None
+    ) -> tuple[float, Batch]:
+        """Forward and backward of one iteration: gradients come to stand in `.grad`. Returns the mean loss, and the
+        outputs of the last pass: without `wanted` the scalars alone.
+
+        Raises what the units raise, on every process the error of the first rank that has one; R630 for a loss that is
+        not finite.
+        """
+        every = units(iteration, self.iter_size, self.shards)
+        mine = [every[i] for i in block(len(every), self.group.rank, self.group.size)]
+        batches, shares = self._prepared(every, mine, feed)
+        total, failed = Sum(len(every)), None
+        passes: list[Pass] = []
+        for unit in mine:
+            try:
+                each, terms = self._unit(unit, batches.pop(unit), shares[unit], unit.k == every[-1].k and wanted)
+                if not math.isfinite(each.loss):
+                    raise self._diverged(unit, iteration, feed, each.loss, snapshot)
+            except NetcError as error:
+                failed = error
+                break
+            passes.append(each)
+            total.add(every.index(unit), terms)
+        found = self.group.agree(failed, passes)
+        self._put(finish(total, self.group))
+        done = [each for (of_rank,) in found for each in of_rank]
+        self._running.fold(done, self.shards)
+        return sum(each.loss for each in done) / self.iter_size, _outputs(done[-self.shards :])
+
+    @torch.no_grad()
+    def loss(self, iteration: int) -> float:
+        """The loss of the first batch of an iteration."""
+        every = units(iteration, self.iter_size, self.shards)[: self.shards]
+        mine = [every[i] for i in block(len(every), self.group.rank, self.group.size)]
+        batches, shares = self._prepared(every, mine, None)
+        passes, failed = [], None
+        try:
+            passes = [self._unit(unit, batches[unit], shares[unit], False)[0] for unit in mine]
+        except NetcError as error:
+            failed = error
+        found = self.group.agree(failed, passes)
+        return float(sum(each.loss for (of_rank,) in found for each in of_rank))
+
+    # -- before the passes ---------------------------------------------------------------------------------------------
+
+    def _prepared(
+        self, every: list[Unit], mine: list[Unit], feed: FeedFunction | None
+    ) -> tuple[dict[Unit, Batch], dict[Unit, dict[str, float]]]:
+        """The data of this process's units, and what the scalars of each unit count in the mean over its batch."""
+        batches: dict[Unit, Batch] = {}
+        counts: list[dict[str, float]] = []
+        failed = None
+        try:
+            for unit in mine:
+                batches[unit] = self.net.feeding.batch(unit.k, feed, shard=unit.shard)
+            counts = [self._counts(unit, batches[unit]) for unit in mine]
+        except NetcError as error:
+            failed = error
+        found = self.group.agree(failed, counts)
+        of_unit = dict(zip(every, (count for (of_rank,) in found for count in of_rank), strict=True))
+        return batches, {unit: self._shares(unit, of_unit) for unit in mine}
+
+    @torch.no_grad()
+    def _counts(self, unit: Unit, batch: Batch) -> dict[str, float]:
+        """How many labels of a unit count, for each top that is a mean over them."""
+        if not self._counted:
+            return {}
+        self._at(unit)
+        blobs = dict.fromkeys(node.bottoms[1] for node in self._counted)
+        labels = self.net.part(batch, tuple(blobs))
+        return {
+            top: float(labels[node.bottoms[1]].long().ne(node.layer.ignore or 0).sum())
+            for node in self._counted
+            for top in node.top_names
+        }
+
+    def _shares(self, unit: Unit, counts: Mapping[Unit, dict[str, float]]) -> dict[str, float]:
+        share = len(unit.shard.of(self._batch)) / self._batch
+        shares = {}
+        for top, node in self._makers.items():
+            if node.layer.mean_over == LABELS:
+                whole = sum(counts[other][top] for other in counts if other.k == unit.k)
+                shares[top] = max(1.0, counts[unit][top]) / max(1.0, whole)
+            else:
+                shares[top] = 1.0 if node.layer.mean_over == SUM else share
+        return shares
+
+    # -- a pass --------------------------------------------------------------------------------------------------------
+
+    def _at(self, unit: Unit) -> None:
+        self.net.clock.iteration = unit.k
+        self.net.clock.part = unit.shard.of(self._batch)
+
+    def _unit(self, unit: Unit, batch: Batch, shares: dict[str, float], wanted: bool) -> tuple[Pass, Terms]:
+        self._at(unit)
+        for slot in self.slots:
+            slot.value.grad = None
+        self._running.empty()
+        outputs = self.net(batch)
+        loss = self.net.losses(outputs, shares)
+        value = float(loss.detach())
+        if loss.requires_grad and math.isfinite(value):
+            loss.backward()
+        last = {name: outputs[name].detach() for name in self.net.outputs}
+        scalars = {name: float(x) * shares[name] for name, x in last.items() if not x.dim()}
+        rows = {name: x.cpu() for name, x in last.items() if x.dim()} if wanted else {}
+        return Pass(unit, value, scalars, rows, self._running.taken()), [slot.gradient() for slot in self._moving]
+
+    def _put(self, total: Terms) -> None:
+        for slot in self.slots:
+            slot.value.grad = None
+        for slot, gradient in zip(self._moving, total, strict=True):
+            slot.value.grad = gradient
+
+    def _diverged(
+        self, unit: Unit, iteration: int, feed: FeedFunction | None, loss: float, snapshot: Path | None
+    ) -> NetcError:
+        batch = self.net.feeding.batch(unit.k, feed, shard=unit.shard)
+        return explain(self.net, iteration, unit.k, batch, loss, snapshot)
+
+
+def _outputs(passes: list[Pass]) -> Batch:
+    """The outputs of a whole pass from those of its units."""
+    first = passes[0]
+    scalars = {name: torch.tensor(sum(each.scalars[name] for each in passes)) for name in first.scalars}
+    return scalars | {name: torch.cat([each.rows[name] for each in passes]) for name in first.rows}
+
+
+class _Running:
+    """The parameters that the passes themselves update (`Layer.running`)."""
+
+    def __init__(self, net: Net) -> None:
+        self._held: list[tuple[Callable[[], Tensor], float]] = []
+        for step in net.steps:
+            for position, kept in step.node.layer.running().items():
+                holder, name = step.params[position]
+                self._held.append((lambda holder=holder, name=name: getattr(holder, name), kept))  # type: ignore[misc]
+        self._values: list[Tensor] = []
+
+    @torch.no_grad()
+    def empty(self) -> None:
+        """Let a pass add to zeros, which leaves what its batch gives."""
+        self._values = [held().clone() for held, _ in self._held]
+        for held, _ in self._held:
+            held().zero_()
+
+    @torch.no_grad()
+    def taken(self) -> list[Tensor]:
+        """What a pass gives; the parameters are as they were before it."""
+        given = [held().cpu().clone() for held, _ in self._held]
+        for (held, _), value in zip(self._held, self._values, strict=True):
+            held().copy_(value)
+        return given
+
+    @torch.no_grad()
+    def fold(self, passes: list[Pass], shards: int) -> None:
+        """Add what the passes gave, batch after batch: the mean over a batch's shards."""
+        for first in range(0, len(passes), shards):
+            of_batch = passes[first : first + shards]
+            for index, (held, kept) in enumerate(self._held):
+                total = of_batch[0].running[index].clone()
+                for each in of_batch[1:]:
+                    total += each.running[index]
+                held().mul_(kept).add_((total / shards).to(held().device))

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, TypeVar
 
-import torch
 import torch.distributed as dist
 from torch import Tensor
 
@@ -73,11 +72,12 @@ class Processes(Group):
         backend = "nccl" if device.startswith("cuda") else "gloo"
         dist.init_process_group(backend, timeout=timedelta(seconds=timeout))
         self.rank, self.size = dist.get_rank(), dist.get_world_size()
-        self._device = torch.device(device)
+        # what processes tell each other waits neither for gradients under way nor for a GPU
+        self._words = dist.new_group(backend="gloo", timeout=timedelta(seconds=timeout))
 
     def gather(self, value: T) -> list[T]:
         found: list[Any] = [None] * self.size
-        dist.all_gather_object(found, value)
+        dist.all_gather_object(found, value, group=self._words)
         return found
 
     def all_to_all(self, rows: Tensor, counts: Sequence[int]) -> Tensor:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
 
 from netc.errors import NetcError
 from netc.layers.facts import LABELS, SUM
@@ -22,7 +23,7 @@ from netc.runtime.net.module import Net
 from netc.runtime.parallel.divisible import batch_of, check_divisible
 from netc.runtime.parallel.group import Group
 from netc.runtime.parallel.shards import Unit, block, units
-from netc.runtime.parallel.sums import Sum, Terms, finish
+from netc.runtime.parallel.sums import Sum, finish
 from netc.runtime.solver.diverged import explain
 from netc.runtime.solver.rules import Slot
 
@@ -56,6 +57,8 @@ class Iteration:
         self._counted = [node for node in net.graph.nodes if node.layer.mean_over == LABELS]
         self._running = _Running(net)
         self._batch = batch_of(net.graph)
+        self._net: Callable[[Batch], Batch] = net
+        self._sum = Sum(0)
 
     def run(
         self, iteration: int, feed: FeedFunction | None, wanted: bool, snapshot: Path | None
@@ -67,23 +70,25 @@ class Iteration:
         not finite.
         """
         every = units(iteration, self.iter_size, self.shards)
-        mine = [every[i] for i in block(len(every), self.group.rank, self.group.size)]
+        mine = self._own(every)
         batches, shares = self._prepared(every, mine, feed)
-        total, failed = Sum(len(every)), None
+        self._begin(len(every), mine[-1])
         passes: list[Pass] = []
+        found: list[list[Pass]] = []
         for unit in mine:
+            failed = None
             try:
-                each, terms = self._unit(unit, batches.pop(unit), shares[unit], unit.k == every[-1].k and wanted)
+                each, loss = self._forward(unit, batches.pop(unit), shares[unit], unit.k == every[-1].k and wanted)
                 if not math.isfinite(each.loss):
                     raise self._diverged(unit, iteration, feed, each.loss, snapshot)
+                passes.append(each)
             except NetcError as error:
                 failed = error
-                break
-            passes.append(each)
-            total.add(every.index(unit), terms)
-        found = self.group.agree(failed, passes)
-        self._put(finish(total, self.group))
-        done = [each for (of_rank,) in found for each in of_rank]
+            if failed is not None or unit == mine[-1]:  # before the gradients of all are summed up
+                found = [of_rank for (of_rank,) in self.group.agree(failed, passes)]
+            self._backward(every.index(unit), loss)
+        self._finish()
+        done = [each for of_rank in found for each in of_rank]
         self._running.fold(done, self.shards)
         return sum(each.loss for each in done) / self.iter_size, _outputs(done[-self.shards :])
 
@@ -91,15 +96,19 @@ class Iteration:
     def loss(self, iteration: int) -> float:
         """The loss of the first batch of an iteration."""
         every = units(iteration, self.iter_size, self.shards)[: self.shards]
-        mine = [every[i] for i in block(len(every), self.group.rank, self.group.size)]
+        mine = self._own(every)
         batches, shares = self._prepared(every, mine, None)
         passes, failed = [], None
         try:
-            passes = [self._unit(unit, batches[unit], shares[unit], False)[0] for unit in mine]
+            passes = [self._forward(unit, batches[unit], shares[unit], False)[0] for unit in mine]
         except NetcError as error:
             failed = error
         found = self.group.agree(failed, passes)
         return float(sum(each.loss for (of_rank,) in found for each in of_rank))
+
+    def _own(self, every: list[Unit]) -> list[Unit]:
+        """The units that this process computes: a block of them."""
+        return [every[i] for i in block(len(every), self.group.rank, self.group.size)]
 
     # -- before the passes ---------------------------------------------------------------------------------------------
 
@@ -151,22 +160,32 @@ class Iteration:
         self.net.clock.iteration = unit.k
         self.net.clock.part = unit.shard.of(self._batch)
 
-    def _unit(self, unit: Unit, batch: Batch, shares: dict[str, float], wanted: bool) -> tuple[Pass, Terms]:
+    def _forward(self, unit: Unit, batch: Batch, shares: dict[str, float], wanted: bool) -> tuple[Pass, Tensor]:
         self._at(unit)
-        for slot in self.slots:
-            slot.value.grad = None
         self._running.empty()
-        outputs = self.net(batch)
+        outputs = self._net(batch)
         loss = self.net.losses(outputs, shares)
-        value = float(loss.detach())
-        if loss.requires_grad and math.isfinite(value):
-            loss.backward()
         last = {name: outputs[name].detach() for name in self.net.outputs}
         scalars = {name: float(x) * shares[name] for name, x in last.items() if not x.dim()}
         rows = {name: x.cpu() for name, x in last.items() if x.dim()} if wanted else {}
-        return Pass(unit, value, scalars, rows, self._running.taken()), [slot.gradient() for slot in self._moving]
+        return Pass(unit, float(loss.detach()), scalars, rows, self._running.taken()), loss
 
-    def _put(self, total: Terms) -> None:
+    # -- gradients -----------------------------------------------------------------------------------------------------
+
+    def _begin(self, count: int, last: Unit) -> None:
+        self._sum = Sum(count)
+
+    def _backward(self, unit: int, loss: Tensor) -> None:
+        """Add the gradient of a unit."""
+        for slot in self.slots:
+            slot.value.grad = None
+        if loss.requires_grad:
+            loss.backward()
+        self._sum.add(unit, [slot.gradient() for slot in self._moving])
+
+    def _finish(self) -> None:
+        """The sum over all units comes to stand in `.grad`."""
+        total = finish(self._sum, self.group)
         for slot in self.slots:
             slot.value.grad = None
         for slot, gradient in zip(self._moving, total, strict=True):
@@ -177,6 +196,33 @@ class Iteration:
     ) -> NetcError:
         batch = self.net.feeding.batch(unit.k, feed, shard=unit.shard)
         return explain(self.net, iteration, unit.k, batch, loss, snapshot)
+
+
+class Overlapped(Iteration):
+    """The same with torch's own sum of gradients, bucket by bucket while the backward pass goes on: as fast as the
+    machines allow, and equal to what one process computes up to rounding. There are as many shards as processes."""
+
+    def __init__(self, net: Net, slots: list[Slot], iter_size: int, group: Group) -> None:
+        super().__init__(net, slots, iter_size, group.size, group)
+        self._parallel = DistributedDataParallel(
+            net, broadcast_buffers=False, gradient_as_bucket_view=True, find_unused_parameters=True
+        )
+        self._net = self._parallel
+
+    def _begin(self, count: int, last: Unit) -> None:
+        self._last = last
+        for slot in self.slots:
+            slot.value.grad = None
+
+    def _forward(self, unit: Unit, batch: Batch, shares: dict[str, float], wanted: bool) -> tuple[Pass, Tensor]:
+        self._parallel.require_backward_grad_sync = unit == self._last
+        return super()._forward(unit, batch, shares, wanted)
+
+    def _backward(self, unit: int, loss: Tensor) -> None:
+        if loss.requires_grad:
+            (loss * self.group.size).backward()  # torch takes the mean over the processes
+
+    def _finish(self) -> None: ...
 
 
 def _outputs(passes: list[Pass]) -> Batch:

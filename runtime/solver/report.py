@@ -47,6 +47,13 @@ class Report:
     def warn(self, message: str) -> None:
         self.log.warn("solver.cpp:57", message)
 
+    def rounded(self, processes: int) -> None:
+        self.log.info(
+            "parallel.cpp:284",
+            f"{processes} processes without shards: the result equals that of one process up to rounding, not in bits; "
+            "--shards makes it the same for any number",
+        )
+
     def starting(self, name: str, metrics: Metrics) -> None:
         self.metrics = metrics
         self.log.info("caffe.cpp:239", "Starting Optimization")

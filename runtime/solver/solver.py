@@ -20,7 +20,7 @@ from netc.runtime.net.feeding import FeedFunction
 from netc.runtime.net.module import Net
 from netc.runtime.net.numerics import settle
 from netc.runtime.parallel.group import Group
-from netc.runtime.parallel.iteration import Iteration
+from netc.runtime.parallel.iteration import Iteration, Overlapped
 from netc.runtime.solver import initial, state
 from netc.runtime.solver.diverged import explain
 from netc.runtime.solver.nets import Builder
@@ -114,6 +114,9 @@ class Solver:
                 None,
                 "start fewer processes, or set more --shards",
             )
+        if not self.shards:
+            self.report.rounded(self.group.size)
+            return Overlapped(self.net, self.slots, self.param.iter_size, self.group)
         return Iteration(self.net, self.slots, self.param.iter_size, shards, self.group)
 
     def _testable(self, plans: list[NetPlan], builder: Builder) -> list[NetPlan]:

@@ -11,7 +11,7 @@ import lmdb
 import pytest
 
 from netc.errors import NetcError
-from netc.runtime.data.database import Database
+from netc.runtime.data.lmdb import LMDB
 from tests.runtime.data.made import write_lmdb
 
 RECORDS = {b"%05d" % i: bytes([i]) * 3000 for i in range(40)}
@@ -19,14 +19,14 @@ RECORDS = {b"%05d" % i: bytes([i]) * 3000 for i in range(40)}
 OPEN_AT_EVERY_LENGTH = """
 import os, sys
 from netc.errors import NetcError
-from netc.runtime.data.database import Database
+from netc.runtime.data.lmdb import LMDB
 path, whole = sys.argv[1], os.path.getsize(sys.argv[1] + "/data.mdb")
 content = open(path + "/data.mdb", "rb").read()
 for size in [0, 1, 15, 100, 4095, 4096, 4097, 8191, *range(8192, whole, 4096), whole - 1]:
     with open(path + "/data.mdb", "wb") as file:
         file.write(content[:size])
     try:
-        with Database(path) as database:
+        with LMDB(path) as database:
             print("opened", size, [len(database.record(i)[1]) for i in range(len(database))])
     except NetcError as error:
         print(error.code)
@@ -42,12 +42,12 @@ def path(tmp_path, request):
 
 def code(path):
     with pytest.raises(NetcError) as caught:
-        Database(str(path))
+        LMDB(str(path))
     return caught.value.code
 
 
 def test_records_in_key_order(path):
-    with Database(path) as database:
+    with LMDB(path) as database:
         assert len(database) == 40
         assert [database.record(i) for i in (7, 0, 39)] == [(b"%05d" % i, bytes([i]) * 3000) for i in (7, 0, 39)]
         assert database.first() == database.record(0)
@@ -82,7 +82,7 @@ def test_damaged_pages(path):
         if b"00007" in content[start : start + 4096]:
             content[start : start + 32] = bytes(32)
     file.write_bytes(content)
-    with Database(path) as database, pytest.raises(NetcError, match="damaged") as caught:
+    with LMDB(path) as database, pytest.raises(NetcError, match="damaged") as caught:
         database.record(7)
     assert caught.value.code == "D514"
 
@@ -91,14 +91,14 @@ def test_missing_lock_file_and_single_file(path, tmp_path):
     assert not Path(path, "lock.mdb").exists()
     alone = tmp_path / "alone.mdb"
     alone.write_bytes(Path(path, "data.mdb").read_bytes())
-    with Database(str(alone)) as database:
+    with LMDB(str(alone)) as database:
         assert len(database) == 40
 
 
 @pytest.mark.skipif(os.name != "posix", reason="permissions")
 def test_read_only_folder(path):
     os.chmod(path, 0o555)
-    with Database(path) as database:
+    with LMDB(path) as database:
         assert database.record(3)[0] == b"00003"
     os.chmod(path, 0o755)
     assert sorted(os.listdir(path)) == ["data.mdb"]
@@ -119,7 +119,7 @@ def test_one_handle_a_file(path, tmp_path):
     """lmdb refuses to open a file twice; a link is the same file."""
     link = tmp_path / "link"
     link.symlink_to(path)
-    one, other = Database(path), Database(str(link))
+    one, other = LMDB(path), LMDB(str(link))
     one.close()
     one.close()
     assert other.record(5)[0] == b"00005"
@@ -129,23 +129,23 @@ def test_one_handle_a_file(path, tmp_path):
 
 
 def test_a_rebuilt_database_is_another_one(path, tmp_path):
-    with Database(path) as old:
+    with LMDB(path) as old:
         os.rename(path, tmp_path / "old")
         write_lmdb(path, {b"new": b"record"})
-        with Database(path) as new:
+        with LMDB(path) as new:
             assert new.first() == (b"new", b"record")
         assert old.first()[0] == b"00000"
 
 
 def test_dropped_without_close(path):
-    database = Database(path)
+    database = LMDB(path)
     del database
     with lmdb.open(path, readonly=True, lock=False) as env:
         assert env.stat()["entries"] == 40
 
 
 def read_in_child(path, inherited, queue):
-    with Database(path) as database:
+    with LMDB(path) as database:
         queue.put((database.record(9)[0], (inherited or database).record(8)[0]))
 
 
@@ -154,7 +154,7 @@ def read_in_child(path, inherited, queue):
 def test_other_processes(path, method):
     context = multiprocessing.get_context(method)
     queue = context.SimpleQueue()
-    with Database(path) as database:
+    with LMDB(path) as database:
         database.record(0)
         arguments = (path, database if method == "fork" else None, queue)
         process = context.Process(target=read_in_child, args=arguments)
@@ -165,7 +165,7 @@ def test_other_processes(path, method):
 
 
 def test_threads(path):
-    with Database(path) as database:
+    with LMDB(path) as database:
         found = [[] for _ in range(4)]
         threads = [
             threading.Thread(target=lambda out=out: out.extend(database.record(i)[1][0] for i in range(40)))

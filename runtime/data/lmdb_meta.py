@@ -16,6 +16,8 @@ _NUMBERS = struct.Struct("<II8xQ" + 2 * "IHHQQQQQ" + "QQ")
 """Magic number, version, size of the map; the trees of free pages and of records (_Tree); last page, transaction."""
 _ENCRYPTED, _DUPLICATES = 0x2000, 0x04
 _NO_PAGE = 2**64 - 1
+_MOST_FILE, _LEAST_NODE = 2**63, 10
+"""Bytes that a file can have, and those that a record needs at least."""
 MOST_LEVELS = 32
 """LMDB's own limit (CURSOR_STACK)."""
 
@@ -83,16 +85,20 @@ def _meta(page: bytes, size: int, first: bool) -> Meta:
         raise Fault("D515", f"has version {version} of LMDB's format, which is not one of its releases")
     if page_flags & _P_ALL != _P_META or page_size not in (1 << n for n in range(8, 17)):
         raise Fault("D511", f"is damaged: a meta page with flags {page_flags:#x} and pages of {page_size:,} bytes")
+    if last_page >= _MOST_FILE // page_size:
+        raise Fault("D511", f"is damaged: it claims {last_page + 1:,} pages")
     if flags & _ENCRYPTED:
         raise Fault("D515", "is encrypted")
-    free, records = _tree(rest[1:8], last_page), _tree(rest[9:16], last_page)
+    free, records = (_tree(numbers, last_page, page_size) for numbers in (rest[1:8], rest[9:16]))
     if records.flags & _DUPLICATES:
         raise Fault("D515", "has several values for one key (MDB_DUPSORT)")
     return Meta(transaction, layout, page_size, last_page, free, records)
 
 
-def _tree(numbers: list[int], last_page: int) -> Tree:
+def _tree(numbers: list[int], last_page: int, page_size: int) -> Tree:
     flags, depth, _, _, _, entries, root = numbers
+    if entries > last_page * page_size // _LEAST_NODE:
+        raise Fault("D511", f"is damaged: a meta page with {entries:,} entries in {last_page + 1:,} pages")
     if (entries == 0) != (root == _NO_PAGE) or not (entries == 0 or 1 <= depth <= MOST_LEVELS):
         raise Fault("D511", f"is damaged: a meta page with {entries:,} entries in {depth} levels")
     if root != _NO_PAGE and not 2 <= root <= last_page:

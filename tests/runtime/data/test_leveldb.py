@@ -16,85 +16,12 @@ from netc.runtime.data.leveldb import LevelDB
 from netc.runtime.data.lmdb import LMDB
 from netc.runtime.data.snappy import Damaged, uncompressed
 from tests.runtime.data.made import GOLDENS, write_lmdb
-
-MAGIC = 0xDB4775248B80FB57
-PUT, DELETE = 1, 0
-
-
-def number(value: int) -> bytes:
-    return bytes([value]) if value < 128 else bytes([value & 127 | 128]) + number(value >> 7)
-
-
-def text(value: bytes) -> bytes:
-    return number(len(value)) + value
-
-
-def log(*records: bytes) -> bytes:
-    """Records in pieces that end with their block of 32768 bytes. Checksums stay 0: nobody looks."""
-    out = b""
-    for record in records:
-        kind = 1
-        while True:
-            room = 32768 - len(out) % 32768
-            if room < 7:
-                out += bytes(room)
-                continue
-            piece, record = record[: room - 7], record[room - 7 :]
-            kind = {(1, False): 1, (1, True): 2, (2, False): 4, (2, True): 3}[kind, bool(record)]
-            out += struct.pack("<IHB", 0, len(piece), kind) + piece
-            if not record:
-                break
-            kind = 2
-    return out
-
-
-def batch(sequence: int, *entries: tuple[int, bytes, bytes]) -> bytes:
-    rows = [bytes([kind]) + text(key) + (text(value) if kind == PUT else b"") for kind, key, value in entries]
-    return struct.pack("<QI", sequence, len(entries)) + b"".join(rows)
-
-
-def literals(data: bytes) -> bytes:
-    """Snappy without a copy, in pieces of at most 300 bytes."""
-    pieces = [data[i : i + 300] for i in range(0, len(data), 300)]
-    tags = [bytes([len(p) - 1 << 2]) if len(p) < 61 else b"\xf4" + struct.pack("<H", len(p) - 1) for p in pieces]
-    return number(len(data)) + b"".join(tag + piece for tag, piece in zip(tags, pieces, strict=True))
-
-
-def block(entries: list[tuple[bytes, bytes]]) -> bytes:
-    """Keys without what they share with the one before, and one restart."""
-    out, last = [], b""
-    for key, value in entries:
-        shared = next((i for i, (a, b) in enumerate(zip(key, last)) if a != b), min(len(key), len(last)))
-        out.append(number(shared) + number(len(key) - shared) + number(len(value)) + key[shared:] + value)
-        last = key
-    return b"".join(out) + struct.pack("<II", 0, 1)
-
-
-def table(entries: list[tuple[bytes, int, int, bytes]], snappy: bool = False, a_block: int = 3) -> bytes:
-    """(key, sequence, kind, value), sorted → a table with so many entries a block."""
-    out, index = b"", []
-    rows = [(key + struct.pack("<Q", sequence << 8 | kind), value) for key, sequence, kind, value in entries]
-    for start in range(0, len(rows), a_block):
-        part = block(rows[start : start + a_block])
-        part = literals(part) if snappy else part
-        index.append((rows[start : start + a_block][-1][0], number(len(out)) + number(len(part))))
-        out += part + bytes([snappy]) + bytes(4)
-    meta, out = len(out), out + block([]) + bytes(5)
-    place, listed = len(out), block(index)
-    footer = number(meta) + number(8) + number(place) + number(len(listed))
-    return out + listed + bytes(5) + footer.ljust(40, b"\0") + struct.pack("<Q", MAGIC)
-
-
-def came(level: int, name: int) -> bytes:
-    return b"\x07" + number(level) + number(name) + number(99) + text(b"smallest") + text(b"largest")
+from tools.fuzzing.leveldb_files import DELETE, MAGIC, PUT, batch, block, came, folder_of, log, number, table, text
 
 
 def make(folder: Path, files: dict[str, bytes], *edits: bytes) -> str:
     folder.mkdir()
-    first = b"\x01" + text(b"leveldb.BytewiseComparator") + b"\x03" + number(500) + b"\x04" + number(900)
-    (folder / "MANIFEST-000004").write_bytes(log(first, *edits))
-    (folder / "CURRENT").write_text("MANIFEST-000004\n")
-    for name, content in files.items():
+    for name, content in folder_of(files, *edits).items():
         (folder / name).write_bytes(content)
     return str(folder)
 
@@ -140,9 +67,9 @@ def test_caffes_own() -> None:
 
 def test_what_is_damaged_is_said(tmp_path: Path) -> None:
     whole = table([(b"%03d" % i, 9, PUT, bytes(300)) for i in range(9)])
-    for number, fault in enumerate([whole[:500], whole[:-20] + whole[-8:], whole[-48:], b"", bytes(700) + whole[-48:]]):
+    for case, fault in enumerate([whole[:500], whole[:-20] + whole[-8:], whole[-48:], b"", bytes(700) + whole[-48:]]):
         with pytest.raises(NetcError) as caught:
-            LevelDB(make(tmp_path / str(number), {"000005.ldb": fault}, came(0, 5)))
+            LevelDB(make(tmp_path / str(case), {"000005.ldb": fault}, came(0, 5)))
         assert caught.value.code == "D513"
     with pytest.raises(NetcError, match="without its file 000005.ldb"):
         LevelDB(make(tmp_path / "missing", {}, came(0, 5)))
@@ -158,11 +85,11 @@ def test_any_byte_may_be_wrong(tmp_path: Path) -> None:
     rng = np.random.default_rng(2)
     whole = table([(b"%03d" % i, 9, PUT, b"ab" * 20) for i in range(9)], snappy=True)
     writes = log(batch(50, *[(PUT, b"%03d" % i, bytes(40)) for i in range(5, 12)]))
-    for number in range(150):
+    for case in range(150):
         files = {"000005.ldb": bytearray(whole), "000009.log": bytearray(writes)}
         for content in files.values():
             content[rng.integers(len(content))] = rng.integers(256)
-        path = make(tmp_path / str(number), {k: bytes(v) for k, v in files.items()}, came(0, 5))
+        path = make(tmp_path / str(case), {k: bytes(v) for k, v in files.items()}, came(0, 5))
         assert outcome(path) in ("records", "D513")
 
 

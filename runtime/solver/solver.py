@@ -286,6 +286,15 @@ class Solver:
         self.report.saved(path)
         return path
 
+    def save_if_new(self, since: int) -> None:
+        """Save a snapshot if iterations were done after `since` and the last one is not saved yet. Raises nothing: a
+        failure is a warning."""
+        if self.iter > since and self._saved_at != self.iter:
+            try:
+                self.snapshot()
+            except NetcError as error:
+                self.report.warn(f"no snapshot of iteration {self.iter}: {error}")
+
     def restore(self, path: str | Path) -> None:
         """Continue from a snapshot (Caffe's own, or netc's). With netc's, what follows is bit for bit what an
         undisturbed run does. Raises NetcError R640 (no state), R641 (another net's), R642 (another solver's), or the

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from netc.check.advice import solver_remarks
@@ -17,6 +17,9 @@ from netc.runtime.solver.metrics import Metrics
 from netc.runtime.solver.signals import Signals
 from netc.runtime.solver.snapshot import Snapshot, latest, manifests
 from netc.runtime.solver.solver import Solver
+
+_DATA_FAULTS = {"F102", "F104", "R621", "X120"}
+"""Besides those of section D: errors of a source that can come in the middle of a run."""
 
 
 def train(run: Solver) -> str | None:
@@ -32,10 +35,24 @@ def train(run: Solver) -> str | None:
     preflight.check_folder(run.prefix, state.size(run), run.origin.place("snapshot_prefix"))
     with preflight.PrefixLock(run.prefix), run.signals, run.report.progress or nullcontext():
         run.report.starting(run.net.graph.name, Metrics(run.prefix, run.iter))
-        run.advance(run.param.max_iter)
-        run.finish()
+        with _saving_what_was_learnt(run):
+            run.advance(run.param.max_iter)
+            run.finish()
     run.report.ended(run.stopped)
     return run.stopped
+
+
+@contextmanager
+def _saving_what_was_learnt(run: Solver) -> Iterator[None]:
+    """Data that can no longer be read end training; a snapshot of what is not saved yet comes before that. Where an
+    iteration failed at a later one of its batches (iter_size), BatchNorm's running means have seen those before it."""
+    start = run.iter
+    try:
+        yield
+    except NetcError as error:
+        if error.code[0] == "D" or error.code in _DATA_FAULTS:
+            run.save_if_new(since=start)
+        raise
 
 
 def _warn_of_earlier_run(run: Solver) -> None:

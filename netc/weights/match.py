@@ -18,6 +18,8 @@ from netc.weights.reader import read
 Target = Mapping[str, Sequence[tuple[str, Shape]]]
 """Layer name → (name, shape) of each of its blobs, in Caffe's order."""
 
+_NONE: Mapping[tuple[str, int], tuple[str, int]] = {}
+
 
 @dataclass(frozen=True, slots=True)
 class Copy:
@@ -44,12 +46,13 @@ class Copy:
 class Plan:
     """What a file gives to a net. `str()` is a table with a line per layer.
 
-    copies: the arrays to copy; fresh: (layer, its blobs) that keep their fillers' values; unused: layers of the file
-    with arrays that go nowhere, and how many arrays.
+    copies: the arrays to copy; fresh: (layer, its blobs) that keep their fillers' values; layers: how many of the net
+    have parameters; unused: layers of the file with arrays that go nowhere, and how many arrays.
     """
 
     copies: list[Copy] = field(default_factory=list)
     fresh: dict[str, list[tuple[str, Shape]]] = field(default_factory=dict)
+    layers: int = 0
     unused: dict[str, int] = field(default_factory=dict)
     path: str = ""
 
@@ -67,6 +70,10 @@ class Plan:
         """Copy into tensors, in place: `params` is {layer: [torch.Tensor, …]}, the shapes those of the plan."""
         for copy in self.copies:
             _fill(params[copy.layer][copy.index], copy.array)
+
+    def written(self, params: Mapping[str, Sequence[Any]]) -> list[Any]:
+        """The tensors of `params` that `copy_into` writes, each as a whole."""
+        return [params[copy.layer][copy.index] for copy in self.copies]
 
     def __str__(self) -> str:
         lines = [self._summary(), *map(self._copied_line, self._by_layer().items())]
@@ -100,11 +107,12 @@ class Plan:
 
 
 def plan(
-    target: Target, source: Mapping[str, Sequence[Array]], shared: Collection[tuple[str, int]] = frozenset()
+    target: Target, source: Mapping[str, Sequence[Array]], shared: Mapping[tuple[str, int], tuple[str, int]] = _NONE
 ) -> Plan:
     """Copy by layer name, as Net::CopyTrainedLayersFrom: layers the net lacks are unused, layers the file lacks stay
-    fresh, blob counts and shapes must agree. `shared`: (layer, blob) of the net that another layer owns; an HDF5 file
-    may lack those. Raises NetcError W720 (count), W721 (shape), all of a file at once."""
+    fresh, blob counts and shapes must agree. `shared`: (layer, blob) of the net → its owner's; an HDF5 file may lack
+    those, and a layer whose parameters are all those of layers that are copied is not fresh.
+    Raises NetcError W720 (count), W721 (shape), all of a file at once."""
     weights = _as_weights(source)
     names = {name: name for name in target if name in weights}
     return _plan(target, weights, names, _exact, shared)
@@ -124,10 +132,14 @@ def transplant(copies: Iterable[tuple[str, str]], source: Mapping[str, Sequence[
 
 def copy_weights(params: Mapping[str, Sequence[Any]], source: Any, layers: Iterable[str] = ()) -> Plan:
     """Load `source` (a path, or {layer: arrays}) into {layer: [torch.Tensor, …]} by `plan`. Nothing is changed where an
-    error is raised. `layers`: names of layers without parameters, for which the file must have none either."""
+    error is raised. `layers`: names of layers without parameters, for which the file must have none either.
+
+    Raises NetcError W724 where no layer of the source is one of the net's that have parameters."""
     weights = source if isinstance(source, Mapping) else read(os.fspath(source))
     target = target_of({name: [] for name in layers} | dict(params))
     result = plan(target, weights, _shared(params))
+    if result.layers and not result.copies:
+        raise _nothing_fits(target, weights)
     result.copy_into(params)
     return result
 
@@ -152,11 +164,34 @@ def _fill(tensor: Any, array: Array) -> None:
         tensor.copy_(torch.from_numpy(loaded(array)))
 
 
-def _shared(params: Mapping[str, Sequence[Any]]) -> set[tuple[str, int]]:
-    """(layer, blob) of each tensor that an earlier layer has already."""
+def missing(fresh: Collection[str], layers: int, path: str) -> str | None:
+    """What there is to say of layers with parameters for which the weights in `path` have none, of `layers` in all."""
+    if not fresh:
+        return None
+    names = ", ".join(map(printable, fresh))
+    keep = "it keeps what its fillers gave" if len(fresh) == 1 else "they keep what their fillers gave"
+    return f"{len(fresh)} of {counted(layers, 'layer')} with parameters have no weights in {path}: {names}; {keep}"
+
+
+def _nothing_fits(target: Target, weights: Mapping[str, Sequence[Any]]) -> NetcError:
+    from netc.errors.remark import listed
+
+    path = weights.path if isinstance(weights, Weights) else ""
+    mine = listed([name for name, blobs in target.items() if blobs])
+    theirs = listed([name for name, arrays in weights.items() if arrays]) or "none"
+    return NetcError(
+        "W724",
+        f"no layer with weights has the name of one in the net: the file has {theirs}, the net has {mine}",
+        Place(path) if path else None,
+        "give the weights of this net (layers go by their names, and `netc weights FILE` lists the file's)",
+    )
+
+
+def _shared(params: Mapping[str, Sequence[Any]]) -> dict[tuple[str, int], tuple[str, int]]:
+    """(layer, blob) of each tensor that an earlier layer has already → that layer's."""
     owners: dict[int, tuple[str, int]] = {}
-    places = [(id(blob), (layer, index)) for layer, blobs in params.items() for index, blob in enumerate(blobs)]
-    return {place for key, place in places if owners.setdefault(key, place) != place}
+    places = [(blob.data_ptr(), (layer, index)) for layer, blobs in params.items() for index, blob in enumerate(blobs)]
+    return {place: owners[key] for key, place in places if owners.setdefault(key, place) != place}
 
 
 _Fit = Callable[[Array, Shape, bool], Array | None]
@@ -177,13 +212,12 @@ def _plan(
     weights: Weights,
     names: Mapping[str, str],
     fit: _Fit,
-    shared: Collection[tuple[str, int]] = frozenset(),
+    shared: Mapping[tuple[str, int], tuple[str, int]] = _NONE,
 ) -> Plan:
-    result = Plan(path=weights.path)
+    result = Plan(path=weights.path, layers=sum(bool(blobs) for blobs in target.values()))
     errors: list[NetcError] = []
     for layer, blobs in target.items():
         if layer not in names:
-            result.fresh |= {layer: list(blobs)} if blobs else {}
             continue
         try:
             given = _given(layer, blobs, weights, names[layer], shared)
@@ -191,6 +225,10 @@ def _plan(
         except NetcError as error:
             errors.append(error)
     raise_all(errors)
+    written = {shared.get((copy.layer, copy.index), (copy.layer, copy.index)) for copy in result.copies}
+    for layer, blobs in target.items():
+        left = [blob for i, blob in enumerate(blobs) if shared.get((layer, i), (layer, i)) not in written]
+        result.fresh |= {layer: left} if left else {}
     used = set(names.values())
     result.unused = {name: len(arrays) for name, arrays in weights.items() if arrays and name not in used}
     return result

@@ -143,7 +143,7 @@ def _by_net(source: Model, graph: Graph) -> list[ModelLayer]:
     _refuse_repeated(graph, nodes)
     target = {node.name: [(ref.blob.name, ref.blob.shape) for ref in node.params] for _, node in nodes}
     shared = {
-        (node.name, place)
+        (node.name, place): (graph.nodes[ref.owner[0]].name, ref.owner[1])
         for index, node in nodes
         for place, ref in enumerate(node.params)
         if ref.owner != (index, place)

@@ -45,8 +45,7 @@ def _apart(inputs: Mapping[str, Tensor], blobs: Mapping[str, Tensor]) -> dict[st
 
 def net_with(graph: Graph, layers: Mapping[str, Sequence[Array]]) -> Net:
     """The executable net with these weights, gradients off."""
-    net = Net(graph, unfilled=[node.layer.key for node in graph.nodes])
-    net.copy_from(layers)
+    net = Net(graph, start=lambda net: net.copy_from(layers).written(net.params))
     return net.eval().requires_grad_(False)
 
 

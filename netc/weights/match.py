@@ -18,7 +18,27 @@ from netc.weights.reader import read
 Target = Mapping[str, Sequence[tuple[str, Shape]]]
 """Layer name → (name, shape) of each of its blobs, in Caffe's order."""
 
-_NONE: Mapping[tuple[str, int], tuple[str, int]] = {}
+Spot = tuple[str, int]
+"""(layer, the number of its blob)"""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of a net's parameters. shared: a blob → the one that owns it; an HDF5 file may lack those, and a
+    layer of nothing else is not fresh where their owners are copied. unread: blobs that a file may leave out.
+    other_count: (layer, count) → what it means that a file has as many arrays. doubtful: (layer, arrays) → what
+    should be said of them."""
+
+    shared: Mapping[Spot, Spot] = field(default_factory=dict)
+    unread: Collection[Spot] = frozenset()
+    other_count: Callable[[str, int], str | None] = lambda layer, count: None
+    doubtful: Callable[[str, Sequence[Any]], str | None] = lambda layer, arrays: None
+
+    def owner(self, spot: Spot) -> Spot:
+        return self.shared.get(spot, spot)
+
+
+_UNKNOWN = Facts()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +67,14 @@ class Plan:
     """What a file gives to a net. `str()` is a table with a line per layer.
 
     copies: the arrays to copy; fresh: (layer, its blobs) that keep their fillers' values; layers: how many of the net
-    have parameters; unused: layers of the file with arrays that go nowhere, and how many arrays.
+    have parameters; unused: layers of the file with arrays that go nowhere, and how many arrays; remarks: what should
+    be said of the arrays.
     """
 
     copies: list[Copy] = field(default_factory=list)
     fresh: dict[str, list[tuple[str, Shape]]] = field(default_factory=dict)
     layers: int = 0
+    remarks: list[str] = field(default_factory=list)
     unused: dict[str, int] = field(default_factory=dict)
     path: str = ""
 
@@ -106,16 +128,12 @@ class Plan:
         return layers
 
 
-def plan(
-    target: Target, source: Mapping[str, Sequence[Array]], shared: Mapping[tuple[str, int], tuple[str, int]] = _NONE
-) -> Plan:
+def plan(target: Target, source: Mapping[str, Sequence[Array]], facts: Facts = _UNKNOWN) -> Plan:
     """Copy by layer name, as Net::CopyTrainedLayersFrom: layers the net lacks are unused, layers the file lacks stay
-    fresh, blob counts and shapes must agree. `shared`: (layer, blob) of the net → its owner's; an HDF5 file may lack
-    those, and a layer whose parameters are all those of layers that are copied is not fresh.
-    Raises NetcError W720 (count), W721 (shape), all of a file at once."""
+    fresh, blob counts and shapes must agree. Raises NetcError W720 (count), W721 (shape), all of a file at once."""
     weights = _as_weights(source)
     names = {name: name for name in target if name in weights}
-    return _plan(target, weights, names, _exact, shared)
+    return _plan(target, weights, names, _exact, facts)
 
 
 def transplant(copies: Iterable[tuple[str, str]], source: Mapping[str, Sequence[Array]], target: Target) -> Plan:
@@ -132,14 +150,10 @@ def transplant(copies: Iterable[tuple[str, str]], source: Mapping[str, Sequence[
 
 def copy_weights(params: Mapping[str, Sequence[Any]], source: Any, layers: Iterable[str] = ()) -> Plan:
     """Load `source` (a path, or {layer: arrays}) into {layer: [torch.Tensor, …]} by `plan`. Nothing is changed where an
-    error is raised. `layers`: names of layers without parameters, for which the file must have none either.
-
-    Raises NetcError W724 where no layer of the source is one of the net's that have parameters."""
+    error is raised. `layers`: names of layers without parameters, for which the file must have none either."""
     weights = source if isinstance(source, Mapping) else read(os.fspath(source))
     target = target_of({name: [] for name in layers} | dict(params))
-    result = plan(target, weights, _shared(params))
-    if result.layers and not result.copies:
-        raise _nothing_fits(target, weights)
+    result = plan(target, weights, Facts(_shared(params)))
     result.copy_into(params)
     return result
 
@@ -162,29 +176,6 @@ def _fill(tensor: Any, array: Array) -> None:
         return
     with torch.no_grad():
         tensor.copy_(torch.from_numpy(loaded(array)))
-
-
-def missing(fresh: Collection[str], layers: int, path: str) -> str | None:
-    """What there is to say of layers with parameters for which the weights in `path` have none, of `layers` in all."""
-    if not fresh:
-        return None
-    names = ", ".join(map(printable, fresh))
-    keep = "it keeps what its fillers gave" if len(fresh) == 1 else "they keep what their fillers gave"
-    return f"{len(fresh)} of {counted(layers, 'layer')} with parameters have no weights in {path}: {names}; {keep}"
-
-
-def _nothing_fits(target: Target, weights: Mapping[str, Sequence[Any]]) -> NetcError:
-    from netc.errors.remark import listed
-
-    path = weights.path if isinstance(weights, Weights) else ""
-    mine = listed([name for name, blobs in target.items() if blobs])
-    theirs = listed([name for name, arrays in weights.items() if arrays]) or "none"
-    return NetcError(
-        "W724",
-        f"no layer with weights has the name of one in the net: the file has {theirs}, the net has {mine}",
-        Place(path) if path else None,
-        "give the weights of this net (layers go by their names, and `netc weights FILE` lists the file's)",
-    )
 
 
 def _shared(params: Mapping[str, Sequence[Any]]) -> dict[tuple[str, int], tuple[str, int]]:
@@ -212,7 +203,7 @@ def _plan(
     weights: Weights,
     names: Mapping[str, str],
     fit: _Fit,
-    shared: Mapping[tuple[str, int], tuple[str, int]] = _NONE,
+    facts: Facts = _UNKNOWN,
 ) -> Plan:
     result = Plan(path=weights.path, layers=sum(bool(blobs) for blobs in target.values()))
     errors: list[NetcError] = []
@@ -220,34 +211,40 @@ def _plan(
         if layer not in names:
             continue
         try:
-            given = _given(layer, blobs, weights, names[layer], shared)
+            given = _given(layer, blobs, weights, names[layer], facts)
             result.copies += _layer(layer, given, weights, names[layer], fit)
         except NetcError as error:
             errors.append(error)
     raise_all(errors)
-    written = {shared.get((copy.layer, copy.index), (copy.layer, copy.index)) for copy in result.copies}
+    written = {facts.owner((copy.layer, copy.index)) for copy in result.copies}
     for layer, blobs in target.items():
-        left = [blob for i, blob in enumerate(blobs) if shared.get((layer, i), (layer, i)) not in written]
-        result.fresh |= {layer: left} if left else {}
+        left = [blob for i, blob in enumerate(blobs) if facts.owner((layer, i)) not in written]
+        result.fresh |= {layer: left} if left and layer not in names else {}
+    said = (facts.doubtful(layer, weights[origin]) for layer, origin in names.items())
+    result.remarks = [remark for remark in said if remark]
     used = set(names.values())
     result.unused = {name: len(arrays) for name, arrays in weights.items() if arrays and name not in used}
     return result
 
 
 def _given(
-    layer: str, blobs: Sequence[tuple[str, Shape]], weights: Weights, origin: str, shared: Collection[tuple[str, int]]
+    layer: str, blobs: Sequence[tuple[str, Shape]], weights: Weights, origin: str, facts: Facts
 ) -> dict[int, tuple[str, Shape]]:
     """Position → the blobs that the file has an array for. Raises NetcError W720 if it has not as many as it should."""
     count = len(weights[origin])
-    given = {i: blob for i, blob in enumerate(blobs) if i < count and (origin, i) not in weights.absent}
-    owned = {i for i in range(len(blobs)) if (layer, i) in shared} if weights.partial else set()
-    if count > len(blobs) or len(given.keys() | owned) < len(blobs):
+    absent = {i for i in range(count) if (origin, i) in weights.absent or not weights[origin][i].size}
+    needless = {i for i in absent if (layer, i) in facts.unread}
+    given = {i: blob for i, blob in enumerate(blobs) if i < count and i not in needless}
+    given = {i: blob for i, blob in given.items() if (origin, i) not in weights.absent}
+    owned = {i for i in range(len(blobs)) if (layer, i) in facts.shared} if weights.partial else set()
+    if count > len(blobs) or len(given.keys() | owned | needless) < len(blobs):
         raise NetcError(
             "W720",
             f'layer "{layer}" has {counted(len(blobs), "blob")} ({_listed(blobs)}), '
             f'the file has {count} for "{origin}"',
             Place(weights.path),
-            "check bias_term and the layer's type; to learn the layer from scratch, rename it in the net",
+            facts.other_count(layer, count)
+            or "check bias_term and the layer's type; to learn the layer from scratch, rename it in the net",
         )
     return given
 

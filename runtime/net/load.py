@@ -24,7 +24,7 @@ from netc.runtime.data import can_probe
 from netc.runtime.data.probing import DataProbe
 from netc.runtime.net.module import Net
 from netc.runtime.net.numerics import settle
-from netc.weights.match import missing
+from netc.weights.fitting import missing
 
 _EXAMPLE = 'give the whole shape of the top: shapes={"data": (1, 3, 224, 224)}'
 
@@ -72,8 +72,9 @@ def load_net(
 def _start(weights: Any, net: Net) -> list[Tensor]:
     """Copy the weights into a net, and warn where a layer finds none."""
     plan = net.copy_from(weights)
-    if said := missing(plan.fresh, plan.layers, plan.path or "those given"):
-        warnings.warn(said, stacklevel=4)
+    said = missing(plan.fresh, plan.layers, plan.path or "those given")
+    for remark in [*([said] if said else []), *plan.remarks]:
+        warnings.warn(remark, stacklevel=4)
     written: list[Tensor] = plan.written(net.params)
     return written
 

@@ -323,11 +323,14 @@ class Net(nn.Module):
         """Load weights by layer name from a file (or {layer: [arrays]}), as Net::CopyTrainedLayersFrom.
 
         Layers of the file the net lacks are ignored, layers the file lacks keep their values; a blob count or shape
-        that does not fit is an error. Returns the plan: what was copied, reshaped, skipped and left.
+        that does not fit is an error, and so is a file of no layer of the net. Returns the plan: what was copied,
+        reshaped, skipped and left.
         """
-        from netc.weights import copy_weights
+        from netc.weights.fitting import plan_for
 
-        return copy_weights(self.params, source, [node.name for node in self.graph.nodes])
+        plan = plan_for(self.graph, source)
+        plan.copy_into(self.params)
+        return plan
 
 
 def memory_of(tensor: Tensor) -> int:

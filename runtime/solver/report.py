@@ -15,7 +15,7 @@ from netc.runtime.solver.log import Log, loss_weights, values_of
 from netc.runtime.solver.metrics import Metrics
 from netc.runtime.solver.progress import Progress
 from netc.solver.policies import steps_taken
-from netc.weights.match import missing
+from netc.weights.fitting import missing
 
 
 class Report:
@@ -38,6 +38,8 @@ class Report:
     def finetuning(self, path: str, plan: Any) -> None:
         self.log.info("solver.cpp:72", f"Finetuning from {path}")
         self.log.info("net.cpp:757", str(plan))
+        for remark in plan.remarks:
+            self.warn(remark)
 
     def missing(self, fresh: list[str], layers: int, path: str) -> None:
         """Of the layers with parameters, these had no weights in any file."""

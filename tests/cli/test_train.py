@@ -89,7 +89,7 @@ def test_layers_without_weights_are_named(tiny: Path, capsys: pytest.CaptureFixt
     capsys.readouterr()
     assert main(["test", "net.prototxt", "--weights=tiny_iter_1.caffemodel", "--json"]) == 0
     captured = capsys.readouterr()
-    (line,) = (line for line in captured.err.splitlines() if "have no weights in tiny_iter_1.caffemodel: fc2" in line)
+    (line,) = (line for line in captured.err.splitlines() if "has no weights in tiny_iter_1.caffemodel: fc2" in line)
     assert line.startswith("W")
     assert "1 of 2 layers with parameters" in line
     assert json.loads(captured.out)["layers_without_weights"] == ["fc2"]

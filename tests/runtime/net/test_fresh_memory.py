@@ -99,7 +99,7 @@ def test_layers_that_the_weights_lack_are_filled(recwarn: Any) -> None:
     assert not unwritten(net)
     assert (net.params["conv11_p"][0] == 1).all()
     assert [str(w.message) for w in recwarn.list] == [
-        "1 of 3 layers with parameters have no weights in those given: ip; it keeps what its fillers gave"
+        "1 of 3 layers with parameters has no weights in those given: ip; it keeps what its fillers gave"
     ]
 
 

@@ -383,7 +383,7 @@ def test_layers_that_the_weights_lack_are_counted_and_named(tiny: Path) -> None:
     first.close()
     net = Path("net.prototxt").read_text()
     Path("net.prototxt").write_text(net.replace('"fc"', '"fc_new"'))
-    expected = f"1 of 2 layers with parameters have no weights in {weights}: fc_new; it keeps what its fillers gave"
+    expected = f"1 of 2 layers with parameters has no weights in {weights}: fc_new; it keeps what its fillers gave"
     with pytest.warns(UserWarning, match="fc_new") as warned:
         run = load_solver("solver.prototxt", weights=weights)
     assert [str(w.message) for w in warned if w.category is UserWarning] == [expected]

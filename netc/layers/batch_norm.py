@@ -81,8 +81,8 @@ class BatchNorm(Layer):
         if count == 3 and self.nvidias:
             return (
                 "three arrays are Caffe's BatchNorm, with a Scale layer behind it, five are a BatchNorm of "
-                f"{NVIDIA}, with scale and bias in it: for this file take scale_bias and its fillers out and put a Scale "
-                "layer behind"
+                f"{NVIDIA}, with scale and bias in it: for this file take scale_bias and its fillers out and put a "
+                "Scale layer behind"
             )
         return None
 

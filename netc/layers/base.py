@@ -214,7 +214,7 @@ class Layer(Facts):
         """The tops as ONNX values (`op`: onnxscript's opset). Raises NetcError W773 where these settings have none."""
         raise NotImplementedError
 
-    def traced_shapes(self, bottoms: Sequence[Shape], unknown: Callable[[], int]) -> Sequence[Shape]:
+    def traced_shapes(self, bottoms: Sequence[Shape], unknown: Callable[[], Any]) -> Sequence[Shape]:
         """The shapes of the tops for bottoms whose sizes may be symbols; `unknown()` makes the symbol of a size that is
         known only when it runs."""
         raise NotImplementedError

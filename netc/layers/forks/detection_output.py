@@ -83,7 +83,7 @@ class DetectionOutput(Layer):
             self.fail("NonMaxSuppression has no eta: its threshold does not fall", field, "set eta to 1", "W773")
         return [detected_boxes(op, *bottoms[:3], **self.settings)]
 
-    def traced_shapes(self, bottoms: Sequence[Shape], unknown: Callable[[], int]) -> Sequence[Shape]:
+    def traced_shapes(self, bottoms: Sequence[Shape], unknown: Callable[[], Any]) -> Sequence[Shape]:
         return [(1, 1, unknown(), 7)]
 
     def emit(self, site: Site) -> Code:

@@ -76,7 +76,7 @@ class Proposal(Layer):
 
         return proposed_regions(op, *bottoms, numbers=self.numbers, **self.settings)[: len(self.param.top)]
 
-    def traced_shapes(self, bottoms: Sequence[Shape], unknown: Callable[[], int]) -> Sequence[Shape]:
+    def traced_shapes(self, bottoms: Sequence[Shape], unknown: Callable[[], Any]) -> Sequence[Shape]:
         rows = unknown()
         return [(rows, 5), (rows,)][: len(self.param.top)]
 

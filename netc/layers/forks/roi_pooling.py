@@ -71,7 +71,7 @@ class ROIPooling(Regions):
         table = op.Reshape(rois, op.Constant(value_ints=[-1, 5]))
         return [op.MaxRoiPool(x, table, pooled_shape=size, spatial_scale=self.options.spatial_scale)]
 
-    def traced_shapes(self, bottoms: Sequence[Shape], unknown: Callable[[], int]) -> Sequence[Shape]:
+    def traced_shapes(self, bottoms: Sequence[Shape], unknown: Callable[[], Any]) -> Sequence[Shape]:
         return [(bottoms[1][0], bottoms[0][1], self.options.pooled_h, self.options.pooled_w)]
 
     def emit(self, site: Site) -> Code:

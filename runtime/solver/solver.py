@@ -73,21 +73,21 @@ class Solver:
         self._saved_at = -1
         self.last_snapshot: Path | None = None
         found = state.read(snapshot) if snapshot is not None else None
-        first = initial.sources(param, origin, weights, found)
         plan = train_plan(param, origin.start.path, level, stages, origin)
-        self._build(first, plan, Builder(self.seed, device, workers))
+        builder = Builder(self.seed, device, workers)
+        first = initial.sources(param, origin, weights, found, builder.own_weights(plan))
+        self._build(first, plan, builder)
         if found is not None:
             self._restore(found)
 
     def _build(self, first: initial.Sources, plan: NetPlan, builder: Builder) -> None:
         self.report.creating_train(plan.label)
-        self.net = builder.build(builder.compile(plan), unfilled=first.overwritten)
-        first.copy_into(self.net, self.report)
+        self.net = builder.build(builder.compile(plan), lambda net: first.copy_into(net, self.report))
         self.test_nets: list[Net] = []
         plans = test_plans(self.param, self.origin.start.path, self.origin)
         for number, plan in enumerate(self._testable(plans, builder)):
             self.report.creating_test(number, plan.label)
-            self.test_nets.append(builder.build(builder.compile(plan), share=self.net))
+            self.test_nets.append(builder.build(builder.compile(plan), lambda net: net.share_from(self.net)))
         self._check_watched()
         self.slots = [self._slot(ref, tensor) for ref, tensor in self.net.own_params()]
         self._updater = Updater(self.param, self.slots)

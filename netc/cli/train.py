@@ -90,6 +90,7 @@ def _start(param: Any, origin: Any, effects: dict[str, str], options: dict[str, 
         stages=split(",".join(options["stage"])),
         report=Report(param, log, progress),
         signals=signals(effects, log),
+        output_dir=options["output_dir"],
     )
 
 

@@ -92,7 +92,7 @@ class Staging:
         try:
             if mode is not None:
                 os.fchmod(handle, mode)
-            digest = hashed(chunks, partial(_write_all, handle))
+            digest = hashed(chunks, partial(write_all, handle))
             # an fsync that failed is never tried again: the kernel forgets the pages it could not write
             os.fsync(handle)
         finally:
@@ -141,7 +141,8 @@ def _remove(folder: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _write_all(handle: int, piece: Chunk) -> None:
+def write_all(handle: int, piece: Chunk) -> None:
+    """Write all of `piece`, however many calls it takes. Raises OSError."""
     rest = memoryview(piece)
     while rest:
         rest = rest[os.write(handle, rest) :]

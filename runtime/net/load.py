@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from typing import Any
@@ -37,6 +38,7 @@ def load_net(
     workers: int | None = None,
     tf32: bool = False,
     allow_python_layers: Iterable[str] = (),
+    output_dir: str | os.PathLike[str] | None = None,
 ) -> Net:
     """Compile `source` (path, text or NetParameter) and make it executable on `device`, with `weights` if given.
 
@@ -46,7 +48,8 @@ def load_net(
     `shapes`: {top of an Input or data layer: shape}; goes before what the file and the data say. `seed`: of fillers and
     everything random. `workers`: threads that decode images (default: one a core). `tf32`: whether a GPU may
     multiply with 10 bits of mantissa (see netc.runtime.net.numerics, also for what this sets in torch).
-    `allow_python_layers`: the modules whose Python layers may run.
+    `allow_python_layers`: the modules whose Python layers may run. `output_dir`: below which folder HDF5Output layers
+    may write (default: the working folder).
     Raises NetcError; C102 for shapes of what is not the top of such a layer.
     """
     settle(tf32=tf32)
@@ -57,7 +60,8 @@ def load_net(
     _set_inputs(layers, told)
     with closing(DataProbe(draft.path)) as data, allowing(allow_python_layers):
         graph = compile_layers(layers, _TolerantProbe(data, told))
-    net = Net(graph, seed, workers=workers)  # its data are opened when they are needed, which they may never be
+    # its data are opened when they are needed, which they may never be
+    net = Net(graph, seed, workers=workers, output_dir=output_dir)
     if weights is not None:
         net.copy_from(weights)
     return net.to(device)

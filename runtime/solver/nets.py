@@ -3,6 +3,7 @@ InitTestNets)."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -27,8 +28,10 @@ class Compiled(NamedTuple):
 class Builder:
     """Builds the nets of plans, reading each file once however many nets come from it."""
 
-    def __init__(self, seed: int, device: str, workers: int | None) -> None:
-        self.seed, self.device, self.workers = seed, device, workers
+    def __init__(
+        self, seed: int, device: str, workers: int | None, output_dir: str | os.PathLike[str] | None = None
+    ) -> None:
+        self.seed, self.device, self.workers, self.output_dir = seed, device, workers, output_dir
         self._draft = Drafts()
 
     def compile(self, plan: NetPlan) -> Compiled:
@@ -40,7 +43,7 @@ class Builder:
     def build(self, compiled: Compiled, unfilled: Iterable[str] = (), share: Net | None = None) -> Net:
         """Make a graph executable. `unfilled` layers are about to be overwritten; `share` lends its parameters."""
         names = {*unfilled, *(share.params if share is not None else ())}
-        net = Net(compiled.graph, self.seed, names, self.workers, compiled.probe).to(self.device)
+        net = Net(compiled.graph, self.seed, names, self.workers, compiled.probe, self.output_dir).to(self.device)
         if share is not None:
             net.share_from(share)
         return net

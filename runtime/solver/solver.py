@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections import deque
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -57,6 +58,7 @@ class Solver:
         stages: Iterable[str] = (),
         report: Report | None = None,
         signals: Signals | None = None,
+        output_dir: str | os.PathLike[str] | None = None,
     ) -> None:
         """The options are those of `load_solver`. `report`: where the run tells what it does (default: nowhere).
         `signals`: what may end the run or ask for a snapshot, once it is entered."""
@@ -75,7 +77,7 @@ class Solver:
         found = state.read(snapshot) if snapshot is not None else None
         first = initial.sources(param, origin, weights, found)
         plan = train_plan(param, origin.start.path, level, stages, origin)
-        self._build(first, plan, Builder(self.seed, device, workers))
+        self._build(first, plan, Builder(self.seed, device, workers, output_dir))
         if found is not None:
             self._restore(found)
 
@@ -334,7 +336,8 @@ def load_solver(
     to continue from, instead of either. tf32: whether a GPU may multiply with 10 bits of mantissa (see
     netc.runtime.net.numerics, also for what this sets in torch). allow_python_layers: the modules whose Python layers
     may run. options: seed (default: random_seed, or 0), workers (threads that decode images), level and stages (of the
-    training net), report, signals.
+    training net), output_dir (below which folder HDF5Output layers may write, by default the working folder), report,
+    signals.
     """
     settle(tf32=tf32)
     param, origin = locate_solver(source)

@@ -11,6 +11,7 @@ from netc.check.advice import solver_remarks
 from netc.errors import NetcError
 from netc.graph.ir import Node
 from netc.layers.sources import ARRAYS
+from netc.runtime.net.outputs import writing_at_end
 from netc.runtime.solver import preflight, state
 from netc.runtime.solver.log import Log
 from netc.runtime.solver.metrics import Metrics
@@ -30,7 +31,8 @@ def train(run: Solver) -> str | None:
         run.report.warn(remark.message)
     _warn_of_earlier_run(run)
     preflight.check_folder(run.prefix, state.size(run), run.origin.place("snapshot_prefix"))
-    with preflight.PrefixLock(run.prefix), run.signals, run.report.progress or nullcontext():
+    lock, files = preflight.PrefixLock(run.prefix), writing_at_end([run.net, *run.test_nets])
+    with lock, files, run.signals, run.report.progress or nullcontext():
         run.report.starting(run.net.graph.name, Metrics(run.prefix, run.iter))
         run.advance(run.param.max_iter)
         run.finish()

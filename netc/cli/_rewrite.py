@@ -34,9 +34,11 @@ def replace_file(name: str, chunks: Iterable[bytes | memoryview]) -> None:
 
 
 def stdin() -> Source:
+    from netc.files.opening import read_stdin
     from netc.prototxt import Source
+    from netc.prototxt.source import MAX_BYTES
 
-    return Source(sys.stdin.buffer.read().decode("utf-8", "surrogateescape"), "<stdin>")
+    return Source(read_stdin(MAX_BYTES).decode("utf-8", "surrogateescape"), "<stdin>")
 
 
 def encoded(text: str) -> bytes:

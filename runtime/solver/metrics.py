@@ -12,7 +12,9 @@ import math
 from pathlib import Path
 from typing import Any
 
+from netc.files import checked_json
 from netc.files.durable import write_whole
+from netc.files.opening import read_bytes
 
 
 class Metrics:
@@ -48,14 +50,28 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+_MOST_BYTES = 1 << 28
+_RECORD = checked_json.Record(
+    {"run": str, "kind": str, "iter": int},
+    {
+        **dict.fromkeys(("loss", "seconds", "images_per_second", "data_wait_share"), (None, float)),
+        **dict.fromkeys(("net", "batches"), int),
+        "lr": float,
+        "outputs": {str: (None, float, [(None, float)])},
+    },
+)
+
+
 def read(path: Path, run: str | None = None) -> list[dict[str, Any]]:
-    """The records of a metrics file, of all runs or of one; a line that a crash left unfinished is passed over."""
+    """The records of a metrics file, of all runs or of one; a line that a crash left unfinished, or
+    that no run writes, is passed over. Raises OSError, NetcError F102 (not a regular file), F104 (too large)."""
     found = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+    for line in read_bytes(path, _MOST_BYTES).splitlines() if path.exists() else ():
         try:
-            record = json.loads(line)
+            record = checked_json.parse(line)
+            checked_json.check(record, _RECORD)
         except ValueError:
             continue
-        if isinstance(record, dict) and run in (None, record.get("run")):
+        if run in (None, record["run"]):
             found.append(record)
     return found

@@ -104,6 +104,9 @@ def load(path: str | os.PathLike[str]) -> Snapshot:
 
 
 def _snapshot(state: weights.SolverState, model: Path, extras: dict[str, Any], verified: bool, path: Path) -> Snapshot:
+    if not (0 <= state.iteration < 1 << 31 and 0 <= state.current_step < 1 << 31):
+        message = f"a state of iteration {state.iteration} after {state.current_step} steps of the rate"
+        raise NetcError("W702", message, Place(str(path)), "copy the file again")
     fields = (state.iteration, state.history, state.current_step, state.learned_net)
     return Snapshot(*fields, model, extras, verified, path)
 
@@ -218,11 +221,12 @@ def _check(file: Path, expected: Digest, manifest: Path) -> None:
 
 
 def _weights_of(state: Path, learned_net: str) -> Path:
-    tried = [Path(learned_net), state.with_name(Path(learned_net).name)]
+    name = Path(learned_net).name  # "" of "", "." and "/"
+    tried = [Path(learned_net), state.with_name(name)] if name else []
     for path in tried:
-        if learned_net and path.is_file():
+        if os.path.isfile(path):  # as Path.is_file, but a name too long is one that is not there
             return path
-    places = " nor ".join(dict.fromkeys(str(path.absolute()) for path in tried)) if learned_net else "(it names none)"
+    places = " nor ".join(dict.fromkeys(str(path.absolute()) for path in tried)) if tried else "(it names no file)"
     raise NetcError(
         "F111",
         f"the weights that belong to this solver state are not there: neither {places}",

@@ -16,9 +16,11 @@ import torch
 
 from netc import weights
 from netc.errors import NetcError, Place
+from netc.files import checked_json
 from netc.layers.base import format_shape
 from netc.runtime.net.module import Net
 from netc.runtime.solver import snapshot as files
+from netc.runtime.solver.manifest import damaged
 from netc.runtime.solver.rules import Slot
 from netc.solver.plateau import Plateau
 from netc.solver.policies import drops
@@ -179,8 +181,9 @@ def read(path: str | Path | files.Snapshot) -> files.Snapshot:
 def restore(run: Resumable, found: files.Snapshot) -> list[str]:
     """Put `run` into the state that a snapshot holds. Returns warnings; changes nothing where it raises.
 
-    Raises NetcError R641 (another net's), R642 (another solver's).
+    Raises NetcError R641 (another net's), R642 (another solver's), W730 (extras that no run writes).
     """
+    _check_extras(found)
     _check_solver(run, found)
     history = _fitted(run, found.history, found.path)
     _copy_weights(run, found)
@@ -193,6 +196,35 @@ def restore(run: Resumable, found: files.Snapshot) -> list[str]:
     if run.plateau:
         run.plateau.restore(found.extras.get("plateau") or {}, found.current_step)
     return _changed(conditions(run), found.extras.get("conditions") or {})
+
+
+_EXTRAS = checked_json.Record(
+    {},
+    {
+        "solver_type": str,
+        "losses": [float],
+        "plateau": (
+            None,
+            checked_json.Record(
+                {},
+                {
+                    **dict.fromkeys(("drops", "waited", "seen"), int),
+                    "best": (None, float),
+                    "finished": bool,
+                },
+            ),
+        ),
+        "conditions": {str: (str, int, float)},
+    },
+)
+
+
+def _check_extras(found: files.Snapshot) -> None:
+    """A manifest vouches for its extras, but anybody can write one. Raises NetcError W730."""
+    try:
+        checked_json.check(found.extras, _EXTRAS, "extras")
+    except ValueError as error:
+        raise damaged(found.path, str(error)) from None
 
 
 def _check_solver(run: Resumable, found: files.Snapshot) -> None:

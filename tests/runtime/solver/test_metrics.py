@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from netc.errors import NetcError
+from netc.runtime.report.curves import panels_of
 from netc.runtime.solver import preflight
 from netc.runtime.solver.metrics import Metrics, read
 
@@ -25,6 +26,39 @@ def test_a_run_drops_only_its_own_later_records(tmp_path: Path) -> None:
     assert found == [("a", 0), ("a", 1), ("b", 0), ("b", 1), ("b", 2), ("b", 3), ("a", 2)]
     assert read(tmp_path / "metrics.jsonl", "a")[-1]["loss"] is None
     assert all(json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines())
+
+
+ODD = (
+    "null",
+    "5",
+    '"train"',
+    "[]",
+    '{"run": "a", "kind": "train", "iter": "1"}',
+    '{"run": "a", "kind": "train", "iter": null}',
+    '{"run": ["a"], "kind": "train", "iter": 1}',
+    '{"run": "a", "kind": "train", "iter": 1, "loss": "x"}',
+    '{"run": "a", "kind": "test", "iter": 1, "net": [], "outputs": {}}',
+    '{"run": "a", "kind": "test", "iter": 1, "net": 0, "outputs": {"a": {}}}',
+    '{"run": "a", "kind": "test", "iter": 1, "net": 0, "outputs": []}',
+    '{"run": "a", "kind": "train", "iter": ' + "1" * 5000 + "}",
+    '{"a": ' * 100_000,
+    '{"run": "\\ud800", "kind": "train", "iter": 1}',
+    "\xff\xfe",
+    "\0",
+)
+
+
+def test_lines_that_no_run_writes_are_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    good = [
+        '{"run": "a", "kind": "train", "iter": 3}',
+        '{"run": "a", "kind": "test", "iter": 4}',
+        '{"run": "a", "kind": "train", "iter": 5, "loss": 1, "lr": 0.5}',
+    ]
+    path.write_text("\n".join([*ODD, *good]), "latin-1")
+    assert read(path) == [json.loads(line) for line in good]
+    (loss,), _ = panels_of(read(path))
+    assert [curve.points for curve in loss.curves if curve.points] == [((5.0, 1.0),)]
 
 
 def test_room_for_a_snapshot(tmp_path: Path) -> None:

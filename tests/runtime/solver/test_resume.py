@@ -139,3 +139,32 @@ def test_the_snapshot_that_divergence_names_is_this_runs(tiny: Path) -> None:
     solver = load_solver("solver.prototxt", snapshot="tiny_iter_4.solverstate")
     assert solver.last_snapshot == Path("tiny_iter_4.solverstate")
     solver.close()
+
+
+@pytest.mark.parametrize(
+    "extras",
+    [
+        {"losses": ["1"]},
+        {"losses": {"a": 1}},
+        {"losses": 5},
+        {"solver_type": 5},
+        {"plateau": []},
+        {"plateau": {"drops": "x"}},
+        {"plateau": {"drops": 1.5}},
+        {"plateau": {"best": [1]}},
+        {"plateau": {"finished": None}},
+        {"conditions": [1]},
+        {"conditions": {"seed": {}}},
+    ],
+)
+def test_a_signed_manifest_of_odd_extras(tiny: Path, extras: dict[str, object]) -> None:
+    from netc.runtime.solver.manifest import _render
+
+    run(max_iter=4)
+    path = Path("tiny_iter_4.manifest.json")
+    body = json.loads(path.read_text())
+    del body["sha256"]
+    path.write_text(_render(body | {"extras": body["extras"] | extras}))
+    with pytest.raises(NetcError) as caught:
+        run("tiny_iter_4.solverstate", max_iter=5)
+    assert caught.value.code == "W730"

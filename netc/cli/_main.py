@@ -70,6 +70,7 @@ class Frame:
     """What the whole process shares; it travels as the click context's `obj`."""
 
     debug: bool = False
+    as_json: bool = False
 
 
 class LazyGroup(click.Group):
@@ -177,19 +178,27 @@ def run(args: Sequence[str] | None = None) -> int:
 
     A command's own return value is its exit status: an int, or None for 0.
     """
-    frame = Frame()
+    words = sys.argv[1:] if args is None else list(args)
+    frame = Frame(as_json=asks_for_json(words))
     silence_pillow()
     restore = _exit_on_sigterm()
     try:
-        status = _invoke(sys.argv[1:] if args is None else list(args), frame)
+        status = _invoke(words, frame)
+        frame.as_json = False  # its document is written
         print(end="", flush=True)  # here, where a closed pipe or a full disk can still be reported
         return status
     except BaseException as error:
         from netc.cli._report import report
 
-        return report(error, frame.debug)
+        return report(error, frame.debug, frame.as_json)
     finally:
         restore()
+
+
+def asks_for_json(words: Sequence[str]) -> bool:
+    """Whether `--json` is among the words, also where the command has no such option or is not known."""
+    options = words[: words.index("--")] if "--" in words else words
+    return "--json" in from_gflags(options, [click.Option(["--json"], is_flag=True)])
 
 
 def _invoke(args: list[str], frame: Frame) -> int:

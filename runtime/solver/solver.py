@@ -74,6 +74,8 @@ class Solver:
         self.plateau = Plateau(param) if param.lr_policy == "plateau" else None
         self._saved_at = -1
         self.last_snapshot: Path | None = None
+        self._unsaved: NetcError | None = None
+        """Why the last snapshot that fell due is not there."""
         found = state.read(snapshot) if snapshot is not None else None
         first = initial.sources(param, origin, weights, found)
         plan = train_plan(param, origin.start.path, level, stages, origin)
@@ -145,10 +147,12 @@ class Solver:
         this call). A net with Input layers takes its batches from feed(k), k counting forward passes from 0.
 
         Raises NetcError R601 (an input is missing), R615 (iter_size below 1), R621 (label out of range), R630 (the
-        loss is not finite; the parameters are those of the last iteration then).
+        loss is not finite; the parameters are those of the last iteration then), and what `snapshot` raises where the
+        last one that fell due could not be saved.
         """
         self.losses.clear()
         self.advance(self.iter + n, feed)
+        self._require_saved()
         return self.loss
 
     def advance(self, stop: int, feed: FeedFunction | None = None) -> None:
@@ -210,8 +214,9 @@ class Solver:
         asked = self.signals.take()
         due = bool(self.param.snapshot) and self.iter % self.param.snapshot == 0
         if (due or asked) and self._saved_at != self.iter:
-            self.snapshot()
+            self._try_snapshot()
         if "stop" in asked:
+            self._require_saved()
             self.stopped = "signal"
         return self.stopped is not None
 
@@ -284,9 +289,22 @@ class Solver:
     def snapshot(self) -> Path:
         """Save weights and state as PREFIX_iter_N.caffemodel and .solverstate; returns the state's path."""
         path = state.save(self)
-        self._saved_at, self.last_snapshot = self.iter, path
-        self.report.saved(path)
+        self._saved_at, self.last_snapshot, self._unsaved = self.iter, path, None
+        self.report.saved(path, self.iter)
         return path
+
+    def _try_snapshot(self) -> None:
+        """A disk that is full now may have room at the next snapshot; what has been learnt is worth the attempt."""
+        try:
+            self.snapshot()
+        except NetcError as error:
+            self._unsaved = error
+            self.report.warn(f"no snapshot of iteration {self.iter}, training goes on: {error}", self.iter)
+
+    def _require_saved(self) -> None:
+        if self._unsaved is not None:
+            error, self._unsaved = self._unsaved, None
+            raise error
 
     def restore(self, path: str | Path) -> None:
         """Continue from a snapshot (Caffe's own, or netc's). With netc's, what follows is bit for bit what an
@@ -305,6 +323,7 @@ class Solver:
         """What ends a training run: the last snapshot, and where they are due the loss and tests of the trained net."""
         if self.param.snapshot_after_train and self._saved_at != self.iter:
             self.snapshot()
+        self._require_saved()
         if self.stopped is not None:
             return
         if self._displayed():

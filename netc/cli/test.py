@@ -59,7 +59,7 @@ def _build(source: str, weights: str | None, options: dict[str, Any]) -> tuple[N
     device = one_device(options["gpu"], None, log)
     state = proto.NetState(level=options["level"], stage=split(",".join(options["stage"])))
     path = locate(source, "train_val.prototxt")
-    builder = nets.Builder(0, device, options["workers"])
+    builder = nets.Builder(0, device, options["workers"], options["output_dir"])
     plan = plans.NetPlan(path, path, plans.TEST, state)
     own = builder.own_weights(plan)
     if weights is None and not own:
@@ -74,6 +74,7 @@ def _build(source: str, weights: str | None, options: dict[str, Any]) -> tuple[N
 
 
 def _test(net: Net, iterations: int | None) -> Result:
+    from netc.runtime.net.outputs import writing_at_end
     from netc.runtime.solver.log import output_lines, stderr
     from netc.runtime.solver.tester import batches, run_test
 
@@ -86,7 +87,8 @@ def _test(net: Net, iterations: int | None) -> Result:
             log.info("caffe.cpp:304", f"Batch {k}, {line}")
         return True
 
-    result = run_test(net, iterations, on_batch=show)
+    with writing_at_end([net]):
+        result = run_test(net, iterations, on_batch=show)
     if result.loss is not None:
         log.info("caffe.cpp:309", f"Loss: {result.loss:g}")
     for line in output_lines(result.outputs, result.weights):

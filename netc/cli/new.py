@@ -18,7 +18,7 @@ def command(net: str, folder: Path) -> None:
     """Copy a net that comes with netc, such as vgg_A, into FOLDER: its train_val, deploy and solver, to edit.
 
     FOLDER is made if it is not there; files in it are never overwritten. The solver finds the net beside it, so FOLDER
-    can be moved. Snapshots go to the working folder, as with the net that was copied.
+    can be moved. Where snapshots go, snapshot_prefix in the solver says.
     """
     from netc.files.durable import write_whole
 

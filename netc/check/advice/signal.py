@@ -61,7 +61,7 @@ def _through(node: Node, bottoms: Sequence[Signal | None]) -> Signal | None:
     known = [found for found in bottoms if found is not None]
     if not bottoms or bottoms[0] is None:
         return None
-    rms = node.layer.rms(bottoms[0].rms, *(found and found.rms for found in bottoms[1:]))
+    rms = node.layer.rms(bottoms[0].rms, *(None if found is None else found.rms for found in bottoms[1:]))
     last = node if node.params else next((found.last for found in known if found.last is not None), None)
     return None if rms is None else Signal(rms, bottoms[0].source, last)
 

@@ -137,7 +137,7 @@ def _type(entry: LayerEntry) -> str:
     """V1 has an enum; a number that it lacks is one of a fork."""
     if entry.version != "V1":
         return entry.type
-    number = int(entry.type) if entry.type.isdecimal() else 0
+    number = int(entry.type) if entry.type.isdecimal() and len(entry.type) < 10 else 0
     known = {int(value): value.name for value in proto.enum("V1LayerParameter.LayerType")}
     return known.get(number, f"type {number}")
 

@@ -11,7 +11,9 @@ from netc.cli._options import INT_MAX, MOST_THREADS, Whole, gpus_of
 from netc.errors import NetcError
 
 OPTIONS = (
-    click.option("--gpu", metavar="N", help='The GPU to use ("all": the only one there is). Default: the CPU.'),
+    click.option(
+        "--gpu", metavar="N", help='The GPU to use (to train, also several: "0,1" or "all"). Default: the CPU.'
+    ),
     click.option("--threads", metavar="N", type=Whole(1, MOST_THREADS), help="Threads of the CPU to compute with."),
     click.option("--tf32", is_flag=True, help="Let a GPU multiply with 10 bits of mantissa: faster, other numbers."),
     click.option(
@@ -32,27 +34,40 @@ def device_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def one_device(gpu: str | None, solver: Any = None, log: Any = None) -> str:
-    """The torch device of `--gpu`; without it, of the solver's solver_mode and device_id, as in Caffe.
-
-    A solver that asks for a GPU where there is none runs on the CPU, with a warning. Raises C203 for several GPUs.
-    """
+def train_devices(gpu: str | None, processes: int | None, solver: Any) -> list[str]:
+    """The torch device of each process that trains: of the GPUs that `--gpu` names one each, else the CPU for all.
+    Raises C203 where there are not as many GPUs as processes."""
     import torch
 
     count = torch.cuda.device_count()
-    if gpu is None:
-        wants = solver is not None and solver.HasField("solver_mode") and solver.solver_mode == 1
-        if wants and not count:
-            log.warn("caffe.cpp:197", "the solver asks for a GPU (solver_mode), and torch sees none: using the CPU")
-        gpu = str(solver.device_id) if wants and count else ""
+    if gpu is None and _wants_gpu(solver) and count:
+        gpu = str(solver.device_id) if (processes or 1) == 1 else "all"
     numbers = gpus_of(gpu, count) if gpu else []
+    if processes is not None and numbers and processes != len(numbers):
+        found = f"--nproc asks for {processes} processes, --gpu for {len(numbers)} GPUs, and each process takes one"
+        raise NetcError("C203", found, None, "leave --nproc out")
+    return [f"cuda:{number}" for number in numbers] or ["cpu"] * (processes or 1)
+
+
+def _wants_gpu(solver: Any) -> bool:
+    return solver is not None and solver.HasField("solver_mode") and bool(solver.solver_mode == 1)
+
+
+def say_device(device: str, solver: Any, gpu: str | None, log: Any) -> None:
+    """The lines that tell what is computed on."""
+    if device == "cpu" and gpu is None and _wants_gpu(solver):
+        log.warn("caffe.cpp:197", "the solver asks for a GPU (solver_mode), and torch sees none: using the CPU")
+    log.info("caffe.cpp:197", "Use CPU." if device == "cpu" else f"Using GPUs {device.removeprefix('cuda:')}")
+
+
+def one_device(gpu: str | None, log: Any) -> str:
+    """The torch device of `--gpu`. Raises C203 for several GPUs."""
+    import torch
+
+    numbers = gpus_of(gpu, torch.cuda.device_count()) if gpu else []
     if len(numbers) > 1:
         listed = ", ".join(map(str, numbers))
-        raise NetcError(
-            "C203", f"netc trains and tests on one GPU at a time, and --gpu names {listed}", None, "name one"
-        )
-    if log is not None:
-        log.info("caffe.cpp:197", "Use CPU." if not numbers else f"Using GPUs {numbers[0]}")
-    if not numbers:
-        return "cpu"
-    return f"cuda:{numbers[0]}"
+        raise NetcError("C203", f"netc tests on one GPU at a time, and --gpu names {listed}", None, "name one")
+    device = f"cuda:{numbers[0]}" if numbers else "cpu"
+    say_device(device, None, gpu, log)
+    return device

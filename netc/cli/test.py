@@ -52,7 +52,7 @@ def _build(source: str, weights: str | None, options: dict[str, Any]) -> tuple[N
 
     settle(options["threads"], options["tf32"])
     log = stderr()
-    device = one_device(options["gpu"], None, log)
+    device = one_device(options["gpu"], log)
     state = proto.NetState(level=options["level"], stage=split(",".join(options["stage"])))
     path = locate(source, "train_val.prototxt")
     builder = nets.Builder(0, device, options["workers"], options["output_dir"])

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from netc.cli._options import Whole, split
-from netc.cli._run import device_options, one_device
+from netc.cli._options import MOST_THREADS, Whole, split
+from netc.cli._run import device_options, say_device, train_devices
 from netc.cli._status import DONE, INTERRUPTED, STOPPED, TERMINATED
 from netc.errors import NetcError
 
 if TYPE_CHECKING:
+    from netc.runtime.parallel.group import Group
     from netc.runtime.solver.solver import Solver
 
+MOST_SHARDS = 1 << 16
 EFFECTS = click.Choice(["snapshot", "stop", "none"])
 
 
@@ -28,6 +31,14 @@ EFFECTS = click.Choice(["snapshot", "stop", "none"])
 @click.option(
     "--seed", metavar="N", type=Whole(0, 2**63 - 1), help="Seed of everything random (default: random_seed, or 0)."
 )
+@click.option("--nproc", metavar="N", type=Whole(1, MOST_THREADS), help="Train in N processes (on GPUs: one each).")
+@click.option(
+    "--shards",
+    metavar="S",
+    type=Whole(0, MOST_SHARDS),
+    help="Divide each batch into S parts: the same bits for any number of processes (0: do not divide).",
+)
+@click.option("--caffe-batch", is_flag=True, help="Several processes read a batch each, as Caffe's GPUs do.")
 @device_options
 @click.option("--sigint_effect", type=EFFECTS, default="stop", show_default=True, help="What Ctrl-C does.")
 @click.option("--sighup_effect", type=EFFECTS, default="snapshot", show_default=True, help="What a hangup does.")
@@ -46,16 +57,50 @@ def command(solver_path: str | None, solver: str | None, sigint_effect: str, sig
 
 
 def _train(source: str, effects: dict[str, str], options: dict[str, Any]) -> int:
+    """Alone, or as one of the processes that a launcher has started; or start these."""
     from netc.files.shipped import locate
     from netc.graph.read import locate_solver
-    from netc.runtime.net.numerics import settle
-    from netc.runtime.solver.training import train
+    from netc.runtime.parallel.group import Group, launched, local_rank
+    from netc.runtime.parallel.launch import ended, launch
 
-    settle(options["threads"], options["tf32"])
     param, origin = locate_solver(locate(source, "solver.prototxt"))
     if options["iterations"] is not None:
         param.max_iter = options["iterations"]
-    run = _start(param, origin, effects, options)
+    devices = train_devices(options["gpu"], options["nproc"], param)
+    if not launched():
+        if len(devices) > 1:
+            return launch(len(devices), sys.argv[1:])
+        return _run(param, origin, effects, options, devices[0], Group())
+    device = devices[local_rank() % len(devices)]
+    group = _joined(device)
+    try:
+        status = _run(param, origin, effects, options, device, group)
+    except NetcError as error:
+        if group.first:
+            click.echo(str(error), err=True)
+        status = error.exit_status
+    finally:
+        group.close()
+    return ended(status, group.rank)
+
+
+def _joined(device: str) -> Group:
+    from netc.runtime.parallel.group import Processes
+
+    return Processes(device)
+
+
+def _run(param: Any, origin: Any, effects: dict[str, str], options: dict[str, Any], device: str, group: Group) -> int:
+    from netc.runtime.net.numerics import settle
+    from netc.runtime.solver.training import train
+
+    shards = param.shards if options["shards"] is None else options["shards"]
+    # the number of threads decides in which order a sum is taken: with shards it is not the number of cores
+    settle(options["threads"] or (1 if shards or group.size > 1 else None), options["tf32"])
+    if options["caffe_batch"]:
+        param.iter_size *= group.size
+        shards = shards or 1
+    run = _start(param, origin, effects, {**options, "shards": shards, "device": device, "group": group})
     try:
         stopped = train(run, options["force"])
     except NetcError as error:
@@ -66,23 +111,25 @@ def _train(source: str, effects: dict[str, str], options: dict[str, Any]) -> int
 
 
 def _start(param: Any, origin: Any, effects: dict[str, str], options: dict[str, Any]) -> Solver:
-    from netc.runtime.solver.log import Log
+    from netc.runtime.parallel.launch import restarted
+    from netc.runtime.solver.log import Log, nowhere
     from netc.runtime.solver.progress import Progress
     from netc.runtime.solver.report import Report
     from netc.runtime.solver.solver import Solver
     from netc.runtime.solver.state import prefix
     from netc.runtime.solver.training import newest, signals
 
-    progress = Progress(param.max_iter)
-    log = Log(progress.stream)
-    device = one_device(options["gpu"], param, log)
-    snapshot = options["snapshot"] if options["resume"] is None else newest(prefix(param, origin.start.path), log)
+    progress = Progress(param.max_iter) if options["group"].first else None
+    log = Log(progress.stream) if progress is not None else nowhere()
+    say_device(options["device"], param, options["gpu"], log)
+    again = options["resume"] is not None or restarted()
+    snapshot = newest(prefix(param, origin.start.path), log) if again else options["snapshot"]
     return Solver(
         param,
         origin,
         weights=options["weights"],
         snapshot=snapshot,
-        device=device,
+        device=options["device"],
         seed=options["seed"],
         workers=options["workers"],
         level=options["level"],
@@ -90,6 +137,8 @@ def _start(param: Any, origin: Any, effects: dict[str, str], options: dict[str, 
         report=Report(param, log, progress),
         signals=signals(effects, log),
         output_dir=options["output_dir"],
+        shards=options["shards"],
+        group=options["group"],
     )
 
 

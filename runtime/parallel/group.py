@@ -96,6 +96,11 @@ class Processes(Group):
             dist.destroy_process_group()
 
 
+def local_rank() -> int:
+    """Which of the processes of this machine this is."""
+    return int(os.environ.get("LOCAL_RANK", "0"))
+
+
 def launched() -> bool:
     """Whether this process is one of several that a launcher has started."""
     return int(os.environ.get("WORLD_SIZE", "1")) > 1 and "RANK" in os.environ

@@ -8,6 +8,7 @@ carries the prefix, since parse_log.py wants a time on each line after the first
 
 from __future__ import annotations
 
+import io
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +21,18 @@ from netc.errors import printable
 
 SHOWN = 256
 """Values of one output blob that are printed at most (Caffe prints them all, a whole batch of softmax included)."""
+
+
+class _Nowhere(io.TextIOBase):
+    """Takes all that is written, and keeps none of it."""
+
+    def write(self, text: str) -> int:
+        return len(text)
+
+
+def nowhere() -> Log:
+    """The log of a process that leaves it to another to tell."""
+    return Log(_Nowhere())  # type: ignore[arg-type]
 
 
 class Log:

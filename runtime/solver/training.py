@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -33,16 +33,29 @@ def train(run: Solver, force: bool = False) -> str | None:
         raise _unfed(run.unfed)
     for remark in solver_remarks(run.param):
         run.report.warn(remark.message)
-    preflight.check_folder(run.prefix, state.size(run), run.origin.place("snapshot_prefix"))
-    lock, files = preflight.PrefixLock(run.prefix), writing_at_end([run.net, *run.test_nets])
-    with lock, files, run.signals, run.report.progress or nullcontext():
-        _check_earlier(run, force)
-        run.report.starting(run.net.graph.name, run.prefix, run.iter)
+    files = writing_at_end([run.net, *run.test_nets])
+    with ExitStack() as held, files, run.signals, run.report.progress or nullcontext():
+        _prepare(run, force, held)
         with _last_record(run), _saving_what_was_learnt(run):
             run.advance(run.param.max_iter)
             run.finish()
     run.report.ended(run.stopped)
     return run.stopped
+
+
+def _prepare(run: Solver, force: bool, held: ExitStack) -> None:
+    """What has to be right before the first iteration: rank 0 looks, and speaks for all. `held`: what it holds till the
+    end."""
+    failed = None
+    if run.group.first:
+        try:
+            preflight.check_folder(run.prefix, state.size(run), run.origin.place("snapshot_prefix"))
+            held.enter_context(preflight.PrefixLock(run.prefix))
+            _check_earlier(run, force)
+            run.report.starting(run.net.graph.name, run.prefix, run.iter)
+        except NetcError as error:
+            failed = error
+    run.group.agree(failed)
 
 
 @contextmanager

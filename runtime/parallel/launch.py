@@ -32,6 +32,8 @@ def launch(processes: int, arguments: Sequence[str]) -> int:
         status = Path(folder, "status")
         os.environ[STATUS] = str(status)
         os.environ.setdefault("OMP_NUM_THREADS", "1")
+        # workers of a restart must not find what those before them have left in the store
+        os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
         config = LaunchConfig(
             1,
             1,

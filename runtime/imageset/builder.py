@@ -60,7 +60,8 @@ def build(
 
     Files that give no picture are left out, their numbers stay free, and the summary lists them. The labels' names, if
     known, go to `path`.labels.txt. Raises what `Database` raises, O140 where that file has other names already, D542
-    where no picture was left, and D543 with `check_size` where two pictures differ in size; none is written then.
+    where no picture was left, and D543 with `check_size` where two pictures differ in size; no database is written
+    then.
     """
     labels = "".join(f"{name}\n" for name in listing.classes).encode(errors="surrogateescape")
     if labels:

@@ -27,6 +27,7 @@ _HEADERS = (16, 24)
 _PAGE_SIZE, _LAST_PAGE, _END = 24, 120, 136
 """From the magic number on: 4 bytes of page size; 8 of the last page's number and 8 of the transaction's."""
 
+_MADE_BY = "give the folder that `netc convert-imageset` or Caffe's convert_imageset wrote"
 _COPY_AGAIN = "copy it again, or build it anew with `netc convert-imageset`"
 
 
@@ -186,7 +187,7 @@ class Database:
             raise self._error("X120", f"cannot be read: {error.strerror}") from None
 
     def _not_there(self) -> NetcError:
-        return self._error("D510", "is not an LMDB: it holds no data.mdb")
+        return self._error("D510", "is not an LMDB: it holds no data.mdb", _MADE_BY)
 
     def _check_size(self, file: Any, size: int) -> None:
         first = self._meta(file, 0, size)
@@ -205,7 +206,7 @@ class Database:
             raise self._error(
                 "D510",
                 "is not an LMDB (or one of a machine with another byte order)",
-                "give the folder that `netc convert-imageset` or Caffe's convert_imageset wrote",
+                _MADE_BY,
             )
         (page_size,) = struct.unpack_from("=I", page, magic + _PAGE_SIZE)
         last_page, transaction = struct.unpack_from("=QQ", page, magic + _LAST_PAGE)

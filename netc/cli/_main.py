@@ -20,6 +20,7 @@ from netc import __version__
 from netc.cli._gflags import from_gflags, normal
 from netc.cli._status import DONE, TERMINATED
 from netc.errors import did_you_mean
+from netc.errors.terminal import clean_streams
 from netc.runtime.net.numerics import silence_pillow
 
 COMMANDS: dict[str, dict[str, str]] = {
@@ -183,6 +184,11 @@ def run(args: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if args is None else list(args)
     frame = Frame(as_json=asks_for_json(words))
     silence_pillow()
+    with clean_streams():
+        return _run(words, frame)
+
+
+def _run(words: list[str], frame: Frame) -> int:
     restore = _exit_on_sigterm()
     try:
         status = _invoke(words, frame)

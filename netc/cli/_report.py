@@ -30,6 +30,7 @@ HINTS = {
     errno.ENOSPC: "the disk is full: free some space, or write to another one",
     errno.EDQUOT: "your disk quota is used up",
     errno.EMFILE: "too many open files: raise the limit (ulimit -n)",
+    errno.EBADF: "stdout is closed: give it a file or a pipe, /dev/null for nothing",
     errno.EACCES: "check the permissions of the file and of its folder",
 }
 

@@ -93,3 +93,15 @@ def test_a_blob_of_neither_is_refused_by_its_name(tmp_path: Path) -> None:
     with pytest.raises(NetcError, match="28 values, but holds 4") as raised:
         weights.read(path)
     assert raised.value.code == "W704"
+
+
+def test_an_onnx_model_is_named_as_what_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A ModelProto: ir_version 10, a producer's name, a graph, an opset; with a name and without."""
+    for producer in (field(2, b"pytorch"), b""):
+        path = tmp_path / "m.onnx"
+        path.write_bytes(varint(1, 10) + producer + field(7, field(2, b"graph")) + field(8, varint(2, 20)))
+        for command in (["weights"], ["convert-caffemodel", "--to", "npz"]):
+            assert main([*command, str(path)]) == 65
+            assert "not a weight file but an ONNX model" in capsys.readouterr().err
+        assert main(["check", str(path)]) == 65
+        assert "this is an ONNX model, not a net of Caffe" in capsys.readouterr().err

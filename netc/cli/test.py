@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from netc.cli._options import json_option, json_text, split
+from netc.cli._options import Whole, json_option, json_text, split
 from netc.cli._run import device_options, one_device
 from netc.errors import NetcError, Place
 
@@ -18,12 +18,8 @@ if TYPE_CHECKING:
 @click.command("test")
 @click.argument("model_path", metavar="[MODEL]", required=False)
 @click.option("--model", metavar="FILE", help="The net; the same as the argument MODEL.")
-@click.option(
-    "--weights",
-    metavar="FILES",
-    help="Its weights (several: commas between them).",
-)
-@click.option("--iterations", metavar="N", type=click.IntRange(1), help="Batches to test on (default: the whole set).")
+@click.option("--weights", metavar="FILES", help="Its weights (several: commas between them).")
+@click.option("--iterations", metavar="N", type=Whole(1), help="Batches to test on (default: the whole set).")
 @device_options
 @json_option
 def command(model_path: str | None, model: str | None, weights: str | None, as_json: bool, **options: Any) -> None:
@@ -59,7 +55,7 @@ def _build(source: str, weights: str | None, options: dict[str, Any]) -> tuple[N
     device = one_device(options["gpu"], None, log)
     state = proto.NetState(level=options["level"], stage=split(",".join(options["stage"])))
     path = locate(source, "train_val.prototxt")
-    builder = nets.Builder(0, device, options["workers"])
+    builder = nets.Builder(0, device, options["workers"], options["output_dir"])
     plan = plans.NetPlan(path, path, plans.TEST, state)
     own = builder.own_weights(plan)
     if weights is None and not own:
@@ -74,6 +70,7 @@ def _build(source: str, weights: str | None, options: dict[str, Any]) -> tuple[N
 
 
 def _test(net: Net, iterations: int | None) -> Result:
+    from netc.runtime.net.outputs import writing_at_end
     from netc.runtime.solver.log import output_lines, stderr
     from netc.runtime.solver.tester import batches, run_test
 
@@ -86,7 +83,8 @@ def _test(net: Net, iterations: int | None) -> Result:
             log.info("caffe.cpp:304", f"Batch {k}, {line}")
         return True
 
-    result = run_test(net, iterations, on_batch=show)
+    with writing_at_end([net]):
+        result = run_test(net, iterations, on_batch=show)
     if result.loss is not None:
         log.info("caffe.cpp:309", f"Loss: {result.loss:g}")
     for line in output_lines(result.outputs, result.weights):

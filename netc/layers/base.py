@@ -92,8 +92,8 @@ class Run(Protocol):
         """What the layer wants to keep from one forward pass to the next (LSTM's hidden state)."""
         ...
 
-    def write(self, layer: Layer, path: str, rows: Mapping[str, Tensor]) -> None:
-        """Add rows to the datasets of the layer's HDF5 file; the first call starts it (HDF5Output)."""
+    def write(self, layer: Layer, rows: Mapping[str, Tensor]) -> None:
+        """Add rows to the datasets of the layer's `output_file`; the first call starts it (HDF5Output)."""
         ...
 
 

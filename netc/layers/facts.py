@@ -39,6 +39,9 @@ class Facts:
         """Whether a source takes its records in random order."""
         return False
 
+    output_file: str = ""
+    """The file that it adds the rows of each pass to, as its settings name it (HDF5Output); "" for none."""
+
     def brings_data(self) -> bool:
         """Whether its tops come from outside, fed or made by code of the user's own."""
         return self.is_source

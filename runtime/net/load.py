@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
@@ -42,6 +43,7 @@ def load_net(
     workers: int | None = None,
     tf32: bool = False,
     allow_python_layers: Iterable[str] = (),
+    output_dir: str | os.PathLike[str] | None = None,
 ) -> Net:
     """Compile `source` (path, text or NetParameter) and make it executable on `device`, with `weights` if given. A
     .caffemodel given as the net brings its own. Layers that the weights lack keep their fillers' values: a Python
@@ -53,7 +55,8 @@ def load_net(
     `shapes`: {top of an Input or data layer: shape}; goes before what the file and the data say. `seed`: of fillers and
     everything random. `workers`: threads that decode images (default: one a core). `tf32`: whether a GPU may
     multiply with 10 bits of mantissa (see netc.runtime.net.numerics, also for what this sets in torch).
-    `allow_python_layers`: the modules whose Python layers may run.
+    `allow_python_layers`: the modules whose Python layers may run. `output_dir`: below which folder HDF5Output layers
+    may write (default: the working folder).
     Raises NetcError; C102 for shapes of what is not the top of such a layer, W724 for weights of no layer of the net.
     """
     settle(tf32=tf32)
@@ -65,7 +68,7 @@ def load_net(
     with closing(DataProbe(draft.path)) as data, allowing(allow_python_layers):
         graph = compile_layers(layers, _TolerantProbe(data, told))
     given = draft.weights or None if weights is None else weights
-    net = Net(graph, seed, workers, start=None if given is None else partial(_start, given))
+    net = Net(graph, seed, workers, output_dir=output_dir, start=None if given is None else partial(_start, given))
     return net.to(device)  # its data are opened when they are needed
 
 

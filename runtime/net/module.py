@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from netc.runtime.net import rand
 from netc.runtime.net.clock import Clock, LayerRun
 from netc.runtime.net.feeding import Feeding
 from netc.runtime.net.fillers import fill_blob
+from netc.runtime.net.outputs import Outputs
 from netc.runtime.net.steps import Route, Step, plan, route_to
 from netc.weights.keys import module_names
 
@@ -32,7 +34,8 @@ class Net(nn.Module):
     `state_dict` keys are "<layer>.<blob>" ("conv1_1.weight"). Shared parameters are one nn.Parameter under each name.
     A parameter with lr_mult 0 has requires_grad False. `feeding` is what feeds the net's sources; `workers` threads
     decode for it, and `probe` is what told the graph the shapes of its data. `start` gives parameters their first
-    values, as weights do, and returns those that it has written; the fillers write all others.
+    values, as weights do, and returns those that it has written; the fillers write all others. Layers that write files
+    do so below `output_dir` (default: the working folder).
     """
 
     def __init__(
@@ -42,12 +45,14 @@ class Net(nn.Module):
         workers: int | None = None,
         probe: DataProbe | None = None,
         start: Callable[[Net], Iterable[Tensor]] | None = None,
+        output_dir: str | os.PathLike[str] | None = None,
     ) -> None:
         super().__init__()
         self.graph, self.seed = graph, seed
         self.clock = Clock()
         self.feeding = Feeding(graph, self.clock, seed, workers, probe)
-        self.run = LayerRun(self.clock, seed, training=any(node.layer.phase == 0 for node in graph.nodes))
+        training = any(node.layer.phase == 0 for node in graph.nodes)
+        self.run = LayerRun(self.clock, seed, training, Outputs(graph, output_dir))
         self.inputs: tuple[str, ...] = graph.inputs
         self.outputs: tuple[str, ...] = graph.outputs
         self._steps = plan(graph, self._create_params())

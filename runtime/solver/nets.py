@@ -3,6 +3,7 @@ InitTestNets)."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
@@ -29,8 +30,10 @@ class Compiled(NamedTuple):
 class Builder:
     """Builds the nets of plans, reading each file once however many nets come from it."""
 
-    def __init__(self, seed: int, device: str, workers: int | None) -> None:
-        self.seed, self.device, self.workers = seed, device, workers
+    def __init__(
+        self, seed: int, device: str, workers: int | None, output_dir: str | os.PathLike[str] | None = None
+    ) -> None:
+        self.seed, self.device, self.workers, self.output_dir = seed, device, workers, output_dir
         self._draft = Drafts()
 
     def compile(self, plan: NetPlan) -> Compiled:
@@ -41,7 +44,8 @@ class Builder:
 
     def build(self, compiled: Compiled, start: Callable[[Net], Iterable[Tensor]]) -> Net:
         """Make a graph executable; `start` as in `Net`."""
-        return Net(compiled.graph, self.seed, self.workers, compiled.probe, start).to(self.device)
+        net = Net(compiled.graph, self.seed, self.workers, compiled.probe, start, self.output_dir)
+        return net.to(self.device)
 
     def own_weights(self, plan: NetPlan) -> str:
         """The path of the net, where it is a binary file with arrays; else ""."""

@@ -237,3 +237,35 @@ def test_stages_come_with_commas_or_repeated(
     net.write_text('layer { name: "x" type: "OnlyInBoth" include { stage: "a" stage: "b" } }')
     assert main([*command, str(net), *stages]) != 0
     assert "OnlyInBoth" in "".join(capsys.readouterr())
+
+
+WRITER = 'layer { name: "out" type: "HDF5Output" bottom: "fc" bottom: "label" hdf5_output_param { file_name: "f.h5" } '
+
+
+def test_features_go_where_output_dir_says(tiny: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    assert main(["train", "solver.prototxt", "--iterations=1"]) == 0
+    with Path("net.prototxt").open("a") as net:
+        net.write(WRITER + "include { phase: TEST } }")
+    Path("features").mkdir()
+    test = ["test", "net.prototxt", "--weights=tiny_iter_1.caffemodel", "--output-dir"]
+    assert main([*test, "features"]) == 0
+    with h5py.File("features/f.h5") as file:
+        assert file["data"].shape == (11, 3, 1, 1)
+    assert main(["train", "solver.prototxt", "--iterations=3", "--resume=auto", "--output-dir=features"]) == 0
+    with h5py.File("features/f.h5") as file:  # the one test, before iteration 2
+        assert file["label"].shape[0] == 11
+    Path("features/f.h5").write_text("mine")
+    assert main([*test, "features"]) == 73
+    assert main([*test, "nowhere"]) == 73
+    assert not Path("f.h5").exists()
+
+
+def test_one_layer_in_both_nets_is_told_before_training(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("h5py")
+    with Path("net.prototxt").open("a") as net:
+        net.write(WRITER + "}")
+    assert main(["train", "solver.prototxt"]) == 65
+    err = capsys.readouterr().err
+    assert "error[R652]" in err
+    assert "Iteration 0" not in err

@@ -222,6 +222,13 @@ def test_a_converted_file_carries_its_net(shared, tmp_path):
         '{"net": 5}',
         '{"notes": 5}',
         "[" * 9999,
+        '{"preprocessing": {"crop": ' + "1" * 5000 + "}}",
+        '{"preprocessing": {"crop": true}}',
+        '{"preprocessing": {"scale": 1' + "0" * 400 + "}}",
+        '{"preprocessing": []}',
+        '{"layers": {"a": "b"}}',
+        r'{"net": "\ud800"}',
+        '{"later": ' + "[" * 100_000 + "]" * 100_000 + "}",
     ],
 )
 def test_a_card_that_is_none(tmp_path, text):

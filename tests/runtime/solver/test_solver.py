@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -197,7 +198,21 @@ def test_divergence_names_the_layer() -> None:
     assert caught.value.code == "R630"
     assert f"at iteration {run.iter}" in str(caught.value)
     assert 'layer "fc"' in str(caught.value)
-    assert "lower base_lr" in str(caught.value.hint)
+    assert str(caught.value.hint).startswith("lower base_lr")
+
+
+def test_divergence_from_pixels_that_the_fillers_cannot_take(tiny: Path) -> None:
+    """The scale of the input is told before the rate."""
+    net = Path("net.prototxt")
+    net.write_text(net.read_text().replace("scale: 0.0078125 ", ""))
+    solver = Path("solver.prototxt")
+    solver.write_text(solver.read_text().replace("base_lr: 0.02", "base_lr: 1e30"))
+    with pytest.raises(NetcError) as caught:
+        load_solver("solver.prototxt").step(9)
+    assert caught.value.code == "R630"
+    assert re.match(
+        r"netc check warns of this net \(A818\): scale: 0\.\d+ .* then lower base_lr", str(caught.value.hint)
+    )
 
 
 def test_label_that_is_no_class() -> None:

@@ -29,6 +29,7 @@ COMMANDS: dict[str, dict[str, str]] = {
     },
     "Run": {
         "train": "Train a net by its solver.",
+        "prove-parallel": "Show that several processes train as one does.",
         "test": "Score a net on its test data.",
     },
     "Data": {

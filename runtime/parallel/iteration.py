@@ -121,13 +121,19 @@ class Iteration:
         failed = None
         try:
             for unit in mine:
-                batches[unit] = self.net.feeding.batch(unit.k, feed, shard=unit.shard)
+                batches[unit] = self._batch_of(unit, feed)
             counts = [self._counts(unit, batches[unit]) for unit in mine]
         except NetcError as error:
             failed = error
         found = self.group.agree(failed, counts)
         of_unit = dict(zip(every, (count for (of_rank,) in found for count in of_rank), strict=True))
         return batches, {unit: self._shares(unit, of_unit) for unit in mine}
+
+    def _batch_of(self, unit: Unit, feed: FeedFunction | None) -> Batch:
+        """Its data, in the precision of the net."""
+        kind = self.slots[0].value.dtype if self.slots else torch.float32
+        batch = self.net.feeding.batch(unit.k, feed, shard=unit.shard)
+        return {top: tensor.to(kind) for top, tensor in batch.items()}
 
     @torch.no_grad()
     def _counts(self, unit: Unit, batch: Batch) -> dict[str, float]:
@@ -194,7 +200,7 @@ class Iteration:
     def _diverged(
         self, unit: Unit, iteration: int, feed: FeedFunction | None, loss: float, snapshot: Path | None
     ) -> NetcError:
-        batch = self.net.feeding.batch(unit.k, feed, shard=unit.shard)
+        batch = self._batch_of(unit, feed)
         return explain(self.net, iteration, unit.k, batch, loss, snapshot)
 
 

@@ -22,8 +22,8 @@ LOST = 1
 """The status where workers were lost, and no restart helped."""
 
 
-def launch(processes: int, arguments: Sequence[str]) -> int:
-    """Run `netc ARGUMENTS` in so many processes; returns its status."""
+def launch(processes: int, arguments: Sequence[str], module: str = "netc") -> int:
+    """Run `python -m MODULE ARGUMENTS` in so many processes; returns its status."""
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
@@ -46,7 +46,7 @@ def launch(processes: int, arguments: Sequence[str]) -> int:
             shutdown_timeout=120,  # a signal is passed on, and the workers save a snapshot
         )
         try:
-            elastic_launch(config, sys.executable)("-m", "netc", *arguments)
+            elastic_launch(config, sys.executable)("-m", module, *arguments)
         except (ChildFailedError, SignalException) as error:
             if not status.exists():
                 print(f"netc: {_reason(error)}", file=sys.stderr)

@@ -102,11 +102,15 @@ class Solver:
         self._check_watched()
         self.slots = [self._slot(ref, tensor) for ref, tensor in self.net.own_params()]
         self._updater = Updater(self.param, self.slots)
-        self._divided = self._division()
+        self.divide()
         self.last_update = [torch.zeros_like(slot.value) for slot in self.slots] if self.param.snapshot_diff else []
 
+    def divide(self) -> None:
+        """Decide how iterations are computed in parts; again where the net's precision has changed."""
+        self._divided = self._division()
+
     def _division(self) -> Iteration | None:
-        """How an iteration is computed in parts; None where one process computes every batch whole."""
+        """None where one process computes every batch whole."""
         if not self.shards and self.group.size == 1:
             return None
         shards = self.shards or self.group.size

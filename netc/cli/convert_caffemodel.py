@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from netc.cli._options import json_option, json_text, output_option, shape_option
+from netc.cli._options import json_option, json_text, net_options, output_option
 from netc.errors import NetcError, Place, printable
 from netc.runtime.export.formats import SUFFIXES
 
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     help="Largest difference of a run, relative to the blob's largest value.",
 )
 @click.option("--report", type=click.Path(path_type=Path), metavar="REPORT", help="Write the whole proof, as JSON.")
-@shape_option()
+@net_options("convert", "The phase to convert the net for.", default="TEST")
 @json_option
 def command(
     file: str,
@@ -56,6 +57,9 @@ def command(
     run_net: bool,
     tolerance: float,
     report: Path | None,
+    phase: str,
+    level: int,
+    stages: list[str],
     told: Told,
     as_json: bool,
 ) -> None:
@@ -76,6 +80,7 @@ def command(
     names = _names(classes) if classes is not None else ()
     told.used = True  # the conversion says if it was not
     options = Options(_located(net), to or "", rgb, run_net, mean, scale, crop, told.shapes, names, tolerance)
+    options = replace(options, phase=phase, level=level, stages=stages)
     with _reporting(report) as write:
         made = convert(file, output, options, hashing)
         found = made.as_dict()

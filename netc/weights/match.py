@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -153,10 +154,14 @@ def _fill(tensor: Any, array: Array) -> None:
 
 
 def _shared(params: Mapping[str, Sequence[Any]]) -> set[tuple[str, int]]:
-    """(layer, blob) of each tensor that an earlier layer has already."""
-    owners: dict[int, tuple[str, int]] = {}
-    places = [(id(blob), (layer, index)) for layer, blobs in params.items() for index, blob in enumerate(blobs)]
+    """(layer, blob) of each tensor that an earlier layer has already, under whatever shape."""
+    owners: dict[object, tuple[str, int]] = {}
+    places = [(_memory(blob), (layer, index)) for layer, blobs in params.items() for index, blob in enumerate(blobs)]
     return {place for key, place in places if owners.setdefault(key, place) != place}
+
+
+def _memory(blob: Any) -> object:
+    return blob.data_ptr() if hasattr(blob, "data_ptr") and blob.numel() else id(blob)
 
 
 _Fit = Callable[[Array, Shape, bool], Array | None]
@@ -187,7 +192,7 @@ def _plan(
             continue
         try:
             given = _given(layer, blobs, weights, names[layer], shared)
-            result.copies += _layer(layer, given, weights, names[layer], fit)
+            result.copies += _layer(layer, given, weights, names[layer], fit, shared)
         except NetcError as error:
             errors.append(error)
     raise_all(errors)
@@ -214,11 +219,20 @@ def _given(
     return given
 
 
-def _layer(layer: str, blobs: Mapping[int, tuple[str, Shape]], weights: Weights, origin: str, fit: _Fit) -> list[Copy]:
+def _layer(
+    layer: str,
+    blobs: Mapping[int, tuple[str, Shape]],
+    weights: Weights,
+    origin: str,
+    fit: _Fit,
+    shared: Collection[tuple[str, int]],
+) -> list[Copy]:
     copies: list[Copy] = []
     for index, (blob, shape) in blobs.items():
         array = weights[origin][index]
         fitted = fit(array, shape, (origin, index) in weights.legacy)
+        if fitted is None and (layer, index) in shared and array.size == math.prod(shape):
+            fitted = array.reshape(shape)  # as its owner has it (share_mode: PERMISSIVE)
         if fitted is None:
             raise _mismatch(layer, blob, shape, array.shape, weights.path)
         copies.append(Copy(layer, index, blob, origin, array.shape, fitted))

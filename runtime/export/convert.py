@@ -7,7 +7,8 @@ need it.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -18,10 +19,11 @@ from netc.errors import NetcError, Place, counted
 from netc.files.durable import Staging
 from netc.files.hashing import Hashing
 from netc.layers.base import Shape
-from netc.passes.deploy import is_fed
+from netc.prototxt.source import may_be_binary
 from netc.runtime.export.formats import SUFFIXES as SUFFIXES
 from netc.runtime.export.formats import default_out as default_out
 from netc.runtime.export.formats import format_of as format_of
+from netc.weights.asked import Asked, Look
 from netc.weights.card import Card, Preprocessing
 from netc.weights.convert import CAFFES_LIMIT, definition, seal, write_proved
 from netc.weights.files import map_file
@@ -41,7 +43,9 @@ class Options:
         rgb: fold channel order, scale and mean into the first convolution.
         run: run the net for the formats of weights alone, too.
         mean, scale, crop: of the preprocessing, where the net does not say or is to be overruled.
-        shapes: (channels, height, width) of the images that data layers read, by top, or "" for all.
+        shapes: (channels, height, width) of the images that data layers read, as they are before the crop, by top, or
+            "" for all.
+        phase, level, stages: the state of the net, as `compile_net` takes them.
         classes: their names, in order. tolerance: of runs, relative to a blob's largest value.
     """
 
@@ -55,6 +59,9 @@ class Options:
     shapes: Mapping[str, Shape] = field(default_factory=dict)
     classes: Sequence[str] = ()
     tolerance: float = TOLERANCE
+    phase: str = "TEST"
+    level: int = 0
+    stages: Sequence[str] = ()
 
 
 @dataclass(slots=True)
@@ -101,8 +108,24 @@ def convert(
     buffer = map_file(path)
     if hashing is None or not hashing.is_of(buffer.file.fileno()):
         hashing = Hashing(os.dup(buffer.file.fileno()), path)
-    source = open_model(path, options.net, buffer, options.shapes)
+    asked = Asked(options.phase, options.level, options.stages, options.shapes, _look(options.net))
+    source = open_model(path, options.net, buffer, asked)
     return _Job(source, target, format, options).done(hashing)
+
+
+def _look(net: str | None) -> Look | None:
+    """Shapes by the data of a net of the user's own. A net in a weight file opens nothing."""
+    if net is None or not os.path.exists(net) or may_be_binary(net):
+        return None
+
+    def look(param: Any, phase: int) -> Sequence[Shape] | None:
+        from netc.runtime.data import can_probe, probe
+
+        with suppress(NetcError):  # then the settings tell, or nothing does, which is said
+            return probe(param, phase, net) if can_probe(param) else None
+        return None
+
+    return look
 
 
 def _refuse_same(path: str, out: Path) -> None:
@@ -265,17 +288,39 @@ class _Job:
             raise NetcError("W766", f"{counted(len(classes), 'class name')} for outputs of {found} values")
 
     def _remark(self) -> None:
-        if self.options.shapes and not (self.source.param and any(map(is_fed, self.source.param.layer))):
-            self.remarks.append("--shape was not needed: no data layer reads images here")
-        if self.source.unused:
-            listed = ", ".join(f'"{name}"' for name in self.source.unused)
-            self.remarks.append(f"not in the net, and left out: {listed}")
+        self._remark_shapes()
+        dropped = dict(self.source.deploy.dropped) if self.source.deploy is not None else {}
+        if dropped and (self.source.given or self.options.run or self.format not in FORMATS):
+            listed = _listed(f'"{name}" ({kind})' for name, kind in dropped.items())
+            self.remarks.append(f"left out, no output needs them: {listed}")
+        if unused := [name for name in self.source.unused if name not in dropped]:
+            self.remarks.append(f"not in the net, and left out: {_listed(map(_quoted, unused))}")
         if self.options.rgb:
             self.remarks.append(_convention(self.preprocessing))
+
+    def _remark_shapes(self) -> None:
+        """Shapes that were given for nothing."""
+        fed = self.source.deploy.fed if self.source.deploy is not None else []
+        unneeded = [name for name in self.options.shapes if name and name not in fed]
+        if self.options.shapes and not fed:
+            self.remarks.append("--shape was not needed: no data layer reads images here")
+        elif unneeded:
+            self.remarks.append(f"--shape was not needed for what is not an input: {_listed(map(_quoted, unneeded))}")
 
     def _remark_axes(self, axes: Any) -> None:
         free = [name for name, is_free in (("batch", axes.batch), ("height and width", axes.size)) if is_free]
         self.remarks.append("any " + ", ".join(free) if free else "sizes are fixed")
+
+
+def _quoted(name: str) -> str:
+    return f'"{name}"'
+
+
+def _listed(items: Iterable[str], most: int = 12) -> str:
+    """With commas between them; of many, the first."""
+    found = list(items)
+    more = [f"and {len(found) - most} more"] if len(found) > most else []
+    return ", ".join([*found[:most], *more])
 
 
 def _convention(preprocessing: Preprocessing) -> str:

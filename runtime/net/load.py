@@ -43,7 +43,8 @@ def load_net(
     `net()` reads the next batch of the net's data layers. Where their data are not here the net is loaded all the same,
     as far as its settings or `shapes` tell how large the images are, and takes their tops in the call (`net(data=x)`).
 
-    `shapes`: {top of an Input or data layer: shape}; goes before what the file and the data say. `seed`: of fillers and
+    `shapes`: {top of an Input or data layer: shape}; goes before what the file and the data say. Images are meant as
+    they are before a crop: with crop_size 227, (1, 3, 256, 256) makes a top of 1×3×227×227. `seed`: of fillers and
     everything random. `workers`: threads that decode images (default: one a core). `tf32`: whether a GPU may
     multiply with 10 bits of mantissa (see netc.runtime.net.numerics, also for what this sets in torch).
     `allow_python_layers`: the modules whose Python layers may run.
@@ -118,7 +119,8 @@ class _TolerantProbe:
         if first:  # the other tops have as many rows
             batch = shapes[0][0]
             shapes = [(first[0], *shape[1:]) if shape[:1] == (batch,) else shape for shape in shapes]
-        return [self.told.get(top, shape) for top, shape in zip(param.top, shapes, strict=False)]
+        others = zip(param.top[1:], shapes[1:], strict=False)
+        return [*shapes[:1], *[self.told.get(top, shape) for top, shape in others]]
 
     def _found(self, param: Any, phase: int) -> Sequence[Shape]:
         if not can_probe(param):

@@ -25,6 +25,6 @@ def write(output: Path, code: str, graph: Graph, weights: str | None) -> None:
     with Staging(output) as staging:
         staging.write(output, [code.encode()])
         if model is not None:
-            tensors = {entry.key: entry.array for entry in model.entries}
+            tensors = {entry.key: entry.tensor for entry in model.entries}
             write_safetensors(staging.path.with_suffix(".safetensors"), tensors, metadata={"format": "pt"})
         staging.publish()

@@ -129,14 +129,20 @@ class RecordSource(SourceLayer):
 
     def seen(self) -> Shape | None:
         """(channels, height, width) of what the net sees: the told size, cropped, or what the settings tell."""
-        size = int(self.param.transform_param.crop_size)
-        if self.told is None or not size:
-            return self.told or self.image_shape()
-        if len(self.told) != 3 or min(self.told[1:]) < size:
-            found = f"crops {size}×{size} out of images that are said to be {format_shape(self.told)}"
+        if self.told is None:
+            return self.image_shape()
+        size, image = int(self.param.transform_param.crop_size), self.resized(self.told)
+        if not size:
+            return image
+        if len(image) != 3 or min(image[1:]) < size:
+            found = f"crops {size}×{size} out of images that are said to be {format_shape(image)}"
             hint = "the size of images is meant as they are before the crop: channels, height, width"
             self.fail(found, "transform_param.crop_size", hint, "L307")
-        return (self.told[0], size, size)
+        return (image[0], size, size)
+
+    def resized(self, image: Shape) -> Shape:
+        """An image's shape after what the layer's own settings do to its size, before the crop."""
+        return image
 
     def image_shape(self) -> Shape | None:
         """(channels, height, width) as far as the settings alone tell."""

@@ -144,6 +144,24 @@ def _allow(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) -
         ctx.with_resource(allowing(split(",".join(given))))
 
 
+def trust_net() -> click.Option:
+    """`--trust-net`, in force until the command ends."""
+    return click.Option(
+        ["--trust-net"],
+        is_flag=True,
+        expose_value=False,
+        callback=_trust,
+        help="Let a net that comes out of a weight file open the files it names.",
+    )
+
+
+def _trust(ctx: click.Context, param: click.Parameter, given: bool) -> None:
+    if given:
+        from netc.files.consent import trusting
+
+        ctx.with_resource(trusting())
+
+
 def plugin() -> click.Option:
     """`--plugin`; the types stay known to the process."""
     return click.Option(

@@ -16,7 +16,7 @@ from netc.graph.compile import compile_layers
 from netc.graph.filter import Layers as NetLayers
 from netc.graph.filter import phase_number
 from netc.graph.ir import Graph, Node, ParamRef
-from netc.graph.read import draft_net
+from netc.graph.read import draft_net, unread_net
 from netc.layers import Layer, registry
 from netc.layers.base import Shape
 from netc.passes.deploy import Deployed, deployed, state_layers
@@ -265,8 +265,8 @@ def _use_own_net(source: Model) -> None:
 def _own_draft(source: Model) -> Draft | None:
     """The net in the file, or in its card."""
     if source.card is not None:
-        return draft_net(source.card.prototxt) if source.card.prototxt else None
-    return draft_net(read_own_net(source.buffer)) if format_of(source.buffer) == "caffemodel" else None
+        return unread_net(source.card.prototxt, source.path) if source.card.prototxt else None
+    return unread_net(read_own_net(source.buffer), source.path) if format_of(source.buffer) == "caffemodel" else None
 
 
 def _deployed(source: Model, own_phases: bool) -> Deployed:

@@ -83,7 +83,7 @@ def _set_mean(result: Preprocessing, mean: str, transform: Any, near: str, chann
         try:
             result.mean = _of_image(resolve(transform.mean_file, near, "mean file"), channels)
         except NetcError as error:
-            if error.code != "F120":  # the file's name is all there is, and the card says so
+            if error.code not in ("F120", "F130"):  # the file's name is all there is, and the card says so
                 raise
 
 

@@ -19,7 +19,6 @@ from netc.errors import NetcError, Place, counted
 from netc.files.durable import Staging
 from netc.files.hashing import Hashing
 from netc.layers.base import Shape
-from netc.prototxt.source import may_be_binary
 from netc.runtime.export.formats import SUFFIXES as SUFFIXES
 from netc.runtime.export.formats import default_out as default_out
 from netc.runtime.export.formats import format_of as format_of
@@ -114,8 +113,8 @@ def convert(
 
 
 def _look(net: str | None) -> Look | None:
-    """Shapes by the data of a net of the user's own. A net in a weight file opens nothing."""
-    if net is None or not os.path.exists(net) or may_be_binary(net):
+    """Shapes by the data of a net of the user's own."""
+    if net is None or not os.path.exists(net):
         return None
 
     def look(param: Any, phase: int) -> Sequence[Shape] | None:

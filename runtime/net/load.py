@@ -9,6 +9,7 @@ from typing import Any
 from netc.errors import NetcError, Place, did_you_mean
 from netc.errors.foreign import allowing
 from netc.errors.origin import Origin
+from netc.files.consent import trust
 from netc.graph.compile import compile_layers
 from netc.graph.filter import Layers, filter_net, phase_number, state_of
 from netc.graph.read import draft_net
@@ -37,6 +38,7 @@ def load_net(
     workers: int | None = None,
     tf32: bool = False,
     allow_python_layers: Iterable[str] = (),
+    trust_net: bool = False,
 ) -> Net:
     """Compile `source` (path, text or NetParameter) and make it executable on `device`, with `weights` if given.
 
@@ -47,11 +49,14 @@ def load_net(
     they are before a crop: with crop_size 227, (1, 3, 256, 256) makes a top of 1×3×227×227. `seed`: of fillers and
     everything random. `workers`: threads that decode images (default: one a core). `tf32`: whether a GPU may
     multiply with 10 bits of mantissa (see netc.runtime.net.numerics, also for what this sets in torch).
-    `allow_python_layers`: the modules whose Python layers may run.
+    `allow_python_layers`: the modules whose Python layers may run. `trust_net`: whether a net out of a weight file may
+    open the data and other files that it names (netc.files.consent).
     Raises NetcError; C102 for shapes of what is not the top of such a layer.
     """
     settle(tf32=tf32)
     draft = draft_net(source)
+    if trust_net:
+        trust(draft.path)
     layers = filter_net(draft, state_of(draft, phase_number(phase), level, stages))
     told = _told(shapes)
     _check_names(layers, told)

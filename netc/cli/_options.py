@@ -29,6 +29,10 @@ def output_option(metavar: str, help: str) -> Callable[[Decorated], Decorated]:
     return click.option("-o", "--output", "--out", "output", metavar=metavar, help=help)
 
 
+force_option = click.option("--force", is_flag=True, help="Replace files that are there already.")
+"""Of every command that writes files under names that are given to it (`netc.files.durable.refuse_existing`)."""
+
+
 def net_options(
     purpose: str, phase: str, phases: tuple[str, ...] = ("TRAIN", "TEST"), default: str | None = None
 ) -> Callable[[Decorated], Decorated]:

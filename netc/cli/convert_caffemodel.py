@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from netc.cli._options import json_option, json_text, net_options, output_option
+from netc.cli._options import force_option, json_option, json_text, net_options, output_option
 from netc.errors import NetcError, Place, printable
 from netc.runtime.export.formats import SUFFIXES
 
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 )
 @click.option("--report", type=click.Path(path_type=Path), metavar="REPORT", help="Write the whole proof, as JSON.")
 @net_options("convert", "The phase to convert the net for.", default="TEST")
+@force_option
 @json_option
 def command(
     file: str,
@@ -61,6 +62,7 @@ def command(
     level: int,
     stages: list[str],
     told: Told,
+    force: bool,
     as_json: bool,
 ) -> None:
     """Convert the weights in FILE, of any format that netc reads, and prove the result.
@@ -80,8 +82,8 @@ def command(
     names = _names(classes) if classes is not None else ()
     told.used = True  # the conversion says if it was not
     options = Options(_located(net), to or "", rgb, run_net, mean, scale, crop, told.shapes, names, tolerance)
-    options = replace(options, phase=phase, level=level, stages=stages)
-    with _reporting(report) as write:
+    options = replace(options, phase=phase, level=level, stages=stages, force=force)
+    with _reporting(report, force) as write:
         made = convert(file, output, options, hashing)
         found = made.as_dict()
         write(json_text(found) + "\n")
@@ -118,14 +120,14 @@ REPORT = "give another name with --report"
 
 
 @contextmanager
-def _reporting(path: Path | None) -> Iterator[Callable[[str], None]]:
+def _reporting(path: Path | None, force: bool) -> Iterator[Callable[[str], None]]:
     """What writes the report; a place where none can be written is an error before the conversion, not after it."""
     from netc.files.durable import Staging
 
     if path is None:
         yield lambda text: None
         return
-    with Staging(path) as staging:
+    with Staging(path, force=force) as staging:
 
         def write(text: str) -> None:
             staging.write(path, [text.encode()])

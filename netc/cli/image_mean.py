@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from netc.cli._options import json_option, json_text
+from netc.cli._options import force_option, json_option, json_text
 from netc.cli._progress import progress_bar
 from netc.errors import NetcError, Place
 from netc.layers.base import format_shape
@@ -21,8 +21,11 @@ if TYPE_CHECKING:
 @click.argument("outputs", metavar="[OUT]...", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--backend", default="lmdb", show_default=True, help="lmdb or leveldb; what DB holds counts.")
 @click.option("--workers", type=click.IntRange(min=1), help="Threads that decode (default: one a core).")
+@force_option
 @json_option
-def command(database: Path, outputs: tuple[Path, ...], backend: str, workers: int | None, as_json: bool) -> None:
+def command(
+    database: Path, outputs: tuple[Path, ...], backend: str, workers: int | None, force: bool, as_json: bool
+) -> None:
     """Compute the mean image, channel means and principal colours of the LMDB or LevelDB called DB, in one pass.
 
     An OUT that ends in .json gets the channel means and the principal components of the colours, for
@@ -31,9 +34,11 @@ def command(database: Path, outputs: tuple[Path, ...], backend: str, workers: in
     """
     if backend.lower() not in ("lmdb", "leveldb"):
         raise NetcError("C140", f'"{backend}" is not a kind of database that netc reads: lmdb and leveldb are')
+    from netc.files.durable import refuse_existing
     from netc.runtime.imageset.mean import as_dict, statistics
     from netc.runtime.imageset.writer import write_file
 
+    refuse_existing(*outputs, force=force)
     with progress_bar("reading") as progress:
         found = statistics(database, workers, progress)
     contents = [(path, _content(path, found, database)) for path in outputs]  # all of them, before any is written

@@ -16,7 +16,7 @@ from typing import Any
 
 from netc import __version__
 from netc.errors import NetcError, Place, counted
-from netc.files.durable import Staging
+from netc.files.durable import Staging, refuse_existing
 from netc.files.hashing import Hashing
 from netc.layers.base import Shape
 from netc.runtime.export.formats import SUFFIXES as SUFFIXES
@@ -27,7 +27,7 @@ from netc.weights.card import Card, Preprocessing
 from netc.weights.convert import CAFFES_LIMIT, definition, seal, write_proved
 from netc.weights.files import map_file
 from netc.weights.model import Model, open_model
-from netc.weights.preprocessing import converted_looks, preprocessing_of
+from netc.weights.preprocessing import completed, contradicted, converted_looks, preprocessing_of
 from netc.weights.proof import TOLERANCE, Parity, compared_all, proved
 from netc.weights.reader import FORMATS
 from netc.weights.rgb import fold_rgb, folded_mean
@@ -44,6 +44,7 @@ class Options:
         mean, scale, crop: of the preprocessing, where the net does not say or is to be overruled.
         shapes: (channels, height, width) of the images that data layers read, as they are before the crop, by top, or
             "" for all.
+        force: whether a file that is there may be replaced; a command does so with --force alone.
         phase, level, stages: the state of the net, as `compile_net` takes them.
         classes: their names, in order. tolerance: of runs, relative to a blob's largest value.
     """
@@ -58,6 +59,7 @@ class Options:
     shapes: Mapping[str, Shape] = field(default_factory=dict)
     classes: Sequence[str] = ()
     tolerance: float = TOLERANCE
+    force: bool = True
     phase: str = "TEST"
     level: int = 0
     stages: Sequence[str] = ()
@@ -98,12 +100,13 @@ def convert(
     """Convert a weight file of any kind that netc reads.
 
     `out`: the new file; by default `path` with the format's suffix. `hashing`: of the file, if begun already.
-    Raises NetcError as `open_model`, W761-W775 (see docs/weights.md), O165-O167 (it cannot be written).
+    Raises NetcError as `open_model`, W761-W775 (see docs/weights.md), O165-O168 (it cannot be written).
     """
     options = options or Options()
     format = format_of(options.to, out)
     target = Path(out) if out else default_out(path, format)
     _refuse_same(path, target)
+    refuse_existing(target, force=options.force)
     buffer = map_file(path)
     if hashing is None or not hashing.is_of(buffer.file.fileno()):
         hashing = Hashing(os.dup(buffer.file.fileno()), path)
@@ -139,15 +142,30 @@ class _Job:
         self.original, self.out, self.format, self.options = source, out, format, options
         given = options.mean, options.scale, options.crop
         self.shown = preprocessing_of(source.param, source.graph, options.net or source.path, *given)
+        contradictions: list[str] = []
         if source.card is not None:
+            contradictions = contradicted(source.card.preprocessing, self.shown, "the file's card", "the net", *given)
             self.shown = converted_looks(source.card.preprocessing, self.shown, *given)
+        elif source.own is not None:
+            own = self._own_looks(source)
+            contradictions = contradicted(self.shown, own, "the net", "the net in the file", *given)
+            self.shown = completed(self.shown, own, *given)
         self.source, self.preprocessing = fold_rgb(source, self.shown) if options.rgb else (source, self.shown)
-        self.remarks: list[str] = []
+        self.remarks = contradictions
         self.parity = Parity(tolerance=options.tolerance)
+
+    @staticmethod
+    def _own_looks(source: Model) -> Preprocessing:
+        """What the net that the file was trained as says of its images."""
+        assert source.own is not None
+        try:
+            return preprocessing_of(source.own.param, source.graph, source.path)
+        except NetcError:  # its mean does not fit the net that was given
+            return Preprocessing()
 
     def done(self, hashing: Hashing) -> Conversion:
         self._remark()
-        with Staging(self.out) as staging:
+        with Staging(self.out, force=self.options.force) as staging:
             card = self._card()
             if self.format in FORMATS:
                 self._weights(staging, card, hashing)

@@ -351,3 +351,39 @@ def test_cases(shared, tmp_path, file, net, shapes, inputs):
     made = convert(str(path), str(tmp_path / "m.onnx"), Options(net=given, shapes=shapes))
     assert list(made.parity.inputs) == inputs
     assert made.parity.worst.relative < 1e-5
+
+
+# -- what is known of the images ---------------------------------------------------------------------------------------
+
+TRAINED = """
+layer { name: "d" type: "Data" top: "data" top: "label" data_param { source: "no" batch_size: 2 }
+  transform_param { scale: 0.0125 mean_value: 104 mean_value: 117 mean_value: 123 crop_size: 6 } }
+layer { name: "c" type: "Convolution" bottom: "data" top: "c" convolution_param { num_output: 2 kernel_size: 3 } }
+layer { name: "loss" type: "SoftmaxWithLoss" bottom: "c" bottom: "label" top: "loss" }
+"""
+DEPLOY = """
+layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 dim: 6 dim: 7 } } %s }
+layer { name: "c" type: "Convolution" bottom: "data" top: "c" convolution_param { num_output: 2 kernel_size: 3 } }
+"""
+
+
+def test_a_deploy_net_does_not_hide_what_the_file_knows(tmp_path):
+    path, _ = model(tmp_path / "m.caffemodel", netc.read_net(TRAINED), {"c": [(2, 3, 3, 3), (2,)]})
+    made = convert(path, str(tmp_path / "a.safetensors"), Options(net=DEPLOY % ""))
+    shown = weights.read_card(made.out).preprocessing
+    assert (shown.mean, shown.crop) == ([104, 117, 123], 6)
+    assert shown.scale == pytest.approx(0.0125)
+    assert not any("counts" in remark for remark in made.remarks)
+    said = DEPLOY % "transform_param { scale: 0.5 mean_value: 1 mean_value: 2 mean_value: 3 }"
+    made = convert(path, str(tmp_path / "b.safetensors"), Options(net=said))
+    assert made.remarks[:2] == [
+        "the net says mean 1, 2, 3, which counts; the net in the file says 104, 117, 123",
+        "the net says scale 0.5, which counts; the net in the file says 0.0125",
+    ]
+    assert weights.read_card(made.out).preprocessing.scale == 0.5
+    made = convert(str(tmp_path / "a.safetensors"), str(tmp_path / "c.npz"), Options(net=said))
+    assert "the file's card says scale 0.0125, which counts; the net says 0.5" in made.remarks
+    made = convert(path, str(tmp_path / "d.safetensors"), Options(net=said, scale=2.0, mean="9"))
+    shown = weights.read_card(made.out).preprocessing
+    assert (shown.scale, shown.mean) == (2, [9, 9, 9])
+    assert not any("counts" in remark for remark in made.remarks)

@@ -30,7 +30,8 @@ def command(
 
     An OUT that ends in .json gets the channel means and the principal components of the colours, for
     color_shift_param.file. Any other OUT gets the mean image, for transform_param.mean_file; that needs images of one
-    size. The printed mean_value lines can be pasted into a transform_param.
+    size. An OUT that is there already is refused without --force. The printed mean_value lines can be pasted into a
+    transform_param.
     """
     if backend.lower() not in ("lmdb", "leveldb"):
         raise NetcError("C140", f'"{backend}" is not a kind of database that netc reads: lmdb and leveldb are')
@@ -42,6 +43,7 @@ def command(
     with progress_bar("reading") as progress:
         found = statistics(database, workers, progress)
     contents = [(path, _content(path, found, database)) for path in outputs]  # all of them, before any is written
+    refuse_existing(*outputs, force=force)
     for path, content in contents:
         write_file(path, content)
     click.echo(json_text(as_dict(found)) if as_json else "\n".join(lines(found)))

@@ -15,7 +15,7 @@ import platform
 import re
 import shutil
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -45,15 +45,15 @@ Explain = Callable[[OSError], Exception]
 
 def refuse_existing(*paths: str | os.PathLike[str], force: bool = False) -> None:
     """The rule of all commands that write: no file is replaced that they have not written, unless `force` (--force)
-    says so; what is not a regular file is never replaced. Raises NetcError O168, O151, and O165 for a folder."""
+    says so; what is not a regular file is never replaced. Raises NetcError O140, O151, and O165 for a folder."""
     for path in map(Path, paths):
+        if not force and os.path.lexists(path):
+            hint = "give another name; --force replaces it" if path.is_file() else "give another name"
+            raise NetcError("O140", "this exists already", Place(os.fspath(path)), hint)
         if path.is_dir():
             raise write_error(IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR)), path)
         if path.exists() and not path.is_file():
             raise NetcError("O151", "cannot be written: it is not a regular file", Place(os.fspath(path)))
-        if not force and os.path.lexists(path):
-            hint = "give another name; --force replaces it"
-            raise NetcError("O168", "there is a file of this name already", Place(os.fspath(path)), hint)
 
 
 def write_whole(
@@ -98,7 +98,8 @@ class Staging:
         try:
             if self.out.is_dir():
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(self.out))
-            self._remove_stale()
+            for folder in stale(self.out.parent, self._kin):
+                _remove(folder)
             _remove(self.folder)  # our own number, of a process before a restart
             self.folder.mkdir()
         except OSError as error:
@@ -113,7 +114,7 @@ class Staging:
         try:
             if mode is not None:
                 os.fchmod(handle, mode)
-            digest = hashed(chunks, partial(_write_all, handle))
+            digest = hashed(chunks, partial(write_all, handle))
             # an fsync that failed is never tried again: the kernel forgets the pages it could not write
             os.fsync(handle)
         finally:
@@ -154,12 +155,15 @@ class Staging:
         if isinstance(error, OSError) and error.errno is not None:
             raise self._explain(error) from error
 
-    def _remove_stale(self) -> None:
-        pattern = re.compile(rf"\.(?:{self._kin})\.tmp-{re.escape(host())}-(?P<process>\d+)")
-        for name in os.listdir(self.out.parent):
-            match = pattern.fullmatch(name)
-            if match and not alive(int(match["process"])):
-                _remove(self.out.with_name(name))
+
+def stale(parent: Path, kin: str) -> Iterator[Path]:
+    """The folders that processes of this machine made in `parent` for files called like `kin`, a regular expression,
+    and did not live to rename or remove. Raises OSError."""
+    pattern = re.compile(rf"\.(?:{kin})\.tmp-{re.escape(host())}-(?P<process>\d+)")
+    for name in os.listdir(parent):
+        match = pattern.fullmatch(name)
+        if match and not alive(int(match["process"])):
+            yield parent / name
 
 
 def _remove(folder: Path) -> None:
@@ -167,7 +171,8 @@ def _remove(folder: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _write_all(handle: int, piece: Chunk) -> None:
+def write_all(handle: int, piece: Chunk) -> None:
+    """Write all of `piece`, however many calls it takes. Raises OSError."""
     rest = memoryview(piece)
     while rest:
         rest = rest[os.write(handle, rest) :]

@@ -178,6 +178,7 @@ class BinaryFile:
         given, path = self._message("net"), self.source.path
         mark_unread(path)
         draft = Draft(given, message_origins(given.layer, path), Source("", path))
+        draft.weights = path if self.source.has_arrays else ""
         for message, place in self.source.remarks(given):
             draft.remark("A881", message, place)
         current = _current(draft)

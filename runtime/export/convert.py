@@ -100,7 +100,7 @@ def convert(
     """Convert a weight file of any kind that netc reads.
 
     `out`: the new file; by default `path` with the format's suffix. `hashing`: of the file, if begun already.
-    Raises NetcError as `open_model`, W761-W775 (see docs/weights.md), O165-O168 (it cannot be written).
+    Raises NetcError as `open_model`, W761-W775 (see docs/weights.md), O140, O165-O167 (it cannot be written).
     """
     options = options or Options()
     format = format_of(options.to, out)
@@ -151,7 +151,7 @@ class _Job:
             contradictions = contradicted(self.shown, own, "the net", "the net in the file", *given)
             self.shown = completed(self.shown, own, *given)
         self.source, self.preprocessing = fold_rgb(source, self.shown) if options.rgb else (source, self.shown)
-        self.remarks = contradictions
+        self.remarks = [*contradictions, *source.remarks]
         self.parity = Parity(tolerance=options.tolerance)
 
     @staticmethod

@@ -58,7 +58,7 @@ def test_a_file_that_is_there_stays(command, kind, capsys):
     before = {path: path.read_bytes() for path in Path().iterdir() if path.is_file()}
     assert run(arguments) == 73
     said = capsys.readouterr().err
-    assert "O168" in said
+    assert "O140" in said
     assert "--force" in said
     assert {path: path.read_bytes() for path in Path().iterdir() if path.is_file()} == before
     assert not Path("nowhere").exists()

@@ -48,8 +48,8 @@ def refuse_existing(*paths: str | os.PathLike[str], force: bool = False) -> None
     says so; what is not a regular file is never replaced. Raises NetcError O140, O151, and O165 for a folder."""
     for path in map(Path, paths):
         if not force and os.path.lexists(path):
-            hint = "give another name; --force replaces it" if path.is_file() else "give another name"
-            raise NetcError("O140", "this exists already", Place(os.fspath(path)), hint)
+            replaces = "; --force replaces it" if path.is_file() or path.is_symlink() else ""
+            raise NetcError("O140", "this exists already", Place(os.fspath(path)), f"give another name{replaces}")
         if path.is_dir():
             raise write_error(IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR)), path)
         if path.exists() and not path.is_file():

@@ -121,6 +121,12 @@ class Model:
         """Each array with its key, as the float32 that torch computes with."""
         return ((entry.key, entry.tensor.astype("<f4", copy=False)) for entry in self.entries)
 
+    def computed(self) -> Iterator[tuple[str, Array]]:
+        """The same of the layers that the compiled net has: a file may hold others (of training alone)."""
+        names = {node.name for node in self.runnable().nodes}
+        there = [entry for entry in self.entries if entry.layer in names]
+        return ((entry.key, entry.tensor.astype("<f4", copy=False)) for entry in there)
+
     def keys(self) -> dict[str, list[str]]:
         """Layer name → the keys of its blobs."""
         found: dict[str, list[str]] = {}

@@ -7,7 +7,7 @@ need it.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -310,10 +310,20 @@ class _Job:
         if dropped and (self.source.given or self.options.run or self.format not in FORMATS):
             listed = _listed(f'"{name}" ({kind})' for name, kind in dropped.items())
             self.remarks.append(f"left out, no output needs them: {listed}")
+        self._remark_other_phase(dropped)
         if unused := [name for name in self.source.unused if name not in dropped]:
             self.remarks.append(f"not in the net, and left out: {_listed(map(_quoted, unused))}")
         if self.options.rgb:
             self.remarks.append(_convention(self.preprocessing))
+
+    def _remark_other_phase(self, dropped: Collection[str]) -> None:
+        """Layers of the file that a program of the file's own net has not."""
+        if self.source.graph is None or self.format in FORMATS:
+            return
+        names = {*dropped, *(node.name for node in self.source.graph.nodes)}
+        left = dict.fromkeys(entry.layer for entry in self.source.entries if entry.layer not in names)
+        if left:
+            self.remarks.append(f"not in the {self.options.phase} phase, and left out: {_listed(map(_quoted, left))}")
 
     def _remark_shapes(self) -> None:
         """Shapes that were given for nothing."""

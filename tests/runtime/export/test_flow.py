@@ -387,3 +387,49 @@ def test_a_deploy_net_does_not_hide_what_the_file_knows(tmp_path):
     shown = weights.read_card(made.out).preprocessing
     assert (shown.scale, shown.mean) == (2, [9, 9, 9])
     assert not any("counts" in remark for remark in made.remarks)
+
+
+# -- what is said ------------------------------------------------------------------------------------------------------
+
+
+def test_no_advice_to_give_what_was_given(tmp_path):
+    text = TRAINED.replace("crop_size: 6", "")
+    path, _ = model(tmp_path / "m.caffemodel", netc.read_net(text), {"c": [(2, 3, 3, 3), (2,)]})
+    asked = [
+        (path, None, {}, "W763", "--shape CHANNELS,HEIGHT,WIDTH, or give the net's deploy.prototxt with --net"),
+        (path, text, {}, "W763", "--shape CHANNELS,HEIGHT,WIDTH"),
+        (path, None, {"": (3, 2, 2)}, "W763", "is --shape that of the images"),
+    ]
+    for file, net, shapes, code, hint in asked:
+        with pytest.raises(NetcError) as caught:
+            convert(file, str(tmp_path / "x.pt2"), Options(net=net, shapes=shapes))
+        assert caught.value.code == code
+        assert hint in caught.value.hint
+        assert net is None or "--net" not in caught.value.hint
+    weights.write_npz(tmp_path / "bare.npz", {"c": [np.ones((2, 3, 3, 3), "f4")]})
+    with pytest.raises(NetcError) as caught:
+        convert(str(tmp_path / "bare.npz"), str(tmp_path / "x.pt2"))
+    assert (caught.value.code, caught.value.hint) == ("W763", "give the net with --net")
+
+
+def test_arrays_of_training_alone_are_no_fault_of_the_disk(tmp_path):
+    """A second head that the file's own net has in TRAIN only."""
+    head = 'layer { name: "aux" type: "Convolution" bottom: "data" top: "aux" include { phase: TRAIN } %s }'
+    text = TRAINED + head % "convolution_param { num_output: 2 kernel_size: 3 }"
+    shapes = {"c": [(2, 3, 3, 3), (2,)], "aux": [(2, 3, 3, 3), (2,)]}
+    path, _ = model(tmp_path / "m.caffemodel", netc.read_net(text), shapes)
+    for to in ("pt2", "onnx"):
+        made = convert(path, str(tmp_path / f"m.{to}"))
+        assert 'not in the TEST phase, and left out: "aux"' in made.remarks
+        assert len(made.parity.arrays) == 2
+
+
+def test_random_numbers_of_training_do_not_go_out(tmp_path, capfd):
+    text = DEPLOY % "" + 'layer { name: "drop" type: "Dropout" bottom: "c" top: "d" }'
+    path, _ = model(tmp_path / "m.caffemodel", netc.read_net(text), {"c": [(2, 3, 3, 3), (2,)]})
+    for to in ("pt2", "onnx"):
+        with pytest.raises(NetcError, match=r'layer "drop" \(Dropout\) draws random numbers') as caught:
+            convert(path, str(tmp_path / f"m.{to}"), Options(phase="TRAIN"))
+        assert caught.value.code == "W773"
+        assert convert(path, str(tmp_path / f"m.{to}")).parity.ok
+    assert len("".join(capfd.readouterr()).splitlines()) < 20

@@ -94,7 +94,7 @@ def unread_net(source: Any, path: str) -> Draft:
     if isinstance(source, str):
         text = Source(source, path)
         tree = parse(text)
-        return _current(Draft(bind(tree, proto.NetParameter, text), origins_of(text, tree), text, tree))
+        return _current(Draft(bind(tree, proto.NetParameter, text, registry), origins_of(text, tree), text, tree))
     return _current(Draft(source, message_origins(source.layer, path), Source("", path)))
 
 
@@ -154,7 +154,7 @@ class TextFile:
     def draft(self) -> Draft:
         """The net: bind, upgrade."""
         mark_unread(self.source.path, unread=False)
-        param = bind(self.tree, proto.NetParameter, self.source)
+        param = bind(self.tree, proto.NetParameter, self.source, registry)
         return _current(Draft(param, origins_of(self.source, self.tree), self.source, self.tree))
 
     def solver(self) -> tuple[Any, Origin]:
@@ -196,5 +196,7 @@ class BinaryFile:
 
     def _message(self, kind: str) -> Any:
         if self.kind != kind:
-            raise NetcError("S209", f"this is a binary {self.kind}, not a {kind}", Place(self.source.path))
+            hint = "a solver has a line `net: …`; weights are given with --weights" if kind == "solver" else None
+            hint = hint or "the file that a solver's `net:` names is the net"
+            raise NetcError("S209", f"this is a binary {self.kind}, not a {kind}", Place(self.source.path), hint)
         return self.source.message()

@@ -20,7 +20,7 @@ def compiled(path: str, phase: str, level: int, stages: Iterable[str], told: Tol
 
 def write(output: Path, code: str, graph: Graph, weights: str | None, force: bool = False) -> None:
     """The code, and the weights (of a file for that net) beside it as .safetensors: both files, or neither.
-    `force`: replace files that are there. Raises NetcError O140, O165-O167, and those of
+    `force`: replace files that are there. Raises NetcError O140, O165, X166, X167, and those of
     `netc.weights.model.open_for`."""
     model = open_for(graph, weights) if weights is not None else None
     with Staging(output, force=force) as staging:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from netc.errors import NetcError, Place, printable_lines
+from netc.errors import NetcError, Place, printable, printable_lines
 
 if TYPE_CHECKING:
     from netc.prototxt import Source
@@ -55,7 +55,8 @@ def show(text: str) -> None:
 
 def show_diff(name: str, before: str, after: str) -> None:
     """Print what would change, as `diff -u` does."""
-    lines = difflib.unified_diff(_split(before), _split(after), f"{name}", f"{name} (rewritten)", lineterm="")
+    name = printable(name)
+    lines = difflib.unified_diff(_split(before), _split(after), name, f"{name} (rewritten)", lineterm="")
     show("".join(f"{line}\n" for line in lines))
 
 

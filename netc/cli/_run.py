@@ -20,6 +20,7 @@ OPTIONS = (
     click.option(
         "--level", metavar="N", type=Whole(-INT_MAX), default=0, help="Level of the net, for include and exclude rules."
     ),
+    click.option("--output-dir", metavar="DIR", help="Below which folder HDF5Output layers write (default: this one)."),
     click.option("--stage", metavar="NAMES", multiple=True, help="Stages of the net, with commas or repeated."),
 )
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import platform
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from netc import __version__
 from netc.errors import NetcError, Place
 from netc.files import checked_json
 from netc.files.hashing import Digest
-from netc.files.opening import read_bytes
+from netc.files.opening import open_regular, read_bytes
 
 VERSION = 1
 MAX_BYTES = 64 << 20
@@ -72,6 +73,18 @@ def read_manifest(path: Path) -> Manifest:
         raise damaged(path, f"it has no digest of {error}") from None
     except ValueError as error:
         raise damaged(path, str(error)) from None
+
+
+def is_manifest(path: Path) -> bool:
+    """Whether netc wrote this file as a manifest, whole or not."""
+    if path.is_symlink():
+        return False
+    with suppress(OSError, NetcError), open_regular(path) as file:
+        return file.read(len(_BEGINS)) == _BEGINS
+    return False
+
+
+_BEGINS = b'{\n "netc_snapshot": '
 
 
 def damaged(path: Path, reason: str) -> NetcError:

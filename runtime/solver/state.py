@@ -7,6 +7,7 @@ memory, the window of the averaged loss, and under what conditions the numbers w
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -195,7 +196,15 @@ def restore(run: Resumable, found: files.Snapshot) -> list[str]:
     run.losses.extend(found.extras.get("losses") or ())
     if run.plateau:
         run.plateau.restore(found.extras.get("plateau") or {}, found.current_step)
-    return _changed(conditions(run), found.extras.get("conditions") or {})
+    return [*_renamed(found), *_changed(conditions(run), found.extras.get("conditions") or {})]
+
+
+def _renamed(found: files.Snapshot) -> list[str]:
+    """Without a manifest, nothing else tells that a state is not the one its name says."""
+    named = re.search(r"_iter_(\d{1,18})\.solverstate(\.h5)?$", found.path.name)
+    if named is None or int(named[1]) == found.iteration:
+        return []
+    return [f"{found.path} holds iteration {found.iteration}, and not {named[1]} as its name says: going on from that"]
 
 
 _EXTRAS = checked_json.Record(

@@ -35,6 +35,8 @@ RUNS = {
     "metrics": 200,
     "manifests": 400,
     "cards": 300,
+    "lmdb": 400,
+    "leveldb": 300,
 }
 """Mutations beyond the corpus; a second or less each."""
 

@@ -26,6 +26,8 @@ from netc.runtime.data.datum import Undecodable, from_datum
 from netc.solver.settings import check
 from netc.upgrade.text import upgraded_net, upgraded_solver
 from tools.fuzzing import named_files
+from tools.fuzzing.leveldb_files import leveldb_seeds, mutate_leveldb, read_leveldb
+from tools.fuzzing.lmdb_files import lmdb_seeds, mutate_lmdb, read_lmdb
 from tools.fuzzing.mutations import (
     mutate_bytes,
     mutate_json,
@@ -49,11 +51,14 @@ class Target:
     mutate: Callable[[bytes, bytes, random.Random], bytes]
     corpus: str
     beside: tuple[str, ...] = ()
+    make: Callable[[], list[bytes]] = list
+    """Makes further ones."""
 
     @cached_property
     def seeds(self) -> list[bytes]:
         patterns = [f"tests/fuzz/corpus/{self.corpus}/*", *self.beside]
-        return list(dict.fromkeys(path.read_bytes() for each in patterns for path in sorted(ROOT.glob(each))))
+        found = [path.read_bytes() for each in patterns for path in sorted(ROOT.glob(each))]
+        return list(dict.fromkeys([*found, *self.make()]))
 
 
 # -- running -----------------------------------------------------------------------------------------------------------
@@ -190,6 +195,11 @@ def _read_file(step: Callable[[], Any]) -> str:
     return f"ok {found}" if isinstance(found, str) else "ok"
 
 
+def _reading(read: Callable[[bytes], None]) -> Callable[[bytes], str]:
+    """What came of a reader that answers nothing."""
+    return _file(lambda data: [partial(read, data)])
+
+
 # -- the table ---------------------------------------------------------------------------------------------------------
 
 _TEXTS = (
@@ -212,4 +222,6 @@ TARGETS = {
     "metrics": Target(_file(named_files.records), mutate_json_lines, "metrics"),
     "manifests": Target(_file(named_files.manifests), mutate_json, "manifests"),
     "cards": Target(_file(named_files.cards), mutate_json, "cards"),
+    "lmdb": Target(_reading(read_lmdb), mutate_lmdb, "lmdb", make=lmdb_seeds),
+    "leveldb": Target(_reading(read_leveldb), mutate_leveldb, "leveldb", make=leveldb_seeds),
 }

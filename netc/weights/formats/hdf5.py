@@ -8,13 +8,14 @@ from __future__ import annotations
 import io
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from netc.errors import NetcError, Place
+from netc.files.durable import write_all
 from netc.weights.arrays import Array, SolverState, Weights
 from netc.weights.chunks import held_as
 from netc.weights.files import BEST_RATIO, Mapped, Unpacking
@@ -67,12 +68,33 @@ def read_state(path: str, buffer: Any) -> SolverState:
 _NONE: Array = np.zeros(0, "<f4")
 
 
-def hdf5_sets(sets: Mapping[str, Array]) -> bytes:
-    """The bytes of a file with these datasets at its top. Raises NetcError W707 (h5py missing)."""
-    with _in_memory() as file:
-        for name, array in sets.items():
-            file.create_dataset(name, data=array)
-        return bytes(_image(file))
+def write_sets(
+    path: str | os.PathLike[str], sets: Mapping[str, tuple[tuple[int, ...], Any, int]], mark: tuple[str, str]
+) -> None:
+    """A file with datasets at its top, and an attribute. `sets`: name → shape, type, and an open file that holds the
+    values one after the other; a piece of them is in memory at a time. Raises NetcError W707, OSError."""
+    with _written(path) as file:
+        file.attrs[mark[0]] = mark[1]
+        for name, (shape, dtype, values) in sets.items():
+            data = file.create_dataset(name, shape, dtype)
+            row = data.nbytes // shape[0] if data.size else 0
+            rows = max(1, 4 * PIECE // max(1, row))
+            for start in range(0, shape[0] if row else 0, rows):
+                count = min(rows, shape[0] - start)
+                piece = os.pread(values, count * row, start * row)
+                data[start : start + count] = np.frombuffer(piece, dtype).reshape(count, *shape[1:])
+
+
+def attribute(file: BinaryIO, name: str) -> str:
+    """A text that an HDF5 file has as an attribute; "" where it has none, or is damaged."""
+    try:
+        with _h5py("").File(file, "r") as opened:
+            value = opened.attrs.get(name, "")
+            return value if isinstance(value, str) else ""
+    except NetcError:
+        raise
+    except Exception:  # on damaged files h5py raises nearly anything
+        return ""
 
 
 def hdf5_image(layers: Mapping[str, Sequence[Array]], diffs: Mapping[str, Sequence[Array]] | None = None) -> bytes:
@@ -105,7 +127,7 @@ def write_hdf5(
 
     Raises NetcError W707, W762 (a name that HDF5 cannot hold), OSError.
     """
-    with _h5py("").File(os.fspath(path), "w") as file:
+    with _written(path) as file:
         data = file.create_group("data")
         for name, arrays in layers.items():
             layer = _new_group(data, name)
@@ -155,6 +177,48 @@ def _fill(group: Any, layers: Mapping[str, Sequence[Array]]) -> None:
             if memory not in written:
                 layer.create_dataset(str(index), data=np.asarray(array, "<f4"))
             written.add(memory)
+
+
+@contextmanager
+def _written(path: str | os.PathLike[str]) -> Iterator[Any]:
+    """A new file at `path`. Raises OSError for what could not be written."""
+    h5py = _h5py("")
+    with open(path, "xb+", buffering=0) as plain:
+        disk = _Disk(plain)
+        try:
+            with h5py.File(disk, "w") as file:
+                yield file
+        finally:
+            if disk.error is not None:
+                raise disk.error
+
+
+class _Disk:
+    """A file that h5py writes to, which keeps the first error to itself: HDF5 cannot close a file that it cannot write,
+    and ends the process later."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.error: OSError | None = None
+        self.seek, self.tell, self.read, self.readinto = file.seek, file.tell, file.read, file.readinto  # type: ignore[attr-defined]
+
+    def write(self, piece: Any) -> int:
+        self._try(lambda: write_all(self._file.fileno(), piece))
+        return len(piece)
+
+    def truncate(self, size: int) -> int:
+        self._try(lambda: os.ftruncate(self._file.fileno(), size))
+        return size
+
+    def flush(self) -> None:
+        """Nothing waits."""
+
+    def _try(self, act: Callable[[], object]) -> None:
+        try:
+            if self.error is None:
+                act()
+        except OSError as error:
+            self.error = error
 
 
 def _in_memory() -> Any:

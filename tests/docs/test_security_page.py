@@ -24,6 +24,7 @@ PROMISES = {
         "tests/netc/prototxt/test_limits.py::test_answer_in_time_and_memory",
     ),
     "names": (
+        "tests/cli/test_terminal.py::test_no_control_character_is_printed",
         "tests/cli/test_check.py::test_names_do_not_drive_the_terminal",
         "tests/cli/test_fmt.py::test_a_files_name_does_not_drive_the_terminal",
     ),
@@ -43,6 +44,10 @@ PROMISES = {
         "tests/cli/test_draw.py::test_light_and_dark_and_nothing_from_outside",
     ),
     "emitted-names": ("tests/netc/look/emit/test_hostile.py::test_a_name_is_only_a_name",),
+    "hdf5-output": (
+        "tests/runtime/data/test_hdf5_output.py::test_a_net_writes_below_its_folder_and_through_no_link",
+        "tests/runtime/data/test_hdf5_output.py::test_no_file_is_replaced_that_it_did_not_write",
+    ),
     "weights-damaged": (
         "tests/netc/weights/test_hostile.py::test_files_cut_short",
         "tests/netc/weights/test_hostile.py::test_flipped_bits",
@@ -73,6 +78,19 @@ PROMISES = {
     "manifest-bits": ("tests/runtime/solver/test_snapshot.py::test_changed_bits_are_noticed",),
     "records": ("tests/runtime/solver/test_metrics.py::test_lines_that_no_run_writes_are_passed_over",),
     "learned-net": ("tests/runtime/solver/test_snapshot.py::test_a_state_that_names_no_file",),
+    "own-files": (
+        "tests/runtime/solver/test_metrics.py::test_what_is_not_netcs_is_left_alone",
+        "tests/runtime/solver/test_metrics.py::test_other_programs_locks_and_records_stay",
+        "tests/runtime/solver/test_resume.py::test_files_that_netc_did_not_write_are_told_before_training",
+    ),
+    "databases": (
+        "tests/runtime/data/test_corrupted.py::test_an_lmdb",
+        "tests/runtime/data/test_corrupted.py::test_a_leveldb",
+        "tests/runtime/data/test_corrupted.py::test_what_ends_lmdb",
+        "tests/runtime/data/test_database.py::test_changed_while_it_is_read",
+    ),
+    "database-time": ("tests/runtime/data/test_leveldb.py::test_an_index_that_names_a_block_again_and_again",),
+    "data-lost": ("tests/faults/test_database_faults.py::test_what_was_learnt_is_saved",),
     "pictures": ("tests/runtime/data/test_datum.py::test_bombs_are_refused_unopened",),
     "fuzzed": ("tests/fuzz/test_fuzz.py::test_corpus_and_mutations",),
 }

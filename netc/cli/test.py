@@ -18,11 +18,7 @@ if TYPE_CHECKING:
 @click.command("test")
 @click.argument("model_path", metavar="[MODEL]", required=False)
 @click.option("--model", metavar="FILE", help="The net; the same as the argument MODEL.")
-@click.option(
-    "--weights",
-    metavar="FILES",
-    help="Its weights (several: commas between them).",
-)
+@click.option("--weights", metavar="FILES", help="Its weights (several: commas between them).")
 @click.option("--iterations", metavar="N", type=Whole(1), help="Batches to test on (default: the whole set).")
 @device_options
 @json_option

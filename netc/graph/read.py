@@ -141,7 +141,7 @@ class TextFile:
 
     def draft(self) -> Draft:
         """The net: bind, upgrade."""
-        param = bind(self.tree, proto.NetParameter, self.source)
+        param = bind(self.tree, proto.NetParameter, self.source, registry)
         return _current(Draft(param, origins_of(self.source, self.tree), self.source, self.tree))
 
     def solver(self) -> tuple[Any, Origin]:

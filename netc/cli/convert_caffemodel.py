@@ -67,7 +67,9 @@ def command(
     from netc.files.hashing import Hashing
 
     if output == "-":
-        raise NetcError("C162", "a conversion is proved as a file, and stdout is none", None, "give a name with -o")
+        raise NetcError(
+            "C162", "a conversion is proved as a file, and stdout is not a file", None, "give a name with -o"
+        )
     hashing = Hashing.begun(file)  # before anything heavy is imported
     from netc.runtime.export.convert import Options, convert
 

@@ -35,6 +35,10 @@ def command(
     """
     if backend.lower() not in ("lmdb", "leveldb"):
         raise NetcError("C140", f'"{backend}" is not a kind of database that netc reads: lmdb and leveldb are')
+    for path in outputs:
+        if path.suffix.lower() in (".npy", ".npz", ".png", ".jpg"):
+            message = f"{path} would hold a BlobProto, and its name says something else"
+            raise NetcError("C140", message, None, "let the name end in .binaryproto (or .json for the colours)")
     from netc.runtime.imageset.mean import as_dict, statistics
     from netc.runtime.imageset.writer import write_file
 

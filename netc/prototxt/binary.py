@@ -119,7 +119,7 @@ def _refuse_arrays(name: str, head: Any) -> None:
     if start[6:9] == b"\0\0{":
         what = "a .safetensors file"
     if what is not None:
-        hint = "give the net's prototxt here; weights are given with --weights"
+        hint = "give the net's prototxt here; `netc weights` shows what a file of weights holds"
         raise NetcError("P105", f"this is {what}, not a net", Place(name), hint)
 
 

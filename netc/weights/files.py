@@ -63,7 +63,7 @@ _TAR_AT = 257
 _TEXT = {
     b"version https://git-lfs": ("a Git LFS pointer, not the file itself", "fetch the file with `git lfs pull`"),
     b"<": ("an HTML or XML page", "download the file itself, not the page that shows it"),
-    b"": ("text, like a .prototxt", "give the net as the net and the .caffemodel as its weights"),
+    b"": ("text, like a .prototxt", _KINDS),
 }
 
 

@@ -43,6 +43,7 @@ COMMANDS: dict[str, dict[str, str]] = {
         "device_query": "List the processors and GPUs that netc can use.",
     },
     "Edit": {
+        "new": "Copy a net that comes with netc, to edit it.",
         "fmt": "Write prototxt files in canonical form.",
         "upgrade": "Rewrite a net or solver of an older format in the current one.",
     },
@@ -56,7 +57,7 @@ COMMANDS: dict[str, dict[str, str]] = {
 
 MODULES = {normal(name): f"netc.cli.{name.replace('-', '_')}" for group in COMMANDS.values() for name in group}
 
-WITHOUT_NETS = frozenset({"demo", "convert-imageset", "image-mean", "explain", "device_query"})
+WITHOUT_NETS = frozenset({"demo", "new", "convert-imageset", "image-mean", "explain", "device_query"})
 """Commands that read no net, and so have no use for the user's own layers. All others take `user_code_options`."""
 
 EPILOG = """\

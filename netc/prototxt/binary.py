@@ -81,6 +81,11 @@ class Binary:
             )
         return message
 
+    @property
+    def has_arrays(self) -> bool:
+        """Whether a layer of the net has learned arrays."""
+        return self.kind == "net" and any(blobs_of(self.wire))
+
     def remarks(self, message: Any) -> Iterator[tuple[str, Place]]:
         """What the schema does not know, and who builds from this file will not see."""
         for layer in (*message.layer, *message.layers):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from netc.runtime.solver.log import Log, loss_weights, values_of
 from netc.runtime.solver.metrics import Metrics, path_of
 from netc.runtime.solver.progress import Progress
 from netc.solver.policies import steps_taken
+from netc.weights.fitting import missing
 
 
 class Report:
@@ -23,6 +25,7 @@ class Report:
     def __init__(self, param: Any, log: Log | None = None, progress: Progress | None = None) -> None:
         self.param, self.log, self.progress = param, log or Log(None), progress
         self.metrics: Metrics | None = None
+        self.fresh: list[str] = []
         self._clock = _Clock()
         self._lost = 0
         """Records in a row that could not be written."""
@@ -38,8 +41,14 @@ class Report:
     def finetuning(self, path: str, plan: Any) -> None:
         self.log.info("solver.cpp:72", f"Finetuning from {path}")
         self.log.info("net.cpp:757", str(plan))
-        if not plan.copies:
-            self.warn(f"{path} has no layer of this net: nothing is copied from it, and layers go by their names")
+        for remark in plan.remarks:
+            self.warn(remark)
+
+    def missing(self, fresh: list[str], layers: int, path: str) -> None:
+        """Of the layers with parameters, these had no weights in any file."""
+        self.fresh = fresh
+        if said := missing(fresh, layers, path):
+            self.warn(said)
 
     def transplanted(self, plan: Any) -> None:
         self.log.info("net.cpp:757", str(plan))
@@ -48,6 +57,9 @@ class Report:
         self.log.info("caffe.cpp:235", f"Resuming from {path}")
 
     def warn(self, message: str, iteration: int = 0) -> None:
+        """A line of the log and a record; a Python warning where there is no log."""
+        if self.log.stream is None:
+            warnings.warn(message, stacklevel=2)
         self.log.warn("solver.cpp:57", message)
         self._record("warning", iteration, message=message)
 

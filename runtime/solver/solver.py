@@ -77,21 +77,21 @@ class Solver:
         self._unsaved: NetcError | None = None
         """Why the last snapshot that fell due is not there."""
         found = state.read(snapshot) if snapshot is not None else None
-        first = initial.sources(param, origin, weights, found)
         plan = train_plan(param, origin.start.path, level, stages, origin)
-        self._build(first, plan, Builder(self.seed, device, workers, output_dir))
+        builder = Builder(self.seed, device, workers, output_dir)
+        first = initial.sources(param, origin, weights, found, builder.own_weights(plan))
+        self._build(first, plan, builder)
         if found is not None:
             self._restore(found)
 
     def _build(self, first: initial.Sources, plan: NetPlan, builder: Builder) -> None:
         self.report.creating_train(plan.label)
-        self.net = builder.build(builder.compile(plan), unfilled=first.overwritten)
-        first.copy_into(self.net, self.report)
+        self.net = builder.build(builder.compile(plan), lambda net: first.copy_into(net, self.report))
         self.test_nets: list[Net] = []
         plans = test_plans(self.param, self.origin.start.path, self.origin)
         for number, plan in enumerate(self._testable(plans, builder)):
             self.report.creating_test(number, plan.label)
-            self.test_nets.append(builder.build(builder.compile(plan), share=self.net))
+            self.test_nets.append(builder.build(builder.compile(plan), lambda net: net.share_from(self.net)))
         self._check_watched()
         self.slots = [self._slot(ref, tensor) for ref, tensor in self.net.own_params()]
         self._updater = Updater(self.param, self.slots)
@@ -292,6 +292,15 @@ class Solver:
         self._saved_at, self.last_snapshot, self._unsaved = self.iter, path, None
         self.report.saved(path, self.iter)
         return path
+
+    def save_if_new(self, since: int) -> None:
+        """Save a snapshot if iterations were done after `since` and the last one is not saved yet. Raises nothing: a
+        failure is a warning."""
+        if self.iter > since and self._saved_at != self.iter:
+            try:
+                self.snapshot()
+            except NetcError as error:
+                self.report.warn(f"no snapshot of iteration {self.iter}: {error}", self.iter)
 
     def _try_snapshot(self) -> None:
         """A disk that is full now may have room at the next snapshot; what has been learnt is worth the attempt."""

@@ -19,6 +19,9 @@ from netc.runtime.solver.signals import Signals
 from netc.runtime.solver.snapshot import Snapshot, in_the_way, iteration_of, latest, manifests, strangers, take_back
 from netc.runtime.solver.solver import Solver
 
+_DATA_FAULTS = {"F102", "F104", "R621", "X120"}
+"""Besides those of section D: errors of a source that can come in the middle of a run."""
+
 
 def train(run: Solver, force: bool = False) -> str | None:
     """Train until max_iter; returns why training ended before it ("signal", "plateau") or None. `force`: a run that
@@ -35,11 +38,24 @@ def train(run: Solver, force: bool = False) -> str | None:
     with lock, files, run.signals, run.report.progress or nullcontext():
         _check_earlier(run, force)
         run.report.starting(run.net.graph.name, run.prefix, run.iter)
-        with _last_record(run):
+        with _last_record(run), _saving_what_was_learnt(run):
             run.advance(run.param.max_iter)
             run.finish()
     run.report.ended(run.stopped)
     return run.stopped
+
+
+@contextmanager
+def _saving_what_was_learnt(run: Solver) -> Iterator[None]:
+    """Data that can no longer be read end training; a snapshot of what is not saved yet comes before that. Where an
+    iteration failed at a later one of its batches (iter_size), BatchNorm's running means have seen those before it."""
+    start = run.iter
+    try:
+        yield
+    except NetcError as error:
+        if error.code[0] == "D" or error.code in _DATA_FAULTS:
+            run.save_if_new(since=start)
+        raise
 
 
 @contextmanager

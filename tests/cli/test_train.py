@@ -18,6 +18,8 @@ from pathlib import Path
 import pytest
 import torch
 
+import netc
+from netc import weights
 from netc.cli import main
 from tests.runtime.solver.conftest import write_run
 
@@ -85,8 +87,28 @@ def test_layers_without_weights_are_named(tiny: Path, capsys: pytest.CaptureFixt
     assert main(["train", "solver.prototxt", "--iterations=1"]) == 0
     edit("net.prototxt", {'name: "fc"': 'name: "fc2"'})
     capsys.readouterr()
-    assert main(["test", "net.prototxt", "--weights=tiny_iter_1.caffemodel"]) == 0
-    assert "tested with random weights, for the files have none: fc2" in capsys.readouterr().err
+    assert main(["test", "net.prototxt", "--weights=tiny_iter_1.caffemodel", "--json"]) == 0
+    captured = capsys.readouterr()
+    (line,) = (line for line in captured.err.splitlines() if "has no weights in tiny_iter_1.caffemodel: fc2" in line)
+    assert line.startswith("W")
+    assert "1 of 2 layers with parameters" in line
+    assert json.loads(captured.out)["layers_without_weights"] == ["fc2"]
+    edit("net.prototxt", {'name: "conv"': 'name: "conv2"'})
+    for command in (["test", "net.prototxt"], ["train", "solver.prototxt"]):
+        assert main([*command, "--weights=tiny_iter_1.caffemodel"]) == 65
+        assert "W724" in capsys.readouterr().err
+
+
+def test_a_caffemodel_is_tested_with_its_own_weights(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A net with both phases and its arrays in one file: what the two apart give."""
+    assert main(["train", "solver.prototxt", "--iterations=1"]) == 0
+    weights.write_caffemodel("whole.caffemodel", netc.read_net("net.prototxt"), weights.read("tiny_iter_1.caffemodel"))
+    capsys.readouterr()
+    found = []
+    for model in (["net.prototxt", "--weights=tiny_iter_1.caffemodel"], ["whole.caffemodel"]):
+        assert main(["test", *model, "--json"]) == 0
+        found.append(json.loads(capsys.readouterr().out))
+    assert found[0] == found[1]
 
 
 def test_caffes_test_command(shared: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 def replace_file(name: str, chunks: Iterable[bytes | memoryview]) -> None:
     """Write a file so that it is there whole or not at all; one that is there already keeps its rights, and a link
-    stays a link. Raises NetcError O151 (no right to write), O152 (the system refuses)."""
-    from netc.files.durable import write_whole
+    stays a link. Raises NetcError O151 (no right to write), O152 (the system refuses), X166 (disk full), X167."""
+    from netc.files.durable import NO_PLACE, write_error, write_whole
 
     path = Path(os.path.realpath(name))
     if path.exists() and not (path.is_file() and os.access(path, os.W_OK)):
@@ -27,6 +27,8 @@ def replace_file(name: str, chunks: Iterable[bytes | memoryview]) -> None:
         raise NetcError("O151", f"cannot be written: {why}", Place(name), "give another name with -o")
 
     def explain(error: OSError) -> NetcError:
+        if error.errno not in NO_PLACE:
+            return write_error(error, Path(name))
         hint = "check the folder and the room on the disk; what was there is untouched"
         return NetcError("O152", f"cannot be written: {error.strerror or error}", Place(name), hint)
 

@@ -44,9 +44,9 @@ SHOWN = 10
 def command(paths: tuple[Path, ...], as_json: bool, allow_missing: bool, **options: Any) -> int:
     """Make the LMDB called DB of pictures.
 
-    With LISTFILE, its lines are "name label": names start from the folder ROOT, labels count from 0. Pixels are
-    stored unless --encoded is given. Without LISTFILE, each sub-folder of ROOT is a class; the files are stored as
-    they are, in random order, and the classes' names go to DB.labels.txt.
+    With LISTFILE, its lines are "name label": names start from the folder ROOT, labels are whole numbers, and 0 where
+    a line has none. Pixels are stored unless --encoded is given. Without LISTFILE, each sub-folder of ROOT is a class;
+    the files are stored as they are, in random order, and the classes' names go to DB.labels.txt.
 
     Pictures that are missing or damaged are left out, counted, and make the exit status 65 unless --allow-missing is
     given. DB must not exist yet, and appears only when it is complete.
@@ -172,7 +172,7 @@ def skipped_lines(summary: Summary) -> list[str]:
     rows += [f"  {count}: {reason}" for reason, count in summary.reasons()]
     for skip in summary.skipped[:SHOWN]:
         line = f"line {skip.entry.line}: " if skip.entry.line else ""
-        rows.append(f"    {line}{printable(skip.entry.name)}: {skip.reason}")
+        rows.append(f"    {line}{printable(skip.path)}: {skip.reason}" + (f" ({skip.hint})" if skip.hint else ""))
     hidden = len(summary.skipped) - SHOWN
     return rows + ([f"    and {hidden} more (--json lists all)"] if hidden > 0 else [])
 
@@ -188,5 +188,8 @@ def as_dict(summary: Summary, listing: Listing) -> dict[str, Any]:
         "classes": list(listing.classes),
         "passed_over": list(listing.passed_over),
         "warnings": summary.warnings,
-        "skipped": [{"name": s.entry.name, "line": s.entry.line, "reason": s.reason} for s in summary.skipped],
+        "skipped": [
+            {"name": skip.entry.name, "line": skip.entry.line, "path": skip.path, "reason": skip.reason}
+            for skip in summary.skipped
+        ],
     }

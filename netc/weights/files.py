@@ -12,9 +12,6 @@ import numpy as np
 from netc.errors import NetcError, Place
 from netc.files.paths import nearest_path
 
-BEST_RATIO = 1100
-"""Deflate cannot shrink data more than 1032 times; a part of a file that claims more is not backed by it."""
-
 WeightSource = str | os.PathLike[str] | bytes | bytearray | memoryview | mmap.mmap
 """Where a weight file comes from: a path, or its bytes, which may be what `map_file` gave."""
 

@@ -18,7 +18,8 @@ from netc.files.paths import resolve
 from netc.layers import registry
 from netc.layers.base import Shape, format_shape
 from netc.prototxt.forks import no_reader_for, transform_of_fork
-from netc.runtime.data.datum import Picture, as_array, planes_of
+from netc.runtime.data.datum import Picture, planes_of
+from netc.runtime.data.decoding import as_array
 from netc.runtime.data.rescale import Crop, rescaled, resized_region
 from netc.runtime.net import rand
 
@@ -133,7 +134,7 @@ class Transform:
             height = width = self.crop
         elif self.scales:
             height, width = rescaled(height, width, self.scales[0])
-        return [(self.batch_size, channels, height, width), (self.batch_size,)][:tops]
+        return [(self.batch_size, channels, height, width), (self.batch_size, *np.shape(first.label))][:tops]
 
     # -- one picture ---------------------------------------------------------------------------------------------------
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from netc.errors import NetcError, Place
 from netc.layers.base import format_shape
-from netc.runtime.imageset.pictures import Recipe, Record, Unusable, convert
+from netc.runtime.data.image_list import missing_hint
+from netc.runtime.imageset.pictures import NO_FILE, Recipe, Record, Unusable, convert
 from netc.runtime.imageset.sources import ListedImage, Listing, check_labels
 from netc.runtime.imageset.writer import Database, write_file
 from netc.runtime.net.cores import usable_cores
@@ -25,8 +26,12 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
+    """`path`: of the file that was tried; `hint`: what may be wrong with its line."""
+
     entry: ListedImage
     reason: str
+    path: str
+    hint: str | None = None
 
 
 @dataclass(slots=True)
@@ -66,16 +71,16 @@ def build(
     with Database(path) as database:
         for number, entry, outcome in _converted(listing, recipe, workers or usable_cores()):
             if isinstance(outcome, Unusable):
-                summary.skipped.append(Skipped(entry, str(outcome)))
+                summary.skipped.append(_skipped(listing, entry, str(outcome)))
             else:
                 if check_size:
                     _check_size(summary, listing.path(entry), outcome)
                 database.put(key(number, entry), outcome.datum)
                 _count(summary, entry, outcome)
             if progress:
-                progress(number + 1, len(listing.entries))
+                progress(summary.pictures + len(summary.skipped), len(listing.entries))
         if not summary.pictures:
-            raise _nothing_left(summary)
+            raise _nothing_left(summary, listing)
         database.publish()
     if listing.classes:
         write_file(labels_path(path), "".join(f"{name}\n" for name in listing.classes).encode(errors="surrogateescape"))
@@ -104,11 +109,10 @@ def _converted(listing: Listing, recipe: Recipe, workers: int) -> Iterator[tuple
         except Unusable as unusable:
             return unusable
 
-    jobs = ((number, entry) for number, entry in enumerate(listing.entries) if entry)
     with ThreadPoolExecutor(workers) as pool:
         ahead: deque[tuple[int, ListedImage, Future[Outcome]]] = deque()
         try:
-            for number, entry in jobs:
+            for number, entry in zip(map(int, listing.numbers), listing.entries, strict=True):
                 ahead.append((number, entry, pool.submit(work, number, entry)))
                 if len(ahead) > 4 * workers:
                     yield _next(ahead)
@@ -142,10 +146,17 @@ def _check_size(summary: Summary, path: Path, record: Record) -> None:
             raise NetcError("D543", message, Place(str(path)), hint)
 
 
-def _nothing_left(summary: Summary) -> NetcError:
+def _skipped(listing: Listing, entry: ListedImage, reason: str) -> Skipped:
+    missing = reason == NO_FILE
+    hint = missing_hint(entry.name, listing.paths(entry)) if missing else None
+    return Skipped(entry, reason, str(listing.path(entry)), hint)
+
+
+def _nothing_left(summary: Summary, listing: Listing) -> NetcError:
     reason, count = summary.reasons()[0]
-    first = summary.skipped[0].entry.name
+    first = next(skip for skip in summary.skipped if skip.reason == reason)
     lost = len(summary.skipped)
-    message = f"no database: none of the {lost} pictures could be used ({count}: {reason}; first {first})"
-    hint = "is ROOT the folder that the names of the list start from?" if reason == "no such file" else None
-    return NetcError("D542", message, Place(str(summary.database)), hint)
+    where = f"{listing.file}, line {first.entry.line}: " if listing.file else ""
+    message = f"no database: none of the {lost} pictures could be used ({count}: {reason}; first {where}{first.path})"
+    hint = "is ROOT the folder that the names of the list start from?" if reason == NO_FILE else None
+    return NetcError("D542", message, Place(str(summary.database)), first.hint or hint)

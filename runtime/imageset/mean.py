@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from netc.errors import NetcError, Place
 from netc.runtime.data.database import open_database
-from netc.runtime.data.datum import Undecodable, from_datum
+from netc.runtime.data.datum import from_datum
+from netc.runtime.data.decoding import Undecodable
 from netc.runtime.imageset.sources import missing
 from netc.runtime.net.cores import usable_cores
 from netc.weights.blob import old_blob_chunks

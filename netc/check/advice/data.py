@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -17,12 +17,14 @@ MIN_ORDERED = 50
 @dataclass(frozen=True, slots=True)
 class DataFacts:
     """What is known of the source of a data layer. `labels`: the labels seen, in order, by the number of their top;
-    `complete`: those are all. `size`: records, None where not known."""
+    `complete`: those are all. `size`: records, None where not known. `unlabelled`: the lines of a list that have no
+    label, which count as 0."""
 
     path: str
     size: int | None
     labels: Mapping[int, list[int]] = field(default_factory=dict)
     complete: bool = False
+    unlabelled: Sequence[int] = ()
 
 
 Known = Mapping[str, DataFacts]

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 
 from netc.errors import NetcError, Place
+from netc.files.hdf5 import Unfit, own, unbacked
 from netc.weights.arrays import Array, SolverState, Weights
 from netc.weights.chunks import held_as
-from netc.weights.files import BEST_RATIO, Mapped
+from netc.weights.files import Mapped
 from netc.weights.pieces import PIECE, loaded
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -35,7 +36,7 @@ def read(path: str, buffer: Any, diffs: bool = False) -> Weights:
         for name, layer in _layers(_group(file, "data", path), path):
             result[name], missing = _blobs(layer, name, path, buffer)
             result.absent |= {(name, index) for index in missing}
-        if diffs and "diff" in file:
+        if diffs and _has(file, "diff"):
             found = {
                 name: _blobs(layer, name, path, buffer)[0] for name, layer in _layers(_group(file, "diff", path), path)
             }
@@ -46,7 +47,7 @@ def read(path: str, buffer: Any, diffs: bool = False) -> Weights:
 def holds_state(path: str, buffer: Any) -> bool:
     """Whether an HDF5 file is a solver state. Raises NetcError W702, W707."""
     with _open(path, buffer) as file:
-        return "history" in file and "data" not in file
+        return _has(file, "history") and not _has(file, "data")
 
 
 def read_state(path: str, buffer: Any) -> SolverState:
@@ -143,7 +144,7 @@ def _write_rows(data: Any, array: Array) -> None:
 def read_text(path: str, buffer: Any, name: str) -> str | None:
     """A text beside the arrays, None where there is none. Raises NetcError W702, W707."""
     with _open(path, buffer) as file:
-        return _string(file, name, path) if name in file else None
+        return _string(file, name, path) if _has(file, name) else None
 
 
 def _fill(group: Any, layers: Mapping[str, Sequence[Array]]) -> None:
@@ -195,6 +196,11 @@ def _damaged(path: str, reason: str) -> NetcError:
     return NetcError("W702", f"the HDF5 file is damaged or not Caffe's: {reason}", Place(path), "get the file again")
 
 
+def _has(file: Any, name: str) -> bool:
+    """Whether there is such a name; where a link leads is not looked at."""
+    return file.get(name, getlink=True) is not None
+
+
 def _group(parent: Any, name: str, path: str) -> Any:
     child = _own(parent, name, path)
     if not hasattr(child, "keys"):
@@ -204,14 +210,10 @@ def _group(parent: Any, name: str, path: str) -> Any:
 
 def _own(parent: Any, name: str, path: str) -> Any:
     """parent[name], if it lies in this very file: a link must not lead to another one."""
-    import h5py
-
-    link = parent.get(name, getlink=True)
-    if link is None:
-        raise _damaged(path, f'it has no "{name}"')
-    if not isinstance(link, h5py.HardLink):
-        raise _damaged(path, f'"{name}" is a link')
-    return parent[name]
+    try:
+        return own(parent, name)
+    except Unfit as error:
+        raise _damaged(path, str(error)) from None
 
 
 def _layers(top: Any, path: str) -> Iterator[tuple[str, Any]]:
@@ -263,24 +265,27 @@ def _array(group: Any, key: str, label: str, path: str, buffer: Any) -> Array:
 
 def _check_backed(data: Any, label: str, path: str) -> None:
     """Nothing is allocated for values that the file does not hold."""
-    stored = data.id.get_storage_size() * (BEST_RATIO if data.compression else 1)
-    if data.is_virtual or data.external or data.nbytes > stored:
-        raise NetcError(
-            "W704",
-            f"{label} says {data.nbytes:,} bytes, but the file holds {data.id.get_storage_size():,} of them",
-            Place(path),
-            "get the file again from its source",
-        )
+    if (reason := unbacked(data)) is not None:
+        raise NetcError("W704", f"{label} {reason}", Place(path), "get the file again from its source")
 
 
 def _integer(file: Any, name: str, path: str) -> int:
-    data = _own(file, name, path)
-    if data.dtype.kind not in "iu" or data.size != 1:
+    data = _single(file, name, path)
+    if data.dtype.kind not in "iu":
         raise _damaged(path, f'"{name}" is not a single integer')
     return int(data[()].reshape(-1)[0])
 
 
 def _string(file: Any, name: str, path: str) -> str:
-    value = _own(file, name, path)[()]
+    value = _single(file, name, path)[()]
     raw = value if isinstance(value, bytes) else bytes(np.asarray(value).reshape(-1)[0])
     return os.fsdecode(raw.rstrip(b"\0"))
+
+
+def _single(file: Any, name: str, path: str) -> Any:
+    """A dataset of one value."""
+    data = _own(file, name, path)
+    if not hasattr(data, "dtype") or data.size != 1:
+        raise _damaged(path, f'"{name}" is not a single value')
+    _check_backed(data, f'"{name}"', path)
+    return data

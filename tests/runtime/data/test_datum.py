@@ -7,11 +7,17 @@ import pytest
 from PIL import Image
 
 from netc import proto
-from netc.runtime.data import datum
-from netc.runtime.data.datum import Undecodable, as_array, decode, from_datum
+from netc.runtime.data import decoding
+from netc.runtime.data.datum import from_datum
+from netc.runtime.data.decoding import Undecodable, as_array
 from tests.runtime.data.made import compressed, photo
 
 PHOTO = photo(45, 62)
+
+
+def decode(content, color, upright=True):
+    return decoding.decode(content, color, upright).pixels
+
 
 JPEGS = {
     "4:4:4": compressed(PHOTO, quality=95, subsampling=0),
@@ -70,14 +76,6 @@ def test_channels_of_a_png(mode, native):
         assert np.array_equal(as_array(decode(content, True)), PHOTO[..., [1, 1, 1]])
 
 
-def test_exif_orientation_is_ignored():
-    exif = Image.Exif()
-    exif[0x0112] = 6  # a quarter turn
-    content = compressed(PHOTO, "JPEG", exif=exif)
-    for color in (None, True):
-        assert as_array(decode(content, color)).shape == (45, 62, 3)
-
-
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
@@ -93,7 +91,7 @@ def test_exif_orientation_is_ignored():
 @pytest.mark.parametrize("pillow", [False, True])
 def test_undecodable(content, reason, pillow, monkeypatch):
     if pillow:
-        monkeypatch.setattr(datum, "simplejpeg", None)
+        monkeypatch.setattr(decoding, "simplejpeg", None)
     with pytest.raises(Undecodable, match=reason):
         decode(content, None)
 
@@ -111,7 +109,7 @@ def test_bombs_are_refused_unopened(form):
     else:
         frame = content.index(b"\xff\xc0")
         content[frame + 5 : frame + 9] = (60_000).to_bytes(2, "big") * 2
-    with pytest.raises(Undecodable, match="bomb"):
+    with pytest.raises(Undecodable, match=r"more than 134,217,728 pixels"):
         decode(bytes(content), None)
 
 

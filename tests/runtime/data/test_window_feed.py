@@ -158,7 +158,7 @@ def test_boxes_between_the_thresholds_are_left_out(feed_of: Make) -> None:
         ("# 0\na.png\n3\n40\n31\n1\n0 0.9 0 0 3 3\n", "D551", "its class is 0"),
         ("# 0\na.png\n3\n40\n31\n1\n1 0.9 0 0 3 3\n", "D553", "a batch needs background"),
         ("# 0\na.png\n3\n40\n31\n1\n1 0.1 0 0 3 3\n", "D553", "a batch needs objects"),
-        ("# 0\nno.png\n3\n40\n31\n2\n1 0.9 0 0 3 3\n0 0 0 0 3 3", "F120", 'no picture "no.png"'),
+        ("# 0\nno.png\n3\n40\n31\n2\n1 0.9 0 0 3 3\n0 0 0 0 3 3", "D520", 'no picture "no.png"'),
     ],
 )
 def test_what_is_wrong_with_a_window_file(folder: Path, feed_of: Make, text: str, code: str, part: str) -> None:

@@ -37,6 +37,7 @@ SHOWN = 10
 @click.option("--encoded/--raw", default=None, help="Store compressed files (folders: the default) or pixels (lists).")
 @click.option("--encode-type", default="", metavar="T", help="Type of the compressed files: jpg, png, …")
 @click.option("--quality", default=95, show_default=True, help="Quality of the JPEGs that are written anew.")
+@click.option("--ignore-orientation", is_flag=True, help="Leave pictures as stored, whatever their EXIF block says.")
 @click.option("--labels", type=click.Path(path_type=Path), help="File of the classes' names in the order of labels.")
 @click.option("--allow-missing/--no-allow-missing", help="Exit with 0 even if pictures had to be left out.")
 @click.option("--workers", type=click.IntRange(min=1), help="Threads that decode (default: one a core).")
@@ -86,6 +87,7 @@ def recipe_of(options: dict[str, Any], folders: bool) -> Recipe:
         encoded=bool(encode_type) or (folders if options["encoded"] is None else options["encoded"]),
         encode_type=encode_type,
         quality=options["quality"],
+        upright=not options["ignore_orientation"],
     )
 
 

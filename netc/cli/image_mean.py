@@ -20,9 +20,17 @@ if TYPE_CHECKING:
 @click.argument("database", metavar="DB", type=click.Path(path_type=Path))
 @click.argument("outputs", metavar="[OUT]...", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--backend", default="lmdb", show_default=True, help="lmdb or leveldb; what DB holds counts.")
+@click.option("--ignore-orientation", is_flag=True, help="Leave pictures as stored, whatever their EXIF block says.")
 @click.option("--workers", type=click.IntRange(min=1), help="Threads that decode (default: one a core).")
 @json_option
-def command(database: Path, outputs: tuple[Path, ...], backend: str, workers: int | None, as_json: bool) -> None:
+def command(
+    database: Path,
+    outputs: tuple[Path, ...],
+    backend: str,
+    ignore_orientation: bool,
+    workers: int | None,
+    as_json: bool,
+) -> None:
     """Compute the mean image, channel means and principal colours of the LMDB or LevelDB called DB, in one pass.
 
     An OUT that ends in .json gets the channel means and the principal components of the colours, for
@@ -35,7 +43,7 @@ def command(database: Path, outputs: tuple[Path, ...], backend: str, workers: in
     from netc.runtime.imageset.writer import write_file
 
     with progress_bar("reading") as progress:
-        found = statistics(database, workers, progress)
+        found = statistics(database, workers, progress, upright=not ignore_orientation)
     contents = [(path, _content(path, found, database)) for path in outputs]  # all of them, before any is written
     for path, content in contents:
         write_file(path, content)

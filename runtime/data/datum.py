@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from netc import proto
+from netc.files.wire import BYTES, Wire
 from netc.layers.base import format_shape
 from netc.runtime.data.decoding import Undecodable, as_array, decode
 
@@ -60,7 +61,28 @@ def from_datum(key: bytes, value: bytes, color: bool | None, upright: bool = Tru
         raise Undecodable(f"it is not a Datum ({error})") from None
     if datum.encoded:
         return Picture(decode(datum.data, color, upright).pixels, float(datum.label), name)
+    if not datum.channels:
+        _refuse_annotated(value)
     return Picture(_planes(datum), float(datum.label), name, planar=True)
+
+
+def _refuse_annotated(value: bytes) -> None:
+    """Field 1 of an AnnotatedDatum is a whole Datum, that of a Datum the number of channels."""
+    try:
+        first = next(Wire(value).fields(0, len(value)), None)
+        whole = first is not None and (first.number, first.kind) == (1, BYTES)
+        inner = proto.Datum.FromString(value[first.start : first.end]) if first and whole else None
+    except Exception:  # not a message of any kind: told by whoever looks at the picture
+        return
+    if inner is not None and (inner.data or inner.float_data):
+        reason = "it is an AnnotatedDatum, a picture with boxes, as SSD's create_annoset writes them"
+        raise Undecodable(reason, ANNOTATED)
+
+
+ANNOTATED = (
+    "netc does not read boxes from databases: feed such a net from Python, or make a database of the pictures alone "
+    "with convert-imageset"
+)
 
 
 def _planes(datum: Any) -> NDArray[Any]:

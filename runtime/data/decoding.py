@@ -36,7 +36,11 @@ MAX_BYTES = 1 << 30
 
 
 class Undecodable(Exception):
-    """The bytes are not a picture; the text is the reason, with numbers in brackets."""
+    """The bytes are not a picture; the text is the reason, with numbers in brackets. `hint`: a remedy of its own."""
+
+    def __init__(self, reason: str, hint: str | None = None) -> None:
+        super().__init__(reason)
+        self.hint = hint
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,7 +112,7 @@ class _DatumRecords(Records):
                 "D520",
                 f'the record "{name}" of {self.database.path} cannot be decoded: {reason}',
                 Place(self.database.path),
-                "build the database anew; convert-imageset checks every picture",
+                reason.hint or "build the database anew; convert-imageset checks every picture",
             ) from None
 
 

@@ -6,7 +6,6 @@ Order: rescale to a shorter side S, crop, flip, colour shift, mean, scale.
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from statistics import NormalDist
 from typing import Any
 
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netc.errors import NetcError, Place
+from netc.files.opening import read_bytes
 from netc.files.paths import resolve
 from netc.layers import registry
 from netc.layers.base import Shape, format_shape
@@ -26,6 +26,9 @@ from netc.runtime.net import rand
 TRAIN = 0
 _DRAWS = 7  # scale, row, column, flip, three for the colours
 _NORMAL = NormalDist()
+
+MOST_COLORS = 1 << 20
+"""Bytes of a file of colour components; that of `netc image-mean` has 500."""
 
 
 class Transform:
@@ -45,8 +48,11 @@ class Transform:
         self.batch_size = int(getattr(param, registry()[param.type].param_field or "").batch_size)
         self.scales = self._scales()
         self.mirror, self.factor = bool(self.options.mirror), np.float32(self.options.scale)
-        self.mean_file = self._mean_file()
         self.mean = np.array(self.options.mean_value, np.float32)
+        self.mean_file: NDArray[np.float32] | None = None
+        """(C, H, W), the mean image; a file of one value a channel goes to `mean`."""
+        if self.options.mean_file:
+            self._read_mean()
         self.deviations = self._deviations() if self.training and self.options.HasField("color_shift_param") else None
 
     def _fail(self, code: str, message: str, hint: str | None = None) -> NetcError:
@@ -73,24 +79,22 @@ class Transform:
         middle = (low + high) // 2
         return (low, high) if self.training else (middle, middle)
 
-    def _mean_file(self) -> NDArray[np.float32] | None:
-        if not self.options.mean_file:
-            return None
+    def _read_mean(self) -> None:
         if self.options.mean_value:
             raise self._fail("D507", "mean_file and mean_value are both given", "keep one")
-        if self.scales:
+        from netc.weights.mean import read_mean
+
+        found = read_mean(resolve(self.options.mean_file, self.path, "mean file", self.place))
+        if found.ndim == 1:
+            self.mean = found
+        elif self.scales:
             raise self._fail(
                 "D507",
                 "a mean image has one size, but rescale_param changes the images'",
                 "use mean_value; `netc image-mean` prints the three numbers",
             )
-        from netc.weights import read_blob
-
-        path = resolve(self.options.mean_file, self.path, "mean file", self.place)
-        mean = np.asarray(read_blob(path), np.float32)
-        if mean.ndim < 3 or mean.size != np.prod(mean.shape[-3:]):
-            raise self._fail("D507", f"{path} is {format_shape(mean.shape)}; a mean image is channels×height×width")
-        return mean.reshape(mean.shape[-3:])
+        else:
+            self.mean_file = found
 
     def _deviations(self) -> NDArray[np.float64]:
         """A row for each component of the pixels' colours (blue, green, red): std · √eigenvalue · eigenvector (T12)."""
@@ -118,9 +122,9 @@ class Transform:
     def _color_file(self, name: str) -> tuple[list[float], list[float]]:
         path = resolve(name, self.path, "file of colour components", self.place)
         try:
-            content = json.loads(Path(path).read_text("utf-8"))
+            content = json.loads(read_bytes(path, MOST_COLORS))
             return [float(x) for x in content["eigenvalue"]], [float(x) for x in content["eigenvector"]]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise self._fail("D508", f"{path} is not what `netc image-mean` writes ({error})") from None
 
     # -- shapes --------------------------------------------------------------------------------------------------------
@@ -214,7 +218,7 @@ class Transform:
         if len(mean) not in (0, 1, channels):
             raise self._fail(
                 "D507",
-                f"{len(mean)} values of mean_value for images of {channels} channels",
+                f"{len(mean)} values of the mean for images of {channels} channels",
                 "give one, or one for each channel (blue, green, red)",
             )
         if self.deviations is not None and channels == 3:

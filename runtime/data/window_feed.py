@@ -114,7 +114,7 @@ class WindowTransform(Transform):
         if not self.options.HasField("scale"):  # Caffe reads it in the old place alone
             self.factor = np.float32(window.scale)
         if len(self.mean) not in (0, 1, 3):
-            raise self._fail("D507", f"{len(self.mean)} values of mean_value for images of 3 channels")
+            raise self._fail("D507", f"{len(self.mean)} values of the mean for images of 3 channels")
         self.offset = self._square_mean()
 
     def _square_mean(self) -> NDArray[np.float32] | None:

@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from netc.errors import NetcError, Place
+from netc.errors import NetcError, Place, counted
 from netc.layers.base import format_shape
 from netc.runtime.data.image_list import missing_hint
 from netc.runtime.imageset.pictures import NO_FILE, Recipe, Record, Unusable, convert
@@ -36,11 +36,13 @@ class Skipped:
 
 @dataclass(slots=True)
 class Summary:
-    """What a build did. `sizes` counts pictures by (channels, height, width), `per_label` by label."""
+    """What a build did. `sizes` counts pictures by (channels, height, width), `per_label` by label. `turned`: files
+    that were kept as they are, with an EXIF block that says how to turn them."""
 
     database: Path
     pictures: int = 0
     kept: int = 0
+    turned: int = 0
     datum_bytes: int = 0
     sizes: Counter[tuple[int, int, int]] = field(default_factory=Counter)
     per_label: Counter[int] = field(default_factory=Counter)
@@ -82,6 +84,8 @@ def build(
         if not summary.pictures:
             raise _nothing_left(summary, listing)
         database.publish()
+    if summary.turned and not recipe.upright:
+        summary.warnings.append(_left_lying(summary))
     if listing.classes:
         write_file(labels_path(path), "".join(f"{name}\n" for name in listing.classes).encode(errors="surrogateescape"))
     return summary
@@ -133,6 +137,7 @@ def _count(summary: Summary, entry: ListedImage, record: Record) -> None:
     summary.datum_bytes += len(record.datum)
     summary.sizes[record.channels, record.height, record.width] += 1
     summary.per_label[entry.label] += 1
+    summary.turned += record.turned
 
 
 def _check_size(summary: Summary, path: Path, record: Record) -> None:
@@ -144,6 +149,11 @@ def _check_size(summary: Summary, path: Path, record: Record) -> None:
             )
             hint = "--resize-width and --resize-height make them equal; without --check-size sizes may differ"
             raise NetcError("D543", message, Place(str(path)), hint)
+
+
+def _left_lying(summary: Summary) -> str:
+    files = f"{counted(summary.turned, 'file')} were kept with an EXIF block that turns them"
+    return f"{files}: a data layer does so too, unless it has transform_param {{ ignore_orientation: true }}"
 
 
 def _skipped(listing: Listing, entry: ListedImage, reason: str) -> Skipped:

@@ -191,7 +191,7 @@ def test_refused_settings(settings, code, monkeypatch):
     ("settings", "code", "words"),
     [
         ({"crop_size": 13}, "D521", "12×14, less than the crop, 13"),
-        ({"mean_value": [1.0, 2.0]}, "D507", "2 values of mean_value for images of 3 channels"),
+        ({"mean_value": [1.0, 2.0]}, "D507", "2 values of the mean for images of 3 channels"),
         ({"mean_file": "mean.binaryproto"}, "D507", "is 3×12×14, the images are 3×12×13"),
     ],
 )

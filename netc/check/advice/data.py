@@ -67,6 +67,17 @@ def _range(node: Node, source: Node, found: DataFacts, seen: set[int], classes: 
         )
 
 
+def unlabelled(graph: Graph, known: Known) -> Iterator[Advice]:
+    """Lists in which some lines have no label."""
+    for node in graph.nodes:
+        found = known.get(node.layer.key)
+        count = len(found.unlabelled) if found else 0
+        if found and found.size and 0 < count < found.size:
+            which = f"{count} of the {found.size} lines of {found.path} have no label, line {found.unlabelled[0]} first"
+            place = node.layer.origin.place(f"{node.layer.param_field}.source")
+            yield Advice("A818", f"{which}: these pictures get 0, as in Caffe", place, "give them labels")
+
+
 def sorted_records(graph: Graph, known: Known) -> Iterator[Advice]:
     """Training records that lie class by class and are not shuffled."""
     for node in graph.nodes if graph.phase == TRAIN else ():

@@ -278,7 +278,9 @@ def _integer(file: Any, name: str, path: str) -> int:
 
 def _string(file: Any, name: str, path: str) -> str:
     value = _single(file, name, path)[()]
-    raw = value if isinstance(value, bytes) else bytes(np.asarray(value).reshape(-1)[0])
+    raw = value if isinstance(value, bytes) else np.asarray(value).reshape(-1)[0]
+    if not isinstance(raw, bytes):
+        raise _damaged(path, f'"{name}" is not a text')
     return os.fsdecode(raw.rstrip(b"\0"))
 
 

@@ -149,7 +149,7 @@ def _gray(image: Image.Image, jpeg: bool) -> Pixels:
     if jpeg:
         image.draft("L", image.size)
         return as_array(image if image.mode == "L" else image.convert("L"))
-    return opencv.gray(np.asarray(image.convert("RGB")))
+    return opencv.gray(np.asarray(image if image.mode == "RGB" else image.convert("RGB")))
 
 
 def _high_bytes(image: Image.Image, color: bool) -> Pixels:

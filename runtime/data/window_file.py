@@ -80,13 +80,13 @@ class WindowFile:
             raise self._wrong(len(self._words) - 1, f"{count} boxes of 6 numbers each should follow")
         words = self._words[first : self._next]
         try:
-            boxes = np.array(words, np.float32).reshape(count, 6)
+            boxes = np.array(words, np.float64).reshape(count, 6)
         except ValueError:
             boxes = None
         if boxes is None or not (np.abs(boxes) < LARGEST).all():
             wrong = next(i for i, word in enumerate(words) if not (is_number(word) and abs(float(word)) < LARGEST))
             raise self._wrong(first + wrong, "a box is six numbers: class, overlap, x1, y1, x2, y2")
-        return boxes
+        return boxes.astype(np.float32)
 
     def _name(self) -> str:
         """The image's name: a word or, at the start of a line, as much of the line as a list of pictures would take."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import os
+import random
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from netc.errors import NetcError
 from netc.runtime.data import open_feed, probe
 from netc.runtime.data.image_list import read_image_list, split_name
 from netc.runtime.data.probing import DataProbe
-from netc.runtime.imageset import Recipe, build, from_list
+from netc.runtime.imageset import Recipe, build, from_list, read_classes
 from tests.runtime.data.made import encoded, photo
 
 NAMES = ["c0/p0.png", "c1/p1.png"]
@@ -232,3 +233,57 @@ def test_a_layer_without_a_source(folder, kind):
         net = netc.compile_net(str(folder / "net.prototxt"), "TRAIN", probe=DataProbe(str(folder / "net.prototxt")))
         open_feed(net.nodes[0].layer, 0, 1)  # WindowData needs no look at its data
     assert caught.value.code == "D503"
+
+
+PIECES = [
+    b"c0/p0.png",
+    b"a b.png",
+    b"\t",
+    b" ",
+    b"\n",
+    b"\r",
+    b"\r\n",
+    b"0",
+    b"-1",
+    b"0.5",
+    b"1e9",
+    b"1e999",
+    b'"',
+    b"'",
+]
+PIECES += [b"\xff", b"\xef\xbb\xbf", b"\xff\xfe", b"\xc2\xa0", b"9" * 5000, b"nan", b"/", b"\\", b",", b"\x0b", b"\0"]
+
+
+def what_comes_of(content):
+    with open("list.txt", "wb") as file:
+        file.write(content)
+    try:
+        return read_image_list("list.txt")
+    except NetcError as error:
+        return error
+
+
+def test_any_bytes_give_a_list_or_an_error_that_names_it(folder):
+    """Pieces of lists, thrown together."""
+    rng = random.Random(3)
+    contents = [b"".join(rng.choice(PIECES) for _ in range(rng.randrange(12))) for _ in range(3000)]
+    found = [what_comes_of(content) for content in contents]
+    errors = [one for one in found if isinstance(one, NetcError)]
+    assert {(error.path, error.code) for error in errors} == {("list.txt", "D540"), ("list.txt", "D531")}
+    lists = [one for one in found if not isinstance(one, NetcError)]
+    assert len(lists) > 500
+    for one in lists:
+        assert len(one.names) == len(one.labels) == len(one.numbers)
+        assert np.isfinite(one.labels.astype(np.float32)).all()
+        assert all(one.names)
+        assert [one.place(index).line for index in range(len(one))] == list(one.numbers)
+
+
+def test_class_names(folder):
+    for content in (b"cat\ndog\n", b"\xef\xbb\xbfcat \r\n\r\ndog", b"cat\rdog\r"):
+        (folder / "names").write_bytes(content)
+        assert read_classes(folder / "names") == ("cat", "dog")
+    os.unlink("names")
+    os.mkfifo("names")
+    with pytest.raises(NetcError, match="not a regular file"):
+        read_classes(folder / "names")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,7 +22,10 @@ def json_text(found: object, ascii: bool = True) -> str:
     """What `--json` prints. (json is imported only then.)"""
     import json
 
-    return json.dumps(found, indent=2, ensure_ascii=ascii)
+    text = json.dumps(found, indent=2, ensure_ascii=ascii)
+    if not ascii:
+        text = re.sub(r"[^\n -~]", lambda c: c[0] if c[0].isprintable() else json.dumps(c[0])[1:-1], text)
+    return text
 
 
 def output_option(metavar: str, help: str) -> Callable[[Decorated], Decorated]:

@@ -17,6 +17,7 @@ OPTIONS = (
     click.option(
         "--workers", metavar="N", type=click.IntRange(1), help="Threads that decode images (default: one a core)."
     ),
+    click.option("--output-dir", metavar="DIR", help="Below which folder HDF5Output layers write (default: this one)."),
     click.option("--level", metavar="N", type=int, default=0, help="Level of the net, for include and exclude rules."),
     click.option("--stage", metavar="NAMES", multiple=True, help="Stages of the net, with commas or repeated."),
 )

@@ -36,11 +36,10 @@ def command(
     All errors are listed, not the first alone. Nothing is run: the first record of a data layer's source is read if
     it is there, and where it is not, the images' size is taken from --shape or crop_size.
     """
-    from netc.check.examine import Request, examine
-    from netc.files.shipped import locate
+    from netc.check.examine import Request, examine_named
 
     request = Request(PHASES[phase] if phase else (), level, tuple(stages), told)
-    reports = [examine(locate(file, "solver.prototxt"), request) for file in files]
+    reports = [examine_named(file, request) for file in files]
     if as_json:
         _print_json(reports, batch)
     else:

@@ -89,9 +89,15 @@ def _located(net: str | None) -> str | None:
     return None if net is None else locate(net, "deploy.prototxt")
 
 
+_MOST_NAMES = 1 << 24
+
+
 def _names(path: Path) -> list[str]:
+    from netc.files.opening import read_bytes
+
     try:
-        return [line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()]
+        lines = read_bytes(path, _MOST_NAMES).decode("utf-8").splitlines()
+        return [line.strip() for line in lines if line.strip()]
     except UnicodeDecodeError:
         raise NetcError(
             "W766", "the names of classes are not UTF-8 text", Place(str(path)), "one name a line"

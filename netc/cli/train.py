@@ -26,6 +26,7 @@ EFFECTS = click.Choice(["snapshot", "stop", "none"])
 @click.option(
     "--iterations", metavar="N", type=click.IntRange(0), help="Train until iteration N, whatever max_iter says."
 )
+@click.option("--force", is_flag=True, help="Start afresh over the snapshots of an earlier run with this prefix.")
 @click.option(
     "--seed", metavar="N", type=click.IntRange(0), help="Seed of everything random (default: random_seed, or 0)."
 )
@@ -35,8 +36,8 @@ EFFECTS = click.Choice(["snapshot", "stop", "none"])
 def command(solver_path: str | None, solver: str | None, sigint_effect: str, sighup_effect: str, **options: Any) -> int:
     """Train a net by its solver: a file, a folder with a solver.prototxt, or the name of a net that comes with netc.
 
-    The log goes to stderr in Caffe's form, and as JSON to metrics.jsonl beside the snapshots. The first Ctrl-C saves a
-    snapshot and ends with status 75; the same command with --resume auto then goes on, to the same bits.
+    The log goes to stderr in Caffe's form, and as JSON to PREFIX.metrics.jsonl beside the snapshots. The first Ctrl-C
+    saves a snapshot and ends with status 75; the same command with --resume auto then goes on, to the same bits.
     """
     if (solver_path is None) == (solver is None):
         raise click.UsageError("give the solver once: netc train SOLVER, or --solver=SOLVER")
@@ -58,7 +59,7 @@ def _train(source: str, effects: dict[str, str], options: dict[str, Any]) -> int
         param.max_iter = options["iterations"]
     run = _start(param, origin, effects, options)
     try:
-        stopped = train(run)
+        stopped = train(run, options["force"])
     except NetcError as error:
         return _failed(run, error)
     finally:
@@ -90,6 +91,7 @@ def _start(param: Any, origin: Any, effects: dict[str, str], options: dict[str, 
         stages=split(",".join(options["stage"])),
         report=Report(param, log, progress),
         signals=signals(effects, log),
+        output_dir=options["output_dir"],
     )
 
 

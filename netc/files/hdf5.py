@@ -30,23 +30,24 @@ def own(parent: Any, name: str) -> Any:
     return parent
 
 
-def numbers(parent: Any, name: str) -> Any:
-    """The dataset parent[name], if its values are numbers that this file holds. Raises Unfit."""
+def numbers(parent: Any, name: str, size: int) -> Any:
+    """The dataset parent[name], if its values are numbers that this file, of `size` bytes, holds. Raises Unfit."""
     data = own(parent, name)
     if not hasattr(data, "dtype"):
         raise Unfit(f'"{name}" is not a dataset')
     if data.dtype.kind not in "biuf":
         raise Unfit(f'"{name}" holds no numbers, but {data.dtype}')
-    if (reason := unbacked(data)) is not None:
+    if (reason := unbacked(data, size)) is not None:
         raise Unfit(f'"{name}" {reason}')
     return data
 
 
-def unbacked(data: Any) -> str | None:
-    """Why the file does not hold a dataset's values; None where it does."""
+def unbacked(data: Any, size: int | None = None) -> str | None:
+    """Why the file, of `size` bytes, does not hold a dataset's values; None where it does."""
     if data.is_virtual or data.external:
         return "has its values in other files, which are not opened"
     stored = data.id.get_storage_size()
+    stored = stored if size is None else min(stored, size)
     if data.nbytes > stored * (BEST_RATIO if data.chunks and _filtered(data) else 1):
         return f"says {data.nbytes:,} bytes, but the file holds {stored:,} of them"
     return None

@@ -6,6 +6,7 @@ asked for.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -98,7 +99,8 @@ class Table:
         import h5py
 
         with open_regular(self.path) as handle, h5py.File(handle, "r") as file:
-            yield [numbers(file, top) for top in self.tops]
+            size = os.fstat(handle.fileno()).st_size
+            yield [numbers(file, top, size) for top in self.tops]
 
     @contextmanager
     def _reported(self) -> Iterator[None]:

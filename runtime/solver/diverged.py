@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from netc.check.advice.signal import signal
 from netc.errors import NetcError, Place
 from netc.runtime.net.module import Net
 
@@ -30,7 +31,7 @@ def explain(
         fault = "the data are at fault: correct them there"
         return NetcError("R630", f"{message}: {found[0]}", found[1], f"{fault}; {lost}")
     where, place = _first(net, k, batch)
-    return NetcError("R630", f"{message}: {where}", place, f"lower base_lr or set clip_gradients; {lost}")
+    return NetcError("R630", f"{message}: {where}", place, f"{_advice(net)}lower base_lr or set clip_gradients; {lost}")
 
 
 def _in_data(net: Net, k: int, batch: dict[str, Tensor], given: Collection[str]) -> tuple[str, Place] | None:
@@ -45,6 +46,11 @@ def _in_data(net: Net, k: int, batch: dict[str, Tensor], given: Collection[str])
             said = f"{record or f'row {row} of what the program gave for pass {k}'} has a value that is not finite"
             return f'{said}, in "{top}" of layer "{node.name}" ({node.type})', node.place
     return None
+
+
+def _advice(net: Net) -> str:
+    """What is to be looked at before the rate: what `netc check` remarks on the signal that the fillers make."""
+    return "".join(f"netc check warns of this net ({one.code}): {one.hint}; then " for one in signal(net.graph))
 
 
 @torch.no_grad()

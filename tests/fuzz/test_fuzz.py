@@ -29,6 +29,8 @@ RUNS = {
     "npz": 300,
     "hdf5": 60,
     "datum": 400,
+    "lmdb": 400,
+    "leveldb": 300,
 }
 """Mutations beyond the corpus; a second or less each."""
 

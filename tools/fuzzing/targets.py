@@ -26,6 +26,8 @@ from netc.runtime.data.datum import from_datum
 from netc.runtime.data.decoding import Undecodable
 from netc.solver.settings import check
 from netc.upgrade.text import upgraded_net, upgraded_solver
+from tools.fuzzing.leveldb_files import leveldb_seeds, mutate_leveldb, read_leveldb
+from tools.fuzzing.lmdb_files import lmdb_seeds, mutate_lmdb, read_lmdb
 from tools.fuzzing.mutations import mutate_bytes, mutate_message, mutate_safetensors, mutate_text
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,11 +43,14 @@ class Target:
     mutate: Callable[[bytes, bytes, random.Random], bytes]
     corpus: str
     beside: tuple[str, ...] = ()
+    make: Callable[[], list[bytes]] = list
+    """Makes further ones."""
 
     @cached_property
     def seeds(self) -> list[bytes]:
         patterns = [f"tests/fuzz/corpus/{self.corpus}/*", *self.beside]
-        return list(dict.fromkeys(path.read_bytes() for each in patterns for path in sorted(ROOT.glob(each))))
+        found = [path.read_bytes() for each in patterns for path in sorted(ROOT.glob(each))]
+        return list(dict.fromkeys([*found, *self.make()]))
 
 
 # -- running -----------------------------------------------------------------------------------------------------------
@@ -165,6 +170,19 @@ def run_datum(data: bytes) -> str:
     return "ok"
 
 
+def _reading(read: Callable[[bytes], None]) -> Callable[[bytes], str]:
+    """What came of a reader that answers nothing; the end of its message tells more than the beginning."""
+
+    def run(data: bytes) -> str:
+        try:
+            read(data)
+        except NetcError as error:
+            return f"{_checked(error)} {_shape(error.message.rpartition(':')[2])}"
+        return "ok"
+
+    return run
+
+
 # -- the table ---------------------------------------------------------------------------------------------------------
 
 _TEXTS = (
@@ -181,4 +199,6 @@ TARGETS = {
     "npz": Target(run_binary, mutate_bytes, "npz"),
     "hdf5": Target(run_binary, mutate_bytes, "hdf5"),
     "datum": Target(run_datum, mutate_message, "datum"),
+    "lmdb": Target(_reading(read_lmdb), mutate_lmdb, "lmdb", make=lmdb_seeds),
+    "leveldb": Target(_reading(read_leveldb), mutate_leveldb, "leveldb", make=leveldb_seeds),
 }

@@ -89,7 +89,8 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         command = load(args[0])
         if command is None:
-            hint = did_you_mean(args[0], self.list_commands(ctx)) or "; netc --help lists them"
+            known = did_you_mean(args[0], self.list_commands(ctx)) or "; netc --help lists them"
+            hint = f"; netc check {args[0]} looks at this file" if os.path.exists(args[0]) else known
             ctx.fail(f'there is no command "{args[0]}"{hint}')
         return args[0], command, from_gflags(args[1:], command.params)
 

@@ -18,6 +18,41 @@ Decorated = TypeVar("Decorated", bound="Callable[..., Any]")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 
 
+MOST_THREADS = 4096
+INT_MAX = 2**31 - 1
+
+
+class Whole(click.IntRange):
+    """A whole number from `min` to `most`; one of hundreds of digits is not repeated in the message."""
+
+    def __init__(self, min: int | None = None, most: int = INT_MAX) -> None:
+        super().__init__(min)
+        self.most = most
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        _refuse_long(self, value, param, ctx)
+        number = super().convert(value, param, ctx)
+        if number > self.most:
+            self.fail(f"{number} is more than {self.most}", param, ctx)
+        return number
+
+
+class Real(click.FloatRange):
+    """A number, which "nan" is not."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        _refuse_long(self, value, param, ctx)
+        number = super().convert(value, param, ctx)
+        if number != number:
+            self.fail(f'"{value}" is not a number', param, ctx)
+        return number
+
+
+def _refuse_long(kind: click.ParamType[Any], value: Any, *context: Any) -> None:
+    if len(text := str(value)) > 60:
+        kind.fail(f'"{printable(text[:20])}…" of {len(text):,} characters is not a number of a sensible size', *context)
+
+
 def json_text(found: object, ascii: bool = True) -> str:
     """What `--json` prints. (json is imported only then.)"""
     import json
@@ -46,7 +81,7 @@ def net_options(
             show_default=default is not None,
             help=phase,
         ),
-        click.option("--level", default=0, metavar="N", help=f"The level to {purpose}."),
+        click.option("--level", type=Whole(-INT_MAX), default=0, metavar="N", help=f"The level to {purpose}."),
         click.option(
             "--stage",
             "stages",

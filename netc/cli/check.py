@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from netc.cli._options import json_option, json_text, net_options
+from netc.cli._options import Whole, json_option, json_text, net_options
 from netc.cli._status import DONE
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ PHASES = {"TRAIN": (0,), "TEST": (1,), "BOTH": (0, 1)}
 @click.command("check")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @net_options("build for", "The phase to build for (default: those that make sense for the file).", tuple(PHASES))
-@click.option("--batch", type=click.IntRange(min=1), metavar="N", help="Images for which to reckon the memory.")
+@click.option("--batch", type=Whole(min=1), metavar="N", help="Images for which to reckon the memory.")
 @json_option
 def command(
     files: tuple[str, ...],

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from netc.cli._options import json_option, json_text
+from netc.cli._options import MOST_THREADS, Whole, json_option, json_text
 from netc.cli._progress import progress_bar
 from netc.cli._status import BAD_DATA, DONE
 from netc.errors import NetcError, counted, printable
@@ -23,20 +23,26 @@ SHOWN = 10
 @click.argument("paths", nargs=-1, metavar="ROOT [LISTFILE] DB", type=click.Path(path_type=Path))
 @click.option("--gray/--no-gray", help="One channel instead of three.")
 @click.option("--shuffle/--no-shuffle", default=None, help="Put the pictures in a random order (folders: the default).")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Which random order.")
+@click.option("--seed", type=Whole(0, 2**63 - 1), default=0, show_default=True, help="Which random order.")
 @click.option("--backend", default="lmdb", show_default=True, help="Kind of database: netc writes LMDB.")
-@click.option("--resize-width", default=0, metavar="W", help="Width to resize to; the height must be given too.")
-@click.option("--resize-height", default=0, metavar="H", help="Height to resize to; the width must be given too.")
+@click.option(
+    "--resize-width", type=Whole(), default=0, metavar="W", help="Width to resize to; the height must be given too."
+)
+@click.option(
+    "--resize-height", type=Whole(), default=0, metavar="H", help="Height to resize to; the width must be given too."
+)
 @click.option(
     "--short-side",
-    type=click.IntRange(1, 1 << 14),
+    type=Whole(1, 1 << 14),
     metavar="N",
     help="Resize the shorter side to N, keeping the shape.",
 )
 @click.option("--check-size/--no-check-size", help="Fail if two pictures differ in size.")
 @click.option("--encoded/--raw", default=None, help="Store compressed files (folders: the default) or pixels (lists).")
 @click.option("--encode-type", default="", metavar="T", help="Type of the compressed files: jpg, png, …")
-@click.option("--quality", default=95, show_default=True, help="Quality of the JPEGs that are written anew.")
+@click.option(
+    "--quality", type=Whole(), default=95, show_default=True, help="Quality of the JPEGs that are written anew."
+)
 @click.option("--ignore-orientation", is_flag=True, help="Leave pictures as stored, whatever their EXIF block says.")
 @click.option("--labels", type=click.Path(path_type=Path), help="File of the classes' names in the order of labels.")
 @click.option(
@@ -48,7 +54,7 @@ SHOWN = 10
     "--synsets", type=click.Path(path_type=Path), help="Which synset each number of --ground-truth is: meta.mat."
 )
 @click.option("--allow-missing/--no-allow-missing", help="Exit with 0 even if pictures had to be left out.")
-@click.option("--workers", type=click.IntRange(min=1), help="Threads that decode (default: one a core).")
+@click.option("--workers", type=Whole(1, MOST_THREADS), help="Threads that decode (default: one a core).")
 @json_option
 def command(paths: tuple[Path, ...], as_json: bool, allow_missing: bool, **options: Any) -> int:
     """Make the LMDB called DB of pictures.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from netc.cli._options import json_option, json_text
+from netc.cli._options import MOST_THREADS, Whole, json_option, json_text
 from netc.cli._progress import progress_bar
 from netc.errors import NetcError, Place
 from netc.layers.base import format_shape
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.option("--backend", default="lmdb", show_default=True, help="lmdb or leveldb; what DB holds counts.")
 @click.option("--ignore-orientation", is_flag=True, help="Leave pictures as stored, whatever their EXIF block says.")
 @click.option("--force/--no-force", help="Replace an OUT that is there already.")
-@click.option("--workers", type=click.IntRange(min=1), help="Threads that decode (default: one a core).")
+@click.option("--workers", type=Whole(1, MOST_THREADS), help="Threads that decode (default: one a core).")
 @json_option
 def command(
     database: Path,
@@ -42,6 +42,10 @@ def command(
     """
     if backend.lower() not in ("lmdb", "leveldb"):
         raise NetcError("C140", f'"{backend}" is not a kind of database that netc reads: lmdb and leveldb are')
+    for path in outputs:
+        if path.suffix.lower() in (".npy", ".npz", ".png", ".jpg"):
+            message = f"{path} would hold a BlobProto, and its name says something else"
+            raise NetcError("C140", message, None, "let the name end in .binaryproto (or .json for the colours)")
     from netc.runtime.imageset.mean import as_dict, statistics
     from netc.runtime.imageset.writer import write_file
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from netc.cli._options import json_option, json_text, split
+from netc.cli._options import Whole, json_option, json_text, split
 from netc.cli._run import device_options, one_device
 from netc.errors import NetcError, Place
 
@@ -18,12 +18,8 @@ if TYPE_CHECKING:
 @click.command("test")
 @click.argument("model_path", metavar="[MODEL]", required=False)
 @click.option("--model", metavar="FILE", help="The net; the same as the argument MODEL.")
-@click.option(
-    "--weights",
-    metavar="FILES",
-    help="Its weights (several: commas between them).",
-)
-@click.option("--iterations", metavar="N", type=click.IntRange(1), help="Batches to test on (default: the whole set).")
+@click.option("--weights", metavar="FILES", help="Its weights (several: commas between them).")
+@click.option("--iterations", metavar="N", type=Whole(1), help="Batches to test on (default: the whole set).")
 @device_options
 @json_option
 def command(model_path: str | None, model: str | None, weights: str | None, as_json: bool, **options: Any) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from netc.cli._options import split
+from netc.cli._options import Whole, split
 from netc.cli._run import device_options, one_device
 from netc.cli._status import DONE, INTERRUPTED, STOPPED, TERMINATED
 from netc.errors import NetcError
@@ -23,12 +23,10 @@ EFFECTS = click.Choice(["snapshot", "stop", "none"])
 @click.option("--weights", metavar="FILES", help="Start from these weights (several: commas between them).")
 @click.option("--snapshot", metavar="FILE", help="Continue from this .solverstate.")
 @click.option("--resume", type=click.Choice(["auto"]), help="Continue from the newest whole snapshot, if there is one.")
-@click.option(
-    "--iterations", metavar="N", type=click.IntRange(0), help="Train until iteration N, whatever max_iter says."
-)
+@click.option("--iterations", metavar="N", type=Whole(0), help="Train until iteration N, whatever max_iter says.")
 @click.option("--force", is_flag=True, help="Start afresh over the snapshots of an earlier run with this prefix.")
 @click.option(
-    "--seed", metavar="N", type=click.IntRange(0), help="Seed of everything random (default: random_seed, or 0)."
+    "--seed", metavar="N", type=Whole(0, 2**63 - 1), help="Seed of everything random (default: random_seed, or 0)."
 )
 @device_options
 @click.option("--sigint_effect", type=EFFECTS, default="stop", show_default=True, help="What Ctrl-C does.")

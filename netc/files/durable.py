@@ -56,8 +56,8 @@ class Staging:
     """Context manager: a folder for the files that will stand beside `out`. Write them there under their last names
     (with `write`, or at `path`), then `publish`. Leaving it without that leaves nothing behind.
 
-    An OSError inside it is raised as what `explain` makes of it; by default NetcError O165 (no place to write), O166
-    (disk full), O167 (I/O error). `kin`: a regular expression of names, whose leftovers are removed as well as `out`'s.
+    An OSError inside it is raised as what `explain` makes of it; by default NetcError O165 (no place to write), X166
+    (disk full), X167 (I/O error). `kin`: a regular expression of names, whose leftovers are removed as well as `out`'s.
     """
 
     def __init__(self, out: str | os.PathLike[str], explain: Explain | None = None, kin: str = "") -> None:
@@ -202,9 +202,9 @@ def write_error(error: OSError, out: Path) -> NetcError:
     free = free_text(out.parent)
     if error.errno in FULL:
         hint = f"{free} are free there: make room, or write to another disk; nothing was left behind"
-        return NetcError("O166", f"the file cannot be written: {reason}", Place(os.fspath(out)), hint)
+        return NetcError("X166", f"the file cannot be written: {reason}", Place(os.fspath(out)), hint)
     hint = "check the disk (dmesg names it), or write to another one; nothing was left behind"
-    return NetcError("O167", f"the file cannot be written: {reason} ({free} free)", Place(os.fspath(out)), hint)
+    return NetcError("X167", f"the file cannot be written: {reason} ({free} free)", Place(os.fspath(out)), hint)
 
 
 def free_bytes(folder: Path) -> int:

@@ -141,7 +141,7 @@ class TextFile:
 
     def draft(self) -> Draft:
         """The net: bind, upgrade."""
-        param = bind(self.tree, proto.NetParameter, self.source)
+        param = bind(self.tree, proto.NetParameter, self.source, registry)
         return _current(Draft(param, origins_of(self.source, self.tree), self.source, self.tree))
 
     def solver(self) -> tuple[Any, Origin]:
@@ -177,5 +177,7 @@ class BinaryFile:
 
     def _message(self, kind: str) -> Any:
         if self.kind != kind:
-            raise NetcError("S209", f"this is a binary {self.kind}, not a {kind}", Place(self.source.path))
+            hint = "a solver has a line `net: …`; weights are given with --weights" if kind == "solver" else None
+            hint = hint or "the file that a solver's `net:` names is the net"
+            raise NetcError("S209", f"this is a binary {self.kind}, not a {kind}", Place(self.source.path), hint)
         return self.source.message()

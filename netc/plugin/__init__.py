@@ -108,7 +108,8 @@ def load_plugin(path: str | os.PathLike[str]) -> ModuleType:
         if file not in _loaded:
             if not os.path.isfile(file):
                 shown = os.fspath(path)
-                raise NetcError("C210", f"there is no plug-in {shown}", Place(shown), "name a Python file")
+                found = "this is a folder" if os.path.isdir(file) else f"there is no plug-in {shown}"
+                raise NetcError("C210", found, Place(shown), "name a Python file")
             _loaded[file] = _load(file)
         return _loaded[file]
 
@@ -128,6 +129,10 @@ def _load(file: str) -> ModuleType:
         raise
     except Exception as error:
         _forget(known)
+        if isinstance(error, SyntaxError) and not error.lineno:  # not a text at all
+            raise NetcError(
+                "C211", f"this is not Python: {error}", Place(file), "a plug-in is a Python file"
+            ) from error
         raise failure("C211", f"the plug-in {file} fails", error, file, None) from error
     finally:
         _declared[:] = outer

@@ -83,7 +83,8 @@ class PythonCode:
             message = f"the class {self.kind} of {self.file} has no {missing[0]}(self, bottom, top)"
             raise self._fail("L333", message, "layer")
         user = self._call("L332", _new, cls, layer.param)
-        user.param_str, user.phase, user.blobs = layer.options.param_str, layer.phase, BlobVec()
+        user.param_str = user.param_str_ = layer.options.param_str
+        user.phase, user.blobs = layer.phase, BlobVec()
         return user
 
     # -- calling it ----------------------------------------------------------------------------------------------------

@@ -23,9 +23,11 @@ from netc.pycaffe.blob import BlobVec
 
 
 class Layer:
-    """pycaffe's base class: `param_str`, `phase` and `blobs` are there when `setup` is called."""
+    """pycaffe's base class: `param_str`, `phase` and `blobs` are there when `setup` is called. `param_str_` is the name
+    that param_str had until the end of 2015, which py-faster-rcnn's layers read."""
 
     param_str: str = ""
+    param_str_: str = ""
     phase: int = 1
     blobs: BlobVec
 

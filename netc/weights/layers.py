@@ -14,7 +14,7 @@ from netc import proto
 from netc.errors import NetcError, Place, counted
 from netc.files.wire import WireField
 from netc.prototxt.binary import refuse_many
-from netc.prototxt.source import MAX_BYTES
+from netc.prototxt.source import MAX_BYTES, MAX_FIELDS
 from netc.weights.arrays import Array
 from netc.weights.blob import StoredBlob
 from netc.weights.files import WeightSource, open_source
@@ -137,7 +137,7 @@ def _type(entry: LayerEntry) -> str:
     """V1 has an enum; a number that it lacks is one of a fork."""
     if entry.version != "V1":
         return entry.type
-    number = int(entry.type) if entry.type.isdecimal() else 0
+    number = int(entry.type) if entry.type.isdecimal() and len(entry.type) < 10 else 0
     known = {int(value): value.name for value in proto.enum("V1LayerParameter.LayerType")}
     return known.get(number, f"type {number}")
 
@@ -180,6 +180,9 @@ def _around(file: CaffeFile, span: WireField, left_out: set[int]) -> bytes:
 
 
 def _refuse_large(file: CaffeFile, entries: list[LayerEntry]) -> None:
+    if len(entries) > MAX_FIELDS:
+        message = f"the file has {len(entries):,} layers; a net may have {MAX_FIELDS:,} fields in all"
+        raise NetcError("W740", message, Place(file.path), "is this the .caffemodel itself?")
     blobs = sum(blob.end - blob.start for entry in entries for blob in entry.blobs)
     if len(file.wire) - blobs > MAX_SETTINGS:
         raise NetcError(

@@ -29,6 +29,9 @@ from netc.weights.reader import format_of, read
 
 Layers = dict[str, list[Array]]
 
+OLD_AXES = 4
+"""Axes of every array in a file of 2014."""
+
 
 class ModelLayer(NamedTuple):
     """One array: its key in `state_dict`, whose blob it is in Caffe's order, and the values in the net's shape."""
@@ -259,9 +262,10 @@ def _shape(weights: Weights, type: str | None, name: str, index: int, blob: str)
     if (name, index) not in weights.legacy:
         return shape
     if type is None:  # kernels have a height and a width, matrices have neither
-        axes: int | None = 2 if shape[:2] == (1, 1) else 4
+        axes: int | None = 2 if set(shape[:-2]) == {1} else len(shape)
     else:
         axes = registry().get(type, Layer).weight_axes
+        axes = len(shape) if axes == OLD_AXES else axes  # C3D's have five
     if blob.endswith("weight") and axes is not None:
         return shape[-axes:]
     return without_leading_ones(shape) or (1,)

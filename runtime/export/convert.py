@@ -92,7 +92,7 @@ def convert(
     """Convert a weight file of any kind that netc reads.
 
     `out`: the new file; by default `path` with the format's suffix. `hashing`: of the file, if begun already.
-    Raises NetcError as `open_model`, W761-W775 (see docs/weights.md), O165-O167 (it cannot be written).
+    Raises NetcError as `open_model`, W761-W775 (see docs/weights.md), O165, X166, X167 (it cannot be written).
     """
     options = options or Options()
     format = format_of(options.to, out)

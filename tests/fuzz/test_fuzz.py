@@ -31,6 +31,12 @@ RUNS = {
     "datum": 400,
     "lmdb": 400,
     "leveldb": 300,
+    "lists": 300,
+    "windows": 400,
+    "hdf5data": 60,
+    "metrics": 200,
+    "manifests": 400,
+    "cards": 300,
 }
 """Mutations beyond the corpus; a second or less each."""
 

@@ -26,9 +26,18 @@ from netc.runtime.data.datum import from_datum
 from netc.runtime.data.decoding import Undecodable
 from netc.solver.settings import check
 from netc.upgrade.text import upgraded_net, upgraded_solver
+from tools.fuzzing import named_files
 from tools.fuzzing.leveldb_files import leveldb_seeds, mutate_leveldb, read_leveldb
 from tools.fuzzing.lmdb_files import lmdb_seeds, mutate_lmdb, read_lmdb
-from tools.fuzzing.mutations import mutate_bytes, mutate_message, mutate_safetensors, mutate_text
+from tools.fuzzing.mutations import (
+    mutate_bytes,
+    mutate_json,
+    mutate_json_lines,
+    mutate_message,
+    mutate_safetensors,
+    mutate_text,
+    mutate_words,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -63,17 +72,18 @@ def _outcomes(steps: Iterable[Callable[[], Any]]) -> str:
 
 def _outcome(step: Callable[[], Any]) -> str:
     try:
-        step()
+        found = step()
     except NetcError as error:
         return "+".join(sorted({_checked(one) for one in error.errors}))
-    return "ok"
+    return f"ok {found}" if isinstance(found, str) else "ok"
 
 
 def _checked(error: NetcError) -> str:
     """The error's code and kind; a finding where it is not well-formed."""
     if not (str(error) and error.message and error.place and error.code in titles()):
         raise ValueError(f"an error without message, place or known code: {error!r}")
-    return f"{error.code}:{_shape(error.message)}"
+    end = error.message.rpartition(":")[2] if ":" in error.message else ""
+    return f"{error.code}:{_shape(error.message)} {_shape(end)}".rstrip()
 
 
 def _shape(message: str) -> str:
@@ -183,6 +193,10 @@ def _reading(read: Callable[[bytes], None]) -> Callable[[bytes], str]:
     return run
 
 
+def _file(steps: Callable[[bytes], named_files.Steps]) -> Callable[[bytes], str]:
+    return lambda data: _outcomes(steps(data))
+
+
 # -- the table ---------------------------------------------------------------------------------------------------------
 
 _TEXTS = (
@@ -201,4 +215,10 @@ TARGETS = {
     "datum": Target(run_datum, mutate_message, "datum"),
     "lmdb": Target(_reading(read_lmdb), mutate_lmdb, "lmdb", make=lmdb_seeds),
     "leveldb": Target(_reading(read_leveldb), mutate_leveldb, "leveldb", make=leveldb_seeds),
+    "lists": Target(_file(named_files.lists), mutate_words, "lists"),
+    "windows": Target(_file(named_files.windows), mutate_words, "windows"),
+    "hdf5data": Target(_file(named_files.hdf5_data), mutate_bytes, "hdf5data"),
+    "metrics": Target(_file(named_files.records), mutate_json_lines, "metrics"),
+    "manifests": Target(_file(named_files.manifests), mutate_json, "manifests"),
+    "cards": Target(_file(named_files.cards), mutate_json, "cards"),
 }

@@ -75,7 +75,7 @@ def unlabelled(graph: Graph, known: Known) -> Iterator[Advice]:
         if found and found.size and 0 < count < found.size:
             which = f"{count} of the {found.size} lines of {found.path} have no label, line {found.unlabelled[0]} first"
             place = node.layer.origin.place(f"{node.layer.param_field}.source")
-            yield Advice("A819", f"{which}: these pictures get 0, as in Caffe", place, "give them labels")
+            yield Advice("A818", f"{which}: these pictures get 0, as in Caffe", place, "give them labels")
 
 
 def sorted_records(graph: Graph, known: Known) -> Iterator[Advice]:

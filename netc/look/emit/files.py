@@ -20,7 +20,7 @@ def compiled(path: str, phase: str, level: int, stages: Iterable[str], told: Tol
 
 def write(output: Path, code: str, graph: Graph, weights: str | None) -> None:
     """The code, and the weights (of a file for that net) beside it as .safetensors: both files, or neither.
-    Raises NetcError O165-O167, and those of `netc.weights.model.open_for`."""
+    Raises NetcError O165, X166, X167, and those of `netc.weights.model.open_for`."""
     model = open_for(graph, weights) if weights is not None else None
     with Staging(output) as staging:
         staging.write(output, [code.encode()])

@@ -304,7 +304,7 @@ MEAN = "mean_value: [104, 117, 124]"
     ],
 )
 def test_the_scale_of_pixels_is_held_against_the_fillers(net, size):
-    found = remarks(net).get("A818")
+    found = remarks(net).get("A819")
     assert (found is not None) == (size is not None)
     if found is not None:
         assert f"about ±{size}," in found.message
@@ -315,8 +315,8 @@ def test_the_scale_of_pixels_is_held_against_the_fillers(net, size):
 
 
 def test_the_scale_that_is_advised_is_taken():
-    told = remarks(on_photos(MEAN))["A818"].hint.split()[1]
-    assert "A818" not in remarks(on_photos(f"{MEAN} scale: {told}"))
+    told = remarks(on_photos(MEAN))["A819"].hint.split()[1]
+    assert "A819" not in remarks(on_photos(f"{MEAN} scale: {told}"))
 
 
 def test_of_inputs_that_are_not_pixels_no_scale_is_said():
@@ -324,7 +324,7 @@ def test_of_inputs_that_are_not_pixels_no_scale_is_said():
     shapes = "shape { dim: 2 dim: 3 dim: 8 dim: 8 } shape { dim: 2 }"
     text = f'layer {{ name: "in" type: "Input" top: "x" top: "y" input_param {{ {shapes} }} }}'
     text += conv("c", "x", 'type: "msra"') + fc("fc", "c", 10) + loss("fc")
-    assert "A818" not in remarks(text)
+    assert "A819" not in remarks(text)
 
 
 # -- TRAIN and TEST ----------------------------------------------------------------------------------------------------

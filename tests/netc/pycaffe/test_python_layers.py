@@ -275,3 +275,17 @@ def test_what_a_layer_adds_to_the_path_stays(tmp_path: Path, monkeypatch: pytest
     with shim.as_in_caffe(str(HERE)):
         sys.path.insert(0, str(tmp_path))
     assert sys.path[0] == str(tmp_path)
+
+
+def test_param_str_has_its_name_of_2015_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """py-faster-rcnn's layers read self.param_str_."""
+    (tmp_path / "old2015.py").write_text(
+        "import caffe\n\n\nclass Times(caffe.Layer):\n"
+        "    def setup(self, bottom, top):\n        self.k = float(self.param_str_)\n\n"
+        "    def reshape(self, bottom, top):\n        top[0].reshape(*bottom[0].data.shape)\n\n"
+        "    def forward(self, bottom, top):\n        top[0].data[...] = bottom[0].data * self.k\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    text = inputs(x=(2, 3)) + layer("Times", text="3").replace(MODULE, "old2015")
+    net = netc.load_net(text, "TEST", allow_python_layers=["old2015"])
+    assert torch.equal(net(x=torch.ones(2, 3))["y"], torch.full((2, 3), 3.0))

@@ -211,7 +211,7 @@ def test_divergence_from_pixels_that_the_fillers_cannot_take(tiny: Path) -> None
         load_solver("solver.prototxt").step(9)
     assert caught.value.code == "R630"
     assert re.match(
-        r"netc check warns of this net \(A818\): scale: 0\.\d+ .* then lower base_lr", str(caught.value.hint)
+        r"netc check warns of this net \(A819\): scale: 0\.\d+ .* then lower base_lr", str(caught.value.hint)
     )
 
 

@@ -35,7 +35,7 @@ def read_text(path: str, what: str, most: int = MOST_BYTES) -> str:
         raise NetcError("X120", f"the {what} {path} cannot be read: {error.strerror}", Place(path)) from None
     if content.startswith(_WIDE):
         return content.decode("utf-16", "replace")
-    if b"\0" in content or content.startswith(_HDF5):
+    if b"\0" in content or _is_hdf5(content):
         raise _not_text(path, what, content)
     return os.fsdecode(content.removeprefix(codecs.BOM_UTF8))
 
@@ -56,9 +56,14 @@ def _ends(text: str, start: int, stop: int) -> int:
     return 1 if between == "\n" else len(_END.findall(between))
 
 
+def _is_hdf5(content: bytes) -> bool:
+    """Something of the user's own may stand in front, as in MATLAB's .mat files."""
+    return any(content.startswith(_HDF5, at) for at in (0, 512, 1024, 2048))
+
+
 def _not_text(path: str, what: str, content: bytes) -> NetcError:
     place = Place(path)
-    if content.startswith(_HDF5):
+    if _is_hdf5(content):
         message = f"{path} is an HDF5 file itself, where a {what} is asked for"
         return NetcError("D531", message, place, f"write the line {path} into a text file, and name that as source")
     message = f"{path} is not a {what}: it holds bytes that no text has"

@@ -7,8 +7,10 @@ import io
 import numpy as np
 import pytest
 
+import netc
 from netc import NetcError, proto
 from netc.weights.mean import read_mean
+from netc.weights.preprocessing import preprocessing_of
 
 IMAGE = np.random.default_rng(0).uniform(0, 255, (3, 4, 5))
 
@@ -70,3 +72,28 @@ def test_a_file_that_is_missing(tmp_path):
     with pytest.raises(NetcError) as caught:
         read_mean(str(tmp_path / "mean.npy"))
     assert caught.value.code == "F110"
+
+
+@pytest.mark.parametrize("array", [IMAGE, IMAGE.mean((1, 2))], ids=["image", "values"])
+def test_as_the_mean_of_a_conversion(tmp_path, array):
+    (tmp_path / "mean.npy").write_bytes(saved(array))
+    found = preprocessing_of(None, None, mean=str(tmp_path / "mean.npy"))
+    assert found.mean == pytest.approx(IMAGE.mean((1, 2)), rel=1e-6)
+
+
+@pytest.mark.parametrize("array", [IMAGE, IMAGE.mean((1, 2))], ids=["image", "values"])
+def test_as_the_mean_of_a_layer(tmp_path, monkeypatch, array):
+    """A pixel minus its mean; one value a channel goes with any size of pictures."""
+    from netc.runtime.data import open_feed, probe
+    from tests.runtime.data.made import raw, write_lmdb
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mean.npy").write_bytes(saved(array))
+    planes = np.arange(60).reshape(3, 4, 5)
+    write_lmdb("db", {b"0": raw(planes)})
+    text = """layer { type: "Data" top: "x" data_param { source: "db" batch_size: 1 }
+      transform_param { mean_file: "mean.npy" } }"""
+    feed = open_feed(netc.compile_net(text, "TRAIN", probe=probe).nodes[0].layer, 0, 1)
+    wanted = planes - (array if array.ndim == 3 else array[:, None, None])
+    np.testing.assert_allclose(feed.batch(0)[0][0].numpy(), wanted, atol=1e-4)
+    feed.close()

@@ -76,6 +76,15 @@ def test_an_hdf5_file_as_source(folder):
         assert "text file" in caught.value.hint
 
 
+def test_a_file_of_matlab_as_source(folder):
+    with h5py.File("v73.mat", "w", userblock_size=512) as file:
+        file["x"] = [1.0]
+    with pytest.raises(NetcError, match="is an HDF5 file itself"):
+        graph_of("v73.mat")
+    (folder / "list").write_text("v73.mat\n")
+    assert rows("list", 1) == [1]
+
+
 def test_a_missing_file_names_its_line(folder):
     (folder / "list").write_text("\nh/a.h5\nh/gone.h5\n")
     with pytest.raises(NetcError, match=r"gone\.h5") as caught:

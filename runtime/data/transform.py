@@ -19,7 +19,7 @@ from netc.layers import registry
 from netc.layers.base import Shape, format_shape
 from netc.prototxt.forks import no_reader_for, transform_of_fork
 from netc.runtime.data.datum import Picture, planes_of
-from netc.runtime.data.decoding import as_array
+from netc.runtime.data.decoding import MAX_PIXELS, as_array
 from netc.runtime.data.rescale import Crop, rescaled, resized_region
 from netc.runtime.net import rand
 
@@ -155,6 +155,10 @@ class Transform:
             low, high = self.scales
             height, width = rescaled(height, width, low + int(draws[0] * (high - low + 1)))
         size = (self.crop, self.crop) if self.crop else (height, width)
+        if self.scales and size[0] * size[1] > MAX_PIXELS:
+            shape = format_shape(picture.size[1:])
+            message = f'the picture "{picture.name}", {shape}, would be rescaled to more than {MAX_PIXELS:,} pixels'
+            raise self._fail("D520", message, "set crop_size, or leave the picture out")
         if size[0] > height or size[1] > width:
             raise NetcError(
                 "D521",

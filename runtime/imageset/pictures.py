@@ -12,7 +12,7 @@ from PIL import Image
 from netc import proto
 from netc.errors import NetcError
 from netc.runtime.data import opencv
-from netc.runtime.data.decoding import Decoded, Undecodable, as_array, as_image, decode, read_picture
+from netc.runtime.data.decoding import MAX_PIXELS, Decoded, Undecodable, as_array, as_image, decode, read_picture
 from netc.runtime.data.rescale import rescaled
 
 FORMATS = {"jpg": "JPEG", "jpeg": "JPEG", "png": "PNG", "bmp": "BMP", "webp": "WEBP", "tif": "TIFF", "tiff": "TIFF"}
@@ -104,7 +104,12 @@ def _target(pixels: opencv.Pixels, recipe: Recipe) -> tuple[int, int]:
     height, width = pixels.shape[:2]
     if recipe.size:
         return recipe.size
-    return rescaled(height, width, recipe.short_side) if recipe.short_side else (height, width)
+    if not recipe.short_side:
+        return height, width
+    found = rescaled(height, width, recipe.short_side)
+    if found[0] * found[1] > MAX_PIXELS:
+        raise Unusable(f"with a short side of {recipe.short_side} it would have more than {MAX_PIXELS:,} pixels")
+    return found
 
 
 def _resized(pixels: opencv.Pixels, target: tuple[int, int], smooth: bool) -> opencv.Pixels:

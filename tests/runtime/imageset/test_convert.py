@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -215,3 +216,15 @@ def test_check_size_sees_what_training_sees(tmp_path):
     with pytest.raises(NetcError) as caught:
         build(from_list(tmp_path, tmp_path / "list"), tmp_path / "other", recipe, check_size=True)
     assert caught.value.code == "D543"
+
+
+def test_thin_pictures_do_not_explode(tmp_path):
+    """A few kilobytes of PNG, 2,000,000 pixels high and one wide: no resize of it takes gigabytes."""
+    Image.new("L", (1, 2_000_000)).save(tmp_path / "thin.png")
+    tracemalloc.start()
+    record = convert(tmp_path / "thin.png", 0, Recipe(size=(256, 256)))
+    assert (record.height, record.width) == (256, 256)
+    with pytest.raises(Unusable, match="more than 134,217,728 pixels"):
+        convert(tmp_path / "thin.png", 0, Recipe(short_side=256))
+    assert tracemalloc.get_traced_memory()[1] < 64 << 20
+    tracemalloc.stop()

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 
 OPENING = {
     *("open", "read_bytes", "read_text", "File", "memmap", "fromfile", "load", "loadtxt", "genfromtxt", "imread"),
-    *("copy", "copyfile", "copy2", "getline", "getlines", "run_path"),
+    *("copy", "copyfile", "copy2", "getline", "getlines", "run_path", "cmp"),
 }
 """Names of functions and methods that open what they are given (those of copy and load: of these modules)."""
 
@@ -51,6 +51,7 @@ ALLOWED = {
     "runtime/data/hdf5_output.py": {"os.open": "the first bytes of what it may write over; follows no link"},
     "netc/files/owned.py": {"os.open": "a file that netc appends to; follows no link, waits for no pipe"},
     "netc/errors/terminal.py": {"os.open": "/dev/null", "open": "a standard stream"},
+    "netc/solver/plans.py": {"filecmp.cmp": "two regular files, if they are no longer than a prototxt may be"},
     "netc/cli/new.py": {"source.read_text": "a net that comes with netc"},
     "proto/__init__.py": {"resources.files(__name__).joinpath(file_name).read_bytes": "netc's own"},
     "runtime/data/record_feed.py": {"self.open": "not a file but a feed"},

@@ -14,6 +14,7 @@ PAGE = ROOT / "docs/security.md"
 PROMISES = {
     "any-file": (
         "tests/cli/test_hostile_files.py::test_what_is_no_file_is_refused",
+        "tests/cli/test_hostile_files.py::test_what_is_no_file_feeds_no_net",
         "tests/netc/files/test_opening.py::test_everything_else_is_refused_at_once",
         "tests/netc/files/test_opening.py::test_a_file_that_is_too_large_is_not_read",
     ),

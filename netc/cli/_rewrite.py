@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 def replace_file(name: str, chunks: Iterable[bytes | memoryview], force: bool = True) -> None:
     """Write a file so that it is there whole or not at all; one that is there already keeps its rights, and a link
-    stays a link. Raises NetcError O151 (no right to write), O152 (the system refuses), and without `force` O140."""
-    from netc.files.durable import refuse_existing, write_whole
+    stays a link. Raises NetcError O151 (no right to write), O152 (the system refuses), X166 (disk full), X167; without
+    `force` O140."""
+    from netc.files.durable import NO_PLACE, refuse_existing, write_error, write_whole
 
     if not force:
         refuse_existing(name)
@@ -29,6 +30,8 @@ def replace_file(name: str, chunks: Iterable[bytes | memoryview], force: bool = 
         raise NetcError("O151", f"cannot be written: {why}", Place(name), "give another name with -o")
 
     def explain(error: OSError) -> NetcError:
+        if error.errno not in NO_PLACE:
+            return write_error(error, Path(name))
         hint = "check the folder and the room on the disk; what was there is untouched"
         return NetcError("O152", f"cannot be written: {error.strerror or error}", Place(name), hint)
 

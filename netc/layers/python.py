@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 class Python(Layer):
     """A layer class of the user's own, written for pycaffe: setup, reshape, forward and backward on numpy blobs.
 
-    The module runs only where it is allowed by name (`--allow-python-layers`, docs/plugins.md). It is looked for in
-    PYTHONPATH, the working directory, the prototxt's folder, and where Python looks itself.
+    The module runs only where it is allowed by name (`--allow-python-layers`, docs/plugins.md). It is looked for where
+    Python looks itself (PYTHONPATH), then in the working directory and the prototxt's folder.
     Fields: `python_param { module, layer, param_str }`; share_in_parallel changes nothing.
     Shapes: what `reshape` gives the tops; parameters are those that `setup` adds to `self.blobs`. A loss says
     `loss_weight: 1`. Errors: a module that is not allowed or not found, an exception in it. Source: python_layer.hpp.

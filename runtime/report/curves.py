@@ -107,7 +107,7 @@ def draw(panels: Sequence[Panel], title: str, marks: Sequence[Mark] = ()) -> Ima
 
 
 def save(picture: Image.Image, path: Path) -> None:
-    """Write a PNG so that it is there whole or not at all. Raises X140."""
+    """Write a PNG so that it is there whole or not at all. Raises O165, X166, X167."""
     file = io.BytesIO()
     picture.save(file, "PNG", optimize=True)
     write_file(path, file.getvalue())

@@ -29,6 +29,11 @@ def allowing(modules: Iterable[str]) -> Iterator[None]:
         _allowed.reset(token)
 
 
+def allowed() -> frozenset[str]:
+    """The modules that may run now."""
+    return _allowed.get()
+
+
 def is_allowed(module: str) -> bool:
     """Whether a module, or a package that it lies in, is allowed."""
     parts = module.split(".")

@@ -31,6 +31,7 @@ class PythonCode:
         self._in_place = [a == b for a, b in zip(layer.param.top, layer.param.bottom, strict=False)]
         self._tops = len(layer.param.top)
         self._check_allowed(layer)
+        self._found = shim.Allowed(self.folder)
         self.user = self._instance(self._class(), layer)
         self.bottom: list[Blob] = []
         self.top: list[Blob] = []
@@ -56,7 +57,7 @@ class PythonCode:
 
     def _class(self) -> Any:
         try:
-            with shim.as_in_caffe(self.folder):
+            with shim.as_in_caffe(self._found):
                 module = importlib.import_module(self.module)
         except ModuleNotFoundError as error:
             if error.name and f"{self.module}.".startswith(f"{error.name}."):
@@ -73,8 +74,8 @@ class PythonCode:
         return found
 
     def _not_found(self) -> NetcError:
-        looked = ", ".join(shim.search_path(self.folder))
-        hint = f"looked in {looked} and where Python itself looks; PYTHONPATH adds folders"
+        looked = ", ".join(self._found.folders)
+        hint = f"looked where Python itself looks, and in {looked}; PYTHONPATH adds folders"
         return self._fail("L331", f'there is no Python module "{self.module}"', "module", hint)
 
     def _instance(self, cls: Any, layer: Layer) -> Any:
@@ -135,7 +136,7 @@ class PythonCode:
 
     def _call(self, code: str, function: Any, *arguments: Any) -> Any:
         try:
-            with shim.as_in_caffe(self.folder):
+            with shim.as_in_caffe(self._found):
                 return function(*arguments)
         except NetcError:
             raise
@@ -144,7 +145,15 @@ class PythonCode:
 
     def _while(self, code: str, what: str, error: Exception) -> NetcError:
         message = f'layer "{self.name}" (Python, module "{self.module}"): {what} fails'
-        return failure(code, message, error, self.file, self.origin.place("python_param"))
+        hint = self._hint(error.name) if isinstance(error, ModuleNotFoundError) else None
+        return failure(code, message, error, self.file, self.origin.place("python_param"), hint)
+
+    def _hint(self, missing: str | None) -> str | None:
+        """What to do where code that may run imports a file beside it, which may not yet."""
+        if not self._found.beside(missing):
+            return None
+        also = ",".join([*sorted(self._found.modules), str(missing).partition(".")[0]])
+        return f"a module of that name lies beside it; if you trust that file too: --allow-python-layers {also}"
 
 
 def _new(cls: Any, param: Any) -> Any:

@@ -14,11 +14,13 @@ import types
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
+from importlib.machinery import PathFinder
 from typing import Any
 
 import numpy as np
 
 from netc import proto
+from netc.errors.foreign import allowed
 from netc.pycaffe.blob import BlobVec
 
 
@@ -43,37 +45,52 @@ _hidden: dict[str, Any] = {}
 """What stood in the place of the stand-ins before the first of them."""
 
 
-@contextmanager
-def as_in_caffe(folder: str) -> Iterator[None]:
-    """`import` finds what it finds in Caffe: PYTHONPATH, the working directory, the prototxt's folder, and `caffe`.
+class Allowed:
+    """Finds the modules that may run in the working directory and the prototxt's folder, and none that lie beside them:
+    who allows one file of a folder has not read the others. It comes last, so what is installed goes before."""
 
-    Path and modules are the process's, so threads that are here at the same time share them until the last one goes.
+    def __init__(self, folder: str) -> None:
+        self.modules, self.folders = allowed(), search_path(folder)
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+        """The finder's protocol. What lies in a package that was found is found by its own path."""
+        if path is not None or not any(f"{module}.".startswith(f"{name}.") for module in self.modules):
+            return None
+        return PathFinder.find_spec(name, self.folders)
+
+    def beside(self, name: str | None) -> bool:
+        """Whether there is such a module in the folders, allowed or not."""
+        return bool(name) and PathFinder.find_spec(str(name).partition(".")[0], self.folders) is not None
+
+
+@contextmanager
+def as_in_caffe(found: Allowed) -> Iterator[None]:
+    """`import` finds what Python finds, then the modules that are allowed, and `caffe`.
+
+    Finders and modules are the process's, so threads that are here at the same time share them until the last one goes.
     """
-    entries = search_path(folder)
-    _enter(entries)
+    _enter(found)
     try:
         yield
     finally:
-        _leave(entries)
+        _leave(found)
 
 
-def _enter(entries: list[str]) -> None:
+def _enter(found: Allowed) -> None:
     global _inside
     with _lock:
         if not _inside and not _has_caffe():
             _hidden.update((name, sys.modules.get(name)) for name in _modules())
             sys.modules.update(_modules())
-        sys.path[:0] = entries
+        sys.meta_path.append(found)
         _inside += 1
 
 
-def _leave(entries: list[str]) -> None:
-    """Take the entries away again; what a layer has put into the path itself stays there."""
+def _leave(found: Allowed) -> None:
     global _inside
     with _lock:
-        for entry in entries:
-            with suppress(ValueError):
-                sys.path.remove(entry)
+        with suppress(ValueError):
+            sys.meta_path.remove(found)
         _inside -= 1
         while not _inside and _hidden:
             name, module = _hidden.popitem()
@@ -82,9 +99,8 @@ def _leave(entries: list[str]) -> None:
 
 
 def search_path(folder: str) -> list[str]:
-    """Where a layer's module is looked for before the places that Python itself knows."""
-    named = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
-    return list(dict.fromkeys([*named, os.getcwd(), os.path.abspath(folder)]))
+    """Where a layer's module is looked for after the places that Python itself knows (PYTHONPATH among them)."""
+    return list(dict.fromkeys([os.getcwd(), os.path.abspath(folder)]))
 
 
 def _has_caffe() -> bool:

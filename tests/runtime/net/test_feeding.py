@@ -13,7 +13,7 @@ import torch
 
 import netc
 from netc.errors import NetcError
-from netc.runtime.data import database, records
+from netc.runtime.data import database, image_list, records
 from netc.runtime.net import feeding
 from tests.runtime.data.made import compressed, encoded, photo, raw, write_lmdb
 from tests.runtime.solver.conftest import write_run
@@ -282,23 +282,23 @@ def test_a_function_feeds_what_it_gives_and_data_layers_the_rest(file: str) -> N
 def counted(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
     """The names of the databases opened, and the contents decoded, from now on."""
     seen: dict[str, list[str]] = {"opened": [], "decoded": []}
-    open_database, from_datum, decode = records.open_database, records.from_datum, records.decode
+    open_database, from_datum, decode = records.open_database, records.from_datum, image_list.decode
 
     def opening(path, place=None):
         seen["opened"].append(Path(path).name)
         return open_database(path, place)
 
-    def decoding(key, value, color):
+    def decoding(key, value, color, upright):
         seen["decoded"].append(value.hex())
-        return from_datum(key, value, color)
+        return from_datum(key, value, color, upright)
 
-    def file(content, color):
+    def file(content, color, upright):
         seen["decoded"].append(content.hex())
-        return decode(content, color)
+        return decode(content, color, upright)
 
     monkeypatch.setattr(records, "open_database", opening)
     monkeypatch.setattr(records, "from_datum", decoding)
-    monkeypatch.setattr(records, "decode", file)
+    monkeypatch.setattr(image_list, "decode", file)
     return seen
 
 

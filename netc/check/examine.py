@@ -102,18 +102,22 @@ def _net(report: Report, draft: Draft, request: Request) -> None:
 
 
 def phases_of(draft: Draft) -> tuple[int, ...]:
-    """TEST alone where nothing in the file speaks of training; else those in which it has data."""
+    """TEST alone where nothing in the file speaks of training; else those in which it has data. A net without a loss is
+    for training only if a source says so: a deploy net's layers may name the phase TEST, too."""
     types = registry()
-    losses = any(layer.type in types and types[layer.type].is_loss for layer in draft.param.layer)
-    return tuple(_fed(draft)) or (TRAIN, TEST) if losses or speaks_of_phases(draft) else (TEST,)
+    if any(layer.type in types and types[layer.type].is_loss for layer in draft.param.layer):
+        return tuple(_fed(draft)) or (TRAIN, TEST)
+    return tuple(_fed(draft, by_rule=True)) or (TEST,)
 
 
-def _fed(draft: Draft) -> Iterator[int]:
-    """The phases in which something gives the net its data: a .caffemodel that training wrote has none for TEST."""
+def _fed(draft: Draft, by_rule: bool = False) -> Iterator[int]:
+    """The phases in which something gives the net its data: a .caffemodel that training wrote has none for TEST.
+    `by_rule`: only sources with rules of their own count."""
     types = registry()
     for phase in (TRAIN, TEST):
         part = filter_net(draft, state_of(draft, phase))
-        if any(layer.type in types and types[layer.type].is_source for layer in part.params):
+        sources = [layer for layer in part.params if layer.type in types and types[layer.type].is_source]
+        if any(layer.include or layer.exclude or not by_rule for layer in sources):
             yield phase
 
 

@@ -113,9 +113,9 @@ def load(name: str) -> click.Command | None:
 
 def user_code_options(name: str) -> list[click.Parameter]:
     """The options that let code of the user's run, of every command that reads nets."""
-    from netc.cli._options import allow_python_layers, plugin
+    from netc.cli._options import allow_python_layers, plugin, trust_net
 
-    return [] if normal(name) in map(normal, WITHOUT_NETS) else [plugin(), allow_python_layers()]
+    return [] if normal(name) in map(normal, WITHOUT_NETS) else [plugin(), allow_python_layers(), trust_net()]
 
 
 def debug_option() -> click.Option:

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from netc.layers.base import Layer, ParamBlob, Run, Shape, at_least, layer
+from netc.errors.origin import Origin
+from netc.layers.base import Layer, ParamBlob, Probe, Run, Shape, at_least, layer
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,13 +29,16 @@ class Python(Layer):
     no_code = "it runs a Python module of your own"
     code: PythonCode
 
+    def __init__(self, param: Any, phase: int, origin: Origin | None = None, probe: Probe | None = None) -> None:
+        super().__init__(param, phase, origin, probe)
+        self.effect = not param.top
+
     def brings_data(self) -> bool:
         return not self.param.bottom
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         from netc.pycaffe import PythonCode
 
-        self.effect = not self.param.top
         self.code = PythonCode(self)
         shapes = self.code.set_up(bottoms)
         for index, blob in enumerate(self.code.user.blobs):

@@ -36,4 +36,4 @@ def run_pt2(path: Path, inputs: Mapping[str, Array], source: Model) -> tuple[dic
         except Exception as error:  # a guard on sizes raises nearly anything
             raise cannot(source.runnable(), error) from error
     state = {key: tensor.detach().numpy() for key, tensor in program.state_dict.items()}
-    return {name: value.numpy() for name, value in outputs.items()}, proved(source.singles(), state)
+    return {name: value.numpy() for name, value in outputs.items()}, proved(source.computed(), state)

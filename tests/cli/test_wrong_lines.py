@@ -78,6 +78,8 @@ NOT_WEIGHTS = "netc reads .caffemodel, .caffemodel.h5, .safetensors and .npz"
         ("net.prototxt", 2, ["netc check net.prototxt looks at this file"]),
         ("trian solver.prototxt", 2, ['did you mean "train"?']),
         ("train solver.prototxt --weigths my.caffemodel", 2, ["--weights"]),
+        ("train solver.prototxt --iterations many", 2, ["'many' is not a whole number"]),
+        ("--phase TRAIN check net.prototxt", 2, ["stand behind its name: netc COMMAND --phase"]),
     ],
 )
 def test_what_a_wrong_line_is_told(home: Path, line: str, status: int, said: list[str], capsys, monkeypatch) -> None:
@@ -89,6 +91,13 @@ def test_what_a_wrong_line_is_told(home: Path, line: str, status: int, said: lis
     assert "frozen" not in err
     assert "Traceback" not in err
     assert sorted(home.rglob("*")) == before
+
+
+def test_no_option_is_proposed_that_is_not_near(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["train", "--model", "net.prototxt"]) == 2
+    err = capsys.readouterr().err
+    assert "--model" in err
+    assert "Did you mean" not in err
 
 
 @pytest.mark.parametrize("text", ['name "x" 1', "conv1.a 3 {", "layer.b: 3", "# a.png 0"])

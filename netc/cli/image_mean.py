@@ -29,8 +29,8 @@ def command(
     outputs: tuple[Path, ...],
     backend: str,
     ignore_orientation: bool,
-    force: bool,
     workers: int | None,
+    force: bool,
     as_json: bool,
 ) -> None:
     """Compute the mean image, channel means and principal colours of the LMDB or LevelDB called DB, in one pass.

@@ -343,7 +343,7 @@ def test_what_was_opened_for_nothing_is_closed(tmp_path: Path, monkeypatch: pyte
     monkeypatch.chdir(tmp_path)
     run = netc.load_solver("solver.prototxt")
     databases = list(tmp_path.glob("**/data.mdb"))
-    assert databases and sum(map(handles, databases)) == 2  # of the training net and of the test net
+    assert sum(map(handles, databases)) == 2  # of the training net and of the test net
     run.close()
     assert not sum(map(handles, databases))
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from netc.layers.base import Layer, Run, Shape, Window, between, format_shape, layer
 from netc.layers.code import Code, Site, same_or_tuple
 from netc.layers.functions.windows import pooled_size
-from netc.layers.windows import Sizes, checked_sizes, field_of, window_summary
+from netc.layers.windows import Sizes, checked_sizes, field_of, is_written, window_summary
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -81,7 +81,7 @@ class Pooling(Layer):
 
     def _check_global(self) -> None:
         for name in ("kernel_size", "kernel_h", "kernel_w"):
-            if self.options.kernel_size if name == "kernel_size" else self.options.HasField(name):
+            if is_written(self.options, name):
                 self.fail(
                     f"global_pooling takes the whole plane, but {name} is given",
                     f"pooling_param.{name}",

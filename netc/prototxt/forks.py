@@ -102,6 +102,9 @@ FORK_OF_FIELD = _turned(_FIELDS)
 FORK_OF_VALUE = FORK_OF_TYPE | _turned(_VALUES)
 """Value of an enum that the schema lacks → the fork."""
 
+EACH_AXIS = {"PoolingParameter": {"kernel_size": "kernel_sizes", "stride": "strides", "pad": "pads"}}
+"""Message → fields that Caffe has once, and forks once for each axis → the fields that hold them then."""
+
 TYPE_OF_BLOCK = {
     "annotated_data_param": "AnnotatedData",
     "bn_param": "BN",

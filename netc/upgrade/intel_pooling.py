@@ -25,4 +25,5 @@ def _differs(layer: Any) -> bool:
     options = layer.pooling_param
     if layer.type != "Pooling" or options.HasField("clip"):
         return False
-    return 1 in (*options.kernel_size[:2], options.kernel_h, options.kernel_w) and len(options.kernel_size) < 3
+    sizes = options.kernel_sizes or (options.kernel_size,)
+    return 1 in (*sizes[:2], options.kernel_h, options.kernel_w) and len(sizes) < 3

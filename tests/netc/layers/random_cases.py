@@ -245,7 +245,8 @@ def pooling(rng: Random) -> Case:
     size = f"kernel_size: {rng.randint(1, 4)} stride: {rng.randint(1, 4)} pad: {rng.randint(0, 2)}"
     if axes == 3:
         size = " ".join(
-            f"kernel_size: {rng.randint(1, 3)} stride: {rng.randint(1, 3)} pad: {rng.randint(0, 1)}" for _ in range(3)
+            f"kernel_sizes: {rng.randint(1, 3)} strides: {rng.randint(1, 3)} pads: {rng.randint(0, 1)}"
+            for _ in range(3)
         )
     elif rng.random() < 0.4:
         size = " ".join(

@@ -272,7 +272,7 @@ def pooling(layer: Any, bottoms: list[Array], blobs: list[Array]) -> list[Any]:
     def sizes(name: str, both: str, default: int) -> list[int]:
         if o.HasField(f"{name}_h"):
             return [getattr(o, f"{name}_h"), getattr(o, f"{name}_w")]
-        given = list(getattr(o, both)) or [default]
+        given = list(getattr(o, f"{both}s")) or [getattr(o, both) if o.HasField(both) else default]
         return given * (x.ndim - 2) if len(given) == 1 else given
 
     kernel = list(x.shape[2:]) if o.global_pooling else sizes("kernel", "kernel_size", 0)

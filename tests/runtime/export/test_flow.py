@@ -139,7 +139,8 @@ def test_a_constant_beside_noise_is_made_by_the_net(tmp_path):
     layer { name: "data" type: "MemoryData" top: "data" top: "label"
       memory_data_param { batch_size: 6 channels: 4 height: 1 width: 1 } }
     layer { name: "made" type: "DummyData" top: "three" top: "noise" dummy_data_param {
-      shape { dim: 6 dim: 4 dim: 1 dim: 1 } data_filler { type: "constant" value: 3 } data_filler { type: "gaussian" } } }
+      shape { dim: 6 dim: 4 dim: 1 dim: 1 }
+      data_filler { type: "constant" value: 3 } data_filler { type: "gaussian" } } }
     layer { name: "sum" type: "Eltwise" bottom: "data" bottom: "three" bottom: "noise" top: "sum" }
     layer { name: "f" type: "InnerProduct" bottom: "sum" top: "f" inner_product_param { num_output: 2 } }
     """

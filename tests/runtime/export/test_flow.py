@@ -134,6 +134,19 @@ def test_a_shape_of_one_top_leaves_the_others_to_the_file(tmp_path, monkeypatch)
         assert caught.value.code == "W721"
 
 
+@pytest.mark.parametrize("shapes", [{}, {"": (3, 9, 9)}])
+def test_one_side_of_a_new_size_is_refused_here_too(tmp_path, shapes):
+    text = """
+    layer { name: "data" type: "ImageData" top: "data" top: "label" transform_param { crop_size: 8 }
+      image_data_param { source: "nothere.txt" batch_size: 2 new_height: 9 } }
+    layer { name: "f" type: "InnerProduct" bottom: "data" top: "f" inner_product_param { num_output: 2 } }
+    """
+    path, _ = model(tmp_path / "n.caffemodel", netc.read_net(text), {"f": [(2, 192), (2,)]})
+    with pytest.raises(NetcError, match="new_width") as caught:
+        convert(path, str(tmp_path / "n.onnx"), Options(net=text, shapes=shapes))
+    assert caught.value.code == "L301"
+
+
 def test_a_constant_beside_noise_is_made_by_the_net(tmp_path):
     text = """
     layer { name: "data" type: "MemoryData" top: "data" top: "label"

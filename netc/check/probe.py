@@ -39,6 +39,7 @@ class Probe:
     def __call__(self, layer: Any, phase: int) -> Sequence[Shape]:
         from netc.files.paths import resolve
         from netc.runtime.data import can_probe, probe
+        from netc.runtime.data.records import source_of
 
         told = self.told.of(layer, phase)
         if told is not None:
@@ -47,9 +48,8 @@ class Probe:
         if not can_probe(layer):
             return registry()[layer.type](layer, phase).setup([])
         kind = registry()[layer.type]
-        source = getattr(layer, kind.param_field or "").source
         try:
-            resolve(source, self.path, "database" if kind.feed == DATABASE else "list")
+            resolve(source_of(layer), self.path, "database" if kind.feed == DATABASE else "list")
         except NetcError as missing:
             return self._assumed(layer, phase, missing)
         return probe(layer, phase, self.path)

@@ -78,7 +78,10 @@ def deployed(layers: Layers, learned: Collection[str], shapes: Shapes, own_phase
     for index, (node, origin) in enumerate(zip(flow.nodes, origins, strict=True)):
         if index in fed:
             needed = {place for source, place in tops if source == index}
-            _add_inputs(result, node, origin, needed, shapes(node) if needed else [None] * len(node.param.top))
+            constants = flow.constants(index)
+            _add_inputs(
+                result, node, origin, needed, shapes(node) if needed else [None] * len(node.param.top), constants
+            )
         elif index in kept:
             _keep_bottoms(node, [top in kept[index] for top in flow.reads[index]])
             _add(result, node.param, origin)
@@ -120,6 +123,16 @@ class _Flow:
         """Whether anything but fillers gives the net its data."""
         inputs = any(node.is_input for node in self.nodes)
         return inputs or any(self.nodes[index].feed != FILLERS for index in sources)
+
+    def constants(self, index: int) -> dict[int, Any]:
+        """Of a layer that brings data, the tops that are the same in every pass, with their fillers."""
+        sources = {other for other, node in enumerate(self.nodes) if node.brings_data() and not node.is_input}
+        node = self.nodes[index]
+        if node.feed != FILLERS or not self._is_told(sources):
+            return {}
+        fillers = list(node.options.data_filler) or [proto.FillerParameter(type="constant")]
+        given = {place: fillers[place % len(fillers)] for place in range(len(node.param.top))}
+        return {place: filler for place, filler in given.items() if filler.type == "constant"}
 
     def has_data(self) -> bool:
         """Whether the net is one for training or testing, and not one whose Input layers say what it is given."""
@@ -242,12 +255,23 @@ def _add(result: Deployed, param: Any, origin: Origin) -> None:
 
 
 def _add_inputs(
-    result: Deployed, node: Layer, origin: Origin, needed: set[int], shapes: Sequence[Shape | None]
+    result: Deployed,
+    node: Layer,
+    origin: Origin,
+    needed: set[int],
+    shapes: Sequence[Shape | None],
+    constants: Mapping[int, Any],
 ) -> None:
-    """An Input layer for each top that is needed."""
+    """An Input layer for each top that is needed; one that makes it, for a constant."""
     for place, (top, shape) in enumerate(zip(node.param.top, shapes, strict=True)):
         if place not in needed:
             result.unread.append(top)
+            continue
+        if place in constants and shape is not None:
+            layer = proto.LayerParameter(name=top, type=node.type, top=[top])
+            layer.dummy_data_param.shape.add(dim=shape)
+            layer.dummy_data_param.data_filler.add().CopyFrom(constants[place])
+            _add(result, layer, origin)
             continue
         layer = proto.LayerParameter(name=top, type=Input.type, top=[top])
         result.fed.append(top)

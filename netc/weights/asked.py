@@ -43,29 +43,32 @@ class Asked:
 def shapes_of(node: Layer, asked: Asked, layers: Layers, weights: Weights) -> Sequence[Shape | None]:
     """The shapes of the tops of a layer that brings data: as told, as its source shows, or as its settings say."""
     told, tops = asked.shapes, node.param.top[:]
-    shapes: Sequence[Shape] | None = told_shapes(node, told)
-    if shapes is None and asked.look is not None:
-        shapes = asked.look(node.param, node.phase)
-        if shapes is not None:
-            return shapes
-    if node.feed != HDF5 and shapes is None:
-        shapes = _by_settings(node, layers, weights)
+    rows = ({tops[0]: told[""]} if "" in told and tops else {}) | dict(told)
+    shapes: Sequence[Shape] | None = told_shapes(node, told) if node.feed != HDF5 else None
+    settings = _by_settings(node, layers, weights) if node.feed != HDF5 and shapes is None else None
+    seen: Sequence[Shape] | None = None
+    if shapes is None and asked.look is not None and not rows.keys() >= set(tops):
+        seen = asked.look(node.param, node.phase)
+        if seen is not None and node.feed != HDF5:
+            return seen
+    shapes = shapes or settings
     if node.feed == HDF5 or shapes is None:  # only the data tell, each top by itself
         batch = node.positive("batch_size") if isinstance(node, RecordSource) else 1
-        rows = ({tops[0]: told[""]} if "" in told else {}) | dict(told)
-        return [(batch, *rows[top]) if top in rows else None for top in tops]
+        return [(batch, *rows[top]) if top in rows else seen[place] if seen else None for place, top in enumerate(tops)]
     later = zip(tops[1:], shapes[1:], strict=True)
     return [shapes[0], *[(*shape[:1], *told[top]) if top in told else shape for top, shape in later]]
 
 
 def _by_settings(node: Layer, layers: Layers, weights: Weights) -> Sequence[Shape] | None:
     """The shapes that a data layer's settings tell; the weights of the first convolution know the channels. None where
-    they tell none."""
+    they tell none. Raises NetcError L301 (they contradict each other)."""
     if node.is_input and not node.options.shape:
         return None
     try:
         shapes = [tuple(shape) for shape in node.setup([])]
-    except NetcError:
+    except NetcError as error:
+        if error.code == "L301":  # the settings contradict each other, whatever the data are
+            raise
         return None
     channels = _channels(layers, node.param.top[0], weights) if node.feed in IMAGES else 0
     if channels:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from netc.errors import NetcError, Place, raise_all
+from netc.errors import NetcError, Place, counted, raise_all
 from netc.files.lines import numbered, read_text
 from netc.runtime.data.decoding import Undecodable, decode, read_picture
 
@@ -128,7 +128,7 @@ def _no_label(path: str, number: int, line: str, words: Sequence[str]) -> NetcEr
 
 
 def _other_width(path: str, number: int, line: str, count: int, width: int) -> NetcError:
-    message = f"{count} labels, but the lines before have {width}"
+    message = f"{counted(count, 'label')}, but the lines before have {width}"
     return NetcError("D540", message, _place(path, number, line, 0), "each line needs as many; quote names with blanks")
 
 

@@ -116,6 +116,54 @@ def test_the_batch_is_the_files(tmp_path):
     assert np.allclose(found["g"], x[2:].reshape(4, 6) @ arrays["g"][0].T + arrays["g"][1], atol=1e-5)
 
 
+def test_a_shape_of_one_top_leaves_the_others_to_the_file(tmp_path, monkeypatch):
+    """Whichever top it is, `--shape` decides for it and the file for the rest."""
+    h5py = pytest.importorskip("h5py")
+    monkeypatch.chdir(tmp_path)
+    with h5py.File("a.h5", "w") as file:
+        for name, shape in {"img": (8, 7), "attr": (8, 2), "label": (8,)}.items():
+            file[name] = np.zeros(shape, "f4")
+    (tmp_path / "a.txt").write_text("a.h5\n")
+    (tmp_path / "net.prototxt").write_text(TWO.replace("nothere.txt", "a.txt"))
+    path, _ = model(tmp_path / "two.caffemodel", netc.read_net(TWO), TWO_SHAPES)
+    for told in ({"img": (7,)}, {"attr": (2,)}):
+        convert(path, "two.onnx", Options(net="net.prototxt", shapes=told))
+    for told in ({"img": (9,)}, {"attr": (3,)}):
+        with pytest.raises(NetcError) as caught:
+            convert(path, "no.onnx", Options(net="net.prototxt", shapes=told))
+        assert caught.value.code == "W721"
+
+
+@pytest.mark.parametrize("shapes", [{}, {"": (3, 9, 9)}])
+def test_one_side_of_a_new_size_is_refused_here_too(tmp_path, shapes):
+    text = """
+    layer { name: "data" type: "ImageData" top: "data" top: "label" transform_param { crop_size: 8 }
+      image_data_param { source: "nothere.txt" batch_size: 2 new_height: 9 } }
+    layer { name: "f" type: "InnerProduct" bottom: "data" top: "f" inner_product_param { num_output: 2 } }
+    """
+    path, _ = model(tmp_path / "n.caffemodel", netc.read_net(text), {"f": [(2, 192), (2,)]})
+    with pytest.raises(NetcError, match="new_width") as caught:
+        convert(path, str(tmp_path / "n.onnx"), Options(net=text, shapes=shapes))
+    assert caught.value.code == "L301"
+
+
+def test_a_constant_beside_noise_is_made_by_the_net(tmp_path):
+    text = """
+    layer { name: "data" type: "MemoryData" top: "data" top: "label"
+      memory_data_param { batch_size: 6 channels: 4 height: 1 width: 1 } }
+    layer { name: "made" type: "DummyData" top: "three" top: "noise" dummy_data_param {
+      shape { dim: 6 dim: 4 dim: 1 dim: 1 }
+      data_filler { type: "constant" value: 3 } data_filler { type: "gaussian" } } }
+    layer { name: "sum" type: "Eltwise" bottom: "data" bottom: "three" bottom: "noise" top: "sum" }
+    layer { name: "f" type: "InnerProduct" bottom: "sum" top: "f" inner_product_param { num_output: 2 } }
+    """
+    path, arrays = model(tmp_path / "n.caffemodel", netc.read_net(text), {"f": [(2, 4), (2,)]})
+    convert(path, str(tmp_path / "n.onnx"))
+    x, noise = np.random.default_rng(0).standard_normal((2, 6, 4, 1, 1)).astype("f4")
+    found = onnx_run(tmp_path / "n.onnx", {"data": x, "noise": noise})
+    assert np.allclose(found["f"], (x + noise + 3).reshape(6, 4) @ arrays["f"][0].T + arrays["f"][1], atol=1e-5)
+
+
 # -- the state ---------------------------------------------------------------------------------------------------------
 
 STAGES = """

@@ -89,3 +89,8 @@ def test_labels_file(tmp_path):
     (tmp_path / "names").write_text("dog\ndog\n")
     with pytest.raises(NetcError, match='"dog" is there twice'):
         read_classes(tmp_path / "names")
+
+
+def test_a_line_with_fewer_labels(tmp_path):
+    with pytest.raises(NetcError, match="1 label, but the lines before have 2"):
+        listing(tmp_path, "a.jpg 1 2\nb.jpg 1\n")

@@ -52,8 +52,13 @@ def refuse_existing(*paths: str | os.PathLike[str], force: bool = False) -> None
             raise NetcError("O140", "this exists already", Place(os.fspath(path)), f"give another name{replaces}")
         if path.is_dir():
             raise write_error(IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR)), path)
-        if path.exists() and not path.is_file():
-            raise NetcError("O151", "cannot be written: it is not a regular file", Place(os.fspath(path)))
+        _refuse_special(path)
+
+
+def _refuse_special(path: Path) -> None:
+    """Raises NetcError O151 for a pipe, a device or a socket: a new file would take its place."""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise NetcError("O151", "cannot be written: it is not a regular file", Place(os.fspath(path)))
 
 
 def write_whole(
@@ -75,7 +80,8 @@ class Staging:
 
     An OSError inside it is raised as what `explain` makes of it; by default NetcError O165 (no place to write), X166
     (disk full), X167 (I/O error). `kin`: a regular expression of names, whose leftovers are removed as well as `out`'s.
-    `force`: whether files that are there may be replaced; if not, as `refuse_existing`.
+    `force`: whether files that are there may be replaced; if not, as `refuse_existing`. What is neither a file nor a
+    folder is never replaced.
     """
 
     def __init__(
@@ -147,6 +153,8 @@ class Staging:
     def _refuse_existing(self, *paths: Path) -> None:
         if not self._force:
             refuse_existing(*paths)
+        for path in paths:
+            _refuse_special(path)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         for flush in self._flushes:

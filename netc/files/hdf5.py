@@ -44,6 +44,8 @@ def numbers(parent: Any, name: str, size: int) -> Any:
 
 def unbacked(data: Any, size: int | None = None) -> str | None:
     """Why the file, of `size` bytes, does not hold a dataset's values; None where it does."""
+    if data.shape is None:
+        return "is empty: it has no shape"
     if data.is_virtual or data.external:
         return "has its values in other files, which are not opened"
     stored = data.id.get_storage_size()

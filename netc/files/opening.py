@@ -12,6 +12,7 @@ behind a link. Whatever reads a file that a user or another file names opens it 
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import sys
@@ -38,6 +39,8 @@ def open_regular(path: str | os.PathLike[str], place: Place | None = None) -> Bu
 
 def handle_of(path: str | os.PathLike[str], place: Place | None = None) -> int:
     """The same as a descriptor, which the caller closes."""
+    if "\0" in os.fsdecode(path):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), os.fspath(path))
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)  # a FIFO must not block the open
     try:
         mode = os.fstat(handle).st_mode

@@ -95,3 +95,15 @@ def test_image_mean(capsys):
     assert (Path("mean.json").read_text(), Path("mean.binaryproto").exists()) == ("mine", False)
     assert run(["image-mean", "db", "mean.binaryproto", "mean.json", "--force"]) == 0
     assert run(["image-mean", "db", "mean.binaryproto"]) == 73
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_pipe_is_never_replaced(command, capsys):
+    arguments, files = COMMANDS[command]
+    if command == "upgrade onto itself":
+        return
+    for name in files:
+        os.mkfifo(name)
+    assert run([*arguments, "--force"]) == 73
+    assert "is not a regular file" in capsys.readouterr().err
+    assert all(Path(name).is_fifo() for name in files)

@@ -131,3 +131,13 @@ def test_a_text_may(database) -> None:
 
     netc.load_net("w.prototxt")(x=torch.ones(2, 3))
     assert Path("profile").exists()
+
+
+@pytest.mark.parametrize("name", ["/nowhere/profile", "mine"])
+def test_a_place_that_is_not_written_is_no_obstacle(name) -> None:
+    """Where HDF5Output does not run, it does not matter what it names."""
+    Path("mine").write_text("mine")
+    dummy = 'layer { name: "x" type: "DummyData" top: "x" dummy_data_param { shape { dim: 2 dim: 3 } } }'
+    text = WRITES.replace(WRITES.splitlines()[1], dummy).replace('"profile"', f'"{name}"')
+    assert run(["test", trained(text), "--iterations", "1"]) == 0
+    assert Path("mine").read_text() == "mine"

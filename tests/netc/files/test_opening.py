@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from netc.errors import NetcError, Place
-from netc.files.opening import open_regular, read_bytes
+from netc.files.opening import handle_of, open_regular, read_bytes
+from netc.files.owned import Foreign, open_own
 
 
 def test_a_regular_file_also_behind_a_link(tmp_path: Path) -> None:
@@ -75,3 +76,11 @@ def test_memory_is_that_of_the_file_not_of_the_limit(tmp_path: Path) -> None:
 def test_a_missing_file_is_for_the_caller_to_explain(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         open_regular(tmp_path / "none")
+
+
+def test_a_name_with_a_nul_is_that_of_no_file(tmp_path):
+    """A prototxt may name one: root_folder, snapshot_prefix."""
+    with pytest.raises(FileNotFoundError):
+        handle_of(tmp_path / "a\0b")
+    with pytest.raises(Foreign):
+        open_own(tmp_path / "a\0b", b"mark")

@@ -238,3 +238,11 @@ def test_layers_within_themselves(tmp_path, depth):
     group["again"] = file["data"]
     file.close()
     assert "groups" in refused(tmp_path / "w.h5", "W702")
+
+
+def test_an_empty_dataset_is_said_in_words(tmp_path):
+    path = str(tmp_path / "w.caffemodel.h5")
+    with h5py.File(path, "w") as file:
+        file.create_dataset("data/ip/0", data=h5py.Empty("f4"))
+    with pytest.raises(NetcError, match="is empty: it has no shape"):
+        weights.read(path)

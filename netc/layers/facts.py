@@ -39,6 +39,10 @@ class Facts:
         """Whether a source takes its records in random order."""
         return False
 
+    def constant_tops(self) -> Sequence[str]:
+        """The tops of a source whose values are the same in every batch."""
+        return ()
+
     def brings_data(self) -> bool:
         """Whether its tops come from outside, fed or made by code of the user's own."""
         return self.is_source

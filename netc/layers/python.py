@@ -8,7 +8,7 @@ from netc.layers.base import Layer, ParamBlob, Run, Shape, at_least, layer
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from netc.pycaffe import PythonCode
+    from netc.pycaffe.call import PythonCode
 
 
 @layer("Python")
@@ -32,7 +32,7 @@ class Python(Layer):
         return not self.param.bottom
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
-        from netc.pycaffe import PythonCode
+        from netc.pycaffe.call import PythonCode
 
         self.effect = not self.param.top
         self.code = PythonCode(self)

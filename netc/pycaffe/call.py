@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from netc.errors import NetcError, did_you_mean
-from netc.errors.foreign import failure, is_allowed
+from netc.errors.foreign import failure, is_allowed, is_named
 from netc.layers.base import Layer, Shape
-from netc.pycaffe import shim
+from netc.pycaffe import doors
 from netc.pycaffe.blob import Blob, BlobVec, Values
+from netc.pycaffe.layer import Layer as Base
 
 
 class PythonCode:
@@ -26,7 +27,9 @@ class PythonCode:
     def __init__(self, layer: Layer) -> None:
         self.name, self.origin = layer.name, layer.origin
         self.module, self.kind = layer.options.module, layer.options.layer
-        self.folder = os.path.dirname(layer.origin.start.path)
+        here = os.path.dirname(layer.origin.start.path)
+        self.folder = here if is_named(self.module) else None
+        """Where its modules may lie besides Python's path; None where only that counts."""
         self.file: str | None = None
         self._in_place = [a == b for a, b in zip(layer.param.top, layer.param.bottom, strict=False)]
         self._tops = len(layer.param.top)
@@ -56,7 +59,7 @@ class PythonCode:
 
     def _class(self) -> Any:
         try:
-            with shim.as_in_caffe(self.folder):
+            with doors.as_in_caffe(self.folder):
                 module = importlib.import_module(self.module)
         except ModuleNotFoundError as error:
             if error.name and f"{self.module}.".startswith(f"{error.name}."):
@@ -73,18 +76,22 @@ class PythonCode:
         return found
 
     def _not_found(self) -> NetcError:
-        looked = ", ".join(shim.search_path(self.folder))
-        hint = f"looked in {looked} and where Python itself looks; PYTHONPATH adds folders"
+        looked = f"in {', '.join(doors.search_path(self.folder))} and " if self.folder is not None else ""
+        hint = f"looked {looked}where Python itself looks; PYTHONPATH adds folders"
         return self._fail("L331", f'there is no Python module "{self.module}"', "module", hint)
 
     def _instance(self, cls: Any, layer: Layer) -> Any:
-        missing = [name for name in ("setup", "reshape", "forward") if not callable(getattr(cls, name, None))]
-        if missing:
-            message = f"the class {self.kind} of {self.file} has no {missing[0]}(self, bottom, top)"
-            raise self._fail("L333", message, "layer")
+        self._require(cls, "setup")
         user = self._call("L332", _new, cls, layer.param)
         user.param_str, user.phase, user.blobs = layer.options.param_str, layer.phase, BlobVec()
+        user.type = layer.type
         return user
+
+    def _require(self, found: Any, *methods: str) -> None:
+        for name in methods:
+            if not callable(getattr(found, name, None)):
+                message = f"the class {self.kind} of {self.file} has no {name}(self, bottom, top)"
+                raise self._fail("L333", message, "layer")
 
     # -- calling it ----------------------------------------------------------------------------------------------------
 
@@ -93,6 +100,7 @@ class PythonCode:
         self.bottom = [Blob(tuple(shape)) for shape in shapes]
         self.top = [self.bottom[i] if self._works_in_place(i) else Blob() for i in range(self._tops)]
         self._call("L332", self.user.setup, self.bottom, self.top)
+        self._require(self.user, "reshape", "forward")
         self._call("L332", self.user.reshape, self.bottom, self.top)
         return [blob.shape for blob in self.top]
 
@@ -134,7 +142,7 @@ class PythonCode:
 
     def _call(self, code: str, function: Any, *arguments: Any) -> Any:
         try:
-            with shim.as_in_caffe(self.folder):
+            with doors.as_in_caffe(self.folder):
                 return function(*arguments)
         except NetcError:
             raise
@@ -148,7 +156,7 @@ class PythonCode:
 
 def _new(cls: Any, param: Any) -> Any:
     """An instance as Caffe makes it. One of Caffe's own class is made without its C++ part, which needs a C++ net."""
-    if issubclass(cls, shim.Layer):
+    if issubclass(cls, Base):
         return cls(param)
     own: Any = type(cls.__name__, (cls,), {"blobs": None, "__module__": cls.__module__})
     user = own.__new__(own)

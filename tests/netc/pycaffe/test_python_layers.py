@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ import torch
 import netc
 from netc import NetcError
 from netc.cli import main
-from netc.pycaffe import shim
+from netc.pycaffe import Layer, doors
 from netc.pycaffe.blob import Blob
 
 HERE = Path(__file__).parent
@@ -259,11 +260,11 @@ def test_a_source_of_batches_counts_as_one(capsys: pytest.CaptureFixture[str], t
 def test_calls_that_overlap_in_time_leave_nothing_behind(tmp_path: Path) -> None:
     """As two threads may: the one that came first goes first."""
     before = list(sys.path)
-    first, second = shim.as_in_caffe(str(tmp_path)), shim.as_in_caffe(str(HERE))
+    first, second = doors.as_in_caffe(str(tmp_path)), doors.as_in_caffe(str(HERE))
     first.__enter__()
     second.__enter__()
     first.__exit__(None, None, None)
-    assert sys.modules["caffe"].Layer is shim.Layer, "the second still needs it"
+    assert importlib.import_module("caffe").Layer is Layer, "the second still needs it"
     assert str(HERE) in sys.path
     second.__exit__(None, None, None)
     assert sys.path == before
@@ -272,6 +273,6 @@ def test_calls_that_overlap_in_time_leave_nothing_behind(tmp_path: Path) -> None
 
 def test_what_a_layer_adds_to_the_path_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", list(sys.path))
-    with shim.as_in_caffe(str(HERE)):
+    with doors.as_in_caffe(str(HERE)):
         sys.path.insert(0, str(tmp_path))
     assert sys.path[0] == str(tmp_path)

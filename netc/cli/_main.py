@@ -29,6 +29,7 @@ COMMANDS: dict[str, dict[str, str]] = {
     "Run": {
         "train": "Train a net by its solver.",
         "test": "Score a net on its test data.",
+        "run": "Run a Python program written for pycaffe.",
     },
     "Data": {
         "convert-imageset": "Make an LMDB of pictures.",
@@ -88,6 +89,8 @@ class LazyGroup(click.Group):
         if command is None:
             hint = did_you_mean(args[0], self.list_commands(ctx)) or "; netc --help lists them"
             ctx.fail(f'there is no command "{args[0]}"{hint}')
+        if not command.context_settings.get("allow_interspersed_args", True):
+            return args[0], command, args[1:]  # words that are not netc's
         return args[0], command, from_gflags(args[1:], command.params)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -20,6 +20,7 @@ class Crop(Layer):
     """
 
     bottoms = exactly(2)
+    crops = True
     in_place = False
     param_field = "crop_param"
     kind = "join"

@@ -81,6 +81,12 @@ class Facts:
     keeps_values: ClassVar[bool] = False
     """The tops hold the bottom's values in their order, under whatever shape (Flatten, Split)."""
 
+    keeps_places: ClassVar[bool] = False
+    """A value of the tops stands where the values of the bottoms stand that it comes from (ReLU, Eltwise)."""
+
+    crops: ClassVar[bool] = False
+    """The top is bottom 0 cut to the size of bottom 1 (Crop)."""
+
     keeps_zeros: ClassVar[bool] = False
     """Where all bottoms are 0, so are the tops, up to the second parameter (a bias)."""
 

@@ -80,7 +80,6 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:
-    from netc.pycaffe import coord_map as coord_map
     from netc.pycaffe import io as io
     from netc.pycaffe import net_spec as net_spec
     from netc.pycaffe import proto as proto

@@ -23,7 +23,7 @@ HOMES = {
     "caffe": "netc.pycaffe",
     "caffe.io": "netc.pycaffe.io",
     "caffe.net_spec": "netc.pycaffe.net_spec",
-    "caffe.coord_map": "netc.pycaffe.coord_map",
+    "caffe.coord_map": "netc.runtime.pycaffe.coord_map",
     "caffe.proto": "netc.pycaffe.proto",
     "caffe.proto.caffe_pb2": "netc.pycaffe.proto.caffe_pb2",
     "caffe.pycaffe": "netc.runtime.pycaffe",

@@ -73,6 +73,16 @@ def examine(path: str, request: Request) -> Report:
     return report
 
 
+def examine_named(name: str, request: Request) -> Report:
+    """The same for a file, a folder or the name of a net that comes with netc; a name that is neither is an error of
+    the report too, so that one wrong name among several hides nothing of the others."""
+    try:
+        path = locate(name, "solver.prototxt")
+    except NetcError as error:
+        return Report(name, "net", errors=[error], told=request.told)
+    return examine(path, request)
+
+
 def _examine(report: Report, request: Request) -> None:
     opened = open_file(report.path)
     report.kind = opened.kind

@@ -39,9 +39,9 @@ def facts(graph: Graph) -> dict[str, DataFacts]:
 
 
 def _database(node: Node, path: str) -> DataFacts:
-    from netc.runtime.data.database import Database
+    from netc.runtime.data.lmdb import LMDB
 
-    with Database(path) as database:
+    with LMDB(path) as database:
         size = len(database)
         first = _labels(database.values(), MOST_RECORDS)
         last = _labels(database.values(backwards=True), min(MOST_RECORDS, size - len(first)))

@@ -9,7 +9,8 @@ from typing import Any
 from netc.check.advice import Advice, DataFacts
 from netc.check.analyse import FLOAT, Analysis, Row, memory
 from netc.check.probe import Told
-from netc.errors import NetcError, Place, counted, printable, printable_lines
+from netc.errors import NetcError, counted, printable, printable_lines
+from netc.errors.remark import as_dict
 from netc.errors.words import in_bytes, scaled, table
 from netc.graph.read import Drafts
 from netc.layers.base import format_shape
@@ -69,8 +70,8 @@ class Report:
         return {
             "path": self.path,
             "kind": self.kind,
-            "errors": [_said(error) for error in self.errors],
-            "warnings": [_said(remark) for remark in self.advice],
+            "errors": [as_dict(error) for error in self.errors],
+            "warnings": [as_dict(remark) for remark in self.advice],
             "nets": [_net(self, net, batch) for net in self.nets],
         }
 
@@ -194,17 +195,6 @@ def _histories(report: Report) -> int:
 
 
 # -- JSON --------------------------------------------------------------------------------------------------------------
-
-
-def _said(one: NetcError | Advice) -> dict[str, Any]:
-    return {"code": one.code, "message": one.message, **_where(one.place), "hint": one.hint}
-
-
-def _where(place: Place | None) -> dict[str, Any]:
-    """`part`: the layer and field, in a file without lines."""
-    place = place or Place("")
-    part = {"part": place.part} if place.part else {}
-    return {"path": place.path, "line": place.line, "column": place.column, **part}
 
 
 def _net(report: Report, net: Net, batch: int | None) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from netc import __version__
 from netc.cli._gflags import from_gflags, normal
 from netc.cli._status import DONE, TERMINATED
 from netc.errors import did_you_mean
+from netc.errors.terminal import clean_streams
 from netc.runtime.net.numerics import silence_pillow
 
 COMMANDS: dict[str, dict[str, str]] = {
@@ -43,6 +44,7 @@ COMMANDS: dict[str, dict[str, str]] = {
         "device_query": "List the processors and GPUs that netc can use.",
     },
     "Edit": {
+        "new": "Copy a net that comes with netc, to edit it.",
         "fmt": "Write prototxt files in canonical form.",
         "upgrade": "Rewrite a net or solver of an older format in the current one.",
     },
@@ -56,7 +58,7 @@ COMMANDS: dict[str, dict[str, str]] = {
 
 MODULES = {normal(name): f"netc.cli.{name.replace('-', '_')}" for group in COMMANDS.values() for name in group}
 
-WITHOUT_NETS = frozenset({"demo", "convert-imageset", "image-mean", "explain", "device_query"})
+WITHOUT_NETS = frozenset({"demo", "new", "convert-imageset", "image-mean", "explain", "device_query"})
 """Commands that read no net, and so have no use for the user's own layers. All others take `user_code_options`."""
 
 EPILOG = """\
@@ -71,6 +73,7 @@ class Frame:
     """What the whole process shares; it travels as the click context's `obj`."""
 
     debug: bool = False
+    as_json: bool = False
 
 
 class LazyGroup(click.Group):
@@ -180,19 +183,32 @@ def run(args: Sequence[str] | None = None) -> int:
 
     A command's own return value is its exit status: an int, or None for 0.
     """
-    frame = Frame()
+    words = sys.argv[1:] if args is None else list(args)
+    frame = Frame(as_json=asks_for_json(words))
     silence_pillow()
+    with clean_streams():
+        return _run(words, frame)
+
+
+def _run(words: list[str], frame: Frame) -> int:
     restore = _exit_on_sigterm()
     try:
-        status = _invoke(sys.argv[1:] if args is None else list(args), frame)
+        status = _invoke(words, frame)
+        frame.as_json = False  # its document is written
         print(end="", flush=True)  # here, where a closed pipe or a full disk can still be reported
         return status
     except BaseException as error:
         from netc.cli._report import report
 
-        return report(error, frame.debug)
+        return report(error, frame.debug, frame.as_json)
     finally:
         restore()
+
+
+def asks_for_json(words: Sequence[str]) -> bool:
+    """Whether `--json` is among the words, also where the command has no such option or is not known."""
+    options = words[: words.index("--")] if "--" in words else words
+    return "--json" in from_gflags(options, [click.Option(["--json"], is_flag=True)])
 
 
 def _invoke(args: list[str], frame: Frame) -> int:

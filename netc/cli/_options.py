@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,11 +18,49 @@ Decorated = TypeVar("Decorated", bound="Callable[..., Any]")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 
 
+MOST_THREADS = 4096
+INT_MAX = 2**31 - 1
+
+
+class Whole(click.IntRange):
+    """A whole number from `min` to `most`; one of hundreds of digits is not repeated in the message."""
+
+    def __init__(self, min: int | None = None, most: int = INT_MAX) -> None:
+        super().__init__(min)
+        self.most = most
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        _refuse_long(self, value, param, ctx)
+        number = super().convert(value, param, ctx)
+        if number > self.most:
+            self.fail(f"{number} is more than {self.most}", param, ctx)
+        return number
+
+
+class Real(click.FloatRange):
+    """A number, which "nan" is not."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        _refuse_long(self, value, param, ctx)
+        number = super().convert(value, param, ctx)
+        if number != number:
+            self.fail(f'"{value}" is not a number', param, ctx)
+        return number
+
+
+def _refuse_long(kind: click.ParamType[Any], value: Any, *context: Any) -> None:
+    if len(text := str(value)) > 60:
+        kind.fail(f'"{printable(text[:20])}…" of {len(text):,} characters is not a number of a sensible size', *context)
+
+
 def json_text(found: object, ascii: bool = True) -> str:
     """What `--json` prints. (json is imported only then.)"""
     import json
 
-    return json.dumps(found, indent=2, ensure_ascii=ascii)
+    text = json.dumps(found, indent=2, ensure_ascii=ascii)
+    if not ascii:
+        text = re.sub(r"[^\n -~]", lambda c: c[0] if c[0].isprintable() else json.dumps(c[0])[1:-1], text)
+    return text
 
 
 def output_option(metavar: str, help: str) -> Callable[[Decorated], Decorated]:
@@ -42,7 +81,7 @@ def net_options(
             show_default=default is not None,
             help=phase,
         ),
-        click.option("--level", default=0, metavar="N", help=f"The level to {purpose}."),
+        click.option("--level", type=Whole(-INT_MAX), default=0, metavar="N", help=f"The level to {purpose}."),
         click.option(
             "--stage",
             "stages",

@@ -1,4 +1,5 @@
-"""What a user sees when something fails: one message on stderr and an exit status, never a bare traceback.
+"""What a user sees when something fails: one message on stderr and an exit status, never a bare traceback; with
+`--json`, the same errors on stdout as one document.
 
 Imported only then.
 """
@@ -10,12 +11,18 @@ import os
 import sys
 import traceback
 from contextlib import suppress
+from io import StringIO
 from pathlib import Path
 
 import click
 
-from netc.cli._status import BROKEN_PIPE, FAILED, INTERRUPTED
+from netc.cli._options import json_text
+from netc.cli._status import BROKEN_PIPE, DONE, FAILED, INTERRUPTED
 from netc.errors import NetcError, Place, printable
+from netc.errors.remark import as_dict
+
+USAGE = "C100"
+"""The code of what click refuses, in JSON."""
 
 MISSING = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EISDIR})
 FORBIDDEN = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST})
@@ -23,36 +30,63 @@ HINTS = {
     errno.ENOSPC: "the disk is full: free some space, or write to another one",
     errno.EDQUOT: "your disk quota is used up",
     errno.EMFILE: "too many open files: raise the limit (ulimit -n)",
+    errno.EBADF: "stdout is closed: give it a file or a pipe, /dev/null for nothing",
     errno.EACCES: "check the permissions of the file and of its folder",
 }
 
 
-def report(error: BaseException, debug: bool = False) -> int:
-    """Print what `error` means to the user and return the exit status."""
+def report(error: BaseException, debug: bool = False, as_json: bool = False) -> int:
+    """Say on stderr what `error` means to the user, with `as_json` also as one JSON document on stdout; return the exit
+    status. What ends without a message (a closed pipe, an exit by status) has no document either."""
     if debug and not isinstance(error, SystemExit | click.ClickException):
         traceback.print_exception(error)
+    if isinstance(error, BrokenPipeError):
+        _hush_stdout()
+        return BROKEN_PIPE
+    if isinstance(error, SystemExit) and (error.code is None or isinstance(error.code, int)):
+        return error.code or DONE
+    if isinstance(error, OSError):
+        _hush_stdout()
+        error = from_os_error(error) if error.errno is not None else error
+    text, status = _said(error, debug)
+    if as_json:
+        _print_json(error, text)
+    with suppress(OSError):  # stderr may be closed or full: the status still tells
+        click.echo(text, err=True)
+    return status
+
+
+def _said(error: BaseException, debug: bool) -> tuple[str, int]:
+    """The text for stderr and the exit status."""
     match error:
         case SystemExit():
-            return _exit_code(error)
-        case BrokenPipeError():
-            _hush_stdout()
-            return BROKEN_PIPE
+            return str(error.code), FAILED
         case KeyboardInterrupt() | click.Abort():
-            return _say("netc: interrupted", INTERRUPTED)
+            return "netc: interrupted", INTERRUPTED
         case click.ClickException():
-            error.show()
-            return error.exit_code
+            return _usage(error), error.exit_code
         case NetcError():
-            return _say(str(error), error.exit_status)
-        case OSError() if error.errno is not None:
-            _hush_stdout()
-            mapped = from_os_error(error)
-            return _say(str(mapped), mapped.exit_status)
+            return str(error), error.exit_status
     if out_of_memory(error):
-        return _say(f"netc: out of memory: {_first_line(error)}\n  help: a smaller batch_size needs less", FAILED)
-    return _say(
-        f"netc: internal error: {_first_line(error)} ({_where(error)}); please report it; {_how(debug)}", FAILED
-    )
+        return f"netc: out of memory: {_first_line(error)}\n  help: a smaller batch_size needs less", FAILED
+    return f"netc: internal error: {_first_line(error)} ({_where(error)}); please report it; {_how(debug)}", FAILED
+
+
+def _usage(error: click.ClickException) -> str:
+    """As click shows it: how the command is used, and what was wrong; the whole help where nothing was asked for."""
+    text = StringIO()
+    error.show(text)
+    return text.getvalue().rstrip("\n")
+
+
+def _print_json(error: BaseException, text: str) -> None:
+    """The document of docs/look.md. What has no code of its own is an interruption or a fault of netc."""
+    if isinstance(error, click.ClickException):
+        error = NetcError(USAGE, error.format_message())
+    errors = error.errors if isinstance(error, NetcError) else ()
+    bare = {"code": None, "message": text.split("\n")[0], "path": "", "line": 0, "column": 0, "hint": None}
+    with suppress(OSError):
+        click.echo(json_text({"ok": False, "errors": [as_dict(one) for one in errors] or [bare]}))
 
 
 def from_os_error(error: OSError) -> NetcError:
@@ -72,12 +106,6 @@ def out_of_memory(error: BaseException) -> bool:
     )
 
 
-def _exit_code(error: SystemExit) -> int:
-    if error.code is None or isinstance(error.code, int):
-        return error.code or 0
-    return _say(str(error.code), FAILED)
-
-
 def _first_line(error: BaseException) -> str:
     lines = str(error).splitlines()
     return f"{type(error).__name__}: {printable(lines[0])}" if lines else type(error).__name__
@@ -90,12 +118,6 @@ def _where(error: BaseException) -> str:
 
 def _how(debug: bool) -> str:
     return "the traceback is above" if debug else "--debug shows the traceback"
-
-
-def _say(text: str, status: int) -> int:
-    with suppress(OSError):  # stderr may be closed or full: the status still tells
-        click.echo(text, err=True)
-    return status
 
 
 def _hush_stdout() -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from netc.errors import NetcError, Place, printable_lines
+from netc.errors import NetcError, Place, printable, printable_lines
 
 if TYPE_CHECKING:
     from netc.prototxt import Source
@@ -34,9 +34,11 @@ def replace_file(name: str, chunks: Iterable[bytes | memoryview]) -> None:
 
 
 def stdin() -> Source:
+    from netc.files.opening import read_stdin
     from netc.prototxt import Source
+    from netc.prototxt.source import MAX_BYTES
 
-    return Source(sys.stdin.buffer.read().decode("utf-8", "surrogateescape"), "<stdin>")
+    return Source(read_stdin(MAX_BYTES).decode("utf-8", "surrogateescape"), "<stdin>")
 
 
 def encoded(text: str) -> bytes:
@@ -53,7 +55,8 @@ def show(text: str) -> None:
 
 def show_diff(name: str, before: str, after: str) -> None:
     """Print what would change, as `diff -u` does."""
-    lines = difflib.unified_diff(_split(before), _split(after), f"{name}", f"{name} (rewritten)", lineterm="")
+    name = printable(name)
+    lines = difflib.unified_diff(_split(before), _split(after), name, f"{name} (rewritten)", lineterm="")
     show("".join(f"{line}\n" for line in lines))
 
 

@@ -7,17 +7,20 @@ from typing import Any
 
 import click
 
-from netc.cli._options import gpus_of
+from netc.cli._options import INT_MAX, MOST_THREADS, Whole, gpus_of
 from netc.errors import NetcError
 
 OPTIONS = (
     click.option("--gpu", metavar="N", help='The GPU to use ("all": the only one there is). Default: the CPU.'),
-    click.option("--threads", metavar="N", type=click.IntRange(1), help="Threads of the CPU to compute with."),
+    click.option("--threads", metavar="N", type=Whole(1, MOST_THREADS), help="Threads of the CPU to compute with."),
     click.option("--tf32", is_flag=True, help="Let a GPU multiply with 10 bits of mantissa: faster, other numbers."),
     click.option(
-        "--workers", metavar="N", type=click.IntRange(1), help="Threads that decode images (default: one a core)."
+        "--workers", metavar="N", type=Whole(1, MOST_THREADS), help="Threads that decode images (default: one a core)."
     ),
-    click.option("--level", metavar="N", type=int, default=0, help="Level of the net, for include and exclude rules."),
+    click.option(
+        "--level", metavar="N", type=Whole(-INT_MAX), default=0, help="Level of the net, for include and exclude rules."
+    ),
+    click.option("--output-dir", metavar="DIR", help="Below which folder HDF5Output layers write (default: this one)."),
     click.option("--stage", metavar="NAMES", multiple=True, help="Stages of the net, with commas or repeated."),
 )
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from netc.cli._options import json_option, json_text, net_options
+from netc.cli._options import Whole, json_option, json_text, net_options
 from netc.cli._status import DONE
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ PHASES = {"TRAIN": (0,), "TEST": (1,), "BOTH": (0, 1)}
 @click.command("check")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @net_options("build for", "The phase to build for (default: those that make sense for the file).", tuple(PHASES))
-@click.option("--batch", type=click.IntRange(min=1), metavar="N", help="Images for which to reckon the memory.")
+@click.option("--batch", type=Whole(min=1), metavar="N", help="Images for which to reckon the memory.")
 @json_option
 def command(
     files: tuple[str, ...],
@@ -36,11 +36,10 @@ def command(
     All errors are listed, not the first alone. Nothing is run: the first record of a data layer's source is read if
     it is there, and where it is not, the images' size is taken from --shape or crop_size.
     """
-    from netc.check.examine import Request, examine
-    from netc.files.shipped import locate
+    from netc.check.examine import Request, examine_named
 
     request = Request(PHASES[phase] if phase else (), level, tuple(stages), told)
-    reports = [examine(locate(file, "solver.prototxt"), request) for file in files]
+    reports = [examine_named(file, request) for file in files]
     if as_json:
         _print_json(reports, batch)
     else:

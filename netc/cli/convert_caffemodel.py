@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from netc.cli._options import json_option, json_text, output_option, shape_option
+from netc.cli._options import Real, Whole, json_option, json_text, output_option, shape_option
 from netc.errors import NetcError, Place, printable
 from netc.runtime.export.formats import SUFFIXES
 
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 @output_option("OUT", "The new file (default: beside FILE).")
 @click.option("--rgb", is_flag=True, help="Fold channel order, scale and mean into the first convolution.")
 @click.option("--mean", default="", metavar="MEAN", help="104,117,123 (blue, green, red) or a .binaryproto.")
-@click.option("--scale", type=float, metavar="S", help="Factor after the mean is taken away.")
-@click.option("--crop", type=click.IntRange(min=1), metavar="N", help="Side of the input, in pixels.")
+@click.option("--scale", type=Real(), metavar="S", help="Factor after the mean is taken away.")
+@click.option("--crop", type=Whole(min=1), metavar="N", help="Side of the input, in pixels.")
 @click.option("--classes", type=click.Path(path_type=Path), metavar="LIST", help="Names of the classes, one a line.")
 @click.option("--run", "run_net", is_flag=True, help="Run the net on both sides for the formats of weights alone, too.")
 @click.option(
     "--tolerance",
-    type=click.FloatRange(min=0),
+    type=Real(min=0),
     default=1e-4,
     show_default=True,
     metavar="T",
@@ -89,9 +89,15 @@ def _located(net: str | None) -> str | None:
     return None if net is None else locate(net, "deploy.prototxt")
 
 
+_MOST_NAMES = 1 << 24
+
+
 def _names(path: Path) -> list[str]:
+    from netc.files.opening import read_bytes
+
     try:
-        return [line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()]
+        lines = read_bytes(path, _MOST_NAMES).decode("utf-8").splitlines()
+        return [line.strip() for line in lines if line.strip()]
     except UnicodeDecodeError:
         raise NetcError(
             "W766", "the names of classes are not UTF-8 text", Place(str(path)), "one name a line"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from netc.cli._options import json_option, json_text
+from netc.cli._options import MOST_THREADS, Whole, json_option, json_text
 from netc.cli._progress import progress_bar
 from netc.cli._status import BAD_DATA, DONE
 from netc.errors import NetcError, counted, printable
@@ -23,30 +23,45 @@ SHOWN = 10
 @click.argument("paths", nargs=-1, metavar="ROOT [LISTFILE] DB", type=click.Path(path_type=Path))
 @click.option("--gray/--no-gray", help="One channel instead of three.")
 @click.option("--shuffle/--no-shuffle", default=None, help="Put the pictures in a random order (folders: the default).")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Which random order.")
+@click.option("--seed", type=Whole(0, 2**63 - 1), default=0, show_default=True, help="Which random order.")
 @click.option("--backend", default="lmdb", show_default=True, help="Kind of database: netc writes LMDB.")
-@click.option("--resize-width", default=0, metavar="W", help="Width to resize to; the height must be given too.")
-@click.option("--resize-height", default=0, metavar="H", help="Height to resize to; the width must be given too.")
+@click.option(
+    "--resize-width", type=Whole(), default=0, metavar="W", help="Width to resize to; the height must be given too."
+)
+@click.option(
+    "--resize-height", type=Whole(), default=0, metavar="H", help="Height to resize to; the width must be given too."
+)
 @click.option(
     "--short-side",
-    type=click.IntRange(1, 1 << 14),
+    type=Whole(1, 1 << 14),
     metavar="N",
     help="Resize the shorter side to N, keeping the shape.",
 )
 @click.option("--check-size/--no-check-size", help="Fail if two pictures differ in size.")
 @click.option("--encoded/--raw", default=None, help="Store compressed files (folders: the default) or pixels (lists).")
 @click.option("--encode-type", default="", metavar="T", help="Type of the compressed files: jpg, png, …")
-@click.option("--quality", default=95, show_default=True, help="Quality of the JPEGs that are written anew.")
+@click.option(
+    "--quality", type=Whole(), default=95, show_default=True, help="Quality of the JPEGs that are written anew."
+)
 @click.option("--labels", type=click.Path(path_type=Path), help="File of the classes' names in the order of labels.")
+@click.option(
+    "--ground-truth",
+    type=click.Path(path_type=Path),
+    help="A devkit's classes of the numbered pictures in ROOT, which has no folders (with --synsets and --labels).",
+)
+@click.option(
+    "--synsets", type=click.Path(path_type=Path), help="Which synset each number of --ground-truth is: meta.mat."
+)
 @click.option("--allow-missing/--no-allow-missing", help="Exit with 0 even if pictures had to be left out.")
-@click.option("--workers", type=click.IntRange(min=1), help="Threads that decode (default: one a core).")
+@click.option("--workers", type=Whole(1, MOST_THREADS), help="Threads that decode (default: one a core).")
 @json_option
 def command(paths: tuple[Path, ...], as_json: bool, allow_missing: bool, **options: Any) -> int:
     """Make the LMDB called DB of pictures.
 
     With LISTFILE, its lines are "name label": names start from the folder ROOT, labels count from 0. Pixels are
     stored unless --encoded is given. Without LISTFILE, each sub-folder of ROOT is a class; the files are stored as
-    they are, in random order, and the classes' names go to DB.labels.txt.
+    they are, in random order, and the classes' names go to DB.labels.txt. ImageNet's validation set, which is one
+    folder, takes its labels from the devkit: --ground-truth, --synsets and --labels (docs/imagenet.md).
 
     Pictures that are missing or damaged are left out, counted, and make the exit status 65 unless --allow-missing is
     given. DB must not exist yet, and appears only when it is complete.
@@ -109,15 +124,39 @@ def _check(options: dict[str, Any], height: int, width: int, encode_type: str) -
 def _listing(root: Path, list_file: Path | None, options: dict[str, Any]) -> Listing:
     from dataclasses import replace
 
-    from netc.runtime.imageset import from_folders, from_list, read_classes
+    from netc.runtime.imageset import from_folders, from_ground_truth, from_list, read_classes
 
+    truth, synsets = _ground_truth(list_file, options)
     classes = read_classes(options["labels"]) if options["labels"] else ()
-    if list_file is None:
+    if truth is not None:
+        listing = from_ground_truth(root, truth, synsets, classes)
+    elif list_file is None:
         listing = from_folders(root, classes)
     else:
         listing = replace(from_list(root, list_file), classes=classes)
-    shuffle = (list_file is None) if options["shuffle"] is None else options["shuffle"]
+    shuffle = (list_file is None and truth is None) if options["shuffle"] is None else options["shuffle"]
     return listing.shuffled(options["seed"]) if shuffle else listing
+
+
+def _ground_truth(list_file: Path | None, options: dict[str, Any]) -> tuple[Path | None, Path]:
+    """--ground-truth and --synsets. Raises C140 where one of the two, --labels, or both ways to labels are given."""
+    truth, synsets = options["ground_truth"], options["synsets"]
+    if truth is None and synsets is None:
+        return None, Path()
+    if list_file is not None:
+        raise NetcError("C140", "labels come from LISTFILE or from --ground-truth: give one of them")
+    if truth is None:
+        raise NetcError("C140", "--synsets tells what the numbers of --ground-truth are: give that too")
+    if synsets is None:
+        message = "--ground-truth counts classes in the devkit's own order, which is not that of the labels"
+        raise NetcError(
+            "C140", message, None, "give --synsets too: the devkit's data/meta.mat tells the synset of each"
+        )
+    if options["labels"] is None:
+        message = "--ground-truth gives synsets, and which label a synset has is not known"
+        hint = "give --labels too: the DB.labels.txt of the training database, or a file of all synsets in their order"
+        raise NetcError("C140", message, None, hint)
+    return truth, synsets
 
 
 def _print(summary: Summary, listing: Listing, as_json: bool) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from netc.cli._options import Whole
 from netc.cli._progress import progress_bar
 from netc.cli._status import DONE, STOPPED
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="Where it all goes.",
 )
-@click.option("--iterations", metavar="N", type=click.IntRange(1), help="Train until iteration N (default: 500).")
+@click.option("--iterations", metavar="N", type=Whole(1), help="Train until iteration N (default: 500).")
 def command(out: Path, iterations: int | None) -> int:
     """Draw pictures of ten classes, put them into databases, train mini_vgg_A on them by its solver, and test it.
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from netc.cli._options import json_option, json_text, split
+from netc.cli._options import Whole, json_option, json_text, split
 from netc.cli._run import device_options, one_device
 from netc.errors import NetcError, Place
 
@@ -19,28 +19,28 @@ if TYPE_CHECKING:
 @click.argument("model_path", metavar="[MODEL]", required=False)
 @click.option("--model", metavar="FILE", help="The net; the same as the argument MODEL.")
 @click.option("--weights", metavar="FILES", help="Its weights (several: commas between them).")
-@click.option("--iterations", metavar="N", type=click.IntRange(1), help="Batches to test on (default: the whole set).")
+@click.option("--iterations", metavar="N", type=Whole(1), help="Batches to test on (default: the whole set).")
 @device_options
 @json_option
 def command(model_path: str | None, model: str | None, weights: str | None, as_json: bool, **options: Any) -> None:
     """Score a net on its test data: a file, a folder with a train_val.prototxt, or a net that comes with netc.
 
+    A .caffemodel given as the net brings its own weights. Layers that the weights lack are named in a warning.
     Without --iterations every record counts exactly once (Caffe tests on 50 batches then). The log goes to stderr in
     Caffe's form, the means to stdout.
     """
     if (model_path is None) == (model is None):
         raise click.UsageError("give the net once: netc test MODEL, or --model=MODEL")
-    if weights is None:
-        raise click.UsageError("give the weights: --weights=FILE.caffemodel")
-    net = _build(str(model_path or model), weights, options)
+    net, fresh = _build(str(model_path or model), weights, options)
     try:
         result = _test(net, options["iterations"])
     finally:
         net.feeding.close()
-    click.echo("\n".join(_report(result, as_json)))
+    click.echo("\n".join(_report(result, fresh, as_json)))
 
 
-def _build(source: str, weights: str, options: dict[str, Any]) -> Net:
+def _build(source: str, weights: str | None, options: dict[str, Any]) -> tuple[Net, list[str]]:
+    """The net with its weights, and the layers that have none."""
     from netc import proto
     from netc.files.shipped import locate
     from netc.runtime.net.numerics import settle
@@ -55,20 +55,22 @@ def _build(source: str, weights: str, options: dict[str, Any]) -> Net:
     device = one_device(options["gpu"], None, log)
     state = proto.NetState(level=options["level"], stage=split(",".join(options["stage"])))
     path = locate(source, "train_val.prototxt")
-    builder = nets.Builder(0, device, options["workers"])
-    compiled = builder.compile(plans.NetPlan(path, path, plans.TEST, state))
-    start = initial.Sources([(name, read(name)) for name in initial.names(weights)])
-    net = builder.build(compiled, unfilled=start.overwritten)
+    builder = nets.Builder(0, device, options["workers"], options["output_dir"])
+    plan = plans.NetPlan(path, path, plans.TEST, state)
+    own = builder.own_weights(plan)
+    if weights is None and not own:
+        raise click.UsageError("give the weights: --weights=FILE.caffemodel")
+    files = initial.names(weights) if weights is not None else [own]
+    start, report = initial.Sources([(name, read(name)) for name in files]), Report(proto.SolverParameter(), log)
+    net = builder.build(builder.compile(plan), lambda net: start.copy_into(net, report))
     if unfed := net.feeding.unfed:
         given = ", ".join(top for node in unfed for top in node.tops)
         raise NetcError("R624", f"nothing feeds the inputs {given}", unfed[0].place, "test a net with a Data layer")
-    report = Report(proto.SolverParameter(), log)
-    if fresh := start.copy_into(net, report):
-        report.warn(f"tested with random weights, for the files have none: {', '.join(fresh)}")
-    return net
+    return net, report.fresh
 
 
 def _test(net: Net, iterations: int | None) -> Result:
+    from netc.runtime.net.outputs import writing_at_end
     from netc.runtime.solver.log import output_lines, stderr
     from netc.runtime.solver.tester import batches, run_test
 
@@ -81,7 +83,8 @@ def _test(net: Net, iterations: int | None) -> Result:
             log.info("caffe.cpp:304", f"Batch {k}, {line}")
         return True
 
-    result = run_test(net, iterations, on_batch=show)
+    with writing_at_end([net]):
+        result = run_test(net, iterations, on_batch=show)
     if result.loss is not None:
         log.info("caffe.cpp:309", f"Loss: {result.loss:g}")
     for line in output_lines(result.outputs, result.weights):
@@ -89,11 +92,11 @@ def _test(net: Net, iterations: int | None) -> Result:
     return result
 
 
-def _report(result: Result, as_json: bool) -> list[str]:
+def _report(result: Result, fresh: list[str], as_json: bool) -> list[str]:
     from netc.runtime.solver.log import output_lines
     from netc.runtime.solver.report import plain
 
     if not as_json:
         return list(output_lines(result.outputs, result.weights))
     found = {"outputs": plain(result.outputs), "loss": result.loss, "batches": result.batches}
-    return [json_text({**found, "samples": result.samples or None})]
+    return [json_text({**found, "samples": result.samples or None, "layers_without_weights": fresh})]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from netc.cli._options import split
+from netc.cli._options import Whole, split
 from netc.cli._run import device_options, one_device
 from netc.cli._status import DONE, INTERRUPTED, STOPPED, TERMINATED
 from netc.errors import NetcError
@@ -23,11 +23,10 @@ EFFECTS = click.Choice(["snapshot", "stop", "none"])
 @click.option("--weights", metavar="FILES", help="Start from these weights (several: commas between them).")
 @click.option("--snapshot", metavar="FILE", help="Continue from this .solverstate.")
 @click.option("--resume", type=click.Choice(["auto"]), help="Continue from the newest whole snapshot, if there is one.")
+@click.option("--iterations", metavar="N", type=Whole(0), help="Train until iteration N, whatever max_iter says.")
+@click.option("--force", is_flag=True, help="Start afresh over the snapshots of an earlier run with this prefix.")
 @click.option(
-    "--iterations", metavar="N", type=click.IntRange(0), help="Train until iteration N, whatever max_iter says."
-)
-@click.option(
-    "--seed", metavar="N", type=click.IntRange(0), help="Seed of everything random (default: random_seed, or 0)."
+    "--seed", metavar="N", type=Whole(0, 2**63 - 1), help="Seed of everything random (default: random_seed, or 0)."
 )
 @device_options
 @click.option("--sigint_effect", type=EFFECTS, default="stop", show_default=True, help="What Ctrl-C does.")
@@ -35,8 +34,8 @@ EFFECTS = click.Choice(["snapshot", "stop", "none"])
 def command(solver_path: str | None, solver: str | None, sigint_effect: str, sighup_effect: str, **options: Any) -> int:
     """Train a net by its solver: a file, a folder with a solver.prototxt, or the name of a net that comes with netc.
 
-    The log goes to stderr in Caffe's form, and as JSON to metrics.jsonl beside the snapshots. The first Ctrl-C saves a
-    snapshot and ends with status 75; the same command with --resume auto then goes on, to the same bits.
+    The log goes to stderr in Caffe's form, and as JSON to PREFIX.metrics.jsonl beside the snapshots. The first Ctrl-C
+    saves a snapshot and ends with status 75; the same command with --resume auto then goes on, to the same bits.
     """
     if (solver_path is None) == (solver is None):
         raise click.UsageError("give the solver once: netc train SOLVER, or --solver=SOLVER")
@@ -58,7 +57,7 @@ def _train(source: str, effects: dict[str, str], options: dict[str, Any]) -> int
         param.max_iter = options["iterations"]
     run = _start(param, origin, effects, options)
     try:
-        stopped = train(run)
+        stopped = train(run, options["force"])
     except NetcError as error:
         return _failed(run, error)
     finally:
@@ -90,6 +89,7 @@ def _start(param: Any, origin: Any, effects: dict[str, str], options: dict[str, 
         stages=split(",".join(options["stage"])),
         report=Report(param, log, progress),
         signals=signals(effects, log),
+        output_dir=options["output_dir"],
     )
 
 

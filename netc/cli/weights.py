@@ -6,19 +6,17 @@ from typing import Any
 
 import click
 
-from netc.cli._options import json_option, json_text
+from netc.cli._options import Real, json_option, json_text
 from netc.cli._status import DONE, FAILED
 
 
 @click.command("weights")
 @click.argument("files", nargs=-1, required=True, metavar="FILE | diff A B")
 @click.option("--layer", "layers", multiple=True, metavar="NAME", help="Only this layer (may be repeated).")
-@click.option(
-    "--tolerance", type=click.FloatRange(min=0), default=0.0, metavar="X", help="diff: values this far apart are equal."
-)
+@click.option("--tolerance", type=Real(min=0), default=0.0, metavar="X", help="diff: values this far apart are equal.")
 @click.option(
     "--relative",
-    type=click.FloatRange(min=0),
+    type=Real(min=0),
     default=0.0,
     metavar="X",
     help="diff: so are values apart by this share of the larger.",

@@ -42,9 +42,10 @@ class Place:
     part: str = ""
 
     def __str__(self) -> str:
+        path = printable(self.path)
         if self.line:
-            return f"{self.path}:{self.line}:{self.column}"
-        return f"{self.path}, {self.part}" if self.part else self.path
+            return f"{path}:{self.line}:{self.column}"
+        return f"{path}, {printable(self.part)}" if self.part else path
 
     def excerpt(self) -> str:
         """The source line with a caret under the span, or "" where the line is not known."""
@@ -68,10 +69,10 @@ def _window(text: str, start: int, width: int = 110) -> tuple[int, str]:
 
 def printable(text: str) -> str:
     """`text` with control characters shown as escapes (a name in a file must not drive the terminal)."""
-    return text if text.isprintable() else "".join(c if c.isprintable() else _visible(c) for c in text)
+    return text if text.isprintable() else "".join(c if c.isprintable() else visible(c) for c in text)
 
 
-def _visible(char: str) -> str:
+def visible(char: str) -> str:
     """An escape for a character that cannot be shown; a byte that was not UTF-8 arrives as a lone surrogate."""
     code = ord(char)
     if char == "\t":
@@ -124,7 +125,7 @@ class NetcError(Exception):
         if self.place:
             lines.append(self.place.excerpt())
         for place, label in self.related:
-            lines += [f"{place}: {label}", place.excerpt()]
+            lines += [f"{place}: {printable(label)}", place.excerpt()]
         if self.hint:
             lines.append(f"  help: {printable_lines(self.hint)}")
         return "\n".join(line for line in lines if line)

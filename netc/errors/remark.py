@@ -1,10 +1,11 @@
-"""What a remark is."""
+"""What a remark is, and what `--json` prints of remarks and errors."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from netc.errors import Place, printable_lines
+from netc.errors import NetcError, Place, printable_lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,3 +28,12 @@ def listed(names: list[str], most: int = 4) -> str:
     if len(names) <= most:
         return ", ".join(names)
     return f"{', '.join(names[: most - 2])} … {names[-1]}"
+
+
+def as_dict(one: NetcError | Advice) -> dict[str, Any]:
+    """For JSON: code, message, path, line and column (0 where there is none), hint (or None); in a file without lines
+    also `part`, the layer and field."""
+    place = one.place or Place("")
+    part = {"part": place.part} if place.part else {}
+    where = {"path": place.path, "line": place.line, "column": place.column, **part}
+    return {"code": one.code, "message": one.message, **where, "hint": one.hint}

@@ -15,7 +15,7 @@ import platform
 import re
 import shutil
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -77,7 +77,8 @@ class Staging:
         try:
             if self.out.is_dir():
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(self.out))
-            self._remove_stale()
+            for folder in stale(self.out.parent, self._kin):
+                _remove(folder)
             _remove(self.folder)  # our own number, of a process before a restart
             self.folder.mkdir()
         except OSError as error:
@@ -92,7 +93,7 @@ class Staging:
         try:
             if mode is not None:
                 os.fchmod(handle, mode)
-            digest = hashed(chunks, partial(_write_all, handle))
+            digest = hashed(chunks, partial(write_all, handle))
             # an fsync that failed is never tried again: the kernel forgets the pages it could not write
             os.fsync(handle)
         finally:
@@ -128,12 +129,15 @@ class Staging:
         if isinstance(error, OSError) and error.errno is not None:
             raise self._explain(error) from error
 
-    def _remove_stale(self) -> None:
-        pattern = re.compile(rf"\.(?:{self._kin})\.tmp-{re.escape(host())}-(?P<process>\d+)")
-        for name in os.listdir(self.out.parent):
-            match = pattern.fullmatch(name)
-            if match and not alive(int(match["process"])):
-                _remove(self.out.with_name(name))
+
+def stale(parent: Path, kin: str) -> Iterator[Path]:
+    """The folders that processes of this machine made in `parent` for files called like `kin`, a regular expression,
+    and did not live to rename or remove. Raises OSError."""
+    pattern = re.compile(rf"\.(?:{kin})\.tmp-{re.escape(host())}-(?P<process>\d+)")
+    for name in os.listdir(parent):
+        match = pattern.fullmatch(name)
+        if match and not alive(int(match["process"])):
+            yield parent / name
 
 
 def _remove(folder: Path) -> None:
@@ -141,7 +145,8 @@ def _remove(folder: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _write_all(handle: int, piece: Chunk) -> None:
+def write_all(handle: int, piece: Chunk) -> None:
+    """Write all of `piece`, however many calls it takes. Raises OSError."""
     rest = memoryview(piece)
     while rest:
         rest = rest[os.write(handle, rest) :]

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from netc.errors import NetcError, Place
+from netc.files.opening import handle_of, open_regular
 
 Chunk = bytes | memoryview
 _SMALL = 1 << 16
@@ -54,8 +54,9 @@ def _joined(chunks: Iterable[Chunk]) -> Iterator[Chunk]:
 
 
 def digest_of(path: Path, limit: int) -> Digest:
-    """Size and SHA-256 of a file; the SHA-256 of one that is not `limit` bytes long is not computed. Raises OSError."""
-    with path.open("rb") as file:
+    """Size and SHA-256 of a file; the SHA-256 of one that is not `limit` bytes long is not computed. Raises
+    OSError, NetcError F102 (not a regular file)."""
+    with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
         return Digest(size, hashlib.file_digest(file, "sha256").hexdigest() if size == limit else "")
 
@@ -74,13 +75,9 @@ class Hashing:
     def begun(cls, path: str | os.PathLike[str]) -> Hashing | None:
         """Of the file of that name; None where none can be opened, which whoever reads it will say."""
         try:
-            handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO must not block the open
-        except (OSError, ValueError):
+            return cls(handle_of(path), os.fspath(path))
+        except (OSError, ValueError, NetcError):
             return None
-        if stat.S_ISREG(os.fstat(handle).st_mode):
-            return cls(handle, os.fspath(path))
-        os.close(handle)
-        return None
 
     def is_of(self, handle: int) -> bool:
         """Whether another descriptor is of the same file, unchanged since."""

@@ -2,16 +2,20 @@
 
     open_regular(path)          an open file
     read_bytes(path, most)      its bytes
+    read_stdin(most)            what comes in at the standard input
+    handle_of(path)             a bare descriptor, for what is mapped or read in a thread
 
 A FIFO would wait for a writer, a device may have no end, and a folder has no bytes: each is refused at once, also
-behind a link. Whatever reads a file that a user or another file names opens it here.
+behind a link. Whatever reads a file that a user or another file names opens it here;
+`tests/test_opening.py` holds this.
 """
 
 from __future__ import annotations
 
 import os
 import stat
-from typing import BinaryIO
+import sys
+from io import BufferedReader
 
 from netc.errors import NetcError, Place
 
@@ -24,18 +28,23 @@ _KINDS = (
 )
 
 
-def open_regular(path: str | os.PathLike[str], place: Place | None = None) -> BinaryIO:
+def open_regular(path: str | os.PathLike[str], place: Place | None = None) -> BufferedReader:
     """Open a regular file for reading. `place`: where it is named, for the error; by default the path itself.
 
     Raises OSError (missing, no right to read), NetcError F102 (a folder, pipe, device or socket).
     """
+    return os.fdopen(handle_of(path, place), "rb")
+
+
+def handle_of(path: str | os.PathLike[str], place: Place | None = None) -> int:
+    """The same as a descriptor, which the caller closes."""
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)  # a FIFO must not block the open
     try:
         mode = os.fstat(handle).st_mode
         if not stat.S_ISREG(mode):
             what = next((what for is_kind, what in _KINDS if is_kind(mode)), "something else")
             raise NetcError("F102", f"{os.fspath(path)} is not a regular file but {what}", _place(path, place))
-        return os.fdopen(handle, "rb")
+        return handle
     except BaseException:
         os.close(handle)
         raise
@@ -50,9 +59,22 @@ def read_bytes(path: str | os.PathLike[str], most: int, place: Place | None = No
         size = os.fstat(file.fileno()).st_size
         content = file.read(most + 1) if size <= most else b""
     if size > most or len(content) > most:
-        message = f"{os.fspath(path)} has {max(size, len(content)):,} bytes, and at most {most:,} are read here"
-        raise NetcError("F104", message, _place(path, place), "is it the file that you mean?")
+        raise too_large(os.fspath(path), max(size, len(content)), most, _place(path, place))
     return content
+
+
+def read_stdin(most: int) -> bytes:
+    """What comes in at the standard input, of at most `most` bytes. Raises OSError, NetcError F104 (more)."""
+    content = sys.stdin.buffer.read(most + 1)
+    if len(content) > most:
+        message = f"more than {most:,} bytes come in at the standard input, and no more are read here"
+        raise NetcError("F104", message, Place("<stdin>"), "is it the file that you mean?")
+    return content
+
+
+def too_large(name: str, size: int, most: int, place: Place) -> NetcError:
+    message = f"{name} has {size:,} bytes, and at most {most:,} are read here"
+    return NetcError("F104", message, place, "is it the file that you mean?")
 
 
 def _place(path: str | os.PathLike[str], place: Place | None) -> Place:

@@ -31,6 +31,11 @@ def locate(name: str | os.PathLike[str], file: str) -> str:
     return str(FOLDER / path.name / file)
 
 
+def is_shipped(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is one of those that come with netc."""
+    return FOLDER in Path(path).parents
+
+
 def _unknown(name: str) -> NetcError:
     near = did_you_mean(name, names())
     hint = None if near else "nets: " + ", ".join(names())

@@ -191,7 +191,9 @@ class _Builder:
         ref = ParamRef(blob, here)
         if spec is not None:
             ref.lr_mult, ref.decay_mult = spec.lr_mult, spec.decay_mult
-        if blob.frozen:  # it still decays, as in Caffe, which shows in the histories of the adaptive rules
+        if blob.multipliers is not None:
+            ref.lr_mult, ref.decay_mult = blob.multipliers
+        elif blob.frozen:  # it still decays, as in Caffe, which shows in the histories of the adaptive rules
             ref.lr_mult = 0.0
         if spec is None or not spec.name:
             return ref
@@ -216,7 +218,7 @@ class _Builder:
                 None if permissive or count(mine) != count(theirs) else "`share_mode: PERMISSIVE` allows another shape",
                 [(owner_node.layer.origin.place(f"param[{ref.owner[1]}].name"), f'owned by layer "{owner_node.name}"')],
             )
-        for name in MULTIPLIERS:
+        for name in MULTIPLIERS if ref.blob.multipliers is None else ():
             value = getattr(spec, name) if spec.HasField(name) else getattr(owner, name)
             if spec.HasField(name) and name in said and value != getattr(owner, name):
                 layer.fail(

@@ -164,6 +164,7 @@ class BinaryFile:
         """Raises NetcError S209 for a solver, U130 and U131 for a damaged file."""
         given, path = self._message("net"), self.source.path
         draft = Draft(given, message_origins(given.layer, path), Source("", path))
+        draft.weights = path if self.source.has_arrays else ""
         for message, place in self.source.remarks(given):
             draft.remark("A881", message, place)
         return _current(draft)

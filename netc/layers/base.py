@@ -92,8 +92,8 @@ class Run(Protocol):
         """What the layer wants to keep from one forward pass to the next (LSTM's hidden state)."""
         ...
 
-    def write(self, layer: Layer, path: str, rows: Mapping[str, Tensor]) -> None:
-        """Add rows to the datasets of the layer's HDF5 file; the first call starts it (HDF5Output)."""
+    def write(self, layer: Layer, rows: Mapping[str, Tensor]) -> None:
+        """Add rows to the datasets of the layer's `output_file`; the first call starts it (HDF5Output)."""
         ...
 
 
@@ -206,6 +206,18 @@ class Layer(Facts):
         reason = self.no_code or "this type has no form outside netc"
         hint = "leave the layer out, or run the net with netc.load_net"
         self.fail(f"cannot be written as a module of its own: {reason}", "", hint, "L391")
+
+    has_operators: ClassVar[bool] = False
+    """Its pass depends on values, so torch cannot trace it: ONNX has `operators` in place of `forward`."""
+
+    def operators(self, op: Any, bottoms: Sequence[Any]) -> Sequence[Any]:
+        """The tops as ONNX values (`op`: onnxscript's opset). Raises NetcError W773 where these settings have none."""
+        raise NotImplementedError
+
+    def traced_shapes(self, bottoms: Sequence[Shape], unknown: Callable[[], Any]) -> Sequence[Shape]:
+        """The shapes of the tops for bottoms whose sizes may be symbols; `unknown()` makes the symbol of a size that is
+        known only when it runs."""
+        raise NotImplementedError
 
     def convention(self, top: int, shape: Shape) -> str:
         """What is known of the values of a source's top, in words; "" for nothing."""

@@ -7,7 +7,7 @@ other; the few that depend on the settings are methods, or attributes that `setu
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from netc.layers.blob import ParamBlob, Shape
 from netc.layers.fillers import weighted_rms
@@ -42,6 +42,9 @@ class Facts:
     def constant_tops(self) -> Sequence[str]:
         """The tops of a source whose values are the same in every batch."""
         return ()
+
+    output_file: str = ""
+    """The file that it adds the rows of each pass to, as its settings name it (HDF5Output); "" for none."""
 
     def brings_data(self) -> bool:
         """Whether its tops come from outside, fed or made by code of the user's own."""
@@ -131,6 +134,14 @@ class Facts:
     weight_axes: ClassVar[int | None] = None
     """How many of the four axes that every array of a file of 2014 has are those of the weights; None: those behind
     the leading ones."""
+
+    def other_count(self, count: int) -> str | None:
+        """What it means that a file has `count` arrays for this layer, as advice; None where nothing is known of it."""
+        return None
+
+    def doubtful(self, arrays: Sequence[Any]) -> str | None:
+        """What should be said of the arrays that a file has for this layer, where they are likely not meant so."""
+        return None
 
     @classmethod
     def blob_names(cls, count: int, bottoms: int = 1) -> list[str]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from netc import proto
 from netc.errors import NetcError
+from netc.files.opening import read_bytes
 from netc.files.paths import resolve
 from netc.layers.base import Run, Shape, between, count, format_shape, layer
 from netc.layers.code import Code, Site, literal
@@ -13,6 +14,10 @@ from netc.layers.losses import LabelLoss
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+_HEAD_BYTES, _VALUE_BYTES = 1 << 16, 32
+"""What a file has at most beside its values, and for each of them: as float and double, with gradients of both."""
 
 
 @layer("InfogainLoss")
@@ -42,7 +47,7 @@ class InfogainLoss(LabelLoss):
         if len(self.param.top) > 1 and not self.param.loss_weight:
             self.fail("two tops need two loss weights", "top[1]", "add `loss_weight: 1 loss_weight: 0`")
         self.read_labels(bottoms, self.options.axis, "infogain_loss_param.axis")
-        self.matrix = [] if len(bottoms) > 2 else self._read()
+        self.matrix = [] if len(bottoms) > 2 else self._read(bottoms[0][self.axis])
         classes, values = bottoms[0][self.axis], count(bottoms[2]) if len(bottoms) > 2 else len(self.matrix)
         if values != classes * classes:
             given = format_shape(bottoms[2]) if len(bottoms) > 2 else f"{values} values"
@@ -50,8 +55,8 @@ class InfogainLoss(LabelLoss):
             self.fail(f"needs an infogain matrix of {classes}×{classes}, found {given}", place, code="L302")
         return self.first_tops([(), bottoms[0]])
 
-    def _read(self) -> list[float]:
-        """The matrix of the source file, in rows."""
+    def _read(self, classes: int) -> list[float]:
+        """The matrix of the source file, in rows. A file that is larger than one of so many classes is not read."""
         from google.protobuf.message import DecodeError
 
         field = "infogain_loss_param.source"
@@ -61,8 +66,7 @@ class InfogainLoss(LabelLoss):
         path = resolve(self.options.source, self.origin.start.path, "infogain matrix", place)
         blob = proto.BlobProto()
         try:
-            with open(path, "rb") as file:
-                blob.ParseFromString(file.read())
+            blob.ParseFromString(read_bytes(path, _HEAD_BYTES + _VALUE_BYTES * classes * classes, place))
         except OSError as error:
             raise NetcError("X900", f"cannot read {path}: {error.strerror}", place) from None
         except DecodeError:

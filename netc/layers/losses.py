@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -116,10 +117,16 @@ def check_range(
     if not _may_look(index) or not index.numel():
         return
     smallest, largest = index.aminmax()
-    low, high = int(smallest), int(largest)
-    if low < 0 or high >= size:
-        found = f"{what} {low if low < 0 else high}, but {limit.format(size)} (0 to {size - 1})"
+    low, high = _truncated(smallest), _truncated(largest)
+    if not (low >= 0 and high < size):
+        found = f"{what} {high if low >= 0 else low}, but {limit.format(size)} (0 to {size - 1})"
         layer.fail(found, field, _REMEDY if what == "label" else None, "L305")
+
+
+def _truncated(value: Tensor) -> float:
+    """As C++ makes an int of it; NaN and infinity as they are."""
+    number = float(value)
+    return math.trunc(number) if math.isfinite(number) else number
 
 
 # -- settings ----------------------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ docs/plugins.md has the whole story.
 
 from __future__ import annotations
 
+import importlib.machinery
 import importlib.util
 import os
 import sys
@@ -32,6 +33,7 @@ from types import ModuleType
 from netc import proto
 from netc.errors import NetcError, Place
 from netc.errors.foreign import failure
+from netc.files.opening import read_bytes
 from netc.layers import registry
 from netc.layers.base import (
     Layer,
@@ -73,6 +75,9 @@ __all__ = [
 _loaded: dict[str, ModuleType] = {}
 _loading = threading.RLock()
 """One plug-in at a time: what it declares is collected in one place. (One may load another.)"""
+
+_MOST_BYTES = 1 << 24
+"""Longest plug-in."""
 
 _declared: list[Declaration] = []
 """What the plug-in that is being loaded has declared so far."""
@@ -129,10 +134,15 @@ def _load(file: str) -> ModuleType:
     return module
 
 
+class _Loader(importlib.machinery.SourceFileLoader):
+    def get_data(self, path: str | bytes) -> bytes:
+        return read_bytes(os.fsdecode(path), _MOST_BYTES)
+
+
 def _execute(file: str) -> ModuleType:
     stem = os.path.splitext(os.path.basename(file))[0]
     name = f"netc_plugin_{stem}_{blake2b(file.encode(), digest_size=4).hexdigest()}"
-    spec = importlib.util.spec_from_file_location(name, file, loader=importlib.machinery.SourceFileLoader(name, file))
+    spec = importlib.util.spec_from_file_location(name, file, loader=_Loader(name, file))
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

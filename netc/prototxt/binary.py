@@ -16,15 +16,36 @@ from google.protobuf.message import DecodeError
 
 from netc import proto
 from netc.errors import NetcError, Place
+from netc.files.opening import open_regular
 from netc.files.wire import BYTES, FIXED32, FIXED64, VARINT, Damaged, Wire, WireField, field_head
 from netc.prototxt.draft import layer_label
-from netc.prototxt.source import CONTROL, HEAD
+from netc.prototxt.source import CONTROL, HEAD, MAX_BYTES, MAX_FIELDS
 
 BLOBS: dict[tuple[int, ...], int] = {(100,): 7, (2,): 6, (2, 1): 50}
 """Field numbers down to a layer (current, V1, V0) → the number of its blobs."""
 
 _F = FieldDescriptor
 _KINDS = {_F.TYPE_FLOAT: FIXED32, _F.TYPE_DOUBLE: FIXED64, **dict.fromkeys((_F.TYPE_STRING, _F.TYPE_MESSAGE), BYTES)}
+
+
+def refuse_long(size: int, path: str) -> None:
+    """Raises NetcError P103 where a net's own bytes, without its arrays, are more than a text may have."""
+    if size > MAX_BYTES:
+        message = f"more than {MAX_BYTES:,} bytes of this binary file are not weights; a text may not be longer either"
+        raise NetcError("P103", message, Place(path), "is it the file that you mean?")
+
+
+def refuse_many(message: Any, path: str) -> None:
+    """Raises NetcError P104 where a message has more fields and items of lists than a text may have."""
+    left, waiting = MAX_FIELDS, [message]
+    while waiting:
+        for field, value in waiting.pop().ListFields():
+            many = value if field.is_repeated else (value,)
+            left -= len(many)
+            if field.message_type is not None and left >= 0:
+                waiting += many
+        if left < 0:
+            raise NetcError("P104", f"more than {MAX_FIELDS:,} fields", Place(path), "is it the file that you mean?")
 
 
 @dataclass(slots=True)
@@ -38,16 +59,19 @@ class Binary:
     def message(self) -> Any:
         """The NetParameter without its blobs, or the SolverParameter.
 
-        Raises NetcError U130 (damaged), U131 (a string that is not UTF-8).
+        Raises NetcError P103, P104 (longer, or of more fields, than a text may be), U130 (damaged), U131 (a string that
+        is not UTF-8).
         """
         try:
-            data = without_blobs(self.wire) if self.kind == "net" else bytes(self.wire.bytes)
-            message = (proto.NetParameter if self.kind == "net" else proto.SolverParameter).FromString(data)
+            data = without_blobs(self.wire) if self.kind == "net" else self.wire.bytes[: MAX_BYTES + 1]
+            refuse_long(len(data), self.path)
+            message = (proto.NetParameter if self.kind == "net" else proto.SolverParameter).FromString(bytes(data))
         except (Damaged, DecodeError) as error:
             reason = str(error) if isinstance(error, Damaged) else "a message in it ends too early"
             raise NetcError(
                 "U130", f"this binary {self.kind} is damaged: {reason}", Place(self.path), "copy or download it again"
             ) from None
+        refuse_many(message, self.path)
         if (bad := next(_undecodable(message, ""), None)) is not None:
             raise NetcError(
                 "U131",
@@ -56,6 +80,11 @@ class Binary:
                 "write it anew with UTF-8",
             )
         return message
+
+    @property
+    def has_arrays(self) -> bool:
+        """Whether a layer of the net has learned arrays."""
+        return self.kind == "net" and any(blobs_of(self.wire))
 
     def remarks(self, message: Any) -> Iterator[tuple[str, Place]]:
         """What the schema does not know, and who builds from this file will not see."""
@@ -71,9 +100,9 @@ def open_binary(path: str | os.PathLike[str]) -> Binary | None:
     cannot be read (which whoever reads it as text will say). Raises NetcError P105 for arrays without a net."""
     name = os.fspath(path)
     try:
-        with open(name, "rb") as file:
+        with open_regular(name) as file:
             wire = Wire(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-    except (OSError, ValueError):
+    except (OSError, ValueError, NetcError):
         return None
     _refuse_arrays(name, wire.bytes[:HEAD])
     kind = kind_of(wire, strict=CONTROL.search(wire.bytes[:HEAD]) is None)
@@ -134,8 +163,14 @@ def _contradicts(descriptor: Descriptor, number: int, kind: int) -> bool:
 
 
 def without_blobs(wire: Wire) -> bytes:
-    """The bytes of a NetParameter less the blobs of its layers. Raises Damaged."""
-    return b"".join(_stripped(wire, 0, len(wire), ()))
+    """The bytes of a NetParameter less the blobs of its layers; of what is longer than `MAX_BYTES`, a part that is
+    longer too. Raises Damaged."""
+    kept = bytearray()
+    for part in _stripped(wire, 0, len(wire), ()):
+        kept += part
+        if len(kept) > MAX_BYTES:
+            break
+    return bytes(kept)
 
 
 def _stripped(wire: Wire, start: int, end: int, path: tuple[int, ...]) -> Iterator[bytes]:
@@ -148,7 +183,7 @@ def _stripped(wire: Wire, start: int, end: int, path: tuple[int, ...]) -> Iterat
             body = b"".join(_stripped(wire, field.start, field.end, inner))
             yield field_head(field.number, len(body)) + body
         else:
-            yield bytes(wire.bytes[at : field.end])
+            yield bytes(wire.bytes[at : min(field.end, at + MAX_BYTES + 1)])
         at = field.end
 
 

@@ -32,6 +32,9 @@ class Draft:
     original: Any = None
     """The message as the file has it, in whatever format; set by the upgrade."""
 
+    weights: str = ""
+    """The path of a binary file whose layers have learned arrays; "" where the net came without any."""
+
     remarks: list[Advice] = field(default_factory=list)
     """What the upgrade of an older format dropped, as Caffe does, without an error."""
 

@@ -18,13 +18,10 @@ from netc.errors import NetcError, Place, raise_all
 from netc.prototxt.ast import FieldNode, Message, Scalar
 from netc.prototxt.brackets import BRACKETS
 from netc.prototxt.diagnose import foreign, syntax_errors, unresolved
-from netc.prototxt.source import MAX_BYTES, Source
+from netc.prototxt.source import MAX_BYTES, MAX_FIELDS, Source
 
 MAX_DEPTH = 100
 """Deepest nesting; protobuf's own limit for binary messages."""
-
-MAX_FIELDS = 100_000
-"""Most fields, blocks, list items or strings in one file; the largest net in the wild has 20,000 fields."""
 
 
 def parse(source: Source) -> Message:

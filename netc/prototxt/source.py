@@ -9,10 +9,14 @@ from functools import cached_property
 from itertools import accumulate
 
 from netc.errors import NetcError, Place
+from netc.files.opening import open_regular, read_bytes
 from netc.files.paths import nearest_path
 
 MAX_BYTES = 4 << 20
 """Longest prototxt that is read. The largest net in the wild is 0.3 MB; hostile files come in gigabytes."""
+
+MAX_FIELDS = 100_000
+"""Most fields, blocks, list items or strings in one file; the largest net in the wild has 20,000 fields."""
 
 HEAD = 4096
 """Bytes by which text and binary are told apart."""
@@ -62,32 +66,29 @@ class Source:
 def may_be_binary(path: str | os.PathLike[str]) -> bool:
     """Whether a file looks binary by its first bytes: control characters, or nothing that a prototxt is made of."""
     try:
-        if not os.path.isfile(path):
-            return False
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             head = file.read(HEAD)
-    except (OSError, ValueError):  # whoever reads the file will say so
+    except (OSError, ValueError, NetcError):  # whoever reads the file will say so
         return False
     return CONTROL.search(head) is not None or (head.strip() != b"" and b":" not in head and b"{" not in head)
 
 
 def _read_bytes(name: str) -> bytes:
     try:
-        if not os.path.isfile(name) and os.path.exists(name):
-            raise NetcError("F102", f"{name} is not a regular file", Place(name))
-        if os.path.getsize(name) > MAX_BYTES:
-            raise NetcError(
-                "P103",
-                f"{name} is {os.path.getsize(name):,} bytes; a prototxt may be {MAX_BYTES:,}",
-                Place(name),
-                "weights belong in a .caffemodel, not in the prototxt",
-            )
-        with open(name, "rb") as file:
-            return file.read(MAX_BYTES + 1)
+        return read_bytes(name, MAX_BYTES)
+    except NetcError as error:
+        raise _too_long(error, name) from None
     except FileNotFoundError:
         raise NetcError("F101", f"no such file: {name}", Place(name), _sibling_hint(name)) from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise NetcError("X101", f"cannot read {name!r}: {error}", Place(name)) from None
+
+
+def _too_long(error: NetcError, name: str) -> NetcError:
+    """A file that is too large, in the words of a prototxt; another error as it is."""
+    if error.code != "F104":
+        return error
+    return NetcError("P103", error.message, Place(name), "weights belong in a .caffemodel, not in the prototxt")
 
 
 def _sibling_hint(name: str) -> str | None:

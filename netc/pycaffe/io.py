@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netc import proto
+from netc.pycaffe.proto import caffe_pb2 as caffe_pb2
 from netc.pycaffe.resize import resize_image as resize_image
 
 Array = NDArray[Any]
@@ -110,7 +111,7 @@ def _unit(picture: Any) -> Array:
     return np.asarray(values[:, :, np.newaxis] if values.ndim == 2 else values, np.float32)
 
 
-def oversample(images: Sequence[Array], crop_dims: Sequence[int]) -> Array:
+def oversample(images: Sequence[Array] | Array, crop_dims: Sequence[int] | Array) -> Array:
     """Ten crops of each picture: the four corners and the middle, then their mirror images.
 
     Pictures are height × width × channels and of one size; the result is (10 · number, *crop_dims, channels).

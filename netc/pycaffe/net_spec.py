@@ -84,6 +84,9 @@ class Function:
             assign_proto(layer, key, value)
 
 
+_ENDING = "Parameter"
+"""Of the messages with a type's settings."""
+
 Names = dict[Top | Function, str]
 Layered = OrderedDict[Function, Any]
 
@@ -92,7 +95,7 @@ Layered = OrderedDict[Function, Any]
 def _blocks() -> dict[str, str]:
     """Type → the field with its settings, by the names of the messages: Convolution → convolution_param."""
     fields = [field for field in proto.LayerParameter.DESCRIPTOR.fields if field.name.endswith("_param")]
-    return {field.message_type.name.removesuffix("Parameter"): field.name for field in fields if field.message_type}
+    return {field.message_type.name.removesuffix(_ENDING): field.name for field in fields if field.message_type}
 
 
 def _block(type_name: str) -> str:
@@ -197,7 +200,7 @@ class _Values:
     """The values of one message's enums by their names."""
 
     def __init__(self, name: str) -> None:
-        self._message = proto.message(f"{name}Parameter")
+        self._message = proto.message(f"{name}{_ENDING}")
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._message, name)
@@ -210,7 +213,7 @@ class Parameters:
         try:
             return _Values(name)
         except KeyError:
-            raise AttributeError(f"there is no message {name}Parameter") from None
+            raise AttributeError(f"there is no message {name}{_ENDING}") from None
 
 
 layers = Layers()

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 
 
-def resize_image(im: Array, new_dims: Sequence[int], interp_order: int = 1) -> Array:
+def resize_image(im: Array, new_dims: Sequence[int] | Array, interp_order: int = 1) -> Array:
     """An array, height × width × channels, in another height and width, as float32.
 
     `interp_order`: 0 nearest, 1 linear. Raises ValueError for others.
@@ -32,15 +32,15 @@ def resize_image(im: Array, new_dims: Sequence[int], interp_order: int = 1) -> A
         return np.full((height, width, im.shape[-1]), low, np.float32)
     rows, columns = _places_by_areas(im.shape[0], height), _places_by_areas(im.shape[1], width)
     unit = _sampled((im - low) / (high - low), rows, columns, interp_order, 0.0)
-    return (unit * (high - low) + low).astype(np.float32)
+    return np.asarray(unit * (high - low) + low, np.float32)
 
 
 def _places_by_areas(size: int, new: int) -> Array:
-    return (np.arange(new) + 0.5) * (size / new) - 0.5
+    return np.asarray((np.arange(new) + 0.5) * (size / new) - 0.5)
 
 
 def _places_by_corners(size: int, new: int) -> Array:
-    return np.arange(new) * ((size - 1) / (new - 1)) if new > 1 else np.zeros(1)
+    return np.asarray(np.arange(new) * ((size - 1) / max(new - 1, 1)))
 
 
 def _sampled(im: Array, rows: Array, columns: Array, order: int, outside: float | None) -> Array:
@@ -55,11 +55,12 @@ def _interpolated(values: Array, places: Array, order: int, outside: float | Non
         return _taken(values, np.floor(places + 0.5).astype(int), outside)
     below = np.floor(places).astype(int)
     share = (places - below)[:, np.newaxis, np.newaxis]
-    return (1 - share) * _taken(values, below, outside) + share * _taken(values, np.ceil(places).astype(int), outside)
+    above = np.ceil(places).astype(int)
+    return np.asarray((1 - share) * _taken(values, below, outside) + share * _taken(values, above, outside))
 
 
 def _taken(values: Array, indices: Array, outside: float | None) -> Array:
-    taken = values[indices.clip(0, len(values) - 1)]
+    taken: Array = values[indices.clip(0, len(values) - 1)]
     if outside is not None:
         taken[(indices < 0) | (indices >= len(values))] = outside
     return taken

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import filecmp
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from netc import proto
+from netc.errors import NetcError
 from netc.errors.origin import Origin
 from netc.files.paths import resolve
+from netc.files.shipped import is_shipped
 from netc.prototxt.draft import Draft
 from netc.solver.settings import test_net_count
 
@@ -55,7 +59,17 @@ def _train_sources(param: Any, near: str, origin: Origin | None) -> Iterable[Net
 
 
 def _path(name: str, near: str, origin: Origin | None, field: str) -> str:
-    return resolve(name, near, place=origin.place(field) if origin is not None else None)
+    """The file of a net. Raises NetcError F120 where there is none, F122 where there are two that differ."""
+    place = origin.place(field) if origin is not None else None
+    found = resolve(name, near, place=place)
+    beside = os.path.join(os.path.dirname(near), name)
+    if name.startswith("./") or not os.path.isfile(beside) or filecmp.cmp(found, beside, shallow=False):
+        return found
+    if is_shipped(near):
+        return beside
+    message = f'"{name}" may be {os.path.abspath(found)} or {os.path.abspath(beside)}, and they differ'
+    hint = f"write {os.path.relpath(beside)} for the one beside the solver, ./{name} for the one in the working folder"
+    raise NetcError("F122", message, place, hint)
 
 
 def test_plans(param: Any, near: str, origin: Origin | None) -> list[NetPlan]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from netc.errors import NetcError, Place
+from netc.files import checked_json
 from netc.weights.files import WeightSource, open_source
 from netc.weights.reader import read_text
 
@@ -75,14 +75,39 @@ class Card:
     def from_json(text: str, path: str) -> Card:
         """Raises NetcError W761 where the text is not a card."""
         try:
-            data = json.loads(text)
+            data = checked_json.parse(text)
+            checked_json.check(data, _CARD)
             shown = Preprocessing(**_known(data.pop("preprocessing", {}), Preprocessing))
             card = Card(**_known(data, Card), preprocessing=shown)
-            _check(card)
-        except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        except ValueError as error:
             message = f"the card in this file cannot be read: {error}"
             raise NetcError("W761", message, Place(path), "convert the original file again") from None
         return card
+
+
+_PREPROCESSING = checked_json.Record(
+    {},
+    {
+        "channels": str,
+        "range": float,
+        "mean": (None, [float]),
+        "mean_file": (None, str),
+        "scale": float,
+        "std": (None, [float]),
+        "crop": (None, int),
+    },
+)
+_CARD = checked_json.Record(
+    {},
+    {
+        **dict.fromkeys(("net", "prototxt", "source", "sha256", "netc"), str),
+        "classes": [str],
+        "notes": [str],
+        "preprocessing": _PREPROCESSING,
+        "layers": {str: [str]},
+    },
+)
+"""What is read is formatted and computed with later."""
 
 
 def read_card(source: WeightSource) -> Card | None:
@@ -99,38 +124,6 @@ def _known(data: Any, kind: type[Any]) -> dict[str, Any]:
     """The fields that this version knows; a later one may write more."""
     names = {entry.name for entry in fields(kind)}
     return {name: value for name, value in data.items() if name in names}
-
-
-def _check(card: Card) -> None:
-    """Raises ValueError: what is read here is formatted and computed with later."""
-    if not isinstance(card.layers, dict) or not all(_strings(keys) for keys in card.layers.values()):
-        raise ValueError("layers is not a table of keys")
-    if not all(isinstance(text, str) for text in (card.net, card.prototxt, card.source, card.sha256, card.netc)):
-        raise ValueError("a text is none")
-    if not _strings(card.classes) or not _strings(card.notes):
-        raise ValueError("classes or notes are not texts")
-    _check_preprocessing(card.preprocessing)
-
-
-def _check_preprocessing(shown: Preprocessing) -> None:
-    if not isinstance(shown.channels, str) or not isinstance(shown.mean_file, str | None):
-        raise ValueError("the preprocessing's channels or mean_file are not text")
-    if not (_finite(shown.range) and _finite(shown.scale) and isinstance(shown.crop, int | None)):
-        raise ValueError("the preprocessing's range, scale or crop are not numbers")
-    if not all(values is None or _numbers(values) for values in (shown.mean, shown.std)):
-        raise ValueError("the preprocessing's mean or std are not numbers")
-
-
-def _numbers(value: Any) -> bool:
-    return isinstance(value, list) and all(map(_finite, value))
-
-
-def _finite(value: Any) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
-
-
-def _strings(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
 def _listed(values: list[float] | None) -> str:

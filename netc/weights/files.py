@@ -4,16 +4,36 @@ from __future__ import annotations
 
 import mmap
 import os
-import stat
 from typing import Any
 
 import numpy as np
 
 from netc.errors import NetcError, Place
+from netc.files.opening import handle_of
 from netc.files.paths import nearest_path
 
 BEST_RATIO = 1100
 """Deflate cannot shrink data more than 1032 times; a part of a file that claims more is not backed by it."""
+
+_UNPACKED, _USUAL_RATIO = 1 << 28, 32
+"""Packed arrays that come to so many bytes, or to so many times the file, are unpacked. Weights of which nineteen of
+twenty are 0 take a twentieth; what takes less is not weights."""
+
+
+class Unpacking:
+    """The memory that arrays of one file may take that do not lie in it as such."""
+
+    def __init__(self, path: str, size: int) -> None:
+        self.path, self.most = path, max(_UNPACKED, _USUAL_RATIO * size)
+        self._left = self.most
+
+    def take(self, count: int, what: str) -> None:
+        """Call it before `count` bytes are allocated. Raises NetcError W704 where there are too many in all."""
+        self._left -= count
+        if self._left < 0:
+            message = f"{what} and what is packed before it would take more than {self.most:,} bytes of memory"
+            raise NetcError("W704", message, Place(self.path), "are these weights? store them without compression")
+
 
 WeightSource = str | os.PathLike[str] | bytes | bytearray | memoryview | mmap.mmap
 """Where a weight file comes from: a path, or its bytes, which may be what `map_file` gave."""
@@ -65,7 +85,8 @@ def open_source(source: WeightSource) -> tuple[str, Any]:
 
 
 def map_file(path: str | os.PathLike[str]) -> Mapped:
-    """The file's bytes, mapped read-only. Raises NetcError F110 (missing), X110 (unreadable), W701 (empty, foreign)."""
+    """The file's bytes, mapped read-only. Raises NetcError F102 (not a regular file), F110 (missing), X110
+    (unreadable), W701 (empty, foreign)."""
     name = os.fspath(path)
     try:
         buffer = _map(name)
@@ -76,14 +97,10 @@ def map_file(path: str | os.PathLike[str]) -> Mapped:
 
 
 def _map(name: str) -> Mapped:
-    """Raises OSError, NetcError W701."""
-    handle = os.open(name, os.O_RDONLY | os.O_NONBLOCK)  # a FIFO must not block the open
-    file = os.fdopen(handle, "rb", buffering=0)
+    """Raises OSError, NetcError F102, W701."""
+    file = os.fdopen(handle_of(name), "rb", buffering=0)
     try:
-        found = os.fstat(file.fileno())
-        if not stat.S_ISREG(found.st_mode):
-            raise NetcError("W701", "this is not a regular file", Place(name), "give the path of a weight file")
-        if not found.st_size:
+        if not os.fstat(file.fileno()).st_size:
             raise _empty(name)
         buffer = Mapped(file.fileno(), 0, access=mmap.ACCESS_READ)
     except BaseException:

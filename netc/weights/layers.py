@@ -13,13 +13,15 @@ from typing import Any
 from netc import proto
 from netc.errors import NetcError, Place, counted
 from netc.files.wire import WireField
+from netc.prototxt.binary import refuse_many
+from netc.prototxt.source import MAX_BYTES, MAX_FIELDS
 from netc.weights.arrays import Array
 from netc.weights.blob import StoredBlob
 from netc.weights.files import WeightSource, open_source
 from netc.weights.formats.caffemodel import LAYER, NET, V0, V1, CaffeFile, LayerEntry
 from netc.weights.reader import format_of
 
-MAX_SETTINGS = 1 << 26
+MAX_SETTINGS = MAX_BYTES
 """Most bytes of a file that are not blobs: the largest nets have a few hundred thousand."""
 
 BLOB_FIELDS = {"current": LAYER["blobs"], "V1": V1["blobs"], "V0": V0["blobs"]}
@@ -85,7 +87,8 @@ def read_layers(source: WeightSource, diffs: bool = False) -> StoredNet:
 
 def read_net(source: WeightSource) -> Any:
     """The NetParameter of a .caffemodel without its blobs, in the file's own format: what the weights were trained in.
-    Raises NetcError as `read_layers`, and W742 where a name is not UTF-8."""
+    Raises NetcError as `read_layers`, P104 (more fields than any net), and W742 where a name is not
+    UTF-8."""
     file = _open(source)
     entries = list(file.entries())
     _refuse_large(file, entries)
@@ -93,6 +96,7 @@ def read_net(source: WeightSource) -> Any:
     for entry in entries:
         layers = net.layer if entry.version == "current" else net.layers
         layers.append(_param(file, entry))
+    refuse_many(net, file.path)
     bad = _not_utf8(net)
     if bad is not None:
         raise NetcError(
@@ -133,7 +137,7 @@ def _type(entry: LayerEntry) -> str:
     """V1 has an enum; a number that it lacks is one of a fork."""
     if entry.version != "V1":
         return entry.type
-    number = int(entry.type) if entry.type.isdecimal() else 0
+    number = int(entry.type) if entry.type.isdecimal() and len(entry.type) < 10 else 0
     known = {int(value): value.name for value in proto.enum("V1LayerParameter.LayerType")}
     return known.get(number, f"type {number}")
 
@@ -176,6 +180,9 @@ def _around(file: CaffeFile, span: WireField, left_out: set[int]) -> bytes:
 
 
 def _refuse_large(file: CaffeFile, entries: list[LayerEntry]) -> None:
+    if len(entries) > MAX_FIELDS:
+        message = f"the file has {len(entries):,} layers; a net may have {MAX_FIELDS:,} fields in all"
+        raise NetcError("W740", message, Place(file.path), "is this the .caffemodel itself?")
     blobs = sum(blob.end - blob.start for entry in entries for blob in entry.blobs)
     if len(file.wire) - blobs > MAX_SETTINGS:
         raise NetcError(

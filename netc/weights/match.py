@@ -18,6 +18,28 @@ from netc.weights.reader import read
 Target = Mapping[str, Sequence[tuple[str, Shape]]]
 """Layer name → (name, shape) of each of its blobs, in Caffe's order."""
 
+Spot = tuple[str, int]
+"""(layer, the number of its blob)"""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of a net's parameters. shared: a blob → the one that owns it; an HDF5 file may lack those, and a
+    layer of nothing else is not fresh where their owners are copied. unread: blobs that a file may leave out.
+    other_count: (layer, count) → what it means that a file has as many arrays. doubtful: (layer, arrays) → what
+    should be said of them."""
+
+    shared: Mapping[Spot, Spot] = field(default_factory=dict)
+    unread: Collection[Spot] = frozenset()
+    other_count: Callable[[str, int], str | None] = lambda layer, count: None
+    doubtful: Callable[[str, Sequence[Any]], str | None] = lambda layer, arrays: None
+
+    def owner(self, spot: Spot) -> Spot:
+        return self.shared.get(spot, spot)
+
+
+_UNKNOWN = Facts()
+
 
 @dataclass(frozen=True, slots=True)
 class Copy:
@@ -44,12 +66,15 @@ class Copy:
 class Plan:
     """What a file gives to a net. `str()` is a table with a line per layer.
 
-    copies: the arrays to copy; fresh: (layer, its blobs) that keep their fillers' values; unused: layers of the file
-    with arrays that go nowhere, and how many arrays.
+    copies: the arrays to copy; fresh: (layer, its blobs) that keep their fillers' values; layers: how many of the net
+    have parameters; unused: layers of the file with arrays that go nowhere, and how many arrays; remarks: what should
+    be said of the arrays.
     """
 
     copies: list[Copy] = field(default_factory=list)
     fresh: dict[str, list[tuple[str, Shape]]] = field(default_factory=dict)
+    layers: int = 0
+    remarks: list[str] = field(default_factory=list)
     unused: dict[str, int] = field(default_factory=dict)
     path: str = ""
 
@@ -67,6 +92,10 @@ class Plan:
         """Copy into tensors, in place: `params` is {layer: [torch.Tensor, …]}, the shapes those of the plan."""
         for copy in self.copies:
             _fill(params[copy.layer][copy.index], copy.array)
+
+    def written(self, params: Mapping[str, Sequence[Any]]) -> list[Any]:
+        """The tensors of `params` that `copy_into` writes, each as a whole."""
+        return [params[copy.layer][copy.index] for copy in self.copies]
 
     def __str__(self) -> str:
         lines = [self._summary(), *map(self._copied_line, self._by_layer().items())]
@@ -99,15 +128,12 @@ class Plan:
         return layers
 
 
-def plan(
-    target: Target, source: Mapping[str, Sequence[Array]], shared: Collection[tuple[str, int]] = frozenset()
-) -> Plan:
+def plan(target: Target, source: Mapping[str, Sequence[Array]], facts: Facts = _UNKNOWN) -> Plan:
     """Copy by layer name, as Net::CopyTrainedLayersFrom: layers the net lacks are unused, layers the file lacks stay
-    fresh, blob counts and shapes must agree. `shared`: (layer, blob) of the net that another layer owns; an HDF5 file
-    may lack those. Raises NetcError W720 (count), W721 (shape), all of a file at once."""
+    fresh, blob counts and shapes must agree. Raises NetcError W720 (count), W721 (shape), all of a file at once."""
     weights = _as_weights(source)
     names = {name: name for name in target if name in weights}
-    return _plan(target, weights, names, _exact, shared)
+    return _plan(target, weights, names, _exact, facts)
 
 
 def transplant(copies: Iterable[tuple[str, str]], source: Mapping[str, Sequence[Array]], target: Target) -> Plan:
@@ -127,7 +153,7 @@ def copy_weights(params: Mapping[str, Sequence[Any]], source: Any, layers: Itera
     error is raised. `layers`: names of layers without parameters, for which the file must have none either."""
     weights = source if isinstance(source, Mapping) else read(os.fspath(source))
     target = target_of({name: [] for name in layers} | dict(params))
-    result = plan(target, weights, _shared(params))
+    result = plan(target, weights, Facts(_shared(params)))
     result.copy_into(params)
     return result
 
@@ -152,11 +178,11 @@ def _fill(tensor: Any, array: Array) -> None:
         tensor.copy_(torch.from_numpy(loaded(array)))
 
 
-def _shared(params: Mapping[str, Sequence[Any]]) -> set[tuple[str, int]]:
-    """(layer, blob) of each tensor that an earlier layer has already."""
+def _shared(params: Mapping[str, Sequence[Any]]) -> dict[tuple[str, int], tuple[str, int]]:
+    """(layer, blob) of each tensor that an earlier layer has already → that layer's."""
     owners: dict[int, tuple[str, int]] = {}
-    places = [(id(blob), (layer, index)) for layer, blobs in params.items() for index, blob in enumerate(blobs)]
-    return {place for key, place in places if owners.setdefault(key, place) != place}
+    places = [(blob.data_ptr(), (layer, index)) for layer, blobs in params.items() for index, blob in enumerate(blobs)]
+    return {place: owners[key] for key, place in places if owners.setdefault(key, place) != place}
 
 
 _Fit = Callable[[Array, Shape, bool], Array | None]
@@ -177,39 +203,48 @@ def _plan(
     weights: Weights,
     names: Mapping[str, str],
     fit: _Fit,
-    shared: Collection[tuple[str, int]] = frozenset(),
+    facts: Facts = _UNKNOWN,
 ) -> Plan:
-    result = Plan(path=weights.path)
+    result = Plan(path=weights.path, layers=sum(bool(blobs) for blobs in target.values()))
     errors: list[NetcError] = []
     for layer, blobs in target.items():
         if layer not in names:
-            result.fresh |= {layer: list(blobs)} if blobs else {}
             continue
         try:
-            given = _given(layer, blobs, weights, names[layer], shared)
+            given = _given(layer, blobs, weights, names[layer], facts)
             result.copies += _layer(layer, given, weights, names[layer], fit)
         except NetcError as error:
             errors.append(error)
     raise_all(errors)
+    written = {facts.owner((copy.layer, copy.index)) for copy in result.copies}
+    for layer, blobs in target.items():
+        left = [blob for i, blob in enumerate(blobs) if facts.owner((layer, i)) not in written]
+        result.fresh |= {layer: left} if left and layer not in names else {}
+    said = (facts.doubtful(layer, weights[origin]) for layer, origin in names.items())
+    result.remarks = [remark for remark in said if remark]
     used = set(names.values())
     result.unused = {name: len(arrays) for name, arrays in weights.items() if arrays and name not in used}
     return result
 
 
 def _given(
-    layer: str, blobs: Sequence[tuple[str, Shape]], weights: Weights, origin: str, shared: Collection[tuple[str, int]]
+    layer: str, blobs: Sequence[tuple[str, Shape]], weights: Weights, origin: str, facts: Facts
 ) -> dict[int, tuple[str, Shape]]:
     """Position → the blobs that the file has an array for. Raises NetcError W720 if it has not as many as it should."""
     count = len(weights[origin])
-    given = {i: blob for i, blob in enumerate(blobs) if i < count and (origin, i) not in weights.absent}
-    owned = {i for i in range(len(blobs)) if (layer, i) in shared} if weights.partial else set()
-    if count > len(blobs) or len(given.keys() | owned) < len(blobs):
+    absent = {i for i in range(count) if (origin, i) in weights.absent or not weights[origin][i].size}
+    needless = {i for i in absent if (layer, i) in facts.unread}
+    given = {i: blob for i, blob in enumerate(blobs) if i < count and i not in needless}
+    given = {i: blob for i, blob in given.items() if (origin, i) not in weights.absent}
+    owned = {i for i in range(len(blobs)) if (layer, i) in facts.shared} if weights.partial else set()
+    if count > len(blobs) or len(given.keys() | owned | needless) < len(blobs):
         raise NetcError(
             "W720",
             f'layer "{layer}" has {counted(len(blobs), "blob")} ({_listed(blobs)}), '
             f'the file has {count} for "{origin}"',
             Place(weights.path),
-            "check bias_term and the layer's type; to learn the layer from scratch, rename it in the net",
+            facts.other_count(layer, count)
+            or "check bias_term and the layer's type; to learn the layer from scratch, rename it in the net",
         )
     return given
 

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from netc.errors import NetcError, Place, counted
 from netc.graph.compile import compile_net
 from netc.graph.ir import Graph, Node
@@ -18,6 +20,7 @@ from netc.passes.deploy import deployed, unknown_input
 from netc.weights.arrays import Array, Weights, without_leading_ones
 from netc.weights.card import Card, read_card
 from netc.weights.files import map_file
+from netc.weights.fitting import facts_of
 from netc.weights.keys import blob_names, module_names, state_keys
 from netc.weights.layers import read_net as read_own_net
 from netc.weights.match import plan
@@ -48,7 +51,7 @@ class Model:
         graph: that net compiled for the TEST phase, data layers replaced by Input layers; None where it cannot be.
         reason: why there is no graph. card: what the file says of itself, if netc wrote it.
         given: whether the net was given, so that its layers are those that count.
-        unused: layers of the file that the net has not, and how many arrays.
+        unused: layers of the file that the net has not, and how many arrays. remarks: what should be said of the rest.
         shapes: of the images that data layers read, as `deployed` takes them.
     """
 
@@ -62,6 +65,7 @@ class Model:
     card: Card | None = None
     given: bool = False
     unused: dict[str, int] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
     shapes: Mapping[str, Shape] = field(default_factory=dict)
 
     def layers(self) -> Layers:
@@ -142,20 +146,16 @@ def _by_net(source: Model, graph: Graph) -> list[ModelLayer]:
     nodes = [(index, node) for index, node in enumerate(graph.nodes) if node.params]
     _refuse_repeated(graph, nodes)
     target = {node.name: [(ref.blob.name, ref.blob.shape) for ref in node.params] for _, node in nodes}
-    shared = {
-        (node.name, place)
-        for index, node in nodes
-        for place, ref in enumerate(node.params)
-        if ref.owner != (index, place)
-    }
     without: dict[str, list[tuple[str, Shape]]] = {node.name: [] for node in graph.nodes if not node.params}
-    found = plan(without | target, source.weights, shared)
+    found = plan(without | target, source.weights, facts_of(graph))
     if found.fresh:
         raise _missing(source, found.fresh)
-    source.unused = found.unused
+    source.unused, source.remarks = found.unused, found.remarks
     owner_of = {(node.name, place): ref.owner for _, node in nodes for place, ref in enumerate(node.params)}
     values = {owner_of[copy.layer, copy.index]: copy.array for copy in found.copies}  # of shared ones, the last counts
     keys = state_keys(graph)
+    unread = [(ref, ref.blob) for _, node in nodes for ref in node.params if ref.blob.unread]
+    values = {ref.owner: np.resize(blob.start or 0, blob.shape).astype("f4") for ref, blob in unread} | values
     return [
         ModelLayer(key, node.name, place, values[ref.owner])
         for index, node in nodes

@@ -12,24 +12,26 @@ import os
 import re
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
-from typing import NamedTuple
+from itertools import pairwise
+from typing import BinaryIO, NamedTuple
 
 from netc.errors import NetcError, Place
-from netc.runtime.data.snappy import Damaged, uncompressed, varint
+from netc.files.opening import open_regular, read_bytes
+from netc.runtime.data.leveldb_log import DELETION, LOG_NUMBER, OLD_LOG_NUMBER, Entry, apply, batch_entries, log_records
+from netc.runtime.data.snappy import Damaged, skip, uncompressed, varint
 
-_LOG_BLOCK, _LOG_HEADER, _FOOTER = 32768, 7, 48
-_FULL, _FIRST, _MIDDLE, _LAST = 1, 2, 3, 4
-_TABLE_MAGIC = bytes.fromhex("57fb808b247547db")
-_LOG_NUMBER, _DELETED_FILE, _NEW_FILE, _OLD_LOG_NUMBER = 2, 6, 7, 9
-_STRINGS, _NUMBERS, _COMPACT_POINTER = {1}, {2, 3, 4, 9}, 5
-_DELETION, _NOT_COMPRESSED, _SNAPPY = 0, 0, 1
-_BLOCKS_KEPT, _INDEXES_KEPT = 16, 4
+_FOOTER, _TABLE_MAGIC = 48, bytes.fromhex("57fb808b247547db")
+_NOT_COMPRESSED, _SNAPPY = 0, 1
+_BLOCKS_KEPT, _LARGE_KEPT, _INDEXES_KEPT = 16, 1, 4
+_LARGE = 1 << 22
+"""Bytes of a block of which only the last one read is kept."""
+_MOST_BLOCK, _MOST_CURRENT = 1 << 30, 4096
+_KEYS_OF_A_BLOCK = 32
+"""How many times the length of its block all keys may have together, which share beginnings: LevelDB writes every 16th
+key whole."""
 _HINT = "copy it again, or build an LMDB from the pictures with `netc convert-imageset`"
-
-_Entry = tuple[bytes, int, bytes]
-"""(key, sequence number · 256 + kind, value)"""
 
 
 class _Block(NamedTuple):
@@ -67,7 +69,8 @@ class LevelDB:
 
     def __init__(self, path: str, place: Place | None = None) -> None:
         self.path, self.place = path, place or Place(path)
-        self._block = lru_cache(_BLOCKS_KEPT)(_Folder(path).block)
+        read = _Folder(path).block
+        self._small, self._large = lru_cache(_BLOCKS_KEPT)(read), lru_cache(_LARGE_KEPT)(read)
         with self._faults():
             self._index = _index(os.path.realpath(path), _state(path))
         if not self._index:
@@ -81,7 +84,8 @@ class LevelDB:
 
     def close(self) -> None:
         """Let the blocks go that are held; no file stays open between reads."""
-        self._block.cache_clear()
+        self._small.cache_clear()
+        self._large.cache_clear()
 
     def __len__(self) -> int:
         return len(self._index)
@@ -93,7 +97,8 @@ class LevelDB:
             assert at.value is not None
             return key, at.value
         with self._faults():
-            return key, self._block(at.block)[at.number][2]
+            block = self._large(at.block) if at.block.length > _LARGE else self._small(at.block)
+            return key, block[at.number][2]
 
     def first(self) -> tuple[bytes, bytes]:
         """The first record."""
@@ -115,7 +120,8 @@ class LevelDB:
         except OSError as error:
             raise self._error("X120", f"cannot be read: {error.strerror}") from None
         except (Damaged, IndexError, struct.error) as error:
-            raise self._error("D513", f"is a LevelDB that is damaged: {error}", _HINT) from None
+            what = str(error) if isinstance(error, Damaged) else "a number breaks off"
+            raise self._error("D513", f"is a LevelDB that is damaged: {what}", _HINT) from None
 
     def _error(self, code: str, message: str, hint: str | None = None) -> NetcError:
         return NetcError(code, f"the database {self.path} {message}", self.place, hint)
@@ -129,8 +135,12 @@ def _index(path: str, state: tuple[tuple[str, int, int], ...]) -> list[tuple[byt
 
 def _state(path: str) -> tuple[tuple[str, int, int], ...]:
     """What tells a database from itself after a change: names, sizes and times of its files."""
-    with os.scandir(path) as entries:
-        return tuple(sorted((e.name, e.stat().st_size, e.stat().st_mtime_ns) for e in entries))
+    found = []
+    for name in sorted(os.listdir(path)):
+        with suppress(FileNotFoundError):  # a link to nothing, perhaps none of its files
+            status = os.stat(os.path.join(path, name))
+            found.append((name, status.st_size, status.st_mtime_ns))
+    return tuple(found)
 
 
 class _Folder:
@@ -141,66 +151,87 @@ class _Folder:
 
     def newest(self) -> dict[bytes, _At]:
         tables, logs = self._live_files()
+        self._check_distinct([*tables, *logs])
         found: dict[bytes, _At] = {}
         for table in tables:
             for block in self._blocks(table):
                 for number, (key, sequence, _) in enumerate(self.block(block)):
                     _keep(found, key, _At(sequence, block, number, None))
         for log in logs:
-            for batch in _log_records(self._read(log)):
-                for key, sequence, value in _batch_entries(batch):
-                    _keep(found, key, _At(sequence, None, 0, value))
-        return {key: at for key, at in found.items() if at.sequence & 255 != _DELETION}
+            with self._open(log) as file:
+                for batch in log_records(file):
+                    for key, sequence, value in batch_entries(batch):
+                        _keep(found, key, _At(sequence, None, 0, value))
+        return {key: at for key, at in found.items() if at.sequence & 255 != DELETION}
 
     def _live_files(self) -> tuple[list[str], list[str]]:
         """The names of the tables and logs that count, from the manifest."""
-        manifest = self._read("CURRENT").decode("ascii", "replace").strip()
-        if not re.fullmatch(r"MANIFEST-\d+", manifest):
+        current = read_bytes(os.path.join(self.path, "CURRENT"), _MOST_CURRENT).decode("ascii", "replace").strip()
+        if not re.fullmatch(r"MANIFEST-[0-9]+", current):
             raise Damaged("CURRENT names no manifest")
         tables: set[int] = set()
-        numbers = {_LOG_NUMBER: 0, _OLD_LOG_NUMBER: 0}
-        for edit in _log_records(self._read(manifest)):
-            _apply(edit, tables, numbers)
-        names = os.listdir(self.path)
-        logs = sorted(int(name[:-4]) for name in names if re.fullmatch(r"\d+\.log", name))
-        live = [n for n in logs if n >= numbers[_LOG_NUMBER] or n == numbers[_OLD_LOG_NUMBER]]
-        return [self._table_name(n, names) for n in sorted(tables)], [f"{n:06d}.log" for n in live]
+        numbers = {LOG_NUMBER: 0, OLD_LOG_NUMBER: 0}
+        with self._open(current) as file:
+            for edit in log_records(file):
+                apply(edit, tables, numbers)
+        names = set(os.listdir(self.path))
+        logs = sorted(int(name[:-4]) for name in names if re.fullmatch(r"[0-9]+\.log", name))
+        live = [n for n in logs if n >= numbers[LOG_NUMBER] or n == numbers[OLD_LOG_NUMBER]]
+        return [_table_name(n, names) for n in sorted(tables)], [f"{n:06d}.log" for n in live]
 
-    def _table_name(self, number: int, names: list[str]) -> str:
-        """Older versions of LevelDB end the names of tables in .sst."""
-        return f"{number:06d}.sst" if f"{number:06d}.sst" in names else f"{number:06d}.ldb"
+    def _check_distinct(self, names: list[str]) -> None:
+        """Each file is read once: one that stands there under many names would be read as often."""
+        seen: dict[tuple[int, int], str] = {}
+        for name in names:
+            status = os.stat(os.path.join(self.path, name))
+            other = seen.setdefault((status.st_dev, status.st_ino), name)
+            if other != name:
+                raise Damaged(f"{name} is {other} under another name")
 
-    def _read(self, name: str) -> bytes:
-        with open(os.path.join(self.path, name), "rb") as file:
-            return file.read()
+    def _open(self, name: str) -> BinaryIO:
+        return open_regular(os.path.join(self.path, name))
 
     def _blocks(self, table: str) -> list[_Block]:
-        """The data blocks of a table, which its index block lists."""
-        with open(os.path.join(self.path, table), "rb") as file:
+        """The data blocks of a table, which its index block lists; each begins behind the one before it."""
+        with self._open(table) as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(size - _FOOTER, 0))
             footer = file.read(_FOOTER)
         if not footer.endswith(_TABLE_MAGIC):
             raise Damaged(f"{table} does not end as a table does")
-        at = _skip(footer, 0, 2)  # the metaindex, which holds filters
+        at = skip(footer, 0, 2)  # the metaindex, which holds filters
         index = _handle(table, footer, at)
-        return [_handle(table, value, 0) for _, _, value in self.block(index)]
+        blocks = [_handle(table, value, 0) for _, _, value in self.block(index)]
+        if any(one.start + one.length >= other.start for one, other in pairwise([*blocks, index])):
+            raise Damaged(f"the index of {table} names a block twice, or out of order")
+        return blocks
 
-    def block(self, block: _Block) -> list[_Entry]:
-        with open(os.path.join(self.path, block.table), "rb") as file:
+    def block(self, block: _Block) -> list[Entry]:
+        with self._open(block.table) as file:
             if block.start + block.length >= os.fstat(file.fileno()).st_size:
                 raise Damaged(f"{block.table} breaks off")
+            if block.length > _MOST_BLOCK:
+                raise Damaged(
+                    f"a block of {block.length:,} bytes in {block.table}, and at most {_MOST_BLOCK:,} are read"
+                )
             file.seek(block.start)
             data = file.read(block.length + 1)
+        if len(data) <= block.length:
+            raise Damaged(f"{block.table} breaks off")
         kind = data[-1]
         if kind not in (_NOT_COMPRESSED, _SNAPPY):
             raise Damaged(f"compression {kind} in {block.table} is unknown")
-        return list(_entries(data[:-1] if kind == _NOT_COMPRESSED else uncompressed(data[:-1])))
+        return list(_entries(data[:-1] if kind == _NOT_COMPRESSED else uncompressed(data[:-1], _MOST_BLOCK)))
 
 
 def _keep(found: dict[bytes, _At], key: bytes, at: _At) -> None:
     if key not in found or at.sequence > found[key].sequence:
         found[key] = at
+
+
+def _table_name(number: int, names: set[str]) -> str:
+    """Older versions of LevelDB end the names of tables in .sst."""
+    return f"{number:06d}.sst" if f"{number:06d}.sst" in names else f"{number:06d}.ldb"
 
 
 def _handle(table: str, data: bytes, at: int) -> _Block:
@@ -209,16 +240,12 @@ def _handle(table: str, data: bytes, at: int) -> _Block:
     return _Block(table, start, length)
 
 
-def _skip(data: bytes, at: int, count: int) -> int:
-    for _ in range(count):
-        _, at = varint(data, at)
-    return at
-
-
-def _entries(block: bytes) -> Iterator[_Entry]:
-    """The entries of a block: each key tells how much of the one before it keeps."""
+def _entries(block: bytes) -> Iterator[Entry]:
+    """The entries of a block: each key tells how much of the one before it keeps, and comes behind it; of one key, the
+    newest entry comes first."""
     (restarts,) = struct.unpack_from("<I", block, len(block) - 4)
-    end, at, key = len(block) - 4 * (restarts + 1), 0, b""
+    end, at, key, room = len(block) - 4 * (restarts + 1), 0, b"", _KEYS_OF_A_BLOCK * len(block)
+    last: tuple[bytes, int] | None = None
     if end < 0:
         raise Damaged("a block is shorter than its list of restarts")
     while at < end:
@@ -226,72 +253,11 @@ def _entries(block: bytes) -> Iterator[_Entry]:
         fresh, at = varint(block, at)
         length, at = varint(block, at)
         key = key[:shared] + block[at : at + fresh]
-        at += fresh + length
-        if at > end or len(key) != shared + fresh or len(key) < 8:
+        at, room = at + fresh + length, room - len(key)
+        if at > end or len(key) != shared + fresh or len(key) < 8 or room < 0:
             raise Damaged("an entry reaches beyond its block")
-        yield key[:-8], int.from_bytes(key[-8:], "little"), block[at - length : at]
-
-
-# -- logs --------------------------------------------------------------------------------------------------------------
-
-
-def _log_records(data: bytes) -> Iterator[bytes]:
-    """The records of a log, put together from their pieces. One that breaks off at the end does not count."""
-    at, pieces = 0, b""
-    while at + _LOG_HEADER <= len(data):
-        room = _LOG_BLOCK - at % _LOG_BLOCK
-        if room < _LOG_HEADER:
-            at += room
-            continue
-        length, kind = struct.unpack_from("<HB", data, at + 4)
-        at += _LOG_HEADER
-        piece = data[at : at + length]
-        at += length
-        if kind not in (_FULL, _FIRST, _MIDDLE, _LAST) or len(piece) < length:
-            return
-        pieces = piece if kind in (_FULL, _FIRST) else pieces + piece
-        if kind in (_FULL, _LAST):
-            yield pieces
-
-
-def _batch_entries(batch: bytes) -> Iterator[_Entry]:
-    """The puts and deletions of one write, numbered on from the number at its beginning."""
-    sequence, count = struct.unpack_from("<QI", batch)
-    at = 12
-    for number in range(sequence, sequence + count):
-        kind, value = batch[at], b""
-        key, at = _text(batch, at + 1)
-        if kind != _DELETION:
-            value, at = _text(batch, at)
-        yield key, number * 256 + kind, value
-
-
-def _text(data: bytes, at: int) -> tuple[bytes, int]:
-    length, at = varint(data, at)
-    if at + length > len(data):
-        raise Damaged("a string reaches beyond its record")
-    return data[at : at + length], at + length
-
-
-def _apply(edit: bytes, tables: set[int], numbers: dict[int, int]) -> None:
-    """One edit of the manifest: tables that came and went, the log that goes with them."""
-    at = 0
-    while at < len(edit):
-        tag, at = varint(edit, at)
-        if tag in _NUMBERS:
-            value, at = varint(edit, at)
-            numbers[tag] = value
-        elif tag in _STRINGS:
-            _, at = _text(edit, at)
-        elif tag == _COMPACT_POINTER:
-            _, at = _text(edit, _skip(edit, at, 1))
-        elif tag == _DELETED_FILE:
-            number, at = varint(edit, _skip(edit, at, 1))
-            tables.discard(number)
-        elif tag == _NEW_FILE:
-            number, at = varint(edit, _skip(edit, at, 1))
-            _, at = _text(edit, _skip(edit, at, 1))
-            _, at = _text(edit, at)
-            tables.add(number)
-        else:
-            raise Damaged(f"the manifest has an edit {tag}, which is unknown")
+        user, sequence = key[:-8], int.from_bytes(key[-8:], "little")
+        if last is not None and last >= (user, -sequence):
+            raise Damaged("the keys of a block are not in order")
+        last = user, -sequence
+        yield user, sequence, block[at - length : at]

@@ -20,9 +20,18 @@ def varint(data: bytes, at: int) -> tuple[int, int]:
             return value, at
 
 
-def uncompressed(data: bytes) -> bytes:
-    """The bytes that `data` was packed from. Raises Damaged."""
+def skip(data: bytes, at: int, count: int) -> int:
+    """Where the byte behind `count` numbers is."""
+    for _ in range(count):
+        _, at = varint(data, at)
+    return at
+
+
+def uncompressed(data: bytes, most: int) -> bytes:
+    """The bytes that `data` was packed from, at most `most`. Raises Damaged."""
     length, at = varint(data, 0)
+    if length > most:
+        raise Damaged(f"a packed block claims {length:,} bytes, and at most {most:,} are read")
     out = bytearray()
     while at < len(data):
         at = _literal(data, at, out) if data[at] & 3 == 0 else _copy(data, at, out)

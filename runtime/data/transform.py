@@ -5,8 +5,6 @@ Order: rescale to a shorter side S, crop, flip, colour shift, mean, scale.
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from statistics import NormalDist
 from typing import Any
 
@@ -14,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netc.errors import NetcError, Place
+from netc.files import checked_json
+from netc.files.opening import read_bytes
 from netc.files.paths import resolve
 from netc.layers import registry
 from netc.layers.base import Shape, format_shape
@@ -25,6 +25,10 @@ from netc.runtime.net import rand
 TRAIN = 0
 _DRAWS = 7  # scale, row, column, flip, three for the colours
 _NORMAL = NormalDist()
+
+
+_COLOR_BYTES = 1 << 16
+_COMPONENTS = checked_json.Record({"eigenvalue": [float], "eigenvector": [float]})
 
 
 class Transform:
@@ -117,9 +121,10 @@ class Transform:
     def _color_file(self, name: str) -> tuple[list[float], list[float]]:
         path = resolve(name, self.path, "file of colour components", self.place)
         try:
-            content = json.loads(Path(path).read_text("utf-8"))
+            content = checked_json.parse(read_bytes(path, _COLOR_BYTES, self.place))
+            checked_json.check(content, _COMPONENTS)
             return [float(x) for x in content["eigenvalue"]], [float(x) for x in content["eigenvector"]]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError) as error:
             raise self._fail("D508", f"{path} is not what `netc image-mean` writes ({error})") from None
 
     # -- shapes --------------------------------------------------------------------------------------------------------

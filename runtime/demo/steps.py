@@ -89,6 +89,7 @@ def train_and_test(iterations: int, say: Say, log: Path = Path("train.log")) -> 
     """Train by solver.prototxt in the working folder up to `iterations`, going on from its newest snapshot; then test
     on all validation pictures and draw the curves. None where a signal stopped the training."""
     from netc.runtime.solver.log import Log
+    from netc.runtime.solver.metrics import path_of
     from netc.runtime.solver.training import train
 
     with log.open("a", encoding="utf-8") as stream, contextlib.closing(_start(iterations, Log(stream), say)) as run:
@@ -96,7 +97,7 @@ def train_and_test(iterations: int, say: Say, log: Path = Path("train.log")) -> 
             return None
         if run.report.tested_at != run.iter:
             run.test()
-        curves = draw_curves(Path("metrics.jsonl"), Path("curves.png"), run.net.graph.name)
+        curves = draw_curves(path_of(run.prefix), Path("curves.png"), run.net.graph.name)
         return Outcome(run.iter, run.report.accuracy, _weights(run), curves)
 
 

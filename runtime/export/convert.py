@@ -120,7 +120,7 @@ class _Job:
         if source.card is not None:
             self.shown = converted_looks(source.card.preprocessing, self.shown, *given)
         self.source, self.preprocessing = fold_rgb(source, self.shown) if options.rgb else (source, self.shown)
-        self.remarks: list[str] = []
+        self.remarks = [*source.remarks]
         self.parity = Parity(tolerance=options.tolerance)
 
     def done(self, hashing: Hashing) -> Conversion:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from netc.errors import NetcError
 from netc.graph.ir import Graph, Node
 from netc.runtime.export.shapes import Axes
 from netc.runtime.net.module import Net
+from netc.runtime.net.steps import Step
 from netc.weights import Array
 
 
@@ -45,8 +47,7 @@ def _apart(inputs: Mapping[str, Tensor], blobs: Mapping[str, Tensor]) -> dict[st
 
 def net_with(graph: Graph, layers: Mapping[str, Sequence[Array]]) -> Net:
     """The executable net with these weights, gradients off."""
-    net = Net(graph, unfilled=[node.layer.key for node in graph.nodes])
-    net.copy_from(layers)
+    net = Net(graph, start=lambda net: net.copy_from(layers).written(net.params))
     return net.eval().requires_grad_(False)
 
 
@@ -112,29 +113,52 @@ def _free(program: Any, names: Sequence[str]) -> dict[str, list[int]]:
     }
 
 
-def cannot(graph: Graph, error: BaseException) -> NetcError:
-    """torch's refusal in a line: that of its innermost reason, without colours."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).strip() for line in str(error).splitlines()]
-    reason = next((line for line in lines if line), type(error).__name__)
-    return NetcError("W773", f'torch cannot export the net "{graph.name}": {reason}', None, HINT)
+def cannot(graph: Graph, error: BaseException, node: Node | None = None) -> NetcError:
+    """A refusal in a line, with the layer (`node`, or the one that was traced) and torch's innermost reason."""
+    chain = list(_causes(error))
+    own = next((one for one in chain if isinstance(one, NetcError)), None)
+    if own is not None:
+        return NetcError("W773", own.message, own.place, own.hint or HINT)
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).strip() for line in str(chain[-1]).splitlines()]
+    reason = next((line for line in lines if line), type(chain[-1]).__name__)
+    reason = reason if len(reason) <= LONGEST else reason[:LONGEST] + " …"
+    node = node or next((found for one in chain if (found := _traced(one)) is not None), None)
+    if node is None:
+        return NetcError("W773", f'torch cannot export the net "{graph.name}": {reason}', None, HINT)
+    what = f'layer "{node.name}" ({node.type}) cannot be exported'
+    return NetcError("W773", f"{what}: {reason}", node.place, f"end the net at the blobs before it; {HINT}")
 
 
-HINT = "netc check lists its layers; --to safetensors and the other formats of weights alone always work"
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
+def _traced(error: BaseException) -> Node | None:
+    """The node whose forward pass raised an error."""
+    found, trace = None, error.__traceback__
+    while trace is not None:
+        step = trace.tb_frame.f_locals.get("step")
+        found = step.node if isinstance(step, Step) else found
+        trace = trace.tb_next
+    return found
+
+
+LONGEST = 200
+"""Characters of torch's reason that are shown."""
+
+HINT = "the formats of weights alone always work (--to safetensors, npz, hdf5)"
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without torch's remarks on its own insides."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "torch", "onnxscript", "onnx_ir")]
-    levels = [logger.level for logger in loggers]
-    with warnings.catch_warnings():
+    """Without torch's remarks on its own insides: with an error, it logs and prints its whole graph."""
+    before = logging.root.manager.disable
+    with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
         warnings.simplefilter("ignore")
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
+        logging.disable(logging.CRITICAL)
         try:
             yield
         finally:
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)
+            logging.disable(before)

@@ -4,6 +4,7 @@ nets height and width) of any size."""
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,9 +15,11 @@ import torch
 
 from netc import __version__
 from netc.errors import NetcError
-from netc.graph.ir import Graph
+from netc.graph.ir import Graph, Node
 from netc.runtime.export.graphs import Blobs, cannot, distinct_blobs, exported, net_with, quiet
+from netc.runtime.export.opaque import TRANSLATIONS, opaque
 from netc.runtime.export.shapes import Axes
+from netc.runtime.net.module import Net
 from netc.weights import Array
 from netc.weights.card import CARD, Card
 from netc.weights.model import Model
@@ -62,25 +65,45 @@ def write_onnx(path: Path, source: Model, graph: Graph, axes: Axes, card: Card) 
 
 def _model(source: Model, graph: Graph, axes: Axes) -> Any:
     """torch's translation, with every blob that is a value of its own as an output, so that it keeps its name."""
-    blobs = distinct_blobs(graph)
-    program = exported(Blobs(net_with(graph, source.layers()), blobs), graph, axes)
-    try:
-        with quiet():
-            made = torch.onnx.export(
-                program,
-                (),
-                input_names=list(graph.inputs),
-                output_names=[_name_of(graph, blob) for blob in blobs],
-                dynamo=True,
-                verbose=False,
-                opset_version=OPSET,
-                optimize=False,
-                custom_translation_table={torch.ops.aten.sort.stable: _stable_sort},
-            )
-    except NetcError:
-        raise
-    except Exception as error:  # torch.onnx raises nearly anything
-        raise cannot(graph, error) from error
+    blobs, net = distinct_blobs(graph), net_with(graph, source.layers())
+    with opaque(net):
+        try:
+            return _translated(net, graph, axes, blobs)
+        except NetcError:
+            raise
+        except Exception as error:  # torch.onnx raises nearly anything
+            raise cannot(graph, error, _first_without_form(net, graph, axes)) from error
+
+
+def _first_without_form(net: Net, graph: Graph, axes: Axes) -> Node | None:
+    """The first layer whose tops torch.onnx cannot translate, by halving: it does not say whose node it was at."""
+    nodes = [node for node in graph.nodes if not node.layer.is_source]
+
+    def fails(node: Node) -> bool:
+        try:
+            _translated(net, graph, axes, list(node.top_names))
+        except Exception:
+            return True
+        return False
+
+    place = bisect_left(nodes, True, key=fails)
+    return nodes[place] if place < len(nodes) else None
+
+
+def _translated(net: Net, graph: Graph, axes: Axes, blobs: Sequence[str]) -> Any:
+    program = exported(Blobs(net, blobs), graph, axes)
+    with quiet():
+        made = torch.onnx.export(
+            program,
+            (),
+            input_names=list(graph.inputs),
+            output_names=[_name_of(graph, blob) for blob in blobs],
+            dynamo=True,
+            verbose=False,
+            opset_version=OPSET,
+            optimize=False,
+            custom_translation_table=TRANSLATIONS | {torch.ops.aten.sort.stable: _stable_sort},
+        )
     assert made is not None
     return made.model
 

@@ -5,6 +5,7 @@ summary = build(listing, path, Recipe(size=(256, 256)))
 """
 
 from netc.runtime.imageset.builder import Skipped, Summary, build, labels_path
+from netc.runtime.imageset.ground_truth import from_ground_truth
 from netc.runtime.imageset.pictures import Recipe
 from netc.runtime.imageset.sources import ListedImage, Listing, from_folders, from_list, read_classes
 
@@ -16,6 +17,7 @@ __all__ = [
     "Summary",
     "build",
     "from_folders",
+    "from_ground_truth",
     "from_list",
     "labels_path",
     "read_classes",

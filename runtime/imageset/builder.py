@@ -13,7 +13,7 @@ from netc.errors import NetcError, Place
 from netc.layers.base import format_shape
 from netc.runtime.imageset.pictures import Recipe, Record, Unusable, convert
 from netc.runtime.imageset.sources import ListedImage, Listing, check_labels
-from netc.runtime.imageset.writer import Database, write_file
+from netc.runtime.imageset.writer import Database, refuse_others, write_file
 from netc.runtime.net.cores import usable_cores
 
 MAX_KEY = 511
@@ -59,9 +59,13 @@ def build(
     """Convert every picture of `listing` into the new LMDB `path`; keys are `%08d_name` as Caffe writes them.
 
     Files that give no picture are left out, their numbers stay free, and the summary lists them. The labels' names, if
-    known, go to `path`.labels.txt. Raises what `Database` raises, D542 where no picture was left, and D543 with
-    `check_size` where two pictures differ in size; then no database is written.
+    known, go to `path`.labels.txt. Raises what `Database` raises, O140 where that file has other names already, D542
+    where no picture was left, and D543 with `check_size` where two pictures differ in size; no database is written
+    then.
     """
+    labels = "".join(f"{name}\n" for name in listing.classes).encode(errors="surrogateescape")
+    if labels:
+        refuse_others(labels_path(path), labels)
     summary = Summary(path, warnings=check_labels(listing))
     with Database(path) as database:
         for number, entry, outcome in _converted(listing, recipe, workers or usable_cores()):
@@ -77,8 +81,8 @@ def build(
         if not summary.pictures:
             raise _nothing_left(summary)
         database.publish()
-    if listing.classes:
-        write_file(labels_path(path), "".join(f"{name}\n" for name in listing.classes).encode(errors="surrogateescape"))
+    if labels:
+        write_file(labels_path(path), labels)
     return summary
 
 

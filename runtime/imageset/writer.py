@@ -2,15 +2,13 @@
 
 It is built in a folder beside its place, `NAME.building`, flushed to the disk and then renamed. Whatever goes wrong
 before that, the folder is removed and nothing else was touched; what a killed process leaves behind is removed by the
-next one (a lock tells it from a build that is still going on).
+next one (claim.py tells it from a build that is still going on).
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -18,46 +16,46 @@ from typing import Any
 
 from netc.errors import NetcError, Place
 from netc.files.durable import flush, free_bytes, sync_folder, write_whole
+from netc.files.opening import read_bytes
+from netc.runtime.imageset.claim import LOCK, Claim
 
 BATCH_BYTES = 1 << 24
 BATCH_RECORDS = 1000
 FIRST_MAP = 1 << 26
-_LOCK = "build.lock"
+_FILES = ("data.mdb", "lock.mdb")
 
 
 class Database:
     """Context manager: `put` records, then `publish`. Leaving it without `publish` leaves nothing behind.
 
-    Raises O140 if `path` exists, O141 if another process is building it, X140 if it cannot be written (disk full).
+    Raises O140 if `path` exists, O141 if another process is building it, O142 if it cannot be made there, X140 if it
+    cannot be written (disk full).
     """
 
     def __init__(self, path: Path, map_size: int = FIRST_MAP) -> None:
         self.path, self.map_size = path, map_size
-        self.building = path.with_name(path.name + ".building")
         self._batch: list[tuple[bytes, bytes]] = []
         self._batch_bytes = 0
         self._env: Any = None
-        self._lock = -1
+        self._claim: Claim | None = None
+
+    @property
+    def building(self) -> Path:
+        return self.path.with_name(self.path.name + ".building")
 
     def __enter__(self) -> Database:
         refuse_existing(self.path)
         with self._reported():
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._claim()
-            self._open()
-        return self
-
-    def _claim(self) -> None:
-        """Make the folder ours, clearing what a killed build left in it."""
-        self.building.mkdir(exist_ok=True)
-        self._lock = os.open(self.building / _LOCK, os.O_CREAT | os.O_RDWR, 0o644)
+            self._claim = Claim(self.building, _FILES, self.path)
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._release()
-            raise NetcError("O141", "another netc is building this database", Place(str(self.path))) from None
-        for name in ("data.mdb", "lock.mdb"):
-            (self.building / name).unlink(missing_ok=True)
+            refuse_existing(self.path)  # another build may have published it meanwhile
+            with self._reported():
+                self._open()
+        except BaseException:
+            self._give_up()
+            raise
+        return self
 
     def _open(self) -> None:
         import lmdb
@@ -99,22 +97,29 @@ class Database:
             self._env = None
             flush(self.building / "data.mdb")
             sync_folder(self.building)
-            (self.building / _LOCK).unlink()
-            refuse_existing(self.path)
-            os.rename(self.building, self.path)
-            self._release()
+            self._take_name()
+            (self.path / LOCK).unlink()
             sync_folder(self.path.parent)
 
-    def _release(self) -> None:
-        os.close(self._lock)
-        self._lock = -1
+    def _take_name(self) -> None:
+        refuse_existing(self.path)
+        try:
+            os.rename(self.building, self.path)
+        except OSError:
+            refuse_existing(self.path)  # it came meanwhile
+            raise
+        assert self._claim is not None
+        self._claim.release()
+        self._claim = None
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def _give_up(self) -> None:
         if self._env is not None:
             self._env.close()
-        if self._lock >= 0:
-            shutil.rmtree(self.building, ignore_errors=True)
-            self._release()
+        if self._claim is not None:
+            self._claim.discard()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._give_up()
 
     @contextlib.contextmanager
     def _reported(self) -> Iterator[None]:
@@ -139,9 +144,19 @@ class Database:
         return NetcError("X140", f"{message}: {state}", Place(str(self.path)), hint)
 
 
-def refuse_existing(path: Path) -> None:
-    if path.exists() or path.is_symlink():
-        raise NetcError("O140", "this exists already", Place(str(path)), "remove it or choose another name")
+def refuse_existing(path: Path, hint: str | None = None) -> None:
+    if os.path.lexists(path):
+        raise NetcError("O140", "this exists already", Place(str(path)), hint or "remove it or choose another name")
+
+
+def refuse_others(path: Path, content: bytes) -> None:
+    """O140 where there is something of this name, unless it is just what would be written."""
+    if not os.path.lexists(path):
+        return
+    with contextlib.suppress(OSError, NetcError):
+        if not path.is_symlink() and read_bytes(path, len(content)) == content:
+            return
+    refuse_existing(path)
 
 
 def write_file(path: Path, content: bytes) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 
 from netc.layers.base import Layer
 from netc.runtime.net import rand
+from netc.runtime.net.outputs import Outputs
 
 
 class Clock(nn.Module):
@@ -36,11 +36,10 @@ class Clock(nn.Module):
 class LayerRun:
     """What layers see of the machine (netc.layers.base.Run)."""
 
-    def __init__(self, clock: Clock, seed: int, training: bool) -> None:
-        self._clock, self._seed, self.training = clock, seed, training
+    def __init__(self, clock: Clock, seed: int, training: bool, outputs: Outputs) -> None:
+        self._clock, self._seed, self.training, self.outputs = clock, seed, training, outputs
         self._keys: dict[str, int] = {}
         self._state: dict[str, dict[str, Any]] = {}
-        self._outputs: dict[str, Any] = {}
 
     def uniform(self, layer: Layer, like: Tensor) -> Tensor:
         key = rand.step_key(self._key(layer.key), self._clock.step)
@@ -60,10 +59,5 @@ class LayerRun:
         self._state.clear()
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
-    def write(self, layer: Layer, path: str, rows: Mapping[str, Tensor]) -> None:
-        from netc.runtime.data.hdf5_output import Output
-
-        if layer.key not in self._outputs:
-            self._outputs[layer.key] = output = Output(layer, path)
-            weakref.finalize(self, output.finish)
-        self._outputs[layer.key].add({name: x.detach().cpu().numpy().copy() for name, x in rows.items()})
+    def write(self, layer: Layer, rows: Mapping[str, Tensor]) -> None:
+        self.outputs.write(layer, rows)

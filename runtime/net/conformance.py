@@ -78,7 +78,7 @@ class Run:
         return self.kept
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
-    def write(self, layer: Layer, path: str, rows: Mapping[str, Tensor]) -> None:
+    def write(self, layer: Layer, rows: Mapping[str, Tensor]) -> None:
         self.written.append(rows)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from torch import Tensor
@@ -23,7 +24,8 @@ class LabelCheck:
         low, high = (float(x) for x in labels.aminmax())
         if low > -1 and high < self.classes:
             return
-        bad = [x for x in labels.flatten().tolist() if not -1 < x < self.classes and int(x) != self.ignored]
+        wrong = (x for x in labels.flatten().tolist() if not -1 < x < self.classes)
+        bad = [x for x in wrong if not (math.isfinite(x) and int(x) == self.ignored)]
         if bad:
             raise NetcError(
                 "R621",

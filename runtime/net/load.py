@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
+from functools import partial
 from typing import Any
+
+from torch import Tensor
 
 from netc.errors import NetcError, Place, did_you_mean
 from netc.errors.foreign import allowing
@@ -20,6 +25,7 @@ from netc.runtime.data import can_probe
 from netc.runtime.data.probing import DataProbe
 from netc.runtime.net.module import Net
 from netc.runtime.net.numerics import settle
+from netc.weights.fitting import missing
 
 _EXAMPLE = 'give the whole shape of the top: shapes={"data": (1, 3, 224, 224)}'
 
@@ -37,8 +43,11 @@ def load_net(
     workers: int | None = None,
     tf32: bool = False,
     allow_python_layers: Iterable[str] = (),
+    output_dir: str | os.PathLike[str] | None = None,
 ) -> Net:
-    """Compile `source` (path, text or NetParameter) and make it executable on `device`, with `weights` if given.
+    """Compile `source` (path, text or NetParameter) and make it executable on `device`, with `weights` if given. A
+    .caffemodel given as the net brings its own. Layers that the weights lack keep their fillers' values: a Python
+    warning names them.
 
     `net()` reads the next batch of the net's data layers. Where their data are not here the net is loaded all the same,
     as far as its settings or `shapes` tell how large the images are, and takes their tops in the call (`net(data=x)`).
@@ -46,8 +55,9 @@ def load_net(
     `shapes`: {top of an Input or data layer: shape}; goes before what the file and the data say. `seed`: of fillers and
     everything random. `workers`: threads that decode images (default: one a core). `tf32`: whether a GPU may
     multiply with 10 bits of mantissa (see netc.runtime.net.numerics, also for what this sets in torch).
-    `allow_python_layers`: the modules whose Python layers may run.
-    Raises NetcError; C102 for shapes of what is not the top of such a layer.
+    `allow_python_layers`: the modules whose Python layers may run. `output_dir`: below which folder HDF5Output layers
+    may write (default: the working folder).
+    Raises NetcError; C102 for shapes of what is not the top of such a layer, W724 for weights of no layer of the net.
     """
     settle(tf32=tf32)
     draft = draft_net(source)
@@ -57,10 +67,19 @@ def load_net(
     _set_inputs(layers, told)
     with closing(DataProbe(draft.path)) as data, allowing(allow_python_layers):
         graph = compile_layers(layers, _TolerantProbe(data, told))
-    net = Net(graph, seed, workers=workers)  # its data are opened when they are needed, which they may never be
-    if weights is not None:
-        net.copy_from(weights)
-    return net.to(device)
+    given = draft.weights or None if weights is None else weights
+    net = Net(graph, seed, workers, output_dir=output_dir, start=None if given is None else partial(_start, given))
+    return net.to(device)  # its data are opened when they are needed
+
+
+def _start(weights: Any, net: Net) -> list[Tensor]:
+    """Copy the weights into a net, and warn where a layer finds none."""
+    plan = net.copy_from(weights)
+    said = missing(plan.fresh, plan.layers, plan.path or "those given")
+    for remark in [*([said] if said else []), *plan.remarks]:
+        warnings.warn(remark, stacklevel=4)
+    written: list[Tensor] = plan.written(net.params)
+    return written
 
 
 def _told(shapes: Mapping[str, Sequence[int]] | None) -> dict[str, Shape]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,6 +18,7 @@ from netc.runtime.net import rand
 from netc.runtime.net.clock import Clock, LayerRun
 from netc.runtime.net.feeding import Feeding
 from netc.runtime.net.fillers import fill_blob
+from netc.runtime.net.outputs import Outputs
 from netc.runtime.net.steps import Route, Step, plan, route_to
 from netc.weights.keys import module_names
 
@@ -31,31 +33,36 @@ class Net(nn.Module):
 
     `state_dict` keys are "<layer>.<blob>" ("conv1_1.weight"). Shared parameters are one nn.Parameter under each name.
     A parameter with lr_mult 0 has requires_grad False. `feeding` is what feeds the net's sources; `workers` threads
-    decode for it, and `probe` is what told the graph the shapes of its data.
+    decode for it, and `probe` is what told the graph the shapes of its data. `start` gives parameters their first
+    values, as weights do, and returns those that it has written; the fillers write all others. Layers that write files
+    do so below `output_dir` (default: the working folder).
     """
 
     def __init__(
         self,
         graph: Graph,
         seed: int = 0,
-        unfilled: Iterable[str] = (),
         workers: int | None = None,
         probe: DataProbe | None = None,
+        start: Callable[[Net], Iterable[Tensor]] | None = None,
+        output_dir: str | os.PathLike[str] | None = None,
     ) -> None:
         super().__init__()
         self.graph, self.seed = graph, seed
         self.clock = Clock()
         self.feeding = Feeding(graph, self.clock, seed, workers, probe)
-        self.run = LayerRun(self.clock, seed, training=any(node.layer.phase == 0 for node in graph.nodes))
+        training = any(node.layer.phase == 0 for node in graph.nodes)
+        self.run = LayerRun(self.clock, seed, training, Outputs(graph, output_dir))
         self.inputs: tuple[str, ...] = graph.inputs
         self.outputs: tuple[str, ...] = graph.outputs
-        self._steps = plan(graph, self._create_params(frozenset(unfilled)))
+        self._steps = plan(graph, self._create_params())
         self._loss_weights = [
             (top, w) for s in self._steps for top, w in zip(s.tops, s.node.loss_weights, strict=True) if w
         ]
         hidden = [top for top, _ in self._loss_weights if top not in graph.outputs]
         self._returned = (*graph.outputs, *hidden)
         self._routes: dict[tuple[str, ...], Route] = {}
+        self._fill(start(self) if start is not None else ())
 
     @property
     def steps(self) -> Sequence[Step]:
@@ -69,31 +76,37 @@ class Net(nn.Module):
 
     # -- parameters ----------------------------------------------------------------------------------------------------
 
-    def _create_params(self, unfilled: frozenset[str]) -> dict[int, nn.Module]:
-        """A submodule for each layer with parameters, by node index."""
+    def _create_params(self) -> dict[int, nn.Module]:
+        """A submodule for each layer with parameters, by node index. What they hold is not written yet."""
         tensors: dict[tuple[int, int], Tensor] = {}
         holders: dict[int, nn.Module] = {}
         for index, node in enumerate(self.graph.nodes):
             if not node.params:
                 continue
             holder = holders[index] = nn.Module()
-            for position, ref in enumerate(node.params):
+            for ref in node.params:
                 if ref.owner not in tensors:
-                    tensors[ref.owner] = self._new_param(node, position, node.layer.key not in unfilled)
+                    tensors[ref.owner] = self._new_param(ref)
                 self._register(holder, ref.blob.name, tensors[ref.owner])
         names = module_names((index, self.graph.nodes[index].name) for index in holders)
         self._modules.update((names[index], holder) for index, holder in holders.items())
         return holders
 
-    def _new_param(self, node: Node, position: int, filled: bool) -> Tensor:
-        ref = node.params[position]
-        tensor = torch.empty(ref.blob.shape)  # every filler writes all of it
-        if filled:
-            key = rand.key(self.seed, "filler", node.layer.key, position)
-            fill_blob(tensor, ref.blob, key, node.layer)
+    def _new_param(self, ref: ParamRef) -> Tensor:
+        tensor = torch.empty(ref.blob.shape)
         if ref.blob.frozen:
             return tensor
         return nn.Parameter(tensor, requires_grad=ref.learnable or self.graph.force_backward)
+
+    def _fill(self, written: Iterable[Tensor]) -> None:
+        """Give every parameter that is not among `written` what it starts from."""
+        done = {memory_of(tensor) for tensor in written}
+        for step in self._steps:
+            for position, (ref, tensor) in enumerate(zip(step.node.params, step.held(), strict=True)):
+                if memory_of(tensor) not in done:
+                    done.add(memory_of(tensor))
+                    key = rand.key(self.seed, "filler", step.node.layer.key, position)
+                    fill_blob(tensor.detach(), ref.blob, key, step.node.layer)
 
     def _register(self, holder: nn.Module, name: str, value: Tensor) -> None:
         if isinstance(value, nn.Parameter):
@@ -275,35 +288,65 @@ class Net(nn.Module):
             raise NetcError("R604", "the net has no loss among these outputs", None, "compile it with phase TRAIN")
         return torch.stack(terms).sum() if len(terms) > 1 else terms[0]
 
-    def share_from(self, trained: Net) -> None:
-        """Take `trained`'s own tensors, not copies, for every layer it has by the same name (ShareTrainedLayersWith).
+    def share_from(self, trained: Net) -> list[Tensor]:
+        """Take `trained`'s own tensors, not copies, for every layer it has by the same name (ShareTrainedLayersWith),
+        and for every layer here that shares a parameter with one of those. Returns the tensors taken.
 
         Raises NetcError R606 where such a layer has other parameter shapes here.
         """
         theirs = {step.node.name: step for step in reversed(trained._steps) if step.params}
+        taken: dict[tuple[int, int], Tensor] = {}
         for step in self._steps:
-            if step.node.name not in theirs or not step.params:
-                continue
-            other = theirs[step.node.name]
-            shapes, own = ([ref.blob.shape for ref in node.params] for node in (other.node, step.node))
-            if shapes != own:
-                raise NetcError(
-                    "R606",
-                    f'layer "{step.node.name}" has the parameter shapes {", ".join(map(format_shape, own)) or "none"}, '
-                    f"but {', '.join(map(format_shape, shapes))} in the net it shares them with",
-                    step.node.place,
-                )
-            for (holder, name), tensor in zip(step.params, other.held(), strict=True):
-                delattr(holder, name)
-                self._register(holder, name, tensor)
-            step.views = other.views
+            if step.params and step.node.name in theirs:
+                self._share(step, theirs[step.node.name])
+                for ref, tensor in zip(step.node.params, step.held(), strict=True):
+                    taken.setdefault(ref.owner, tensor)
+        for step in self._steps:
+            if step.node.name not in theirs:
+                self._share_by_name(step, taken)
+        return list(taken.values())
+
+    def _share(self, step: Step, other: Step) -> None:
+        shapes, own = ([ref.blob.shape for ref in node.params] for node in (other.node, step.node))
+        if shapes != own:
+            raise NetcError(
+                "R606",
+                f'layer "{step.node.name}" has the parameter shapes {", ".join(map(format_shape, own)) or "none"}, '
+                f"but {', '.join(map(format_shape, shapes))} in the net it shares them with",
+                step.node.place,
+            )
+        for place, tensor in zip(step.params, other.held(), strict=True):
+            self._replace(place, tensor)
+        step.views = other.views
+
+    def _share_by_name(self, step: Step, taken: Mapping[tuple[int, int], Tensor]) -> None:
+        """A layer that the trained net lacks still has one parameter with the layers that it names."""
+        for position, (place, ref) in enumerate(zip(step.params, step.node.params, strict=True)):
+            if ref.owner in taken:
+                tensor = taken[ref.owner]
+                self._replace(place, tensor)
+                if tensor.shape != ref.blob.shape:
+                    step.views = {**step.views, position: ref.blob.shape}
+
+    def _replace(self, place: tuple[nn.Module, str], tensor: Tensor) -> None:
+        holder, name = place
+        delattr(holder, name)
+        self._register(holder, name, tensor)
 
     def copy_from(self, source: Any) -> Any:
         """Load weights by layer name from a file (or {layer: [arrays]}), as Net::CopyTrainedLayersFrom.
 
         Layers of the file the net lacks are ignored, layers the file lacks keep their values; a blob count or shape
-        that does not fit is an error. Returns the plan: what was copied, reshaped, skipped and left.
+        that does not fit is an error, and so is a file of no layer of the net. Returns the plan: what was copied,
+        reshaped, skipped and left.
         """
-        from netc.weights import copy_weights
+        from netc.weights.fitting import plan_for
 
-        return copy_weights(self.params, source, [node.name for node in self.graph.nodes])
+        plan = plan_for(self.graph, source)
+        plan.copy_into(self.params)
+        return plan
+
+
+def memory_of(tensor: Tensor) -> int:
+    """Where a parameter lies, the same for every view of it."""
+    return tensor.untyped_storage().data_ptr()

@@ -138,10 +138,9 @@ class Net(Wired):
 
     def _place(self) -> None:
         """Go where the mode says that nets compute."""
+        self.carry_params()
         if self._device != machine.device():
             self._device = machine.device()
-            for param in self._params.values():
-                _ = param.tensor  # what was written on the host goes along
             self._module.to(self._device)
             for blob in self._blobs_by_name.values():
                 blob.move(self._device)
@@ -236,6 +235,7 @@ class Net(Wired):
 
     def copy_from(self, weights: Any) -> None:
         """Load weights by the names of layers, from a file of any format that netc reads."""
+        self.carry_params()
         for path in str(weights).split(",") if isinstance(weights, str | os.PathLike) else [weights]:
             self._module.copy_from(path)
 
@@ -243,14 +243,17 @@ class Net(Wired):
 
     def share_with(self, other: Net) -> None:
         """Take the other net's own parameters for every layer that it has by the same name; the diffs stay apart."""
+        other.carry_params()
         self._module.share_from(other._module)
 
     def save(self, filename: Any) -> None:
         """Write a .caffemodel."""
+        self.carry_params()
         files.save(self._module, filename)
 
     def save_hdf5(self, filename: Any) -> None:
         """Write a .caffemodel.h5. Raises NetcError W707 without h5py."""
+        self.carry_params()
         files.save_hdf5(self._module, filename)
 
 

@@ -167,12 +167,12 @@ class Solver:
 
     def snapshot(self) -> None:
         """Save PREFIX_iter_N.caffemodel and .solverstate, PREFIX being the file's snapshot_prefix."""
-        for blob in self._blobs:
-            _ = blob.tensor  # what was written on the host goes along
+        self.net.carry_params()
         self._run.snapshot()
 
     def restore(self, path: Any) -> None:
         """Go on from a .solverstate: parameters, history, `iter`, and where the data of training stand."""
+        self.net.carry_params()
         self._run.restore(os.fspath(path))
         position = self.iter * self.param.iter_size
         self._run.net.clock.iteration = self._run.net.feeding.position = position

@@ -93,6 +93,12 @@ class Wired:
                 for top, values in zip(node.tops, feeding.first(node), strict=True):
                     self._blobs_by_name[top].assign(values)
 
+    def carry_params(self) -> None:
+        """Bring what a program has written on the host to the GPU where the net is."""
+        if self._device != "cpu":
+            for param in self._params.values():
+                _ = param.tensor
+
     def own_params(self) -> list[ParamBlob]:
         """Every parameter that is not a share of another one, in Caffe's order of learnable parameters."""
         return [self._params[key] for key in sorted(self._params)]

@@ -54,7 +54,8 @@ Mark = tuple[float, str]
 def panels_of(records: Iterable[Mapping[str, Any]]) -> tuple[list[Panel], list[Mark]]:
     """Loss and the other outputs of a metrics.jsonl, and a mark wherever the learning rate was changed."""
     rows = list(records)
-    train, test = ([row for row in rows if row.get("kind") == kind] for kind in ("train", "test"))
+    needed = {"train": {"iter", "loss", "lr"}, "test": {"iter", "net", "outputs"}}
+    train, test = ([row for row in rows if row.get("kind") == kind and needed[kind] <= row.keys()] for kind in needed)
     losses = [Curve("training", _points((row["iter"], row["loss"]) for row in train))]
     losses += _tested(test, "validation" if len(_nets(test)) < 2 else "test", loss=True)
     panels = [Panel("loss", tuple(losses))]

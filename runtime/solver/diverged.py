@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from netc.check.advice.signal import signal
 from netc.errors import NetcError, Place
 from netc.runtime.net.module import Net
 
@@ -22,8 +23,13 @@ def explain(
         "R630",
         f"the loss is {loss:g} at iteration {iteration}: {where}",
         place,
-        f"lower base_lr or set clip_gradients; {lost}",
+        f"{_advice(net)}lower base_lr or set clip_gradients; {lost}",
     )
+
+
+def _advice(net: Net) -> str:
+    """What is to be looked at before the rate: what `netc check` remarks on the signal that the fillers make."""
+    return "".join(f"netc check warns of this net ({one.code}): {one.hint}; then " for one in signal(net.graph))
 
 
 @torch.no_grad()

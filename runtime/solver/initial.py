@@ -7,11 +7,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from torch import Tensor
+
 from netc import weights
 from netc.errors import NetcError, Place
 from netc.errors.origin import Origin
 from netc.files.paths import resolve
-from netc.runtime.net.module import Net
+from netc.runtime.net.module import Net, memory_of
 from netc.runtime.solver.report import Report
 from netc.runtime.solver.snapshot import Snapshot
 
@@ -27,41 +29,46 @@ class Transplant:
 
 @dataclass(slots=True)
 class Sources:
-    """Weight files, read but not copied yet. `restored`: a snapshot will overwrite every layer anyway. `passed_over`:
-    fields of the solver that name weights, and are not used since others were given."""
+    """Weight files, read but not copied yet. `restored`: layers that a snapshot will overwrite. `passed_over`: fields
+    of the solver that name weights, and are not used since others were given."""
 
     files: list[tuple[str, Any]] = field(default_factory=list)
     transplants: list[Transplant] = field(default_factory=list)
     restored: frozenset[str] = frozenset()
     passed_over: tuple[str, ...] = ()
 
-    @property
-    def overwritten(self) -> frozenset[str]:
-        """Layers whose fillers need not run."""
-        whole = (name for _, arrays in self.files for name, blobs in arrays.items() if blobs)
-        named = (layer for transplant in self.transplants for layer, _ in transplant.pairs)
-        return frozenset((*whole, *named)) | self.restored
-
-    def copy_into(self, net: Net, report: Report) -> list[str]:
+    def copy_into(self, net: Net, report: Report) -> list[Tensor]:
         """Copy in order, files first. A transplant must fit exactly; its plan is reported layer by layer. Returns the
-        layers that have an array which no file filled."""
+        parameters that are written, or will be by a snapshot. Raises NetcError W724 for a file of no layer of the net.
+        """
         if self.passed_over:
             report.warn(f"the solver's {' and '.join(self.passed_over)} not used: weights are given in their place")
-        fresh = list(net.params)
+        written = [blob for name, blobs in net.params.items() if name in self.restored for blob in blobs]
         for path, arrays in self.files:
             plan = net.copy_from(arrays)
             report.finetuning(path, plan)
-            fresh = [name for name in fresh if name in plan.fresh]
+            written += plan.written(net.params)
         for transplant in self.transplants:
             plan = weights.transplant(transplant.pairs, transplant.arrays, weights.target_of(net.params))
             plan.copy_into(net.params)
             report.transplanted(plan)
-            fresh = [name for name in fresh if name in plan.fresh]
-        return fresh
+            written += plan.written(net.params)
+        if self.files:
+            report.missing(_unwritten(net, written), len(net.params), ", ".join(path for path, _ in self.files))
+        return written
 
 
-def sources(param: Any, origin: Origin, given: str | Sequence[str] | None, snapshot: Snapshot | None = None) -> Sources:
-    """Read the files to start from: the ones given, else what the solver names; none where a snapshot follows.
+def _unwritten(net: Net, written: Sequence[Tensor]) -> list[str]:
+    """The layers with a parameter that is not among `written`, whichever layer shares it."""
+    done = {memory_of(tensor) for tensor in written}
+    return [name for name, blobs in net.params.items() if any(memory_of(blob) not in done for blob in blobs)]
+
+
+def sources(
+    param: Any, origin: Origin, given: str | Sequence[str] | None, snapshot: Snapshot | None = None, own: str = ""
+) -> Sources:
+    """Read the files to start from: the ones given, else what the solver names, else the net's own file, `own`, where
+    it has weights; none where a snapshot follows.
 
     Raises NetcError (F110 and the other codes of netc.weights; R625 for a transplant that copies nothing).
     """
@@ -72,6 +79,8 @@ def sources(param: Any, origin: Origin, given: str | Sequence[str] | None, snaps
         return Sources([(path, weights.read(path)) for path in names(given)], passed_over=unused)
     near = origin.start.path
     files = [(path, weights.read(resolve(path, near))) for path in names(list(param.weights))]
+    if own and not files:
+        files = [(own, weights.read(own))]
     return Sources(files, list(_transplants(param, origin, near)))
 
 

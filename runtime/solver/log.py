@@ -41,7 +41,7 @@ class Log:
         try:
             self.stream.write(self.lines(level, source, message))
             self.stream.flush()
-        except OSError:  # nobody reads the log any more: training goes on
+        except (OSError, ValueError):  # nobody reads the log any more, or it is closed: training goes on
             self.stream = None
 
     def lines(self, level: str, source: str, message: str) -> str:

@@ -6,13 +6,16 @@ import hashlib
 import json
 import platform
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from netc import __version__
 from netc.errors import NetcError, Place
+from netc.files import checked_json
 from netc.files.hashing import Digest
+from netc.files.opening import open_regular, read_bytes
 
 VERSION = 1
 MAX_BYTES = 64 << 20
@@ -41,11 +44,23 @@ class Manifest:
         return _render(body)
 
 
+_BODY = checked_json.Record(
+    {
+        **dict.fromkeys(("netc_snapshot", "iteration"), int),
+        **dict.fromkeys(("weights", "state", "sha256"), str),
+        "files": {str: checked_json.Record({"size": int, "sha256": str})},
+        "extras": dict,
+    }
+)
+
+
 def read_manifest(path: Path) -> Manifest:
-    """Raises NetcError F110, X110 (missing, unreadable), W730 (damaged, or of a later netc)."""
-    text = _read(path)
+    """Raises NetcError F102, F104, F110, X110 (not such a file, missing, unreadable), W730 (damaged, or of a later
+    netc)."""
     try:
-        body = json.loads(text)
+        text = _read(path)
+        body = checked_json.parse(text, constants=True)
+        checked_json.check(body, _BODY)
         del body["sha256"]
         if _render(body) != text:
             raise ValueError("its own SHA-256 disagrees")
@@ -54,17 +69,32 @@ def read_manifest(path: Path) -> Manifest:
         files = {name: Digest(**digest) for name, digest in body["files"].items()}
         names = [_plain(body["weights"]), _plain(body["state"])]
         return Manifest(body["iteration"], names, {name: files[name] for name in names}, body["extras"])
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        reason = str(error) if isinstance(error, ValueError) else f"{type(error).__name__} {error}"
-        raise NetcError(
-            "W730", f"the manifest is damaged: {reason}", Place(str(path)), "use an earlier snapshot (`--resume auto`)"
-        ) from None
+    except KeyError as error:
+        raise damaged(path, f"it has no digest of {error}") from None
+    except ValueError as error:
+        raise damaged(path, str(error)) from None
+
+
+def is_manifest(path: Path) -> bool:
+    """Whether netc wrote this file as a manifest, whole or not."""
+    if path.is_symlink():
+        return False
+    with suppress(OSError, NetcError), open_regular(path) as file:
+        return file.read(len(_BEGINS)) == _BEGINS
+    return False
+
+
+_BEGINS = b'{\n "netc_snapshot": '
+
+
+def damaged(path: Path, reason: str) -> NetcError:
+    hint = "use an earlier snapshot (`--resume auto`)"
+    return NetcError("W730", f"the manifest is damaged: {reason}", Place(str(path)), hint)
 
 
 def _read(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return file.read(MAX_BYTES).decode("utf-8", "replace")
+        return read_bytes(path, MAX_BYTES).decode("utf-8")
     except FileNotFoundError:
         raise NetcError("F110", "there is no such snapshot", Place(str(path))) from None
     except OSError as error:
@@ -82,7 +112,7 @@ def _dump(body: dict[str, Any]) -> str:
 
 
 def _plain(name: str) -> str:
-    if Path(name).name != name:
+    if Path(name).name != name or "\0" in name:
         raise ValueError(f"{name!r} is not a file name")
     return name
 

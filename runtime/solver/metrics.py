@@ -1,43 +1,71 @@
-"""metrics.jsonl: one JSON object a displayed iteration or test, in the folder of the snapshots.
+"""PREFIX.metrics.jsonl: one JSON object a displayed iteration or test, beside the snapshots.
 
+{"netc_metrics": 1, "run": "vgg_A", "kind": "start", "iter": 0}
 {"run": "vgg_A", "kind": "train", "iter": 20, "loss": 6.9, "lr": 0.01, "outputs": {"loss": 6.8}, "seconds": 4.1,
  "images_per_second": 625.0, "data_wait_share": 0.01}
 {"run": "vgg_A", "kind": "test", "iter": 20, "net": 0, "loss": 6.9, "outputs": {"accuracy": 0.1}, "batches": 5, …}
+
+Further kinds: "snapshot", "warning" (`message`), "end" (`reason`). Lines are only ever added. A run that goes on from
+a snapshot adds its "start": what stands above it from that iteration on is superseded, and `read` leaves it out.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
-from netc.files.durable import write_whole
+from netc.errors import NetcError, Place
+from netc.files import checked_json
+from netc.files.durable import write_all
+from netc.files.opening import read_bytes
+from netc.files.owned import Foreign, open_own
+
+
+def path_of(prefix: Path) -> Path:
+    """The records of the run with this snapshot prefix."""
+    return prefix.with_name(f"{prefix.name}.metrics.jsonl")
 
 
 class Metrics:
-    """The records of the run with snapshot prefix `prefix`, in a file that several runs of a folder share.
+    """The records of the run with snapshot prefix `prefix`, which begins or goes on at iteration `start`.
 
-    A run that starts at iteration `start` first drops its own records from there on, so that the file is what an
-    undisturbed run would have written, times apart. The file is opened for each record: another run may replace it.
+    Raises NetcError O613 where another program's file, or a link, has their name; OSError.
     """
 
     def __init__(self, prefix: Path, start: int) -> None:
-        self.path, self.run = prefix.with_name("metrics.jsonl"), prefix.name
-        self._cut(start)
+        self.path, self.run = path_of(prefix), prefix.name
+        mark = json.dumps({"netc_metrics": 1, "run": self.run})[:-1]
+        try:
+            self._file = open_own(self.path, mark.encode())
+        except Foreign as error:
+            message = f"the records of the training have no place: {error}"
+            raise NetcError(
+                "O613", message, Place(str(self.path)), "move it away, or set another snapshot_prefix"
+            ) from None
+        self._torn = False
+        self._end_line()
+        self._write(f'{mark}, "kind": "start", "iter": {start}}}\n')
 
     def write(self, record: dict[str, Any]) -> None:
         """Append one record; NaN and infinity become null, which JSON lacks. Raises OSError."""
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(_plain({"run": self.run, **record})) + "\n")
+        self._write(json.dumps(_plain({"run": self.run, **record})) + "\n")
 
-    def _cut(self, start: int) -> None:
-        """Keep the other runs' records and those before iteration `start`, replacing the file in one step."""
-        records = read(self.path)
-        kept = [record for record in records if record.get("run") != self.run or record.get("iter", start) < start]
-        if not self.path.exists():
-            return
-        write_whole(self.path, ((json.dumps(record) + "\n").encode() for record in kept))
+    def _end_line(self) -> None:
+        """What a killed process left without an end must not run into the next line."""
+        size = os.fstat(self._file).st_size
+        self._torn = size > 0 and os.pread(self._file, 1, size - 1) != b"\n"
+
+    def _write(self, line: str) -> None:
+        text = ("\n" if self._torn else "") + line
+        self._torn = True
+        write_all(self._file, text.encode())
+        self._torn = False
+
+    def close(self) -> None:
+        os.close(self._file)
 
 
 def _plain(value: Any) -> Any:
@@ -48,14 +76,31 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+_MOST_BYTES = 1 << 28
+_RECORD = checked_json.Record(
+    {"run": str, "kind": str, "iter": int},
+    {
+        **dict.fromkeys(("loss", "seconds", "images_per_second", "data_wait_share"), (None, float)),
+        **dict.fromkeys(("net", "batches"), int),
+        "lr": float,
+        "outputs": {str: (None, float, [(None, float)])},
+    },
+)
+
+
 def read(path: Path, run: str | None = None) -> list[dict[str, Any]]:
-    """The records of a metrics file, of all runs or of one; a line that a crash left unfinished is passed over."""
-    found = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+    """The records of a metrics file, of all runs or of one, without those that a later start superseded. A line that a
+    crash left unfinished, or that no run writes, is passed over. Raises OSError, NetcError F102 (not a regular file),
+    F104 (too large)."""
+    found: list[dict[str, Any]] = []
+    for line in read_bytes(path, _MOST_BYTES).splitlines() if path.exists() else ():
         try:
-            record = json.loads(line)
+            record = checked_json.parse(line)
+            checked_json.check(record, _RECORD)
         except ValueError:
             continue
-        if isinstance(record, dict) and run in (None, record.get("run")):
+        if record["kind"] == "start":
+            found = [one for one in found if one["run"] != record["run"] or one["iter"] < record["iter"]]
+        elif run in (None, record["run"]):
             found.append(record)
     return found

@@ -3,8 +3,11 @@ InitTestNets)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
+
+from torch import Tensor
 
 from netc.graph.compile import compile_draft
 from netc.graph.filter import filter_net
@@ -27,8 +30,10 @@ class Compiled(NamedTuple):
 class Builder:
     """Builds the nets of plans, reading each file once however many nets come from it."""
 
-    def __init__(self, seed: int, device: str, workers: int | None) -> None:
-        self.seed, self.device, self.workers = seed, device, workers
+    def __init__(
+        self, seed: int, device: str, workers: int | None, output_dir: str | os.PathLike[str] | None = None
+    ) -> None:
+        self.seed, self.device, self.workers, self.output_dir = seed, device, workers, output_dir
         self._draft = Drafts()
 
     def compile(self, plan: NetPlan) -> Compiled:
@@ -37,13 +42,14 @@ class Builder:
         probe = DataProbe(draft.path)
         return Compiled(compile_draft(draft, planned_state(draft, plan), probe), probe)
 
-    def build(self, compiled: Compiled, unfilled: Iterable[str] = (), share: Net | None = None) -> Net:
-        """Make a graph executable. `unfilled` layers are about to be overwritten; `share` lends its parameters."""
-        names = {*unfilled, *(share.params if share is not None else ())}
-        net = Net(compiled.graph, self.seed, names, self.workers, compiled.probe).to(self.device)
-        if share is not None:
-            net.share_from(share)
-        return net
+    def build(self, compiled: Compiled, start: Callable[[Net], Iterable[Tensor]]) -> Net:
+        """Make a graph executable; `start` as in `Net`."""
+        net = Net(compiled.graph, self.seed, self.workers, compiled.probe, start, self.output_dir)
+        return net.to(self.device)
+
+    def own_weights(self, plan: NetPlan) -> str:
+        """The path of the net, where it is a binary file with arrays; else ""."""
+        return self._draft(plan.source).weights
 
     def feeds_itself(self, plan: NetPlan) -> bool:
         """Whether the plan's net has data layers, and none whose data is given by the caller."""

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import tempfile
 from contextlib import suppress
 from pathlib import Path
 
 from netc.errors import NetcError, Place
-from netc.files.durable import free_bytes
+from netc.files.durable import free_bytes, write_all
+from netc.files.owned import Foreign, open_own
 
 
 def check_folder(prefix: Path, need: int, place: Place | None = None) -> None:
@@ -50,30 +52,42 @@ def _mib(count: int) -> str:
 class PrefixLock:
     """While entered, no other training run on this machine can use the same snapshot prefix.
 
-    An flock on PREFIX.lock, so that it goes with the process however that ends. Raises NetcError O611.
+    An flock on PREFIX.netc.lock, so that it goes with the process however that ends. Raises NetcError O611 (another run
+    has it), O613 (a link, or a file that is not a lock of netc's).
     """
 
     def __init__(self, prefix: Path) -> None:
-        self.path = prefix.with_name(prefix.name + ".lock")
+        self.path = prefix.with_name(f"{prefix.name}.netc.lock")
+        self._mark = f"netc training lock of {prefix.name}\n".encode()
         self._file: int | None = None
 
     def __enter__(self) -> PrefixLock:
         while self._file is None:
-            handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            handle = self._open()
             self._lock(handle)
             if self._is_current(handle):
                 self._file = handle
             else:  # its owner removed it between our open and our lock
                 os.close(handle)
-        os.ftruncate(self._file, 0)
-        os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
+        with suppress(OSError):  # a full disk: the lock holds all the same
+            mark = b"" if os.fstat(self._file).st_size else self._mark
+            write_all(self._file, mark + f"process {os.getpid()}\n".encode())
         return self
+
+    def _open(self) -> int:
+        try:
+            return open_own(self.path, self._mark)
+        except Foreign as error:
+            message = f"the lock of the training has no place: {error}"
+            hint = "move it away, or set another snapshot_prefix"
+            raise NetcError("O613", message, Place(str(self.path)), hint) from None
 
     def _lock(self, handle: int) -> None:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            owner = os.pread(handle, 32, 0).decode(errors="replace").strip() or "unknown"
+            found = re.findall(rb"^process (\d{1,20})$", os.pread(handle, 1 << 16, 0), re.MULTILINE)
+            owner = found[-1].decode() if found else "unknown"
             os.close(handle)
             raise NetcError(
                 "O611",
@@ -86,11 +100,12 @@ class PrefixLock:
 
     def _is_current(self, handle: int) -> bool:
         with suppress(FileNotFoundError):
-            return os.path.samestat(os.fstat(handle), os.stat(self.path))
+            return os.path.samestat(os.fstat(handle), os.lstat(self.path))
         return False
 
     def __exit__(self, *error: object) -> None:
         if self._file is not None:
-            self.path.unlink(missing_ok=True)
+            if self._is_current(self._file):
+                self.path.unlink(missing_ok=True)
             os.close(self._file)
             self._file = None

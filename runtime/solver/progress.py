@@ -8,7 +8,10 @@ from __future__ import annotations
 import os
 import sys
 import time
+from contextlib import suppress
 from typing import Any
+
+from netc.errors.terminal import raw
 
 
 class Progress:
@@ -28,14 +31,16 @@ class Progress:
 
     def __exit__(self, *error: object) -> None:
         if self._bar is not None:
-            self._bar.stop()
+            with suppress(OSError):  # the terminal has gone
+                self._bar.stop()
 
     def update(self, iteration: int, loss: float) -> None:
         if self._start < 0:
             self._start, self._since = iteration, time.perf_counter()
         if self._bar is not None:
             rate = (iteration - self._start) / max(time.perf_counter() - self._since, 1e-9)
-            self._bar.update(self._task, completed=iteration, note=f"loss {loss:.4g}  {rate:.3g} iter/s")
+            with suppress(OSError):
+                self._bar.update(self._task, completed=iteration, note=f"loss {loss:.4g}  {rate:.3g} iter/s")
 
     @property
     def stream(self) -> Any:
@@ -66,4 +71,12 @@ def _bar() -> Any:
         TextColumn("{task.fields[note]}"),
         TimeRemainingColumn(),
     )
-    return Progress(*columns, console=Console(stderr=True), transient=True, refresh_per_second=4)
+    console = Console(file=raw(sys.stderr))
+    return Progress(
+        *columns,
+        console=console,
+        transient=True,
+        refresh_per_second=4,
+        redirect_stdout=False,  # what is printed there must not pass by its cleaning
+        redirect_stderr=False,
+    )

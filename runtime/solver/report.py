@@ -1,8 +1,9 @@
-"""What a training run tells: Caffe's log lines, a record in metrics.jsonl, the progress line."""
+"""What a training run tells: Caffe's log lines, a record in PREFIX.metrics.jsonl, the progress line."""
 
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,18 +12,23 @@ from torch import Tensor
 
 from netc.runtime.net.module import Net
 from netc.runtime.solver.log import Log, loss_weights, values_of
-from netc.runtime.solver.metrics import Metrics
+from netc.runtime.solver.metrics import Metrics, path_of
 from netc.runtime.solver.progress import Progress
 from netc.solver.policies import steps_taken
+from netc.weights.fitting import missing
 
 
 class Report:
-    """Writes to `log` and `progress`, and to metrics.jsonl once a whole run is `starting`."""
+    """Writes to `log` and `progress`, and to the records once a whole run is `starting`. Nothing here ends training:
+    a record that cannot be written is told of, once."""
 
     def __init__(self, param: Any, log: Log | None = None, progress: Progress | None = None) -> None:
         self.param, self.log, self.progress = param, log or Log(None), progress
         self.metrics: Metrics | None = None
+        self.fresh: list[str] = []
         self._clock = _Clock()
+        self._lost = 0
+        """Records in a row that could not be written."""
 
     # -- before training -----------------------------------------------------------------------------------------------
 
@@ -35,8 +41,14 @@ class Report:
     def finetuning(self, path: str, plan: Any) -> None:
         self.log.info("solver.cpp:72", f"Finetuning from {path}")
         self.log.info("net.cpp:757", str(plan))
-        if not plan.copies:
-            self.warn(f"{path} has no layer of this net: nothing is copied from it, and layers go by their names")
+        for remark in plan.remarks:
+            self.warn(remark)
+
+    def missing(self, fresh: list[str], layers: int, path: str) -> None:
+        """Of the layers with parameters, these had no weights in any file."""
+        self.fresh = fresh
+        if said := missing(fresh, layers, path):
+            self.warn(said)
 
     def transplanted(self, plan: Any) -> None:
         self.log.info("net.cpp:757", str(plan))
@@ -44,11 +56,19 @@ class Report:
     def resuming(self, path: str) -> None:
         self.log.info("caffe.cpp:235", f"Resuming from {path}")
 
-    def warn(self, message: str) -> None:
+    def warn(self, message: str, iteration: int = 0) -> None:
+        """A line of the log and a record; a Python warning where there is no log."""
+        if self.log.stream is None:
+            warnings.warn(message, stacklevel=2)
         self.log.warn("solver.cpp:57", message)
+        self._record("warning", iteration, message=message)
 
-    def starting(self, name: str, metrics: Metrics) -> None:
-        self.metrics = metrics
+    def starting(self, name: str, prefix: Path, iteration: int) -> None:
+        """Raises NetcError O613 where the records have no place."""
+        try:
+            self.metrics = Metrics(prefix, iteration)
+        except OSError as error:
+            self.warn(f"there will be no records in {path_of(prefix)}: {error.strerror or error}")
         self.log.info("caffe.cpp:239", "Starting Optimization")
         self.log.info("solver.cpp:289", f"Solving {name}")
         self.log.info("solver.cpp:290", f"Learning Rate Policy: {self.param.lr_policy}")
@@ -61,20 +81,17 @@ class Report:
         seconds, iterations, waited = self._clock.lap(iteration, net.feeding.waited)
         self.log.training(iteration, (seconds, iterations), loss)
         self.log.outputs("Train", "solver.cpp:258", outputs, loss_weights(net.graph))
-        if self.metrics is not None:
-            images = iterations * self.param.iter_size * net.feeding.batch_size
-            self.metrics.write(
-                {
-                    "kind": "train",
-                    "iter": iteration,
-                    "loss": loss,
-                    "lr": float(f"{lr:.8g}"),
-                    "outputs": plain(outputs),
-                    "seconds": round(seconds, 6),
-                    "images_per_second": round(images / seconds, 3) if seconds else None,
-                    "data_wait_share": round(waited / seconds, 4) if seconds else None,
-                }
-            )
+        images = iterations * self.param.iter_size * net.feeding.batch_size
+        self._record(
+            "train",
+            iteration,
+            loss=loss,
+            lr=float(f"{lr:.8g}"),
+            outputs=plain(outputs),
+            seconds=round(seconds, 6),
+            images_per_second=round(images / seconds, 3) if seconds else None,
+            data_wait_share=round(waited / seconds, 4) if seconds else None,
+        )
 
     def rate(self, iteration: int, lr: float, displayed: bool) -> None:
         """The rate of the update that follows; "multistep" tells its steps at every iteration."""
@@ -112,21 +129,34 @@ class Report:
         if with_loss and result.loss is not None:
             self.log.info("solver.cpp:401", f"Test loss: {result.loss:g}")
         self.log.outputs("Test", "solver.cpp:414", result.outputs, result.weights)
-        if self.metrics is not None:
-            self.metrics.write(
-                {
-                    "kind": "test",
-                    "iter": iteration,
-                    "net": number,
-                    "loss": result.loss,
-                    "outputs": plain(result.outputs),
-                    "batches": result.batches,
-                    "samples": result.samples or None,
-                    "seconds": round(time.perf_counter() - self._started, 6),
-                }
-            )
+        self._record(
+            "test",
+            iteration,
+            net=number,
+            loss=result.loss,
+            outputs=plain(result.outputs),
+            batches=result.batches,
+            samples=result.samples or None,
+            seconds=round(time.perf_counter() - self._started, 6),
+        )
 
-    def saved(self, path: Path) -> None:
+    def _record(self, kind: str, iteration: int, **values: Any) -> None:
+        if self.metrics is None:
+            return
+        try:
+            self.metrics.write({"kind": kind, "iter": iteration, **values})
+        except OSError as error:
+            self._lost += 1
+            if self._lost == 1:
+                reason = error.strerror or error
+                self.log.warn("solver.cpp:57", f"{self.metrics.path} cannot be written, training goes on: {reason}")
+            return
+        if self._lost:
+            self.log.warn("solver.cpp:57", f"{self.metrics.path} is written again, {self._lost} records are missing")
+            self._lost = 0
+
+    def saved(self, path: Path, iteration: int) -> None:
+        self._record("snapshot", iteration, file=path.name)
         weights = str(path).replace(".solverstate", ".caffemodel")
         kind, lines = ("HDF5 file", (474, 296)) if path.suffix == ".h5" else ("binary proto file", (464, 284))
         self.log.info(f"solver.cpp:{lines[0]}", f"Snapshotting to {kind} {weights}")
@@ -136,6 +166,13 @@ class Report:
 
     def last_loss(self, iteration: int, loss: float) -> None:
         self.log.info("solver.cpp:327", f"Iteration {iteration}, loss = {loss:g}")
+
+    def closed(self, iteration: int, reason: str) -> None:
+        """The last record: training has ended, or an error has ended it."""
+        self._record("end", iteration, reason=reason)
+        if self.metrics is not None:
+            self.metrics.close()
+            self.metrics = None
 
     def ended(self, stopped: str | None) -> None:
         if stopped == "signal":

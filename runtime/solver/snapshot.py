@@ -5,14 +5,15 @@
     PREFIX_iter_N.manifest.json        sizes and SHA-256 of both, and what Caffe has no field for
 
 All are written in a folder beside their place, flushed to the disk and renamed, the manifest last. A snapshot exists
-if, and only if, its manifest agrees with both files. A failed or interrupted save leaves earlier snapshots alone.
+if, and only if, its manifest agrees with both files. A failed or interrupted save leaves earlier snapshots alone, and
+a file that no manifest vouches for as netc's (Caffe's own, a user's, a link) is never replaced.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -21,9 +22,9 @@ from typing import Any
 
 from netc import weights
 from netc.errors import NetcError, Place
-from netc.files.durable import FULL, NO_PLACE, Staging, free_bytes, free_text
+from netc.files.durable import FULL, NO_PLACE, Staging, free_bytes, free_text, stale
 from netc.files.hashing import Chunk, Digest, digest_of
-from netc.runtime.solver.manifest import Manifest, read_manifest
+from netc.runtime.solver.manifest import Manifest, is_manifest, read_manifest
 from netc.weights import Array, SolverState
 from netc.weights.formats.caffemodel import caffemodel_chunks, solverstate_chunks, trained_net
 from netc.weights.formats.hdf5 import hdf5_image, hdf5_state_image
@@ -73,8 +74,8 @@ def save(
         arrays: layer name → its arrays in Caffe's blob order. history: see SolverState.
         extras: anything JSON can hold; comes back from `load`.
         format: "BINARYPROTO" or "HDF5" (needs h5py). diffs: like arrays, for a solver with snapshot_diff.
-    Raises NetcError O701 (no place to write), X701 (disk full), X702 (I/O error), W707 (h5py missing). Nothing of the
-    failed snapshot stays then, and earlier ones are as they were.
+    Raises NetcError O701 (no place to write), O702 (a file in the way is not netc's), X701 (disk full), X702 (I/O
+    error), W707 (h5py missing). Nothing of the failed snapshot stays then, and earlier ones are as they were.
     """
     base, suffix = f"{os.fspath(prefix)}_iter_{iteration}", FORMATS[format]
     model, state = Path(f"{base}.caffemodel{suffix}"), Path(f"{base}.solverstate{suffix}")
@@ -104,6 +105,9 @@ def load(path: str | os.PathLike[str]) -> Snapshot:
 
 
 def _snapshot(state: weights.SolverState, model: Path, extras: dict[str, Any], verified: bool, path: Path) -> Snapshot:
+    if not (0 <= state.iteration < 1 << 31 and 0 <= state.current_step < 1 << 31):
+        message = f"a state of iteration {state.iteration} after {state.current_step} steps of the rate"
+        raise NetcError("W702", message, Place(str(path)), "copy the file again")
     fields = (state.iteration, state.history, state.current_step, state.learned_net)
     return Snapshot(*fields, model, extras, verified, path)
 
@@ -129,6 +133,12 @@ def manifests(prefix: str | os.PathLike[str]) -> list[Path]:
     return []
 
 
+def iteration_of(manifest: Path) -> int:
+    """The iteration that the name of a manifest says."""
+    match = re.search(_NAME, manifest.name)
+    return int(match[1]) if match else -1
+
+
 # -- saving ------------------------------------------------------------------------------------------------------------
 
 
@@ -151,12 +161,71 @@ def _commit(
     """Write all, then rename all: until the manifest has its name, the snapshot does not exist."""
     need = sum(len(chunk) for chunks in parts.values() for chunk in chunks)
     explain = partial(_write_error, folder=prefix.parent, need=need)
-    with Staging(manifest, explain, re.escape(prefix.name) + _NAME) as staging:
-        require_room(prefix.parent, need)
-        digests = {path.name: staging.write(path, chunks) for path, chunks in parts.items()}
-        text = Manifest(iteration, list(digests), digests, extras).text()
-        staging.write(manifest, [text.encode()])
-        staging.publish()
+    take_back(prefix)
+    _require_own(manifest, parts)
+    new = [path for path in parts if not os.path.lexists(path)]
+    try:
+        with Staging(manifest, explain, re.escape(prefix.name) + _NAME) as staging:
+            require_room(prefix.parent, need)
+            digests = {path.name: staging.write(path, chunks) for path, chunks in parts.items()}
+            text = Manifest(iteration, list(digests), digests, extras).text()
+            staging.write(manifest, [text.encode()])
+            staging.publish()
+    except BaseException:
+        if not os.path.lexists(manifest):
+            _unlink(new)
+        raise
+
+
+def take_back(prefix: Path) -> None:
+    """Remove the half of a snapshot that a killed process has renamed: nothing would vouch for it any more."""
+    with suppress(OSError):
+        for folder in stale(prefix.parent, re.escape(prefix.name) + _NAME):
+            name = folder.name[1 : folder.name.rindex(".tmp-")]
+            if os.path.lexists(prefix.with_name(name)):
+                continue
+            with suppress(NetcError):
+                digests = read_manifest(folder / name).files
+                files = [(prefix.with_name(file), digest) for file, digest in digests.items()]
+                _unlink([path for path, digest in files if path.is_file() and digest_of(path, digest.size) == digest])
+
+
+def _unlink(paths: list[Path]) -> None:
+    with suppress(OSError):
+        for path in paths:
+            path.unlink(missing_ok=True)
+
+
+def strangers(prefix: Path) -> list[tuple[int, Path]]:
+    """Files called like this prefix's snapshots that netc did not write, with their iteration."""
+    pattern = re.compile(
+        re.escape(prefix.name) + r"_iter_(\d+)\.(?:(?:caffemodel|solverstate)(?:\.h5)?|manifest\.json)"
+    )
+    with suppress(FileNotFoundError, NotADirectoryError):
+        found = [
+            (match, prefix.with_name(name)) for name in os.listdir(prefix.parent) if (match := pattern.fullmatch(name))
+        ]
+        return sorted((int(match[1]), path) for match, path in found if not _is_own(path))
+    return []
+
+
+def _is_own(path: Path) -> bool:
+    """A manifest, or a file beside one: the names are taken as netc's, damaged or not. A link never is."""
+    manifest = _beside(path)
+    return not path.is_symlink() and (path == manifest or path.is_file()) and is_manifest(manifest)
+
+
+def _require_own(manifest: Path, parts: Iterable[Path]) -> None:
+    for path in (*parts, manifest):
+        if os.path.lexists(path) and not _is_own(path):
+            raise in_the_way(path)
+
+
+def in_the_way(path: Path, place: Place | None = None) -> NetcError:
+    """O702 for a file that a snapshot would replace."""
+    why = "is a link" if path.is_symlink() else "is there already, and netc did not write it"
+    hint = "move it away, or set another snapshot_prefix; earlier snapshots are untouched"
+    return NetcError("O702", f"{path} {why}: the snapshot is not saved over it", place or Place(str(path)), hint)
 
 
 def require_room(folder: Path, need: int) -> None:
@@ -194,12 +263,27 @@ def _manifest_of(path: Path) -> Path:
     return path.with_name(re.sub(r"\.solverstate(\.h5)?$", "", path.name) + ".manifest.json")
 
 
+def _beside(path: Path) -> Path:
+    """The manifest of a file of a snapshot, whichever of the three it is."""
+    return _manifest_of(path.with_name(path.name.replace(".caffemodel", ".solverstate")))
+
+
 def _verified(path: Path) -> Snapshot:
     manifest = read_manifest(path)
     model, state = (path.with_name(name) for name in manifest.names)
+    if {_beside(model), _beside(state)} != {path}:
+        raise _copied(path, f"it is the manifest of {state.name}")
     for file in (model, state):
         _check(file, manifest.files[file.name], path)
-    return _snapshot(weights.read_solverstate(state), model, manifest.extras, True, state)
+    found = weights.read_solverstate(state)
+    if found.iteration != manifest.iteration:
+        raise _copied(path, f"{state.name} holds iteration {found.iteration}, the manifest says {manifest.iteration}")
+    return _snapshot(found, model, manifest.extras, True, state)
+
+
+def _copied(manifest: Path, message: str) -> NetcError:
+    hint = "a snapshot goes by the names that it was saved under: give that one, or copy its three files as they are"
+    return NetcError("W733", f"this is not a snapshot of its own: {message}", Place(str(manifest)), hint)
 
 
 def _check(file: Path, expected: Digest, manifest: Path) -> None:
@@ -218,11 +302,12 @@ def _check(file: Path, expected: Digest, manifest: Path) -> None:
 
 
 def _weights_of(state: Path, learned_net: str) -> Path:
-    tried = [Path(learned_net), state.with_name(Path(learned_net).name)]
+    name = Path(learned_net).name  # "" of "", "." and "/"
+    tried = [Path(learned_net), state.with_name(name)] if name else []
     for path in tried:
-        if learned_net and path.is_file():
+        if os.path.isfile(path):  # as Path.is_file, but a name too long is one that is not there
             return path
-    places = " nor ".join(dict.fromkeys(str(path.absolute()) for path in tried)) if learned_net else "(it names none)"
+    places = " nor ".join(dict.fromkeys(str(path.absolute()) for path in tried)) if tried else "(it names no file)"
     raise NetcError(
         "F111",
         f"the weights that belong to this solver state are not there: neither {places}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections import deque
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -57,6 +58,7 @@ class Solver:
         stages: Iterable[str] = (),
         report: Report | None = None,
         signals: Signals | None = None,
+        output_dir: str | os.PathLike[str] | None = None,
     ) -> None:
         """The options are those of `load_solver`. `report`: where the run tells what it does (default: nowhere).
         `signals`: what may end the run or ask for a snapshot, once it is entered."""
@@ -72,22 +74,24 @@ class Solver:
         self.plateau = Plateau(param) if param.lr_policy == "plateau" else None
         self._saved_at = -1
         self.last_snapshot: Path | None = None
+        self._unsaved: NetcError | None = None
+        """Why the last snapshot that fell due is not there."""
         found = state.read(snapshot) if snapshot is not None else None
-        first = initial.sources(param, origin, weights, found)
         plan = train_plan(param, origin.start.path, level, stages, origin)
-        self._build(first, plan, Builder(self.seed, device, workers))
+        builder = Builder(self.seed, device, workers, output_dir)
+        first = initial.sources(param, origin, weights, found, builder.own_weights(plan))
+        self._build(first, plan, builder)
         if found is not None:
             self._restore(found)
 
     def _build(self, first: initial.Sources, plan: NetPlan, builder: Builder) -> None:
         self.report.creating_train(plan.label)
-        self.net = builder.build(builder.compile(plan), unfilled=first.overwritten)
-        first.copy_into(self.net, self.report)
+        self.net = builder.build(builder.compile(plan), lambda net: first.copy_into(net, self.report))
         self.test_nets: list[Net] = []
         plans = test_plans(self.param, self.origin.start.path, self.origin)
         for number, plan in enumerate(self._testable(plans, builder)):
             self.report.creating_test(number, plan.label)
-            self.test_nets.append(builder.build(builder.compile(plan), share=self.net))
+            self.test_nets.append(builder.build(builder.compile(plan), lambda net: net.share_from(self.net)))
         self._check_watched()
         self.slots = [self._slot(ref, tensor) for ref, tensor in self.net.own_params()]
         self.updater = Updater(self.param, self.slots)
@@ -143,10 +147,12 @@ class Solver:
         this call). A net with Input layers takes its batches from feed(k), k counting forward passes from 0.
 
         Raises NetcError R601 (an input is missing), R615 (iter_size below 1), R621 (label out of range), R630 (the
-        loss is not finite; the parameters are those of the last iteration then).
+        loss is not finite; the parameters are those of the last iteration then), and what `snapshot` raises where the
+        last one that fell due could not be saved.
         """
         self.losses.clear()
         self.advance(self.iter + n, feed)
+        self._require_saved()
         return self.loss
 
     def advance(self, stop: int, feed: FeedFunction | None = None) -> None:
@@ -208,8 +214,9 @@ class Solver:
         asked = self.signals.take()
         due = bool(self.param.snapshot) and self.iter % self.param.snapshot == 0
         if (due or asked) and self._saved_at != self.iter:
-            self.snapshot()
+            self._try_snapshot()
         if "stop" in asked:
+            self._require_saved()
             self.stopped = "signal"
         return self.stopped is not None
 
@@ -284,9 +291,31 @@ class Solver:
     def snapshot(self) -> Path:
         """Save weights and state as PREFIX_iter_N.caffemodel and .solverstate; returns the state's path."""
         path = state.save(self)
-        self._saved_at, self.last_snapshot = self.iter, path
-        self.report.saved(path)
+        self._saved_at, self.last_snapshot, self._unsaved = self.iter, path, None
+        self.report.saved(path, self.iter)
         return path
+
+    def save_if_new(self, since: int) -> None:
+        """Save a snapshot if iterations were done after `since` and the last one is not saved yet. Raises nothing: a
+        failure is a warning."""
+        if self.iter > since and self._saved_at != self.iter:
+            try:
+                self.snapshot()
+            except NetcError as error:
+                self.report.warn(f"no snapshot of iteration {self.iter}: {error}", self.iter)
+
+    def _try_snapshot(self) -> None:
+        """A disk that is full now may have room at the next snapshot; what has been learnt is worth the attempt."""
+        try:
+            self.snapshot()
+        except NetcError as error:
+            self._unsaved = error
+            self.report.warn(f"no snapshot of iteration {self.iter}, training goes on: {error}", self.iter)
+
+    def _require_saved(self) -> None:
+        if self._unsaved is not None:
+            error, self._unsaved = self._unsaved, None
+            raise error
 
     def restore(self, path: str | Path) -> None:
         """Continue from a snapshot (Caffe's own, or netc's). With netc's, what follows is bit for bit what an
@@ -305,6 +334,7 @@ class Solver:
         """What ends a training run: the last snapshot, and where they are due the loss and tests of the trained net."""
         if self.param.snapshot_after_train and self._saved_at != self.iter:
             self.snapshot()
+        self._require_saved()
         if self.stopped is not None:
             return
         if self._displayed():
@@ -336,7 +366,8 @@ def load_solver(
     to continue from, instead of either. tf32: whether a GPU may multiply with 10 bits of mantissa (see
     netc.runtime.net.numerics, also for what this sets in torch). allow_python_layers: the modules whose Python layers
     may run. options: seed (default: random_seed, or 0), workers (threads that decode images), level and stages (of the
-    training net), report, signals.
+    training net), output_dir (below which folder HDF5Output layers may write, by default the working folder), report,
+    signals.
     """
     settle(tf32=tf32)
     param, origin = locate_solver(source)

@@ -7,6 +7,7 @@ memory, the window of the averaged loss, and under what conditions the numbers w
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,9 +17,11 @@ import torch
 
 from netc import weights
 from netc.errors import NetcError, Place
+from netc.files import checked_json
 from netc.layers.base import format_shape
 from netc.runtime.net.module import Net
 from netc.runtime.solver import snapshot as files
+from netc.runtime.solver.manifest import damaged
 from netc.runtime.solver.rules import Slot
 from netc.solver.plateau import Plateau
 from netc.solver.policies import drops
@@ -179,8 +182,9 @@ def read(path: str | Path | files.Snapshot) -> files.Snapshot:
 def restore(run: Resumable, found: files.Snapshot) -> list[str]:
     """Put `run` into the state that a snapshot holds. Returns warnings; changes nothing where it raises.
 
-    Raises NetcError R641 (another net's), R642 (another solver's).
+    Raises NetcError R641 (another net's), R642 (another solver's), W730 (extras that no run writes).
     """
+    _check_extras(found)
     _check_solver(run, found)
     history = _fitted(run, found.history, found.path)
     _copy_weights(run, found)
@@ -192,7 +196,44 @@ def restore(run: Resumable, found: files.Snapshot) -> list[str]:
     run.losses.extend(found.extras.get("losses") or ())
     if run.plateau:
         run.plateau.restore(found.extras.get("plateau") or {}, found.current_step)
-    return _changed(conditions(run), found.extras.get("conditions") or {})
+    return [*_renamed(found), *_changed(conditions(run), found.extras.get("conditions") or {})]
+
+
+def _renamed(found: files.Snapshot) -> list[str]:
+    """Without a manifest, nothing else tells that a state is not the one its name says."""
+    named = re.search(r"_iter_(\d{1,18})\.solverstate(\.h5)?$", found.path.name)
+    if named is None or int(named[1]) == found.iteration:
+        return []
+    return [f"{found.path} holds iteration {found.iteration}, and not {named[1]} as its name says: going on from that"]
+
+
+_EXTRAS = checked_json.Record(
+    {},
+    {
+        "solver_type": str,
+        "losses": [float],
+        "plateau": (
+            None,
+            checked_json.Record(
+                {},
+                {
+                    **dict.fromkeys(("drops", "waited", "seen"), int),
+                    "best": (None, float),
+                    "finished": bool,
+                },
+            ),
+        ),
+        "conditions": {str: (str, int, float)},
+    },
+)
+
+
+def _check_extras(found: files.Snapshot) -> None:
+    """A manifest vouches for its extras, but anybody can write one. Raises NetcError W730."""
+    try:
+        checked_json.check(found.extras, _EXTRAS, "extras")
+    except ValueError as error:
+        raise damaged(found.path, str(error)) from None
 
 
 def _check_solver(run: Resumable, found: files.Snapshot) -> None:

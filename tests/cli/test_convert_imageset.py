@@ -103,3 +103,14 @@ def test_numbers_out_of_range_are_mistakes_of_use(photos, capsys, args):
     assert main(["convert-imageset", *args, "photos", "db"]) == 2
     assert args[0].partition("=")[0] in capsys.readouterr().err
     assert not (photos / "db").exists()
+
+
+def test_a_labels_file_of_the_users_own_stays(photos, capsys):
+    """The same names are no obstacle: they are left from a database that was removed."""
+    (photos / "db.labels.txt").write_text("my notes\n")
+    assert main(["convert-imageset", "photos", "db"]) == 73
+    assert "error[O140]" in capsys.readouterr().err
+    assert not (photos / "db").exists()
+    assert (photos / "db.labels.txt").read_text() == "my notes\n"
+    (photos / "db.labels.txt").write_text("cat\ndog\n")
+    assert main(["convert-imageset", "photos", "db"]) == 0

@@ -32,7 +32,7 @@ def test_what_it_leaves_and_its_next_commands(small, capsys, monkeypatch):
     assert out.count("iteration 2: accuracy") == 1
     assert re.search(r"accuracy \d+\.\d% on pictures it has not seen, after 2 iterations", out)
     assert {path.name for path in folder.iterdir()} >= {
-        *("train_lmdb", "val_lmdb", "train_lmdb.labels.txt", "colors.json", "train.log", "metrics.jsonl"),
+        *("train_lmdb", "val_lmdb", "train_lmdb.labels.txt", "colors.json", "train.log", "mini_vgg_A.metrics.jsonl"),
         *("curves.png", "mini_vgg_A_iter_2.caffemodel", "mini_vgg_A_iter_2.solverstate", "pictures"),
     }
     for name in steps.FILES:

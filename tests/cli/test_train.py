@@ -18,6 +18,8 @@ from pathlib import Path
 import pytest
 import torch
 
+import netc
+from netc import weights
 from netc.cli import main
 from tests.runtime.solver.conftest import write_run
 
@@ -85,8 +87,28 @@ def test_layers_without_weights_are_named(tiny: Path, capsys: pytest.CaptureFixt
     assert main(["train", "solver.prototxt", "--iterations=1"]) == 0
     edit("net.prototxt", {'name: "fc"': 'name: "fc2"'})
     capsys.readouterr()
-    assert main(["test", "net.prototxt", "--weights=tiny_iter_1.caffemodel"]) == 0
-    assert "tested with random weights, for the files have none: fc2" in capsys.readouterr().err
+    assert main(["test", "net.prototxt", "--weights=tiny_iter_1.caffemodel", "--json"]) == 0
+    captured = capsys.readouterr()
+    (line,) = (line for line in captured.err.splitlines() if "has no weights in tiny_iter_1.caffemodel: fc2" in line)
+    assert line.startswith("W")
+    assert "1 of 2 layers with parameters" in line
+    assert json.loads(captured.out)["layers_without_weights"] == ["fc2"]
+    edit("net.prototxt", {'name: "conv"': 'name: "conv2"'})
+    for command in (["test", "net.prototxt"], ["train", "solver.prototxt"]):
+        assert main([*command, "--weights=tiny_iter_1.caffemodel"]) == 65
+        assert "W724" in capsys.readouterr().err
+
+
+def test_a_caffemodel_is_tested_with_its_own_weights(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A net with both phases and its arrays in one file: what the two apart give."""
+    assert main(["train", "solver.prototxt", "--iterations=1"]) == 0
+    weights.write_caffemodel("whole.caffemodel", netc.read_net("net.prototxt"), weights.read("tiny_iter_1.caffemodel"))
+    capsys.readouterr()
+    found = []
+    for model in (["net.prototxt", "--weights=tiny_iter_1.caffemodel"], ["whole.caffemodel"]):
+        assert main(["test", *model, "--json"]) == 0
+        found.append(json.loads(capsys.readouterr().out))
+    assert found[0] == found[1]
 
 
 def test_caffes_test_command(shared: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -215,3 +237,35 @@ def test_stages_come_with_commas_or_repeated(
     net.write_text('layer { name: "x" type: "OnlyInBoth" include { stage: "a" stage: "b" } }')
     assert main([*command, str(net), *stages]) != 0
     assert "OnlyInBoth" in "".join(capsys.readouterr())
+
+
+WRITER = 'layer { name: "out" type: "HDF5Output" bottom: "fc" bottom: "label" hdf5_output_param { file_name: "f.h5" } '
+
+
+def test_features_go_where_output_dir_says(tiny: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    assert main(["train", "solver.prototxt", "--iterations=1"]) == 0
+    with Path("net.prototxt").open("a") as net:
+        net.write(WRITER + "include { phase: TEST } }")
+    Path("features").mkdir()
+    test = ["test", "net.prototxt", "--weights=tiny_iter_1.caffemodel", "--output-dir"]
+    assert main([*test, "features"]) == 0
+    with h5py.File("features/f.h5") as file:
+        assert file["data"].shape == (11, 3, 1, 1)
+    assert main(["train", "solver.prototxt", "--iterations=3", "--resume=auto", "--output-dir=features"]) == 0
+    with h5py.File("features/f.h5") as file:  # the one test, before iteration 2
+        assert file["label"].shape[0] == 11
+    Path("features/f.h5").write_text("mine")
+    assert main([*test, "features"]) == 73
+    assert main([*test, "nowhere"]) == 73
+    assert not Path("f.h5").exists()
+
+
+def test_one_layer_in_both_nets_is_told_before_training(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("h5py")
+    with Path("net.prototxt").open("a") as net:
+        net.write(WRITER + "}")
+    assert main(["train", "solver.prototxt"]) == 65
+    err = capsys.readouterr().err
+    assert "error[R652]" in err
+    assert "Iteration 0" not in err

@@ -29,6 +29,14 @@ RUNS = {
     "npz": 300,
     "hdf5": 60,
     "datum": 400,
+    "lmdb": 400,
+    "leveldb": 300,
+    "lists": 300,
+    "windows": 400,
+    "hdf5data": 60,
+    "metrics": 200,
+    "manifests": 400,
+    "cards": 300,
 }
 """Mutations beyond the corpus; a second or less each."""
 

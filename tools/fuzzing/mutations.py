@@ -4,11 +4,12 @@ parser; changes of bytes alone seldom do.
 
 from __future__ import annotations
 
+import json
 import random
 import re
 from collections.abc import Sequence
 from functools import cache
-from typing import AnyStr
+from typing import Any, AnyStr
 
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import DecodeError
@@ -196,3 +197,91 @@ def mutate_safetensors(data: bytes, other: bytes, rng: random.Random) -> bytes:
         return mutate_bytes(data, other, rng)
     header = mutate_bytes(data[8 : 8 + size], other[8:], rng)
     return len(header).to_bytes(8, "little") + header + data[8 + size :]
+
+
+# -- JSON --------------------------------------------------------------------------------------------------------------
+
+_DEEP: list[Any] = []
+for _ in range(70):
+    _DEEP = [_DEEP]
+ODD: list[Any] = [
+    None,
+    True,
+    False,
+    0,
+    1,
+    -1,
+    2**31,
+    2**63,
+    10**400,
+    0.5,
+    -1e300,
+    float("nan"),
+    float("inf"),
+    "",
+    "a",
+    "1",
+    "..",
+]
+ODD += ["/", "\0", "\x1b[2J", "\ud800", "\udce9", "é" * 300, [], {}, [1], ["a"], {"a": 1}, [None], _DEEP]
+"""Values that a reader may not expect where they stand."""
+
+
+def mutate_json(data: bytes, other: bytes, rng: random.Random) -> bytes:
+    """One value, key or item of a JSON text changed, taken away or put in; or a change of its bytes."""
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict | list) or not value or rng.random() < 0.15:
+        return mutate_bytes(data, other, rng)
+    _change_inside(value, rng)
+    return json.dumps(value).encode()
+
+
+def _change_inside(value: Any, rng: random.Random) -> None:
+    key = rng.choice(list(value)) if isinstance(value, dict) else rng.randrange(len(value))
+    inner = value[key]
+    if isinstance(inner, dict | list) and inner and rng.random() < 0.7:
+        _change_inside(inner, rng)
+    elif (choice := rng.random()) < 0.1:
+        del value[key]
+    elif choice < 0.2 and isinstance(value, dict):
+        value[rng.choice(["", "a", "\ud800", "__metadata__", key * 2])] = value.pop(key)
+    elif choice < 0.3 and isinstance(value, list):
+        value.insert(key, rng.choice(ODD))
+    else:
+        value[key] = rng.choice(ODD)
+
+
+def mutate_json_lines(data: bytes, other: bytes, rng: random.Random) -> bytes:
+    """One line changed as JSON, or the lines rearranged."""
+    lines = data.splitlines(keepends=True)
+    if not lines or rng.random() < 0.2:
+        return mutate_bytes(data, other, rng)
+    if rng.random() < 0.3:
+        return _rearranged(lines, other.splitlines(keepends=True), rng)
+    at = rng.randrange(len(lines))
+    lines[at] = mutate_json(lines[at].strip(), other, rng) + b"\n"
+    return b"".join(lines)
+
+
+# -- lines of words ----------------------------------------------------------------------------------------------------
+
+_WORDS = [*NUMBERS, "1" * 30, "9" * 400, "1" * 5000, "#", "a.bmp", "/dev/zero", "..", '"', "'", "\\", "a" * 300, "é"]
+_BLANKS = [" ", "  ", "\t", "\n", "\r\n", "\r", "\0", "\ufeff", "\x0b", "\x85", "\u2028", ""]
+
+
+def mutate_words(data: bytes, other: bytes, rng: random.Random) -> bytes:
+    """A word, a blank or a line of a list changed, dropped, repeated or moved."""
+    parts = re.split(rb"(\s+)", data)
+    match rng.randrange(8):
+        case 0:
+            return mutate_bytes(data, other, rng)
+        case 1 | 2:
+            return _rearranged(data.splitlines(keepends=True) or [b""], other.splitlines(keepends=True), rng)
+        case 3:
+            return _rearranged(parts, re.split(rb"(\s+)", other), rng)
+    at = rng.randrange(len(parts))
+    parts[at] = rng.choice(_BLANKS if at % 2 else _WORDS).encode()
+    return b"".join(parts)

@@ -25,7 +25,18 @@ from netc.prototxt.rewrite import formatted
 from netc.runtime.data.datum import Undecodable, from_datum
 from netc.solver.settings import check
 from netc.upgrade.text import upgraded_net, upgraded_solver
-from tools.fuzzing.mutations import mutate_bytes, mutate_message, mutate_safetensors, mutate_text
+from tools.fuzzing import named_files
+from tools.fuzzing.leveldb_files import leveldb_seeds, mutate_leveldb, read_leveldb
+from tools.fuzzing.lmdb_files import lmdb_seeds, mutate_lmdb, read_lmdb
+from tools.fuzzing.mutations import (
+    mutate_bytes,
+    mutate_json,
+    mutate_json_lines,
+    mutate_message,
+    mutate_safetensors,
+    mutate_text,
+    mutate_words,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -40,11 +51,14 @@ class Target:
     mutate: Callable[[bytes, bytes, random.Random], bytes]
     corpus: str
     beside: tuple[str, ...] = ()
+    make: Callable[[], list[bytes]] = list
+    """Makes further ones."""
 
     @cached_property
     def seeds(self) -> list[bytes]:
         patterns = [f"tests/fuzz/corpus/{self.corpus}/*", *self.beside]
-        return list(dict.fromkeys(path.read_bytes() for each in patterns for path in sorted(ROOT.glob(each))))
+        found = [path.read_bytes() for each in patterns for path in sorted(ROOT.glob(each))]
+        return list(dict.fromkeys([*found, *self.make()]))
 
 
 # -- running -----------------------------------------------------------------------------------------------------------
@@ -57,17 +71,18 @@ def _outcomes(steps: Iterable[Callable[[], Any]]) -> str:
 
 def _outcome(step: Callable[[], Any]) -> str:
     try:
-        step()
+        found = step()
     except NetcError as error:
         return "+".join(sorted({_checked(one) for one in error.errors}))
-    return "ok"
+    return f"ok {found}" if isinstance(found, str) else "ok"
 
 
 def _checked(error: NetcError) -> str:
     """The error's code and kind; a finding where it is not well-formed."""
     if not (str(error) and error.message and error.place and error.code in titles()):
         raise ValueError(f"an error without message, place or known code: {error!r}")
-    return f"{error.code}:{_shape(error.message)}"
+    end = error.message.rpartition(":")[2] if ":" in error.message else ""
+    return f"{error.code}:{_shape(error.message)} {_shape(end)}".rstrip()
 
 
 def _shape(message: str) -> str:
@@ -164,6 +179,23 @@ def run_datum(data: bytes) -> str:
     return "ok"
 
 
+def _reading(read: Callable[[bytes], None]) -> Callable[[bytes], str]:
+    """What came of a reader that answers nothing; the end of its message tells more than the beginning."""
+
+    def run(data: bytes) -> str:
+        try:
+            read(data)
+        except NetcError as error:
+            return f"{_checked(error)} {_shape(error.message.rpartition(':')[2])}"
+        return "ok"
+
+    return run
+
+
+def _file(steps: Callable[[bytes], named_files.Steps]) -> Callable[[bytes], str]:
+    return lambda data: _outcomes(steps(data))
+
+
 # -- the table ---------------------------------------------------------------------------------------------------------
 
 _TEXTS = (
@@ -180,4 +212,12 @@ TARGETS = {
     "npz": Target(run_binary, mutate_bytes, "npz"),
     "hdf5": Target(run_binary, mutate_bytes, "hdf5"),
     "datum": Target(run_datum, mutate_message, "datum"),
+    "lmdb": Target(_reading(read_lmdb), mutate_lmdb, "lmdb", make=lmdb_seeds),
+    "leveldb": Target(_reading(read_leveldb), mutate_leveldb, "leveldb", make=leveldb_seeds),
+    "lists": Target(_file(named_files.lists), mutate_words, "lists"),
+    "windows": Target(_file(named_files.windows), mutate_words, "windows"),
+    "hdf5data": Target(_file(named_files.hdf5_data), mutate_bytes, "hdf5data"),
+    "metrics": Target(_file(named_files.records), mutate_json_lines, "metrics"),
+    "manifests": Target(_file(named_files.manifests), mutate_json, "manifests"),
+    "cards": Target(_file(named_files.cards), mutate_json, "cards"),
 }

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from netc.layers.base import Layer, Run, Shape, between, count, format_shape, layer
@@ -72,6 +72,19 @@ class DetectionOutput(Layer):
         from netc.layers.functions.detection import detected_boxes
 
         return [detected_boxes(*bottoms[:3], **self.settings)]
+
+    has_operators = True
+
+    def operators(self, op: Any, bottoms: Sequence[Any]) -> Sequence[Any]:
+        from netc.layers.operators.boxes import detected_boxes
+
+        if self.options.nms_param.eta != 1:
+            field = "detection_output_param.nms_param.eta"
+            self.fail("NonMaxSuppression has no eta: its threshold does not fall", field, "set eta to 1", "W773")
+        return [detected_boxes(op, *bottoms[:3], **self.settings)]
+
+    def traced_shapes(self, bottoms: Sequence[Shape], unknown: Callable[[], Any]) -> Sequence[Shape]:
+        return [(1, 1, unknown(), 7)]
 
     def emit(self, site: Site) -> Code:
         return Code(call("detected_boxes", *site.bottoms[:3], **self.settings))

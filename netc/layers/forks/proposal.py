@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from netc.layers.base import Layer, Run, Shape, between, count, exactly, format_shape, layer
@@ -34,6 +34,8 @@ class Proposal(Layer):
     no_gradient = None
     param_field = "proposal_param"
     settings: dict[str, Any]
+    numbers: int
+    """How many numbers the third bottom has of each image."""
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         o = self.options
@@ -51,6 +53,7 @@ class Proposal(Layer):
             self.fail(found, "bottom", code="L302")
         if not images or images[0] != scores[0] or count(images, 1) < 3:
             self.fail(f"needs 3 or more numbers an image, found {format_shape(images)}", "bottom[2]", code="L302")
+        self.numbers = count(images, 1)
         rows = scores[0] * o.post_nms_topn
         return [(rows, 5), (rows,)][: len(self.param.top)]
 
@@ -65,6 +68,17 @@ class Proposal(Layer):
         from netc.layers.functions.regions import proposed_regions
 
         return proposed_regions(*bottoms, **self.settings)[: len(self.param.top)]
+
+    has_operators = True
+
+    def operators(self, op: Any, bottoms: Sequence[Any]) -> Sequence[Any]:
+        from netc.layers.operators.boxes import proposed_regions
+
+        return proposed_regions(op, *bottoms, numbers=self.numbers, **self.settings)[: len(self.param.top)]
+
+    def traced_shapes(self, bottoms: Sequence[Shape], unknown: Callable[[], Any]) -> Sequence[Shape]:
+        rows = unknown()
+        return [(rows, 5), (rows,)][: len(self.param.top)]
 
     def emit(self, site: Site) -> Code:
         found = call("proposed_regions", *site.bottoms, **self.settings)

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from netc.layers.base import Layer, Run, Shape, check_planes, count, exactly, format_shape, layer
@@ -62,6 +62,17 @@ class ROIPooling(Regions):
         x, rois = bottoms
         self.check_images(x, rois)
         return [roi_pool(x, rois, (self.options.pooled_h, self.options.pooled_w), self.options.spatial_scale)]
+
+    has_operators = True
+
+    def operators(self, op: Any, bottoms: Sequence[Any]) -> Sequence[Any]:
+        x, rois = bottoms
+        size = [self.options.pooled_h, self.options.pooled_w]
+        table = op.Reshape(rois, op.Constant(value_ints=[-1, 5]))
+        return [op.MaxRoiPool(x, table, pooled_shape=size, spatial_scale=self.options.spatial_scale)]
+
+    def traced_shapes(self, bottoms: Sequence[Shape], unknown: Callable[[], Any]) -> Sequence[Shape]:
+        return [(bottoms[1][0], bottoms[0][1], self.options.pooled_h, self.options.pooled_w)]
 
     def emit(self, site: Site) -> Code:
         size = (self.options.pooled_h, self.options.pooled_w)

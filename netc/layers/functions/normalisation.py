@@ -49,17 +49,40 @@ def batch_norm(x: Tensor, sums: tuple[Tensor, Tensor, Tensor], use_sums: bool, e
     return F.batch_norm(planes, mean * scale, variance * scale, eps=eps).view_as(x)
 
 
+def batch_norm_by_averages(
+    x: Tensor, averages: tuple[Tensor, Tensor], use_averages: bool, eps: float, fraction: float
+) -> Tensor:
+    """As `batch_norm`, but by averages of means and of variances (unbiased), as NVIDIA's fork keeps them. A batch moves
+    them by 1 - fraction of the way; while both are 0, the first one sets them."""
+    planes = x if x.dim() > 1 else x[:, None]
+    if use_averages:
+        return F.batch_norm(planes, *averages, eps=eps).view_as(x)
+    y, found = normalised_by_batch(planes, eps)
+    unset = (averages[0] == 0).all() & (averages[1] == 0).all()
+    share = torch.where(unset, 1.0, 1 - fraction).to(x.dtype)
+    with torch.no_grad():
+        for average, new in zip(averages, found, strict=True):
+            average.mul_(1 - share).add_(new * share)
+    return y.view_as(x)
+
+
 def batch_norm_of_batch(x: Tensor, sums: tuple[Tensor, Tensor, Tensor], eps: float, fraction: float) -> Tensor:
     """By the mean and the biased variance of the batch itself."""
-    mean, variance, one = torch.zeros_like(sums[0]), torch.zeros_like(sums[1]), torch.ones_like(sums[2])
+    y, found = normalised_by_batch(x, eps)
+    with torch.no_grad():
+        for total, new in zip(sums, (*found, torch.ones_like(sums[2])), strict=True):
+            total.mul_(fraction).add_(new)
+    return y
+
+
+def normalised_by_batch(x: Tensor, eps: float) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """(x by the mean and the biased variance of each channel, these means and the unbiased variances)."""
+    mean, variance = x.new_zeros(x.shape[1]), x.new_zeros(x.shape[1])
     if x.numel() == x.shape[1]:  # one value a channel: torch refuses, Caffe takes a variance of 0
         y, mean = x - x, x.detach().flatten()
     else:  # with momentum 1, torch's running statistics become the batch's mean and unbiased variance
         y = torch.batch_norm(x, None, None, mean, variance, True, 1.0, eps, torch.backends.cudnn.enabled)
-    with torch.no_grad():
-        for total, new in zip(sums, (mean, variance, one), strict=True):
-            total.mul_(fraction).add_(new)
-    return y
+    return y, (mean, variance)
 
 
 class BatchNorm(nn.Module):
@@ -81,14 +104,19 @@ class BatchNorm(nn.Module):
 
 
 class ScaledBatchNorm(BatchNorm):
-    """NVIDIA's BatchNorm with a learned factor and an offset for each channel behind it."""
+    """NVIDIA's BatchNorm: it keeps averages, which nothing divides by `factor`, and has a learned factor and an offset
+    for each channel behind it."""
 
     def __init__(
         self, channels: int, eps: float = 1e-5, fraction: float = 0.999, use_global_stats: bool | None = None
     ) -> None:
         super().__init__(channels, eps, fraction, use_global_stats)
+        self.get_buffer("factor").fill_(1)
         self.scale = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        return affine(super().forward(x), self.scale, self.bias, x.dim() - 2)
+        averages = (self.get_buffer("mean"), self.get_buffer("variance"))
+        use_averages = not self.training or bool(self.use_global_stats)
+        y = batch_norm_by_averages(x, averages, use_averages, self.eps, self.fraction)
+        return affine(y, self.scale, self.bias, x.dim() - 2)

@@ -17,8 +17,11 @@ from netc.look.draw.picture import Wire
 
 GAP, PASSAGE = 28.0, 16.0
 """Pixels between boxes of a row, and the width of a wire's passage."""
-MOST_PASSAGES = 40_000
-"""Beyond this, long wires are cut: each end says where the other is."""
+MOST_PASSAGES, MOST_STEPS = 40_000, 120_000
+"""Passages, and steps of wires through them, that are drawn. Beyond this, long wires are cut: each end says where the
+other is."""
+LARGE = 10_000
+"""Slots beyond which time counts more than looks."""
 STRAIGHT = 8.0
 """Weight of the wish that passages stand under each other."""
 
@@ -74,34 +77,24 @@ def _ranks(count: int, wires: Sequence[Wire]) -> list[int]:
 
 
 def _route(made: Layout, wires: Sequence[Wire]) -> None:
-    passages: dict[tuple[int, int, int], int] = {}
-    room = MOST_PASSAGES
+    passages: dict[tuple[int, int], list[int]] = {}  # of a top, in the rows below it, as far as its longest wire goes
+    room, steps = MOST_PASSAGES, MOST_STEPS
     for wire in sorted(set(wires), key=lambda w: made.slots[w.target].row - made.slots[w.source].row):
         first, last = made.slots[wire.source].row, made.slots[wire.target].row
-        route = [wire.source]
-        keys = [(wire.source, wire.port, row) for row in range(first + 1, last)]
-        room -= sum(key not in passages for key in keys)
-        if room < 0 and len(keys) > 3:
-            room += sum(key not in passages for key in keys)
+        own = passages.setdefault((wire.source, wire.port), [])
+        between, fresh = last - first - 1, max(0, last - first - 1 - len(own))
+        if between > 3 and (fresh > room or between > steps):
             made.cut.append(wire)
             continue
-        for key in keys:
-            if key not in passages:
-                passages[key] = len(made.slots)
-                made.slots.append(Slot(key[2], PASSAGE))
-            route.append(passages[key])
-        route.append(wire.target)
-        made.routes[wire] = route
+        room, steps = room - fresh, steps - between
+        for row in range(last - fresh, last):
+            own.append(len(made.slots))
+            made.slots.append(Slot(row, PASSAGE))
+        made.routes[wire] = [wire.source, *own[:between], wire.target]
     made.routes = {wire: made.routes[wire] for wire in dict.fromkeys(wires) if wire in made.routes}
-    for route in made.routes.values():
-        _join(made.slots, route)
-
-
-def _join(slots: list[Slot], route: Sequence[int]) -> None:
-    for above, below in pairwise(route):
-        if below not in slots[above].down:
-            slots[above].down.append(below)
-            slots[below].up.append(above)
+    for above, below in dict.fromkeys(pair for route in made.routes.values() for pair in pairwise(route)):
+        made.slots[above].down.append(below)
+        made.slots[below].up.append(above)
 
 
 def _first_order(made: Layout) -> Iterable[int]:
@@ -123,7 +116,7 @@ def _first_order(made: Layout) -> Iterable[int]:
 
 
 def _reduce_crossings(made: Layout) -> None:
-    sweeps = 12 if len(made.slots) < 3000 else 4
+    sweeps = 12 if len(made.slots) < 3000 else 4 if len(made.slots) < LARGE else 1
     best, fewest = [list(row) for row in made.rows], _crossings(made)
     for sweep in range(sweeps):
         if not fewest:
@@ -179,7 +172,7 @@ def _inversions(values: Sequence[int], size: int) -> int:
 def _columns(made: Layout) -> None:
     for row in made.rows:
         _settle(made.slots, row, [0.0] * len(row), [1.0] * len(row))
-    for sweep in range(10):
+    for sweep in range(10 if len(made.slots) < LARGE else 4):
         for row in made.rows if sweep % 2 == 0 else made.rows[::-1]:
             _pull(made.slots, row, up=sweep % 2 == 0 or sweep > 5, down=sweep % 2 == 1 or sweep > 5)
     for (

@@ -12,6 +12,8 @@ from netc.look.draw.svg import ARROW, COLOURS, LINE, MARGIN, PAD, STUB, Drawing,
 
 TOP = 44.0
 WIRE, TEXT = "#8a949e", "#1b1f24"
+_LETTERS = str.maketrans({"×": "x", "→": "->", "…": "..", "–": "-"})
+"""What Pillow's own font has not."""
 STEPS = 12
 """Straight bits of a curve."""
 
@@ -54,7 +56,7 @@ class _Sheet:
         return x * self.scale, y * self.scale
 
     def _text(self, x: float, y: float, text: str, size: int, anchor: str = "mm") -> None:
-        self.pen.text(self._at(x, y), text, TEXT, self.fonts[size], anchor)
+        self.pen.text(self._at(x, y), text.translate(_LETTERS), TEXT, self.fonts[size], anchor)
 
     def _box(self, index: int) -> None:
         drawing = self.drawing

@@ -5,7 +5,7 @@ svg(picture, title) -> str         html(picture, title) -> str
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 
 from netc.errors import printable
@@ -91,9 +91,10 @@ class Drawing:
         self.picture = picture
         self.lines = [box_lines(box) for box in picture.boxes]
         self.sizes = [self._size(lines) for lines in self.lines]
-        self.used: dict[int, list[int]] = {}
+        self.used: dict[int, dict[int, int]] = {}
         for box, port in sorted(picture.ports()):
-            self.used.setdefault(box, []).append(port)
+            used = self.used.setdefault(box, {})
+            used[port] = len(used)
         self.plan: Layout = layout([self._room(box) for box in range(len(self.sizes))], picture.wires)
         self.tops, self.bands = self._rows()
         left = min((s.x - s.width / 2 for s in self.plan.slots), default=0.0)
@@ -108,7 +109,7 @@ class Drawing:
     def _room(self, box: int) -> float:
         """The width that a box needs with the shapes that stand under it."""
         labels = [text_width(shape_text(shape), 10.5) for _, shape in self.picture.boxes[box].tops[:2]]
-        used = self.used.get(box, [])
+        used = self.used.get(box, {})
         return (
             max(self.sizes[box][0], 2 * max(labels) + 12) if used and labels and len(used) < 3 else self.sizes[box][0]
         )
@@ -140,7 +141,7 @@ class Drawing:
         """x of a top: in the middle, or side by side."""
         used = self.used[box]
         spread = min(70.0, self.sizes[box][0] / (len(used) + 1))
-        return self.x(box) + (used.index(port) - (len(used) - 1) / 2) * spread
+        return self.x(box) + (used[port] - (len(used) - 1) / 2) * spread
 
     def _entries(self) -> dict[Wire, float]:
         """x at which each wire enters its box: in the order in which the wires come, so that they do not cross."""
@@ -202,7 +203,7 @@ def svg(picture: Picture, title: str = "") -> str:
         '<defs><marker id="a" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="6" markerHeight="6" orient="auto">'
         '<path d="M0 0.8L8 4L0 7.2z"/></marker></defs>',
         '<rect class="bg" width="100%" height="100%"/>',
-        f'<text class="h" x="{MARGIN:.0f}" y="32">{clean(short(head, 100))}</text>',
+        f'<text class="h" x="{MARGIN:.0f}" y="32">{clean(short(head, 100) + _left_out(drawing))}</text>',
         *_place_legend(legend),
         f'<g transform="translate({middle:.1f} {top:.1f})">',
         *_wires(drawing),
@@ -211,6 +212,11 @@ def svg(picture: Picture, title: str = "") -> str:
         "</svg>",
     ]
     return "\n".join(parts) + "\n"
+
+
+def _left_out(drawing: Drawing) -> str:
+    count = len(drawing.plan.cut)
+    return f"; {count:,} long connections are named where they end, not drawn" if count else ""
 
 
 def html(picture: Picture, title: str = "") -> str:
@@ -254,11 +260,12 @@ def _wires(drawing: Drawing) -> Iterator[str]:
         yield from _shapes(drawing, box, ports)
 
 
-def _shapes(drawing: Drawing, box: int, ports: Sequence[int]) -> Iterator[str]:
+def _shapes(drawing: Drawing, box: int, ports: Iterable[int]) -> Iterator[str]:
     """The shapes beside the first bit of each wire; the left one of two stands on the left."""
     row = drawing.plan.slots[box].row
     y = drawing.tops[row] + drawing.bands[row] + 13
-    for at, port in enumerate(ports[:2] if len(ports) < 3 else ()):
+    ports = [*ports]
+    for at, port in enumerate(ports if len(ports) < 3 else ()):
         text = shape_text(drawing.picture.boxes[box].tops[port][1])
         left = len(ports) == 2 and at == 0
         x = drawing.exit(box, port) + (-5 if left else 5)

@@ -6,17 +6,19 @@ Arrays that lie in the file as such, as Caffe writes them, are handed on as view
 from __future__ import annotations
 
 import io
+import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from netc.errors import NetcError, Place
+from netc.files.durable import write_all
 from netc.weights.arrays import Array, SolverState, Weights
 from netc.weights.chunks import held_as
-from netc.weights.files import BEST_RATIO, Mapped
+from netc.weights.files import BEST_RATIO, Mapped, Unpacking
 from netc.weights.pieces import PIECE, loaded
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -32,13 +34,12 @@ def read(path: str, buffer: Any, diffs: bool = False) -> Weights:
     Raises NetcError W702, W704, W707 (h5py missing)."""
     result = Weights(path=path, partial=True)
     with _open(path, buffer) as file:
+        source = _Source(path, buffer)
         for name, layer in _layers(_group(file, "data", path), path):
-            result[name], missing = _blobs(layer, name, path, buffer)
+            result[name], missing = _blobs(layer, name, source)
             result.absent |= {(name, index) for index in missing}
-        if diffs and "diff" in file:
-            found = {
-                name: _blobs(layer, name, path, buffer)[0] for name, layer in _layers(_group(file, "diff", path), path)
-            }
+        if diffs and _has(file, "diff"):
+            found = {name: _blobs(layer, name, source)[0] for name, layer in _layers(_group(file, "diff", path), path)}
             result.diffs = {name: arrays for name, arrays in found.items() if arrays}
     return result
 
@@ -46,14 +47,14 @@ def read(path: str, buffer: Any, diffs: bool = False) -> Weights:
 def holds_state(path: str, buffer: Any) -> bool:
     """Whether an HDF5 file is a solver state. Raises NetcError W702, W707."""
     with _open(path, buffer) as file:
-        return "history" in file and "data" not in file
+        return _has(file, "history") and not _has(file, "data")
 
 
 def read_state(path: str, buffer: Any) -> SolverState:
     """A .solverstate.h5 (SGDSolver::RestoreSolverStateFromHDF5). Raises NetcError W702, W704, W707."""
     with _open(path, buffer) as file:
         history = _group(file, "history", path)
-        arrays, missing = _blobs(history, "history", path, buffer)
+        arrays, missing = _blobs(history, "history", _Source(path, buffer))
         if missing:
             raise _damaged(path, f"history {missing[0]} is missing")
         return SolverState(
@@ -67,12 +68,33 @@ def read_state(path: str, buffer: Any) -> SolverState:
 _NONE: Array = np.zeros(0, "<f4")
 
 
-def hdf5_sets(sets: Mapping[str, Array]) -> bytes:
-    """The bytes of a file with these datasets at its top. Raises NetcError W707 (h5py missing)."""
-    with _in_memory() as file:
-        for name, array in sets.items():
-            file.create_dataset(name, data=array)
-        return bytes(_image(file))
+def write_sets(
+    path: str | os.PathLike[str], sets: Mapping[str, tuple[tuple[int, ...], Any, int]], mark: tuple[str, str]
+) -> None:
+    """A file with datasets at its top, and an attribute. `sets`: name → shape, type, and an open file that holds the
+    values one after the other; a piece of them is in memory at a time. Raises NetcError W707, OSError."""
+    with _written(path) as file:
+        file.attrs[mark[0]] = mark[1]
+        for name, (shape, dtype, values) in sets.items():
+            data = file.create_dataset(name, shape, dtype)
+            row = data.nbytes // shape[0] if data.size else 0
+            rows = max(1, 4 * PIECE // max(1, row))
+            for start in range(0, shape[0] if row else 0, rows):
+                count = min(rows, shape[0] - start)
+                piece = os.pread(values, count * row, start * row)
+                data[start : start + count] = np.frombuffer(piece, dtype).reshape(count, *shape[1:])
+
+
+def attribute(file: BinaryIO, name: str) -> str:
+    """A text that an HDF5 file has as an attribute; "" where it has none, or is damaged."""
+    try:
+        with _h5py("").File(file, "r") as opened:
+            value = opened.attrs.get(name, "")
+            return value if isinstance(value, str) else ""
+    except NetcError:
+        raise
+    except Exception:  # on damaged files h5py raises nearly anything
+        return ""
 
 
 def hdf5_image(layers: Mapping[str, Sequence[Array]], diffs: Mapping[str, Sequence[Array]] | None = None) -> bytes:
@@ -105,7 +127,7 @@ def write_hdf5(
 
     Raises NetcError W707, W762 (a name that HDF5 cannot hold), OSError.
     """
-    with _h5py("").File(os.fspath(path), "w") as file:
+    with _written(path) as file:
         data = file.create_group("data")
         for name, arrays in layers.items():
             layer = _new_group(data, name)
@@ -143,7 +165,7 @@ def _write_rows(data: Any, array: Array) -> None:
 def read_text(path: str, buffer: Any, name: str) -> str | None:
     """A text beside the arrays, None where there is none. Raises NetcError W702, W707."""
     with _open(path, buffer) as file:
-        return _string(file, name, path) if name in file else None
+        return _string(file, name, path) if _has(file, name) else None
 
 
 def _fill(group: Any, layers: Mapping[str, Sequence[Array]]) -> None:
@@ -155,6 +177,48 @@ def _fill(group: Any, layers: Mapping[str, Sequence[Array]]) -> None:
             if memory not in written:
                 layer.create_dataset(str(index), data=np.asarray(array, "<f4"))
             written.add(memory)
+
+
+@contextmanager
+def _written(path: str | os.PathLike[str]) -> Iterator[Any]:
+    """A new file at `path`. Raises OSError for what could not be written."""
+    h5py = _h5py("")
+    with open(path, "xb+", buffering=0) as plain:
+        disk = _Disk(plain)
+        try:
+            with h5py.File(disk, "w") as file:
+                yield file
+        finally:
+            if disk.error is not None:
+                raise disk.error
+
+
+class _Disk:
+    """A file that h5py writes to, which keeps the first error to itself: HDF5 cannot close a file that it cannot write,
+    and ends the process later."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.error: OSError | None = None
+        self.seek, self.tell, self.read, self.readinto = file.seek, file.tell, file.read, file.readinto  # type: ignore[attr-defined]
+
+    def write(self, piece: Any) -> int:
+        self._try(lambda: write_all(self._file.fileno(), piece))
+        return len(piece)
+
+    def truncate(self, size: int) -> int:
+        self._try(lambda: os.ftruncate(self._file.fileno(), size))
+        return size
+
+    def flush(self) -> None:
+        """Nothing waits."""
+
+    def _try(self, act: Callable[[], object]) -> None:
+        try:
+            if self.error is None:
+                act()
+        except OSError as error:
+            self.error = error
 
 
 def _in_memory() -> Any:
@@ -195,6 +259,25 @@ def _damaged(path: str, reason: str) -> NetcError:
     return NetcError("W702", f"the HDF5 file is damaged or not Caffe's: {reason}", Place(path), "get the file again")
 
 
+class _Source:
+    """A file whose arrays are read: its name, its bytes, the memory that arrays may take beside them."""
+
+    def __init__(self, path: str, buffer: Any) -> None:
+        self.path, self.buffer, self.unpacking = path, buffer, Unpacking(path, len(buffer))
+
+
+def _has(parent: Any, name: str) -> bool:
+    """`name in parent` would follow a link, to any file there is."""
+    return parent.get(name, getlink=True) is not None
+
+
+def _is_group(parent: Any, name: str) -> bool:
+    import h5py
+
+    own = isinstance(parent.get(name, getlink=True), h5py.HardLink)
+    return own and parent.get(name, getclass=True) is h5py.Group
+
+
 def _group(parent: Any, name: str, path: str) -> Any:
     child = _own(parent, name, path)
     if not hasattr(child, "keys"):
@@ -221,17 +304,17 @@ def _layers(top: Any, path: str) -> Iterator[tuple[str, Any]]:
         if not waiting:
             return
         name, group = waiting.pop()
-        inner = [key for key in group if group.get(key, getclass=True) is _h5py(path).Group]
+        inner = [key for key in group if _is_group(group, key)]
         if len(inner) < len(group) or not inner:
             yield name, group
         waiting += [(f"{name}/{key}", _group(group, key, path)) for key in reversed(inner)]
     raise _damaged(path, f"more than {MAX_GROUPS:,} groups")
 
 
-def _blobs(group: Any, label: str, path: str, buffer: Any) -> tuple[list[Array], list[int]]:
+def _blobs(group: Any, label: str, source: _Source) -> tuple[list[Array], list[int]]:
     """The sets "0", "1", … of a group, and which numbers below the highest are missing. Groups in it are layers."""
-    h5py = _h5py(path)
-    keys = [key for key in group if group.get(key, getclass=True) is not h5py.Group]
+    path = source.path
+    keys = [key for key in group if not _is_group(group, key)]
     if not all(key.isdecimal() and len(key) <= 6 and key == str(int(key)) for key in keys):
         raise _damaged(path, f'"{label}" holds something besides numbered arrays')
     found = {int(key): key for key in keys}
@@ -239,17 +322,18 @@ def _blobs(group: Any, label: str, path: str, buffer: Any) -> tuple[list[Array],
         raise _damaged(path, f'"{label}" has {len(found)} arrays and one numbered {max(found)}')
     missing = [index for index in range(max(found, default=-1) + 1) if index not in found]
     arrays = [
-        _array(group, found[index], f'layer "{label}", blob {index}', path, buffer) if index in found else _NONE
+        _array(group, found[index], f'layer "{label}", blob {index}', source) if index in found else _NONE
         for index in range(max(found, default=-1) + 1)
     ]
     return arrays, missing
 
 
-def _array(group: Any, key: str, label: str, path: str, buffer: Any) -> Array:
+def _array(group: Any, key: str, label: str, source: _Source) -> Array:
+    path, buffer = source.path, source.buffer
     data = _own(group, key, path)
     if not hasattr(data, "dtype") or data.dtype.kind != "f":
         raise _damaged(path, f"{label} holds no floating-point numbers")
-    _check_backed(data, label, path)
+    _check_backed(data, label, source)
     kind = "<f8" if data.dtype.itemsize == 8 else "<f4"
     start = (
         data.id.get_offset()
@@ -258,29 +342,44 @@ def _array(group: Any, key: str, label: str, path: str, buffer: Any) -> Array:
     )
     if start is not None and data.size and start + data.nbytes <= len(buffer):
         return np.frombuffer(buffer, kind, data.size, start).reshape(data.shape)
+    chunk = math.prod(data.chunks or ()) * data.dtype.itemsize
+    source.unpacking.take(max(chunk, data.size * 8), label)
     return np.asarray(data[()], kind)
 
 
-def _check_backed(data: Any, label: str, path: str) -> None:
+def _check_backed(data: Any, label: str, source: _Source) -> None:
     """Nothing is allocated for values that the file does not hold."""
-    stored = data.id.get_storage_size() * (BEST_RATIO if data.compression else 1)
+    stored = min(data.id.get_storage_size(), len(source.buffer)) * (BEST_RATIO if data.compression else 1)
     if data.is_virtual or data.external or data.nbytes > stored:
         raise NetcError(
             "W704",
             f"{label} says {data.nbytes:,} bytes, but the file holds {data.id.get_storage_size():,} of them",
-            Place(path),
+            Place(source.path),
             "get the file again from its source",
         )
 
 
 def _integer(file: Any, name: str, path: str) -> int:
-    data = _own(file, name, path)
-    if data.dtype.kind not in "iu" or data.size != 1:
-        raise _damaged(path, f'"{name}" is not a single integer')
+    data = _single(file, name, path)
+    if data.dtype.kind not in "iu":
+        raise _damaged(path, f'"{name}" is not a whole number')
     return int(data[()].reshape(-1)[0])
 
 
 def _string(file: Any, name: str, path: str) -> str:
-    value = _own(file, name, path)[()]
+    value = _single(file, name, path)[()]
     raw = value if isinstance(value, bytes) else bytes(np.asarray(value).reshape(-1)[0])
     return os.fsdecode(raw.rstrip(b"\0"))
+
+
+_MOST_TEXT = 1 << 25
+
+
+def _single(file: Any, name: str, path: str) -> Any:
+    """A dataset of one value, a text of a sensible length at most."""
+    data = _own(file, name, path)
+    if not hasattr(data, "dtype") or data.size != 1:
+        raise _damaged(path, f'"{name}" is not a single value')
+    if data.is_virtual or data.external or max(data.nbytes, math.prod(data.chunks or ())) > _MOST_TEXT:
+        raise _damaged(path, f'"{name}" is not a value that lies in the file')
+    return data

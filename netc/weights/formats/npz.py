@@ -18,7 +18,7 @@ import numpy as np
 from netc.errors import NetcError, Place
 from netc.weights.arrays import Array, Weights
 from netc.weights.chunks import Sink, in_pieces, raw_bytes
-from netc.weights.files import BEST_RATIO
+from netc.weights.files import BEST_RATIO, Unpacking
 from netc.weights.pieces import pieces
 
 _HEAD = 1 << 12
@@ -40,6 +40,7 @@ def read(path: str, buffer: Any, diffs: bool = False) -> Weights:
     """Layer name → arrays in Caffe's blob order. Raises NetcError W701 (another zip file), W702 (damaged), W704
     (sizes), W706 (names that are not blobs), W741 (arrays that are not floats)."""
     found: dict[str, dict[int, Array]] = {}
+    unpacking = Unpacking(path, len(buffer))
     try:
         with zipfile.ZipFile(_Bytes(buffer)) as archive:
             members = archive.infolist()
@@ -52,7 +53,7 @@ def read(path: str, buffer: Any, diffs: bool = False) -> Weights:
                 blobs = found.setdefault(layer, {})
                 if index in blobs:
                     raise _damaged(path, f'"{member.filename}" stands twice')
-                blobs[index] = _array(path, buffer, archive, member)
+                blobs[index] = _array(path, buffer, archive, member, unpacking)
     except NetcError:
         raise
     except Exception as error:  # zipfile raises nearly anything on damaged files
@@ -121,7 +122,7 @@ def _in_order(path: str, layer: str, blobs: dict[int, Array]) -> list[Array]:
     return [blobs[index] for index in range(len(blobs))]
 
 
-def _array(path: str, buffer: Any, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Array:
+def _array(path: str, buffer: Any, archive: zipfile.ZipFile, member: zipfile.ZipInfo, unpacking: Unpacking) -> Array:
     with archive.open(member) as file:
         head = file.read(_HEAD)
     stored = member.compress_type == zipfile.ZIP_STORED
@@ -145,9 +146,12 @@ def _array(path: str, buffer: Any, archive: zipfile.ZipFile, member: zipfile.Zip
         _check_sum(path, buffer, begin, member)
         flat = np.frombuffer(buffer, dtype, count, begin + start) if count else np.zeros(0, dtype)
     else:
+        unpacking.take(member.file_size, f'"{member.filename}"')
         with archive.open(member) as file:
             flat = np.frombuffer(file.read(), dtype, count, start)
     array = flat.reshape(shape, order="F" if fortran else "C")
+    if not dtype.isnative:
+        unpacking.take(array.nbytes, f'"{member.filename}"')
     return array if dtype.isnative else array.astype(dtype.newbyteorder("<"))
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from netc.errors import NetcError, Place
+from netc.files import checked_json
 from netc.files.hashing import Chunk
 from netc.layers.base import Shape
 from netc.weights.arrays import Array, Weights, is_real
@@ -48,7 +49,7 @@ def read(path: str, buffer: Any, diffs: bool = False) -> Weights:
     """Layer name → arrays in Caffe's blob order, and the file's metadata. "<layer>.<i>" is a blob by its number.
     Raises NetcError W702 (damaged), W706 (keys that no net of ours writes), W741 (tensors that are not floats)."""
     header, start = _header(path, buffer)
-    metadata = _metadata(path, header.pop("__metadata__", {}))
+    metadata: dict[str, str] = header.pop("__metadata__", {})
     tensors = [_tensor(path, key, entry) for key, entry in header.items()]
     _check_cover(path, tensors, len(buffer) - start)
     told = _told(path, metadata)
@@ -67,7 +68,8 @@ def read(path: str, buffer: Any, diffs: bool = False) -> Weights:
 
 def read_text(path: str, buffer: Any, name: str) -> str | None:
     """A text beside the tensors, None where there is none. Raises NetcError W702."""
-    return _metadata(path, _header(path, buffer)[0].pop("__metadata__", {})).get(name)
+    found: str | None = _header(path, buffer)[0].get("__metadata__", {}).get(name)
+    return found
 
 
 def _header(path: str, buffer: Any) -> tuple[dict[str, Any], int]:
@@ -75,36 +77,27 @@ def _header(path: str, buffer: Any) -> tuple[dict[str, Any], int]:
     if size > MAX_HEADER:
         raise _damaged(path, f"its header claims {size:,} bytes")
     try:
-        header = json.loads(bytes(buffer[8 : 8 + size]), object_pairs_hook=_no_repeats)
-    except (ValueError, RecursionError) as error:
+        header = checked_json.parse(bytes(buffer[8 : 8 + size]))
+        checked_json.check(header, {str: dict}, "the header")
+        checked_json.check(header.get("__metadata__", {}), {str: str}, "its metadata")
+    except ValueError as error:
         raise _damaged(path, f"its header cannot be read ({error})") from None
-    if not isinstance(header, dict):
-        raise _damaged(path, "its header is not a table")
     return header, 8 + size
 
 
-def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    table = dict(pairs)
-    if len(table) < len(pairs):
-        raise ValueError("a key stands twice")
-    return table
-
-
-def _metadata(path: str, found: Any) -> dict[str, str]:
-    if not isinstance(found, dict) or not all(isinstance(text, str) for text in found.values()):
-        raise _damaged(path, "its metadata is not a table of texts")
-    return found
+_ENTRY = checked_json.Record({"dtype": str, "shape": [int], "data_offsets": [int]})
 
 
 def _tensor(path: str, key: str, entry: Any) -> _Tensor:
     try:
+        checked_json.check(entry, _ENTRY, f'the entry of "{key}"')
         dtype, shape, (start, end) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
-    except (TypeError, KeyError, ValueError):
-        raise _damaged(path, f'the entry of "{key}" is incomplete') from None
-    if not isinstance(dtype, str) or dtype not in _TYPES:
+    except ValueError as error:
+        raise _damaged(path, str(error)) from None
+    if dtype not in _TYPES:
         hint = "weights are F64, F32, F16 or BF16"
         raise NetcError("W741", f'the tensor "{key}" is of type {dtype}, which no blob is', Place(path), hint)
-    if not all(type(number) is int and 0 <= number < 1 << 63 for number in (*shape, start, end)):
+    if not all(0 <= number < 1 << 63 for number in (*shape, start, end)):
         raise _damaged(path, f'"{key}" has a shape or place that is none')
     if len(shape) > 32 or not is_real(shape):
         raise _damaged(path, f'"{key}" has a shape or place that is none')
@@ -130,16 +123,17 @@ def _told(path: str, metadata: Mapping[str, str]) -> dict[str, tuple[str, tuple[
     if BLOBS_KEY not in metadata:
         return {}
     try:
-        table = json.loads(metadata[BLOBS_KEY])
-        return {key: (str(layer), (0, _small(number))) for key, (layer, number) in table.items()}
-    except (ValueError, TypeError, AttributeError, RecursionError):
+        table = checked_json.parse(metadata[BLOBS_KEY])
+        checked_json.check(table, {str: list})
+        return {key: _blob_of(*pair) for key, pair in table.items()}
+    except (ValueError, TypeError):
         raise _damaged(path, f"its metadata {BLOBS_KEY} cannot be read") from None
 
 
-def _small(number: Any) -> int:
-    if type(number) is not int or not 0 <= number < 1000:
+def _blob_of(layer: Any, number: Any) -> tuple[str, tuple[int, int]]:
+    if type(layer) is not str or type(number) is not int or not 0 <= number < 1000:
         raise ValueError
-    return number
+    return layer, (0, number)
 
 
 def _split(path: str, key: str, names: list[str]) -> tuple[str, tuple[int, int]]:

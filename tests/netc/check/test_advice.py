@@ -262,6 +262,71 @@ def test_the_signal_is_followed_through_every_filler(filler, factor):
         assert float(found.message.split("about ")[1].split()[0]) == pytest.approx(60 * factor, rel=0.5)
 
 
+PHOTOS = """layer {{ name: "data" type: "{type}" top: "x" top: "y" transform_param {{ crop_size: 8 {transform} }}
+  {field} {{ source: "photos" batch_size: 2 }} }}
+"""
+
+
+def conv(name, bottom, filler, extra=""):
+    return (
+        f'layer {{ name: "{name}" type: "Convolution" bottom: "{bottom}" top: "{name}" convolution_param {{ '
+        f"num_output: 8 kernel_size: 3 pad: 1 weight_filler {{ {filler} }} }} }} {extra}\n"
+        f'layer {{ name: "r{name}" type: "ReLU" bottom: "{name}" top: "{name}" }}\n'
+    )
+
+
+def on_photos(transform="", filler='type: "msra"', last='type: "xavier"', layers=3, type="Data", norm=""):
+    field = {"Data": "data_param", "ImageData": "image_data_param"}[type]
+    text = PHOTOS.format(type=type, transform=transform, field=field)
+    for number in range(layers):
+        extra = f'layer {{ name: "n{number}" type: "{norm}" bottom: "c{number}" top: "c{number}" }}' if norm else ""
+        text += conv(f"c{number}", "x" if not number else f"c{number - 1}", filler, extra)
+    return text + fc("fc", f"c{layers - 1}", 10, f"weight_filler {{ {last} }}") + loss("fc")
+
+
+MEAN = "mean_value: [104, 117, 124]"
+
+
+@pytest.mark.parametrize(
+    "net, size",
+    [
+        (on_photos(MEAN), 60),
+        (on_photos(MEAN, layers=5), 60),
+        (on_photos('mean_file: "mean.binaryproto"', type="ImageData"), 60),
+        (on_photos(), 130),
+        (on_photos(MEAN, filler='type: "xavier"', layers=2), 30),
+        (on_photos(f"{MEAN} scale: 0.5"), 30),
+        (on_photos(f"{MEAN} scale: 0.0156"), None),
+        (on_photos("scale: 0.00390625"), None),
+        (on_photos(MEAN, filler='type: "gaussian" std: 0.01'), None),
+        (on_photos(MEAN, norm="BatchNorm"), None),
+        (on_photos(MEAN, last='type: "gaussian" std: 0.001'), None),
+    ],
+)
+def test_the_scale_of_pixels_is_held_against_the_fillers(net, size):
+    found = remarks(net).get("A818")
+    assert (found is not None) == (size is not None)
+    if found is not None:
+        assert f"about ±{size}," in found.message
+        told = float(found.hint.split()[1])
+        now = 0.5 if "0.5 }" in net else 1
+        assert 0.5 <= size * told / now <= 2  # the scores are then about ±1
+        assert found.place.text.strip().startswith('layer { name: "data"')
+
+
+def test_the_scale_that_is_advised_is_taken():
+    told = remarks(on_photos(MEAN))["A818"].hint.split()[1]
+    assert "A818" not in remarks(on_photos(f"{MEAN} scale: {told}"))
+
+
+def test_of_inputs_that_are_not_pixels_no_scale_is_said():
+    """An Input layer holds what the caller gives, and a database of many channels holds no pixels."""
+    shapes = "shape { dim: 2 dim: 3 dim: 8 dim: 8 } shape { dim: 2 }"
+    text = f'layer {{ name: "in" type: "Input" top: "x" top: "y" input_param {{ {shapes} }} }}'
+    text += conv("c", "x", 'type: "msra"') + fc("fc", "c", 10) + loss("fc")
+    assert "A818" not in remarks(text)
+
+
 # -- TRAIN and TEST ----------------------------------------------------------------------------------------------------
 
 TWO = """
@@ -355,7 +420,7 @@ def database(tmp_path, monkeypatch):
 
 
 FED = """
-layer { name: "d" type: "Data" top: "x" top: "y" transform_param { mean_value: 9 }
+layer { name: "d" type: "Data" top: "x" top: "y" transform_param { mean_value: 9 scale: 0.0156 }
   data_param { source: "db" batch_size: 4 backend: LMDB %s } }
 layer { name: "fc" type: "InnerProduct" bottom: "x" top: "fc"
   inner_product_param { num_output: 3 weight_filler { type: "xavier" } } }

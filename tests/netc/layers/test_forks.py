@@ -246,12 +246,27 @@ def test_bn_of_two_forks_is_refused() -> None:
 
 
 def test_batch_norm_with_nvidias_scale(draw: np.random.Generator) -> None:
+    """Mean and variance are averages, whatever blob 2 holds and use_global_stats says; TRAIN moves them."""
     x, scale, bias = draw.normal(size=(4, 3, 5)), draw.normal(size=3), draw.normal(size=3)
-    sums = [np.array([1.0, 2.0, 3.0]), np.array([4.0, 5.0, 6.0]), np.array([2.0])]
-    text = "batch_norm_param { scale_bias: true }"
-    found, _ = run("BatchNorm", text, x, phase=TEST, params=[*sums, scale, bias])
-    column = [v[:, None] for v in (sums[0] / 2, sums[1] / 2, scale, bias)]
-    close(found, normalised(x, column[0], column[1], 1e-5, column[2], column[3]))
+    kept = [np.array([1.0, 2.0, 3.0]), np.array([4.0, 5.0, 6.0])]
+    column = [v[:, None] for v in (*kept, scale, bias)]
+    for text, eps in (("scale_bias: true eps: 0.01", 0.01), ("scale_filler {} use_global_stats: false eps: 0", 1e-5)):
+        for factor in (2.0, 0.0, math.nan):
+            given = [*(v.copy() for v in kept), np.array([factor]), scale, bias]
+            found, _ = run("BatchNorm", f"batch_norm_param {{ {text} }}", x, phase=TEST, params=given)
+            close(found, normalised(x, column[0], column[1], eps, column[2], column[3]))
+    settings = "batch_norm_param { scale_bias: true moving_average_fraction: 0.75 }"
+    mean, variance = x.mean((0, 2)), x.var((0, 2))
+    unbiased = variance * 20 / 19
+    for before, after in (
+        (kept, [0.75 * kept[0] + 0.25 * mean, 0.75 * kept[1] + 0.25 * unbiased]),
+        ([np.zeros(3), np.zeros(3)], [mean, unbiased]),
+    ):
+        given = [*(v.copy() for v in before), np.array([math.nan]), scale, bias]
+        found, now = run("BatchNorm", settings, x, phase=TRAIN, params=given)
+        close(found, normalised(x, mean[:, None], variance[:, None], 1e-5, column[2], column[3]))
+        for one, expected in zip(now[:2], after, strict=True):
+            close(one, expected)
 
 
 # -- regions -----------------------------------------------------------------------------------------------------------

@@ -222,6 +222,13 @@ def test_a_converted_file_carries_its_net(shared, tmp_path):
         '{"net": 5}',
         '{"notes": 5}',
         "[" * 9999,
+        '{"preprocessing": {"crop": ' + "1" * 5000 + "}}",
+        '{"preprocessing": {"crop": true}}',
+        '{"preprocessing": {"scale": 1' + "0" * 400 + "}}",
+        '{"preprocessing": []}',
+        '{"layers": {"a": "b"}}',
+        r'{"net": "\ud800"}',
+        '{"later": ' + "[" * 100_000 + "]" * 100_000 + "}",
     ],
 )
 def test_a_card_that_is_none(tmp_path, text):
@@ -297,7 +304,7 @@ def test_hdf5_without_the_shared_arrays_is_completed(tmp_path):
 @pytest.mark.parametrize(
     "layers, net, code",
     [
-        ({"ip.1": (4, 264)}, DEPLOY, "W764"),
+        ({"other": (4, 264)}, DEPLOY, "W764"),
         ({"ip.1": (4, 265), "ip2": (4, 264)}, DEPLOY, "W721"),
         ({"ip.1": (4, 264), "ip2": (4, 264)}, DEPLOY.replace("ip.1", "ip2"), "W765"),
     ],
@@ -309,6 +316,13 @@ def test_a_net_that_the_file_does_not_fit(tmp_path, layers, net, code):
     with pytest.raises(NetcError) as caught:
         convert(path, str(tmp_path / "y.npz"), Options(net=net))
     assert caught.value.code == code
+
+
+def test_a_layer_that_shares_all_it_has_needs_nothing_in_the_file(tmp_path):
+    arrays = [values(4, 264), values(4)]
+    path = write_small(tmp_path / "x.caffemodel", **{"ip.1": arrays})
+    found = weights.read(convert(path, str(tmp_path / "y.npz"), Options(net=DEPLOY)).out)
+    assert all(same(mine, given) for name in ("ip.1", "ip2") for mine, given in zip(found[name], arrays, strict=True))
 
 
 def test_a_training_net_in_the_file_is_made_ready_to_run(shared, tmp_path):

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import random
+import signal
+import subprocess
 import sys
+import time
+import zlib
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from netc import weights
 from netc.errors import NetcError
+from netc.weights.card import read_card
+from netc.weights.contents import contents
 from netc.weights.formats.hdf5 import hdf5_image, hdf5_state_image
+from tools.fuzzing.guard import limits
 
 h5py = pytest.importorskip("h5py")
 
@@ -47,6 +57,74 @@ def test_sizes_must_be_backed_by_the_file(tmp_path):
     group.create_dataset("0", shape=(100,), dtype="f4", external=[(str(tmp_path / "raw"), 0, 400)])
     file.close()
     refused(tmp_path / "external.h5", "W704")
+
+
+@pytest.mark.parametrize("place", ["data", "data/fc", "data/fc/0", "diff", "history", "history/0", "iter", "netc"])
+@pytest.mark.parametrize("kind", ["to a pipe", "to itself", "to nothing", "virtual", "external"])
+def test_no_other_file_is_opened(tmp_path, place, kind):
+    """A pipe that is opened blocks: the test would not end."""
+    os.mkfifo(tmp_path / "pipe")
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        for name in ("data/fc/0", "history/0"):
+            file[name] = np.ones(3, "f4")
+        file["iter"], file["current_step"] = np.array([1], "i4"), np.array([0], "i4")
+        file["learned_net"] = np.bytes_(b"x")
+        if place in file:
+            del file[place]
+        _plant(file, place, kind)
+    for read in (weights.read, weights.read_solverstate, contents, read_card):
+        with suppress(NetcError), alarm(10):
+            read(tmp_path / "x.h5")
+    with suppress(NetcError), alarm(10):
+        weights.read(tmp_path / "x.h5", diffs=True)
+
+
+def _plant(file, place, kind):
+    links = {
+        "to a pipe": h5py.ExternalLink("pipe", "/data"),
+        "to itself": h5py.SoftLink("/" + place),
+        "to nothing": h5py.SoftLink("/none"),
+    }
+    if kind in links:
+        file[place] = links[kind]
+    elif kind == "virtual":
+        layout = h5py.VirtualLayout(shape=(3,), dtype="f4")
+        layout[:] = h5py.VirtualSource("pipe", "data", shape=(3,))
+        file.create_virtual_dataset(place, layout)
+    else:
+        file.create_dataset(place, shape=(1,), dtype="f4", external=[("pipe", 0, 4)])
+
+
+@contextmanager
+def alarm(seconds):
+    signal.alarm(seconds)  # its default action ends the tests
+    yield
+    signal.alarm(0)
+
+
+def test_megabytes_of_zeros_are_not_unpacked(tmp_path):
+    """Before anything is allocated: 2.5 gigabytes in four arrays, 10 in one, a chunk that is larger than its array."""
+    kinds = {"a": [(160_000_000,)] * 4, "b": [(2_500_000_000,)], "c": [(1,)]}
+    for name, shapes in kinds.items():
+        path = tmp_path / name
+        file, group = layer(path)
+        for number, shape in enumerate(shapes):
+            chunks = (1 << 20,) if name != "c" else (1 << 29,)
+            more = {"chunks": chunks, "maxshape": (None,), "compression": "gzip", "fillvalue": 1}
+            _pack(group.create_dataset(str(number), shape, "f4", **more), chunks[0])
+        file.close()
+        assert path.stat().st_size < 20 << 20
+        start = time.process_time()
+        with limits():
+            refused(path, "W704")
+        assert time.process_time() - start < 2
+
+
+def _pack(data, chunk):
+    """The same packed chunk everywhere, without packing it each time."""
+    zeros = zlib.compress(bytes(4 << 20), 9) if chunk == 1 << 20 else b"x" * 9
+    for start in range(0, data.shape[0], chunk):
+        data.id.write_direct_chunk((start,), zeros)
 
 
 def test_compressed_arrays_are_read(tmp_path):
@@ -108,3 +186,18 @@ def test_without_h5py_the_remedy_is_named(tmp_path, monkeypatch):
     with pytest.raises(NetcError) as caught:
         weights.read(path)
     assert (caught.value.code, caught.value.hint) == ("W707", "pip install 'netc[hdf5]'")
+
+
+def test_a_full_disk_is_an_error_and_not_the_end_of_the_process(tmp_path):
+    """HDF5 cannot close a file that it could not write, and crashes when the process ends."""
+    code = (
+        "import numpy as np, resource, signal\n"
+        "from netc.weights import write_hdf5\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))\n"
+        "try: write_hdf5('out.h5', {f'l{k}': [np.ones(60_000, 'f4')] for k in range(9)})\n"
+        "except OSError as error: print(error.errno)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, env=environment)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "27\n", "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 import zipfile
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 from netc import weights
 from netc.errors import NetcError
+from tools.fuzzing.guard import limits
 
 ARRAYS = {
     "inception_3a/1x1/0": np.arange(6, dtype="<f4").reshape(2, 3),
@@ -99,3 +101,37 @@ def test_a_name_that_stands_twice():
             target.writestr("a/0.npy", GOOD)
     with pytest.raises(NetcError, match="stands twice"):
         weights.read(file.getvalue())
+
+
+def test_megabytes_of_zeros_are_not_unpacked(tmp_path):
+    """Five gigabytes, of which each array alone may be what it says: refused before anything is unpacked."""
+    np.savez_compressed(tmp_path / "x.npz", **{"fc/0": np.zeros(40_000_000, "f4")})
+    with zipfile.ZipFile(tmp_path / "x.npz") as archive:
+        (packed,) = archive.infolist()
+    raw = (tmp_path / "x.npz").read_bytes()
+    begin = packed.header_offset + 30 + sum(int.from_bytes(raw[at : at + 2], "little") for at in (26, 28))
+    raw = raw[begin : begin + packed.compress_size]
+    assert weights.read(tmp_path / "x.npz")["fc"][0].shape == (40_000_000,)
+    (tmp_path / "y.npz").write_bytes(_repeated(packed, raw, 32))
+    assert (tmp_path / "y.npz").stat().st_size < 8 << 20
+    start = time.process_time()
+    with limits(), pytest.raises(NetcError) as caught:
+        weights.read(tmp_path / "y.npz")
+    assert caught.value.code == "W704"
+    assert time.process_time() - start < 3
+
+
+def _repeated(packed, raw, count):
+    """An archive of copies of one member, under other names."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for number in range(count):
+            info = zipfile.ZipInfo(f"fc/{number}.npy")
+            archive.filelist.append(info)
+            archive.NameToInfo[info.filename] = info
+            info.header_offset, info.compress_type = file.tell(), packed.compress_type
+            info.CRC, info.file_size, info.compress_size = packed.CRC, packed.file_size, packed.compress_size
+            file.write(info.FileHeader() + raw)
+            archive.start_dir = file.tell()
+            archive._didModify = True
+    return file.getvalue()

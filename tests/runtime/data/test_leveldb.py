@@ -2,96 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import struct
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from netc.errors import NetcError
-from netc.runtime.data.database import Database, open_database
+from netc.runtime.data.database import open_database
 from netc.runtime.data.leveldb import LevelDB
+from netc.runtime.data.lmdb import LMDB
 from netc.runtime.data.snappy import Damaged, uncompressed
 from tests.runtime.data.made import GOLDENS, write_lmdb
-
-MAGIC = 0xDB4775248B80FB57
-PUT, DELETE = 1, 0
-
-
-def number(value: int) -> bytes:
-    return bytes([value]) if value < 128 else bytes([value & 127 | 128]) + number(value >> 7)
-
-
-def text(value: bytes) -> bytes:
-    return number(len(value)) + value
-
-
-def log(*records: bytes) -> bytes:
-    """Records in pieces that end with their block of 32768 bytes. Checksums stay 0: nobody looks."""
-    out = b""
-    for record in records:
-        kind = 1
-        while True:
-            room = 32768 - len(out) % 32768
-            if room < 7:
-                out += bytes(room)
-                continue
-            piece, record = record[: room - 7], record[room - 7 :]
-            kind = {(1, False): 1, (1, True): 2, (2, False): 4, (2, True): 3}[kind, bool(record)]
-            out += struct.pack("<IHB", 0, len(piece), kind) + piece
-            if not record:
-                break
-            kind = 2
-    return out
-
-
-def batch(sequence: int, *entries: tuple[int, bytes, bytes]) -> bytes:
-    rows = [bytes([kind]) + text(key) + (text(value) if kind == PUT else b"") for kind, key, value in entries]
-    return struct.pack("<QI", sequence, len(entries)) + b"".join(rows)
-
-
-def literals(data: bytes) -> bytes:
-    """Snappy without a copy, in pieces of at most 300 bytes."""
-    pieces = [data[i : i + 300] for i in range(0, len(data), 300)]
-    tags = [bytes([len(p) - 1 << 2]) if len(p) < 61 else b"\xf4" + struct.pack("<H", len(p) - 1) for p in pieces]
-    return number(len(data)) + b"".join(tag + piece for tag, piece in zip(tags, pieces, strict=True))
-
-
-def block(entries: list[tuple[bytes, bytes]]) -> bytes:
-    """Keys without what they share with the one before, and one restart."""
-    out, last = b"", b""
-    for key, value in entries:
-        shared = next((i for i, (a, b) in enumerate(zip(key, last)) if a != b), min(len(key), len(last)))
-        out += number(shared) + number(len(key) - shared) + number(len(value)) + key[shared:] + value
-        last = key
-    return out + struct.pack("<II", 0, 1)
-
-
-def table(entries: list[tuple[bytes, int, int, bytes]], snappy: bool = False, a_block: int = 3) -> bytes:
-    """(key, sequence, kind, value), sorted → a table with so many entries a block."""
-    out, index = b"", []
-    rows = [(key + struct.pack("<Q", sequence << 8 | kind), value) for key, sequence, kind, value in entries]
-    for start in range(0, len(rows), a_block):
-        part = block(rows[start : start + a_block])
-        part = literals(part) if snappy else part
-        index.append((rows[start : start + a_block][-1][0], number(len(out)) + number(len(part))))
-        out += part + bytes([snappy]) + bytes(4)
-    meta, out = len(out), out + block([]) + bytes(5)
-    place, listed = len(out), block(index)
-    footer = number(meta) + number(8) + number(place) + number(len(listed))
-    return out + listed + bytes(5) + footer.ljust(40, b"\0") + struct.pack("<Q", MAGIC)
-
-
-def came(level: int, name: int) -> bytes:
-    return b"\x07" + number(level) + number(name) + number(99) + text(b"smallest") + text(b"largest")
+from tools.fuzzing.leveldb_files import DELETE, MAGIC, PUT, batch, block, came, folder_of, log, number, table, text
 
 
 def make(folder: Path, files: dict[str, bytes], *edits: bytes) -> str:
     folder.mkdir()
-    first = b"\x01" + text(b"leveldb.BytewiseComparator") + b"\x03" + number(500) + b"\x04" + number(900)
-    (folder / "MANIFEST-000004").write_bytes(log(first, *edits))
-    (folder / "CURRENT").write_text("MANIFEST-000004\n")
-    for name, content in files.items():
+    for name, content in folder_of(files, *edits).items():
         (folder / name).write_bytes(content)
     return str(folder)
 
@@ -131,15 +61,15 @@ def test_caffes_own() -> None:
     """What convert_imageset wrote from the pictures that the LMDB has too."""
     with open_database(str(GOLDENS / "db_leveldb")) as ours, open_database(str(GOLDENS / "db_resized")) as lmdb:
         assert isinstance(ours, LevelDB)
-        assert isinstance(lmdb, Database)
+        assert isinstance(lmdb, LMDB)
         assert [ours.record(i) for i in range(len(ours))] == [lmdb.record(i) for i in range(len(lmdb))]
 
 
 def test_what_is_damaged_is_said(tmp_path: Path) -> None:
     whole = table([(b"%03d" % i, 9, PUT, bytes(300)) for i in range(9)])
-    for number, fault in enumerate([whole[:500], whole[:-20] + whole[-8:], whole[-48:], b"", bytes(700) + whole[-48:]]):
+    for case, fault in enumerate([whole[:500], whole[:-20] + whole[-8:], whole[-48:], b"", bytes(700) + whole[-48:]]):
         with pytest.raises(NetcError) as caught:
-            LevelDB(make(tmp_path / str(number), {"000005.ldb": fault}, came(0, 5)))
+            LevelDB(make(tmp_path / str(case), {"000005.ldb": fault}, came(0, 5)))
         assert caught.value.code == "D513"
     with pytest.raises(NetcError, match="without its file 000005.ldb"):
         LevelDB(make(tmp_path / "missing", {}, came(0, 5)))
@@ -155,11 +85,11 @@ def test_any_byte_may_be_wrong(tmp_path: Path) -> None:
     rng = np.random.default_rng(2)
     whole = table([(b"%03d" % i, 9, PUT, b"ab" * 20) for i in range(9)], snappy=True)
     writes = log(batch(50, *[(PUT, b"%03d" % i, bytes(40)) for i in range(5, 12)]))
-    for number in range(150):
+    for case in range(150):
         files = {"000005.ldb": bytearray(whole), "000009.log": bytearray(writes)}
         for content in files.values():
             content[rng.integers(len(content))] = rng.integers(256)
-        path = make(tmp_path / str(number), {k: bytes(v) for k, v in files.items()}, came(0, 5))
+        path = make(tmp_path / str(case), {k: bytes(v) for k, v in files.items()}, came(0, 5))
         assert outcome(path) in ("records", "D513")
 
 
@@ -171,6 +101,99 @@ def outcome(path: str) -> str:
     return "records"
 
 
+def refused(folder: Path, files: dict[str, bytes], *edits: bytes, match: str) -> None:
+    """The database is refused as damaged, within a second of processor time."""
+    path, start = make(folder, files, *edits), time.process_time()
+    with pytest.raises(NetcError, match=match) as caught:
+        LevelDB(path)
+    assert caught.value.code == "D513"
+    assert time.process_time() - start < 1
+
+
+def test_an_index_that_names_a_block_again_and_again(tmp_path: Path) -> None:
+    """Each block is read once, so that the time is bounded by the size of the files."""
+    data = block([(b"%05d" % i + bytes(8), bytes(100)) for i in range(600)])
+    rows = [(b"%08d" % i + bytes(8), number(0) + number(len(data))) for i in range(60_000)]
+    listed = block(rows)
+    place = len(data) + 5
+    footer = (number(0) + number(0) + number(place) + number(len(listed))).ljust(40, b"\0") + struct.pack("<Q", MAGIC)
+    refused(tmp_path / "db", {"000005.ldb": data + bytes(5) + listed + bytes(5) + footer}, came(0, 5), match="twice")
+
+
+def test_one_table_under_many_names(tmp_path: Path) -> None:
+    path = make(tmp_path / "db", {"000005.ldb": table([(b"a", 1, PUT, b"")])}, came(0, 5) + came(0, 6))
+    (tmp_path / "db/000006.ldb").symlink_to("000005.ldb")
+    with pytest.raises(NetcError, match="another name"):
+        LevelDB(path)
+
+
+def test_keys_that_share_a_long_beginning(tmp_path: Path) -> None:
+    """2 MB of a file that would become 20 GB of keys."""
+    start = number(0) + number(1_000_008) + number(0) + bytes(1_000_008)
+    more = b"".join(number(1_000_000) + number(16) + number(0) + b"%08d" % i + bytes(8) for i in range(20_000))
+    entries = start + more + struct.pack("<II", 0, 1)
+    place = len(entries) + 5
+    listed = block([(b"z" * 16, number(0) + number(len(entries)))])
+    footer = (number(0) + number(0) + number(place) + number(len(listed))).ljust(40, b"\0") + struct.pack("<Q", MAGIC)
+    refused(
+        tmp_path / "db",
+        {"000005.ldb": entries + bytes(5) + listed + bytes(5) + footer},
+        came(0, 5),
+        match="beyond its block",
+    )
+
+
+def test_a_log_in_pieces_of_one_byte(tmp_path: Path) -> None:
+    """The time is in proportion to the length: joined one by one, these pieces would be 20 GB."""
+    piece = lambda kind: struct.pack("<IHB", 0, 1, kind) + b"\1"  # noqa: E731
+    pieces = piece(2) + piece(3) * 200_000
+    assert all(len(pieces[i : i + 32768]) == 32768 for i in range(0, len(pieces) - 32768, 32768))  # no piece is cut
+    refused(tmp_path / "db", {"000003.log": pieces + piece(4)}, match="breaks off")
+
+
+def test_a_log_that_is_damaged_in_the_middle(tmp_path: Path) -> None:
+    """What comes behind it is not left out without a word; zeros and a piece cut off end a log."""
+    write = batch(1, (PUT, b"a", b"1" * 40_000))
+    whole = log(write, batch(2, (PUT, b"b", b"2")))
+    assert content(make(tmp_path / "zeros", {"000003.log": whole + bytes(900)})) == {b"a": b"1" * 40_000, b"b": b"2"}
+    refused(tmp_path / "kind", {"000003.log": whole[:6] + b"\x09" + whole[7:]}, match="piece")
+    refused(tmp_path / "length", {"000003.log": whole[:4] + b"\xff\xff" + whole[6:]}, match="piece")
+    refused(tmp_path / "start", {"000003.log": whole[32768:]}, match="without its beginning")
+
+
+def test_lengths_that_nothing_stands_behind(tmp_path: Path) -> None:
+    """A block of a terabyte in a file that is nearly all hole; a packed block that claims as much."""
+    path = make(tmp_path / "db", {}, came(0, 5))
+    footer = (number(0) + number(0) + number(0) + number(1 << 40)).ljust(40, b"\0") + struct.pack("<Q", MAGIC)
+    with (tmp_path / "db/000005.ldb").open("wb") as file:
+        file.truncate(1 << 41)
+        file.seek(0, 2)
+        file.write(footer)
+    with pytest.raises(NetcError, match="at most") as caught:
+        LevelDB(path)
+    assert caught.value.code == "D513"
+    with pytest.raises(Damaged, match="at most"):
+        uncompressed(number(1 << 40) + b"\x00a", 1 << 30)
+
+
+@pytest.mark.parametrize("name", ["CURRENT", "MANIFEST-000004", "000005.ldb", "000009.log"])
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
+def test_files_that_are_none(tmp_path: Path, name: str, kind: str) -> None:
+    path = make(tmp_path / "db", {"000005.ldb": table([(b"a", 1, PUT, b"")])}, came(0, 5))
+    file = tmp_path / "db" / name
+    file.unlink(missing_ok=True)
+    {"pipe": os.mkfifo, "device": lambda f: f.symlink_to("/dev/zero"), "folder": os.mkdir}[kind](file)
+    with pytest.raises(NetcError, match="not a regular file") as caught:
+        LevelDB(path)
+    assert caught.value.code == "F102"
+
+
+def test_a_link_to_nothing_beside_it(tmp_path: Path) -> None:
+    path = make(tmp_path / "db", {"000003.log": log(batch(1, (PUT, b"a", b"1")))})
+    (tmp_path / "db/notes").symlink_to("nowhere")
+    assert content(path) == {b"a": b"1"}
+
+
 def test_a_changed_database_is_read_anew(tmp_path: Path) -> None:
     path = make(tmp_path / "db", {"000003.log": log(batch(1, (PUT, b"a", b"1")))})
     assert content(path) == {b"a": b"1"}
@@ -180,7 +203,7 @@ def test_a_changed_database_is_read_anew(tmp_path: Path) -> None:
 
 def test_lmdb_stays_one(tmp_path: Path) -> None:
     with open_database(write_lmdb(tmp_path / "db", {b"a": b"1"})) as database:
-        assert isinstance(database, Database)
+        assert isinstance(database, LMDB)
 
 
 @pytest.mark.parametrize(
@@ -197,7 +220,7 @@ def test_lmdb_stays_one(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_snappy(packed: bytes, plain: bytes) -> None:
-    assert uncompressed(packed) == plain
+    assert uncompressed(packed, len(plain)) == plain
 
 
 @pytest.mark.parametrize(
@@ -205,4 +228,4 @@ def test_snappy(packed: bytes, plain: bytes) -> None:
 )
 def test_damaged_snappy(packed: bytes) -> None:
     with pytest.raises(Damaged):
-        uncompressed(packed)
+        uncompressed(packed, 100)

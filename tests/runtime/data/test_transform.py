@@ -156,6 +156,26 @@ def test_colour_components_from_the_file_of_image_mean(tmp_path):
     assert np.allclose(t.shift(t.draws(1)), transform(color_shift_param=param).shift(t.draws(1)), rtol=1e-6)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 60_000,
+        '{"eigenvalue": [1, 2, ' + "3" * 5000 + '], "eigenvector": []}',
+        '{"eigenvalue": [1, 2, true], "eigenvector": []}',
+        '{"eigenvalue": [1, 2, NaN], "eigenvector": []}',
+        '{"eigenvalue": "123", "eigenvector": "123456789"}',
+        "[]",
+        "\xff",
+    ],
+    ids=lambda text: text[:40],
+)
+def test_a_file_of_colour_components_that_is_none(tmp_path, text):
+    (tmp_path / "mean.json").write_text(text, "latin-1")
+    with pytest.raises(NetcError) as caught:
+        transform(color_shift_param=proto.ColorShiftParameter(file=str(tmp_path / "mean.json")))
+    assert caught.value.code == "D508"
+
+
 # -- settings that are refused -----------------------------------------------------------------------------------------
 
 

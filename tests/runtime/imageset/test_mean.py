@@ -136,3 +136,19 @@ def test_missing_database(tmp_path, capsys):
     (tmp_path / "train_lmdb").mkdir()
     assert main(["image-mean", str(tmp_path / "trian_lmdb")]) == 66
     assert "train_lmdb" in capsys.readouterr().err
+
+
+def test_what_is_there_is_replaced_only_with_force(pictures, monkeypatch, capsys):
+    """Also a link, which is not followed then."""
+    build(from_list(pictures, pictures / "list"), pictures / "db", Recipe(encoded=True))
+    monkeypatch.chdir(pictures)
+    (pictures / "notes").write_text("mine")
+    (pictures / "link.json").symlink_to("notes")
+    for name in ("notes", "link.json", "db"):
+        assert main(["image-mean", "db", "new.json", name]) == 73
+        assert "error[O140]" in capsys.readouterr().err
+    assert not (pictures / "new.json").exists()
+    assert main(["image-mean", "--force", "db", "link.json"]) == 0
+    assert not (pictures / "link.json").is_symlink()
+    assert (pictures / "notes").read_text() == "mine"
+    assert main(["image-mean", "--force", "db", "db"]) == 73

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -70,6 +71,110 @@ def test_two_builders_of_one_database(tmp_path):
         first.publish()
     assert caught.value.code == "O141"
     assert (tmp_path / "db" / "data.mdb").exists()
+
+
+def test_of_many_builders_at_once_one_wins(tmp_path):
+    """8 threads that begin together, 40 times: one database, whole, and the others are told."""
+    for turn in range(40):
+        path, start, outcomes = tmp_path / f"db{turn}", threading.Barrier(8), []
+
+        def build_one(number, path=path, start=start, outcomes=outcomes):
+            start.wait()
+            try:
+                fill(path, 20 + number)
+                outcomes.append(20 + number)
+            except NetcError as error:
+                outcomes.append(error.code)
+
+        threads = [threading.Thread(target=build_one, args=(number,)) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        (count,) = (outcome for outcome in outcomes if isinstance(outcome, int))
+        assert {outcome for outcome in outcomes if outcome != count} <= {"O140", "O141"}
+        with lmdb.open(str(path), readonly=True, lock=False) as env:
+            assert env.stat()["entries"] == count
+        assert sorted(os.listdir(path)) == ["data.mdb", "lock.mdb"]
+        assert sorted(os.listdir(tmp_path)) == sorted(f"db{number}" for number in range(turn + 1))
+
+
+def test_a_second_builder_at_the_last_moment(tmp_path, monkeypatch):
+    """When the first one is about to give the database its name, a second one does not get at its files."""
+    rename, told = os.rename, []
+
+    def late(*names):
+        monkeypatch.setattr(os, "rename", rename)
+        with pytest.raises(NetcError) as caught:
+            fill(tmp_path / "db", 1)
+        told.append(caught.value.code)
+        rename(*names)
+
+    monkeypatch.setattr(os, "rename", late)
+    fill(tmp_path / "db", 30)
+    assert told == ["O141"]
+    with lmdb.open(str(tmp_path / "db"), readonly=True, lock=False) as env:
+        assert env.stat()["entries"] == 30
+
+
+def test_one_that_came_meanwhile_stays(tmp_path):
+    with Database(tmp_path / "db") as database:
+        database.put(b"k", b"v")
+        (tmp_path / "db").mkdir()
+        (tmp_path / "db/data.mdb").write_text("of another program")
+        with pytest.raises(NetcError) as caught:
+            database.publish()
+    assert caught.value.code == "O140"
+    assert (tmp_path / "db/data.mdb").read_text() == "of another program"
+    assert os.listdir(tmp_path) == ["db"]
+
+
+def strange_folder(path):
+    path.mkdir()
+    (path / "data.mdb").write_text("mine")
+
+
+def strange_lock(path):
+    path.mkdir()
+    (path / "build.lock").write_text("mine")
+
+
+def linked_folder(path):
+    strange_folder(path.with_name("elsewhere"))
+    path.symlink_to("elsewhere")
+
+
+def linked_lock(path):
+    path.with_name("elsewhere").write_text("mine")
+    path.mkdir()
+    (path / "build.lock").symlink_to("../elsewhere")
+
+
+@pytest.mark.parametrize(
+    "put", [strange_folder, strange_lock, linked_folder, linked_lock, lambda path: path.write_text("mine"), os.mkfifo]
+)
+def test_what_others_put_in_the_way_is_left_alone(tmp_path, put):
+    put(tmp_path / "db.building")
+    before = {path: path.is_file() and path.read_text() for path in tmp_path.rglob("*")}
+    with pytest.raises(NetcError, match="in the way") as caught:
+        fill(tmp_path / "db", 1)
+    assert caught.value.code == "O142"
+    assert {path: path.is_file() and path.read_text() for path in tmp_path.rglob("*")} == before
+
+
+def test_an_empty_folder_of_a_build_that_was_killed_at_once(tmp_path):
+    (tmp_path / "db.building").mkdir()
+    fill(tmp_path / "db", 1)
+    (tmp_path / "db2.building").mkdir()
+    (tmp_path / "db2.building/build.lock").touch()
+    fill(tmp_path / "db2", 1)
+    assert sorted(os.listdir(tmp_path)) == ["db", "db2"]
+
+
+@pytest.mark.parametrize("name", [".", "/", ".."])
+def test_names_that_are_none(name):
+    with pytest.raises(NetcError, match="exists already"):
+        fill(Path(name), 1)
 
 
 BUILDER = """

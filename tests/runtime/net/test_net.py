@@ -8,7 +8,6 @@ import torch
 
 import netc
 from netc.errors import NetcError
-from netc.runtime.net.module import Net
 
 NET = """
 name: "small"
@@ -187,7 +186,9 @@ def test_a_layer_of_a_repeated_name_is_filled_where_the_first_is_to_be_loaded():
         'inner_product_param {{ num_output: 3 weight_filler {{ type: "constant" value: 7 }} }} }}\n'
     )
     text = 'input: "x" input_dim: 1 input_dim: 3 input_dim: 1 input_dim: 1\n' + layer.format("x", "y")
-    net = Net(netc.compile_net(text + layer.format("y", "z"), "TEST"), unfilled=["ip"])
+    given = {"ip": [np.full((3, 3), 5, "f4"), np.zeros(3, "f4")]}
+    net = netc.load_net(text + layer.format("y", "z"), weights=given)
+    assert (net.state_dict()["ip.weight"] == 5).all()
     assert (net.state_dict()["ip#2.weight"] == 7).all()
 
 

@@ -391,11 +391,11 @@ def test_weights_are_saved_and_loaded(net: Any, tmp_path: Path) -> None:
 
 def test_weights_in_hdf5(net: Any, tmp_path: Path) -> None:
     net.params["ip"][1].data[...] = 5
-    net.save_hdf5(str(tmp_path / "a.h5"))
+    net.save_hdf5(str(tmp_path / "noending"))
     again = caffe.Net(written(tmp_path, SIMPLE), caffe.TRAIN)
-    again.load_hdf5(str(tmp_path / "a.h5"))
+    again.load_hdf5(str(tmp_path / "noending"))
     assert equal(net, again)
-    with h5py.File(tmp_path / "a.h5") as file:
+    with h5py.File(tmp_path / "noending") as file:
         assert sorted(file["data"]) == sorted(net._layer_names)
         assert (file["data/ip/1"][:] == 5).all()
 

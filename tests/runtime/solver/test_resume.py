@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
+import itertools
 import json
+import os
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 
 from netc.errors import NetcError
 from netc.graph.read import locate_solver
+from netc.runtime.solver import metrics, snapshot
 from netc.runtime.solver.log import Log
+from netc.runtime.solver.metrics import read
 from netc.runtime.solver.report import Report
 from netc.runtime.solver.solver import Solver, load_solver
 from netc.runtime.solver.training import train
@@ -27,21 +33,23 @@ def messages(stream: io.StringIO) -> list[str]:
     return [re.sub(r"\(.* iters\)", "", line) for line in lines]
 
 
-def run(snapshot: str | None = None, **changes: object) -> tuple[Solver, list[str]]:
+def run(snapshot: str | None = None, force: bool = False, **changes: object) -> tuple[Solver, list[str]]:
     param, origin = locate_solver("solver.prototxt")
     for name, value in changes.items():
         setattr(param, name, value)
     stream = io.StringIO()
     solver = Solver(param, origin, snapshot=snapshot, report=Report(param, Log(stream)))
-    train(solver)
-    solver.close()
+    try:
+        train(solver, force)
+    finally:
+        solver.close()
     return solver, messages(stream)
 
 
 def records() -> list[dict[str, object]]:
-    """metrics.jsonl without what depends on the clock."""
+    """What is recorded of training and tests, without what depends on the clock."""
     clock = {"seconds", "images_per_second", "data_wait_share"}
-    lines = map(json.loads, Path("metrics.jsonl").read_text().splitlines())
+    lines = [line for line in read(Path("tiny.metrics.jsonl")) if line["kind"] in ("train", "test")]
     return [{key: value for key, value in line.items() if key not in clock} for line in lines]
 
 
@@ -101,14 +109,116 @@ def test_state_of_another_net_is_refused(tiny: Path) -> None:
     assert caught.value.code == "R641"
 
 
-def test_a_fresh_start_names_the_snapshots_of_an_earlier_run(tiny: Path) -> None:
-    _, first = run()
-    _, second = run(max_iter=4)
-    said = "tiny_iter_4, tiny_iter_8, tiny_iter_12; --resume auto"
-    assert not any(said in line for line in first)
-    assert any(said in line for line in second)
+def test_a_fresh_start_does_not_replace_the_snapshots_of_an_earlier_run(tiny: Path) -> None:
+    run()
+    before = {path.name: path.read_bytes() for path in Path().iterdir() if path.is_file()}
+    with pytest.raises(NetcError, match="an earlier one: tiny_iter_4, tiny_iter_8, tiny_iter_12") as caught:
+        run(max_iter=4)
+    assert (caught.value.code, caught.value.exit_status) == ("O612", 73)
+    assert "snapshot_prefix" in caught.value.place.text
+    assert {path.name: path.read_bytes() for path in Path().iterdir() if path.is_file()} == before
+    _, forced = run(max_iter=4, force=True)
+    assert any("tiny_iter_4, tiny_iter_8, tiny_iter_12 are not of this run" in line for line in forced)
     _, resumed = run("tiny_iter_8.solverstate")
-    assert not any("an earlier one" in line for line in resumed)
+    assert any("tiny_iter_12 are not of this run" in line for line in resumed)
+    _, last = run("tiny_iter_12.solverstate", max_iter=13)
+    assert not any("not of this run" in line for line in last)
+
+
+@pytest.mark.parametrize("name", ["tiny_iter_4.caffemodel", "tiny_iter_12.solverstate", "tiny_iter_8.manifest.json"])
+@pytest.mark.parametrize(
+    "make", [lambda path: path.write_text("mine"), lambda path: path.symlink_to("solver.prototxt")]
+)
+def test_files_that_netc_did_not_write_are_told_before_training(tiny: Path, name: str, make) -> None:
+    make(Path(name))
+    before = Path("solver.prototxt").read_text(), Path(name).read_text()
+    with pytest.raises(NetcError) as caught:
+        run()
+    assert (caught.value.code, caught.value.exit_status) == ("O702", 73)
+    assert name in caught.value.message
+    assert (Path("solver.prototxt").read_text(), Path(name).read_text()) == before
+    assert not list(Path().glob("tiny_iter_*.caffemodel")) or "caffemodel" in name
+    Path(name).rename("mine")
+    Path("tiny_iter_5.caffemodel").write_text("not in the way")
+    run(max_iter=4)
+
+
+def test_a_file_that_comes_while_training_is_not_replaced(tiny: Path) -> None:
+    solver = load_solver("solver.prototxt")
+    Path("tiny_iter_4.solverstate").write_text("mine")
+    with pytest.raises(NetcError) as caught:
+        solver.step(4)
+    assert caught.value.code == "O702"
+    assert solver.iter == 4
+    assert Path("tiny_iter_4.solverstate").read_text() == "mine"
+    assert not Path("tiny_iter_4.caffemodel").exists()
+    solver.step(4)
+    solver.close()
+    assert snapshot.latest("tiny").iteration == 8
+
+
+def test_a_snapshot_that_fails_is_tried_again(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk is full while iteration 8 is saved; training ends well, since the last snapshot is there."""
+    full = {8}
+
+    def require_room(folder: Path, need: int, room=snapshot.require_room) -> None:
+        if solvers[-1].iter in full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        room(folder, need)
+
+    solvers: list[Solver] = []
+    start = Solver.__init__
+    monkeypatch.setattr(Solver, "__init__", lambda self, *a, **k: (solvers.append(self), start(self, *a, **k))[1])
+    monkeypatch.setattr(snapshot, "require_room", require_room)
+    _, log = run()
+    assert sum("no snapshot of iteration 8, training goes on: " in line for line in log) == 1
+    assert [path.name for path in sorted(Path().glob("*.manifest.json"))] == [
+        "tiny_iter_12.manifest.json",
+        "tiny_iter_4.manifest.json",
+    ]
+    full.add(12)
+    with pytest.raises(NetcError) as caught:
+        run("tiny_iter_4.solverstate")
+    assert caught.value.code == "X701"
+    assert read(Path("tiny.metrics.jsonl"))[-1]["kind"] == "end"
+    full.clear()
+    monkeypatch.undo()
+
+
+def test_records_that_cannot_be_written_do_not_end_training(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 40 and more lines some fail, one of them half written; each that succeeds is whole."""
+    calls = itertools.count()
+
+    def write_all(handle: int, piece: bytes) -> None:
+        number = next(calls)
+        if 5 <= number < 9:
+            os.write(handle, piece[: 7 if number == 6 else 0])
+            raise OSError(errno.ENOSPC, "No space left on device")
+        os.write(handle, piece)
+
+    monkeypatch.setattr(metrics, "write_all", write_all)
+    solver, log = run()
+    assert solver.iter == 12
+    assert [line.split("tiny.metrics.jsonl ")[1] for line in log if "tiny.metrics.jsonl" in line] == [
+        "cannot be written, training goes on: No space left on device",
+        "is written again, 4 records are missing",
+    ]
+    found = read(Path("tiny.metrics.jsonl"))
+    assert len(found) == next(calls) - 1 - 4
+
+
+def test_a_manifest_copied_to_another_iteration_is_no_snapshot_of_it(tiny: Path) -> None:
+    run(max_iter=8)
+    shutil.copy("tiny_iter_4.manifest.json", "tiny_iter_900.manifest.json")
+    shutil.copy("tiny_iter_4.solverstate", "tiny_iter_900.solverstate")
+    told: list[NetcError] = []
+    found = snapshot.latest("tiny", told.append)
+    assert (found.iteration, [error.code for error in told]) == (8, ["W733"])
+    with pytest.raises(NetcError, match="the manifest of tiny_iter_4.solverstate"):
+        snapshot.load("tiny_iter_900.solverstate")
+    Path("tiny_iter_900.manifest.json").unlink()
+    _, log = run("tiny_iter_900.solverstate", max_iter=5)
+    assert any("holds iteration 4, and not 900 as its name says" in line for line in log)
 
 
 @pytest.mark.parametrize(
@@ -139,3 +249,32 @@ def test_the_snapshot_that_divergence_names_is_this_runs(tiny: Path) -> None:
     solver = load_solver("solver.prototxt", snapshot="tiny_iter_4.solverstate")
     assert solver.last_snapshot == Path("tiny_iter_4.solverstate")
     solver.close()
+
+
+@pytest.mark.parametrize(
+    "extras",
+    [
+        {"losses": ["1"]},
+        {"losses": {"a": 1}},
+        {"losses": 5},
+        {"solver_type": 5},
+        {"plateau": []},
+        {"plateau": {"drops": "x"}},
+        {"plateau": {"drops": 1.5}},
+        {"plateau": {"best": [1]}},
+        {"plateau": {"finished": None}},
+        {"conditions": [1]},
+        {"conditions": {"seed": {}}},
+    ],
+)
+def test_a_signed_manifest_of_odd_extras(tiny: Path, extras: dict[str, object]) -> None:
+    from netc.runtime.solver.manifest import _render
+
+    run(max_iter=4)
+    path = Path("tiny_iter_4.manifest.json")
+    body = json.loads(path.read_text())
+    del body["sha256"]
+    path.write_text(_render(body | {"extras": body["extras"] | extras}))
+    with pytest.raises(NetcError) as caught:
+        run("tiny_iter_4.solverstate", max_iter=5)
+    assert caught.value.code == "W730"

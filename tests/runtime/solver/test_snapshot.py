@@ -196,6 +196,64 @@ def test_a_manifest_cannot_lead_elsewhere(tmp_path):
     assert caught.value.code == "W730"
 
 
+def signed(tmp_path, change):
+    """A snapshot whose manifest was changed by somebody who knows how to sign it."""
+    from netc.runtime.solver.manifest import _render
+
+    state = save(tmp_path / "run", 20)
+    path = tmp_path / "run_iter_20.manifest.json"
+    body = json.loads(path.read_text())
+    del body["sha256"]
+    path.write_text(_render(body | change))
+    return state
+
+
+NESTED = json.loads("[" * 200 + "]" * 200)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"iteration": "20"},
+        {"iteration": None},
+        {"iteration": 10**400},
+        {"weights": 3},
+        {"weights": "a\0b"},
+        {"weights": "\ud800"},
+        {"files": []},
+        {"files": {"run_iter_20.caffemodel": {"size": "1", "sha256": "0"}}},
+        {"files": {}},
+        {"extras": [1]},
+        {"extras": {"losses": NESTED}},
+        {"extras": {"losses": [10**400]}},
+    ],
+    ids=lambda change: str(change)[:30],
+)
+def test_signed_manifests_of_odd_types(tmp_path, change):
+    state = signed(tmp_path, change)
+    with pytest.raises(NetcError) as caught:
+        snapshot.load(state)
+    assert caught.value.code == "W730"
+
+
+@pytest.mark.parametrize("learned_net", ["/", ".", "", "..", "a/..", "a\0b", "//", "x" * 5000])
+def test_a_state_that_names_no_file(tmp_path, learned_net):
+    path = tmp_path / "x.solverstate"
+    weights.write_solverstate(path, weights.SolverState(20, learned_net, []))
+    with pytest.raises(NetcError) as caught:
+        snapshot.load(path)
+    assert caught.value.code == "F111"
+
+
+@pytest.mark.parametrize("iteration, step", [(-1, 0), (5, -3)])
+def test_a_state_of_no_iteration(tmp_path, iteration, step):
+    weights.write_solverstate(tmp_path / "x.solverstate", weights.SolverState(iteration, "x", [], step))
+    (tmp_path / "x").write_bytes(b"")
+    with pytest.raises(NetcError) as caught:
+        snapshot.load(tmp_path / "x.solverstate")
+    assert caught.value.code == "W702"
+
+
 def test_no_place_to_write(tmp_path):
     with pytest.raises(NetcError) as caught:
         save(tmp_path / "gone/run", 5)

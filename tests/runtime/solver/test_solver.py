@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 import torch
 
 import netc
-from netc import proto, read_solver
+from netc import proto, read_solver, weights
 from netc.errors import NetcError
 from netc.graph.read import locate_solver
 from netc.runtime.net import feeding
@@ -197,7 +198,21 @@ def test_divergence_names_the_layer() -> None:
     assert caught.value.code == "R630"
     assert f"at iteration {run.iter}" in str(caught.value)
     assert 'layer "fc"' in str(caught.value)
-    assert "lower base_lr" in str(caught.value.hint)
+    assert str(caught.value.hint).startswith("lower base_lr")
+
+
+def test_divergence_from_pixels_that_the_fillers_cannot_take(tiny: Path) -> None:
+    """The scale of the input is told before the rate."""
+    net = Path("net.prototxt")
+    net.write_text(net.read_text().replace("scale: 0.0078125 ", ""))
+    solver = Path("solver.prototxt")
+    solver.write_text(solver.read_text().replace("base_lr: 0.02", "base_lr: 1e30"))
+    with pytest.raises(NetcError) as caught:
+        load_solver("solver.prototxt").step(9)
+    assert caught.value.code == "R630"
+    assert re.match(
+        r"netc check warns of this net \(A818\): scale: 0\.\d+ .* then lower base_lr", str(caught.value.hint)
+    )
 
 
 def test_label_that_is_no_class() -> None:
@@ -224,7 +239,7 @@ def test_whole_set_counts_each_record_once(tiny: Path) -> None:
     run = load_solver("solver.prototxt")
     means = run.test()[0]
     builder = Builder(3, "cpu", 1)
-    net = builder.build(builder.compile(NetPlan(whole_batch(), "", TEST)), share=run.net)
+    net = builder.build(builder.compile(NetPlan(whole_batch(), "", TEST)), lambda net: net.share_from(run.net))
     result = run_test(net, None)
     assert (result.batches, result.samples) == (1, RECORDS)
     assert {name: result.value(name) for name in result.outputs} == pytest.approx(means, rel=1e-6)
@@ -368,14 +383,42 @@ def test_transplant_copies_the_layers_it_names(tiny: Path) -> None:
         one.close()
 
 
-def test_weights_of_another_net_are_told_apart(tiny: Path) -> None:
+def test_weights_of_another_net_are_refused(tiny: Path) -> None:
     first = load_solver("solver.prototxt", seed=8)
     weights = str(first.snapshot().with_suffix(".caffemodel"))
     first.close()
-    for text, warned in ((INPUTS.replace('"fc"', '"other"'), True), (Path("solver.prototxt").read_text(), False)):
-        stream = io.StringIO()
-        load_solver(text, weights=weights, report=Report(read_solver(text), Log(stream))).close()
-        assert ("nothing is copied" in stream.getvalue()) == warned
+    with pytest.raises(NetcError, match="W724") as raised:
+        load_solver(INPUTS.replace('"fc"', '"other"'), weights=weights)
+    assert "the file has conv, fc, the net has other" in str(raised.value)
+
+
+def test_layers_that_the_weights_lack_are_counted_and_named(tiny: Path) -> None:
+    first = load_solver("solver.prototxt", seed=8)
+    weights = str(first.snapshot().with_suffix(".caffemodel"))
+    first.close()
+    net = Path("net.prototxt").read_text()
+    Path("net.prototxt").write_text(net.replace('"fc"', '"fc_new"'))
+    expected = f"1 of 2 layers with parameters has no weights in {weights}: fc_new; it keeps what its fillers gave"
+    with pytest.warns(UserWarning, match="fc_new") as warned:
+        run = load_solver("solver.prototxt", weights=weights)
+    assert [str(w.message) for w in warned if w.category is UserWarning] == [expected]
+    stream = io.StringIO()
+    load_solver("solver.prototxt", weights=weights, report=Report(run.param, Log(stream))).close()
+    assert [line[0] for line in stream.getvalue().splitlines() if expected in line] == ["W"]
+    run.close()
+
+
+def test_a_caffemodel_given_as_the_net_brings_its_weights(tmp_path: Path) -> None:
+    first = load_solver(INPUTS, seed=8)
+    arrays = {name: [blob.detach().numpy() for blob in blobs] for name, blobs in first.net.params.items()}
+    own = str(tmp_path / "own.caffemodel")
+    weights.write_caffemodel(own, read_solver(INPUTS).net_param, arrays)
+    run = load_solver(f'net: "{own}" base_lr: 0.1 lr_policy: "fixed"\n', seed=9)
+    for found in (run.net, netc.load_net(own)):
+        for mine, expected in zip(found.params["fc"], arrays["fc"], strict=True):
+            assert np.array_equal(mine.detach(), expected)
+    other = {"fc": [blob + 1 for blob in arrays["fc"]]}
+    assert np.array_equal(netc.load_net(own, weights=other).params["fc"][0].detach(), other["fc"][0])
 
 
 def test_transplant_from_a_net_that_is_not_trained_yet(tiny: Path) -> None:

@@ -127,8 +127,7 @@ def compare(graph: Graph, seed: int = 0, given: Iterable[dict[str, Tensor]] = ()
     for node in graph.nodes:
         if node.type == "Dropout":
             node.layer.phase = 1
-    every = [node.layer.key for node in graph.nodes]
-    net, module = Net(graph, seed, unfilled=every), emitted(graph)
+    net, module = Net(graph, seed, start=lambda net: [*net.parameters(), *net.buffers()]), emitted(graph)
     randomise(net, seed)
     module.load_state_dict(net.state_dict(), strict=True)
     with torch.no_grad():

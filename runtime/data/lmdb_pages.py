@@ -1,0 +1,173 @@
+"""The pages of an LMDB file, read with pread and checked, one at a time: nothing is mapped, and LMDB never sees them.
+
+A file that is cut off while it is read gives a short read where a map would end the process with SIGBUS, and whatever a
+damaged page says is held against the page's own size, its number and the tree above it before it is followed. So any
+bytes are records or a Fault. Formats: the comments of LMDB's mdb.c (MDB_page, MDB_node).
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netc.runtime.data.lmdb_meta import Fault, Meta, Tree
+
+_BRANCH, _LEAF, _OVERFLOW, _KINDS = 0x01, 0x02, 0x04, 0x6F
+_NAMES = {_BRANCH: "a branch", _LEAF: "a leaf", _OVERFLOW: "an overflow page"}
+_BIG, _NAMED = 0x01, 0x06
+_OTHER_ORDER = 0x02 | 0x08
+"""Flags of a tree whose keys are not in the order of their bytes: MDB_REVERSEKEY, MDB_INTEGERKEY."""
+MOST_BYTES = 1 << 30
+"""Longest value that is read: a picture of the largest size that is decoded has half of that."""
+
+
+class Leaf(NamedTuple):
+    """A leaf page: its number, how many records it has, and where its nodes begin."""
+
+    number: int
+    size: int
+    upper: int
+    page: bytes
+
+
+class Pages:
+    """The pages of an open file as of one transaction. Raises Fault D511 (the file ends too early), D514 (damaged)."""
+
+    def __init__(self, file: int, meta: Meta, tree: Tree) -> None:
+        self.file, self.meta, self.tree = file, meta, tree
+        self._number = struct.Struct("<Q")
+        self._head = struct.Struct("<Q" + "xx" * ((meta.layout.head - 14) // 2) + "HHH")  # number, flags, lower, upper
+        self._node = struct.Struct("<HHHH")
+
+    def leaves(self, backwards: bool = False) -> Iterator[Leaf]:
+        """All leaves in the order of their keys, or from the last one back. Each page can come once, so that this ends,
+        and no key is outside of what the branches above promise."""
+        seen: set[int] = set()
+        todo = [(self.tree.root, 1, b"", b"")] if self.tree.root is not None else []
+        while todo:
+            number, level, low, high = todo.pop()
+            if number in seen:
+                raise Fault("D514", f"is damaged: page {number:,} is in its tree twice")
+            seen.add(number)
+            if level == self.tree.depth:
+                leaf = self.leaf(number)
+                self._check_bounds(leaf, low, high)
+                yield leaf
+            else:
+                children = self._children(number, level + 1, low, high)
+                todo += children if backwards else reversed(children)
+
+    def leaf(self, number: int) -> Leaf:
+        return Leaf(number, *self._page(number, _LEAF))
+
+    def key(self, leaf: Leaf, index: int) -> bytes:
+        """The key of a record of a leaf, which its neighbours there are held against."""
+        key = self._key(leaf, index)
+        if index and not self._ordered(self._key(leaf, index - 1), key):
+            raise self._wrong(leaf.number, "its keys are not in order")
+        return key
+
+    def value(self, leaf: Leaf, index: int) -> bytes:
+        """The value of a record of a leaf."""
+        at, low, high, flags, length = self._split(leaf, index)
+        size, start = low | high << 16, at + 8 + length + (length & 1 if self.meta.layout.even else 0)
+        if flags & _NAMED:
+            raise Fault("D515", "holds databases with names of their own, not records")
+        if not flags & _BIG:
+            if start + size > len(leaf.page):
+                raise self._wrong(leaf.number, "a value reaches beyond it")
+            return leaf.page[start : start + size]
+        if start + 8 > len(leaf.page):
+            raise self._wrong(leaf.number, "a node reaches beyond it")
+        return self._overflow(self._number.unpack_from(leaf.page, start)[0], size)
+
+    def spare(self, first: int) -> int:
+        """Of a tree of free pages: how many from page `first` on it lists. They need not be in the file."""
+        numbers = [self._numbers(leaf, index) for leaf in self.leaves() for index in range(leaf.size)]
+        listed = np.concatenate(numbers) if numbers else np.zeros(0, np.uint64)
+        return len(np.unique(listed[(listed >= first) & (listed <= self.meta.last_page)]))
+
+    def _numbers(self, leaf: Leaf, index: int) -> NDArray[np.uint64]:
+        """A value that lists page numbers behind their count."""
+        return np.frombuffer(self.value(leaf, index)[8:], np.uint64)
+
+    # -- pages ---------------------------------------------------------------------------------------------------------
+
+    def _page(self, number: int, kind: int) -> tuple[int, int, bytes]:
+        """(number of nodes, where they begin, the page) of a branch or a leaf."""
+        page, (lower, upper) = self._read(number, self.meta.page_size, kind)
+        head, base = self.meta.layout.head, self.meta.layout.base
+        count = (lower + base - head) // 2
+        if lower + base < head or lower > upper or upper + base > len(page) or not count:
+            raise self._wrong(number, f"its nodes are said to lie between {lower:,} and {upper:,}")
+        return count, upper + base, page
+
+    def _read(self, number: int, size: int, kind: int) -> tuple[bytes, tuple[int, int]]:
+        """`size` bytes from the beginning of a page of this kind, and the two numbers in its head."""
+        start = number * self.meta.page_size
+        if not 2 <= number <= self.meta.last_page - (size - 1) // self.meta.page_size:
+            raise self._wrong(number, "it is not one of the file")
+        data = os.pread(self.file, size, start)
+        if len(data) < size:
+            raise Fault("D511", f"is truncated: it ends in page {(start + len(data)) // self.meta.page_size:,}")
+        own, flags, lower, upper = self._head.unpack_from(data)
+        if own != number or flags & _KINDS != kind:
+            raise self._wrong(number, f"it is not {_NAMES[kind]} of this number")
+        return data, (lower, upper)
+
+    def _overflow(self, number: int, size: int) -> bytes:
+        """A value that has pages of its own."""
+        length = self.meta.layout.head + size
+        if size > MOST_BYTES:
+            raise self._wrong(number, f"a value of {size:,} bytes, and at most {MOST_BYTES:,} are read")
+        data, (low, high) = self._read(number, length, _OVERFLOW)
+        if (low | high << 16) * self.meta.page_size < length:
+            raise self._wrong(number, "it is too short for its value")
+        return data[self.meta.layout.head :]
+
+    def _wrong(self, number: int, what: str) -> Fault:
+        return Fault("D514", f"is damaged: page {number:,}: {what}")
+
+    # -- nodes ---------------------------------------------------------------------------------------------------------
+
+    def _split(self, leaf: Leaf, index: int) -> tuple[int, int, int, int, int]:
+        """(where a node begins, its three numbers, length of its key)."""
+        head = self.meta.layout.head
+        at = int.from_bytes(leaf.page[head + 2 * index : head + 2 * index + 2], "little") + self.meta.layout.base
+        if not leaf.upper <= at <= len(leaf.page) - 8:
+            raise self._wrong(leaf.number, "a node lies outside of it")
+        low, high, flags, length = self._node.unpack_from(leaf.page, at)
+        if at + 8 + length > len(leaf.page):
+            raise self._wrong(leaf.number, "a key reaches beyond it")
+        return at, low, high, flags, length
+
+    def _key(self, leaf: Leaf, index: int) -> bytes:
+        at, _, _, _, length = self._split(leaf, index)
+        return leaf.page[at + 8 : at + 8 + length]
+
+    def _children(self, number: int, level: int, low: bytes, high: bytes) -> list[tuple[int, int, bytes, bytes]]:
+        """What a branch leads to: (page, level, the lowest key there, the first one that is not there)."""
+        branch = Leaf(number, *self._page(number, _BRANCH))
+        nodes = [self._split(branch, index) for index in range(branch.size)]
+        keys = [low, *(branch.page[at + 8 : at + 8 + length] for at, *_, length in nodes[1:]), high]
+        for one, other in pairwise(keys[:-1]):
+            if not self._ordered(one, other):
+                raise self._wrong(number, "its keys are not in order")
+        pages = [first | second << 16 | third << 32 for _, first, second, third, _ in nodes]
+        return [(page, level, *bounds) for page, bounds in zip(pages, pairwise(keys), strict=True)]
+
+    def _check_bounds(self, leaf: Leaf, low: bytes, high: bytes) -> None:
+        """`high` is empty at the right edge of the tree."""
+        if self.tree.flags & _OTHER_ORDER:
+            return
+        if self._key(leaf, 0) < low or (high and self._key(leaf, leaf.size - 1) >= high):
+            raise self._wrong(leaf.number, "it is not in its place")
+
+    def _ordered(self, one: bytes, other: bytes) -> bool:
+        return one < other or bool(self.tree.flags & _OTHER_ORDER)

@@ -1,0 +1,128 @@
+"""What a user or a file names is opened by `netc.files.opening`, which refuses pipes, devices and folders and bounds
+sizes. Every other call that opens a file stands here with its reason."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+OPENING = {
+    *("open", "read_bytes", "read_text", "File", "memmap", "fromfile", "load", "loadtxt", "genfromtxt", "imread"),
+    *("copy", "copyfile", "copy2", "getline", "getlines", "run_path"),
+}
+"""Names of functions and methods that open what they are given (those of copy and load: of these modules)."""
+
+MODULES = {"copy": {"shutil"}, "load": {"np", "torch", "json", "pickle", "lmdb", "onnx"}}
+
+ALLOWED = {
+    "netc/files/opening.py": {"os.open": "this is the function"},
+    "netc/files/durable.py": {"os.open": "creates with O_EXCL; reads what netc has just written, and its folder"},
+    "netc/weights/chunks.py": {"Path(sink).open": "writes"},
+    "netc/weights/convert.py": {"path.open": "writes, and reads again, the file that is being made"},
+    "netc/weights/formats/hdf5.py": {
+        "h5py.File": "a regular file that is open already (netc.weights.files), or its bytes",
+        "_h5py('').File": "writes",
+    },
+    "netc/weights/formats/npz.py": {"archive.open": "a member of an archive whose bytes are here"},
+    "netc/errors/foreign.py": {"linecache.getline": "a line of the user's code, which has just run"},
+    "netc/look/emit/functions.py": {"path.read_text": "netc's own source"},
+    "netc/check/explanations/__init__.py": {"(FOLDER / f'{letter}.md').read_text": "netc's own pages"},
+    "netc/prototxt/parse.py": {"resources.files('netc.prototxt').joinpath('prototxt.lark').read_text": "netc's own"},
+    "netc/cli/device_query.py": {"path.read_text": "/proc/cpuinfo"},
+    "netc/cli/_report.py": {"open": "/dev/null"},
+    "runtime/export/torchvision.py": {
+        "path.open": "writes",
+        "torch.load": "the file that was just written, read again as a proof",
+    },
+    "netc/weights/reader.py": {"FORMATS[format_of(buffer)].read_text": "of bytes that are here"},
+    "runtime/data/datum.py": {"Image.open": "bytes that are here"},
+    "runtime/demo/steps.py": {
+        "log.open": "writes the demo's own log",
+        "shutil.copyfile": "a net that comes with netc",
+    },
+    "runtime/export/onnx.py": {"onnx.load": "the file that was just written, read again as a proof"},
+    "runtime/imageset/pictures.py": {"Image.open": "bytes that are here"},
+    "runtime/imageset/writer.py": {
+        "os.open": "the lock of a database that is being made",
+        "lmdb.open": "the database that is being made",
+    },
+    "runtime/solver/metrics.py": {"self.path.open": "writes"},
+    "runtime/solver/preflight.py": {"os.open": "the lock of a run"},
+    "proto/__init__.py": {"resources.files(__name__).joinpath(file_name).read_bytes": "netc's own"},
+    "runtime/data/record_feed.py": {"self.open": "not a file but a feed"},
+}
+"""File → call → why it need not go through netc.files.opening."""
+
+PENDING = {
+    "runtime/data/database.py",
+    "runtime/data/leveldb.py",
+    "runtime/data/hdf5_feed.py",
+    "runtime/data/records.py",
+    "runtime/data/window_feed.py",
+    "runtime/data/window_file.py",
+    "runtime/imageset/pictures.py",
+    "runtime/imageset/sources.py",
+}
+"""Files whose readers are being rewritten."""
+
+
+def calls(path: Path) -> Iterator[tuple[int, str]]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and (name := _opens(node.func)):
+            yield node.lineno, name
+
+
+def _opens(function: ast.expr) -> str | None:
+    if isinstance(function, ast.Name):
+        return function.id if function.id == "open" else None
+    if not isinstance(function, ast.Attribute) or function.attr not in OPENING:
+        return None
+    owners = MODULES.get(function.attr)
+    return ast.unparse(function) if owners is None or ast.unparse(function.value) in owners else None
+
+
+def sources() -> Iterator[Path]:
+    for room in ("netc", "runtime", "proto"):
+        yield from (path for path in sorted((ROOT / room).rglob("*.py")) if not _linked(path))
+
+
+def _linked(path: Path) -> bool:
+    return path.resolve() != path
+
+
+def test_files_are_opened_in_one_place() -> None:
+    found = [
+        f"{path.relative_to(ROOT)}:{line}: {name}"
+        for path in sources()
+        for line, name in calls(path)
+        if name not in ALLOWED.get(str(path.relative_to(ROOT)), {}) and str(path.relative_to(ROOT)) not in PENDING
+    ]
+    assert not found, "use netc.files.opening, or say here why not:\n" + "\n".join(found)
+
+
+def test_what_is_allowed_is_there() -> None:
+    made = {str(path.relative_to(ROOT)): {name for _, name in calls(path)} for path in sources()}
+    gone = [(file, name) for file, names in ALLOWED.items() for name in names if name not in made.get(file, ())]
+    assert not gone
+
+
+def test_every_way_is_seen(tmp_path: Path) -> None:
+    lines = [
+        "open(path)",
+        "path.open()",
+        "os.open(path, 0)",
+        "Path(path).read_bytes()",
+        "path.read_text()",
+        "h5py.File(path)",
+        "np.load(path)",
+        "np.fromfile(path)",
+        "torch.load(path)",
+        "Image.open(path)",
+        "json.load(path)",
+        "shutil.copy(path, there)",
+    ]
+    (tmp_path / "a.py").write_text("\n".join([*lines, "json.loads(text)", "data.copy()", "read_bytes(path, 3)"]))
+    assert [line for line, _ in calls(tmp_path / "a.py")] == [*range(1, len(lines) + 1)]

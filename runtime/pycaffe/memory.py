@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import weakref
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -73,11 +71,9 @@ class Memory:
 
     def _copied(self) -> Values:
         if not self._written:
-            found: Any = self._tensor.detach().cpu().numpy()
-            if self._host is None or self._host.shape != found.shape:
-                self._host = found
-            else:
-                self._host[...] = found
+            if self._host is None or self._host.shape != tuple(self._tensor.shape):
+                self._host = torch.empty_like(self._tensor, device="cpu", requires_grad=False).numpy()
+            torch.from_numpy(self._host).copy_(self._tensor.detach())
         self._written = True
         assert self._host is not None
         return self._host

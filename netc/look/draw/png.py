@@ -14,19 +14,21 @@ TOP = 44.0
 WIRE, TEXT = "#8a949e", "#1b1f24"
 _LETTERS = str.maketrans({"×": "x", "→": "->", "…": "..", "–": "-"})
 """What Pillow's own font has not."""
+MOST_PIXELS = 2e7
 STEPS = 12
 """Straight bits of a curve."""
 
 
 def png(picture: Picture, title: str = "") -> bytes:
-    """The whole file. It is drawn twice as large as the SVG, which keeps small letters readable."""
+    """The whole file. It is drawn twice as large as the SVG, which keeps small letters readable, and a large net as
+    large as MOST_PIXELS allow."""
     drawing = Drawing(picture)
     return _encoded(_Sheet(drawing).draw(title or picture.name or "unnamed"))
 
 
 def _encoded(image: Any) -> bytes:
     out = io.BytesIO()
-    image.save(out, "PNG", optimize=True)
+    image.save(out, "PNG")
     return out.getvalue()
 
 
@@ -37,8 +39,8 @@ class _Sheet:
         from PIL import Image, ImageDraw, ImageFont
 
         self.drawing = drawing
-        largest = max(drawing.width, drawing.height + TOP, 1.0)
-        self.scale = min(2.0, 30_000 / largest)
+        area = max(drawing.width, 1.0) * (drawing.height + TOP)
+        self.scale = min(2.0, (MOST_PIXELS / area) ** 0.5)
         size = (max(200, round(self.scale * drawing.width)), round(self.scale * (drawing.height + TOP)))
         self.image = Image.new("RGB", size, "white")
         self.pen = ImageDraw.Draw(self.image)

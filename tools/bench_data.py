@@ -3,11 +3,13 @@
     python tools/bench_data.py ../shared/zoo/images/imagenet_samples --pairs 7
     python tools/bench_data.py photos/ --decoder pillow --step-ms 400
 
-Builds a temporary LMDB of the folder's JPEGs (as they are, walked recursively), then measures three things:
+Builds a temporary LMDB of the folder's JPEGs (as they are, walked recursively), then measures four things:
 
 * one core: the feed with one thread against the loop a person would write for the same recipe (decode, shorter side
   drawn from [256;512], resize of the crop's region, crop of 224, flip, colour shift, mean, float32, NCHW batch).
   Processor time, as both sides' work is the same and the machine may be shared; the order within a pair alternates.
+* reader: the same feed against itself with LMDB's own reader in the place of netc's, processor time; and what one
+  record costs each of them.
 * all cores: the feed with a thread a core against one thread, by the clock.
 * waiting: a step of fixed length that keeps one core busy without Python's lock, as a training step does, after each
   batch; the share of the run that the step waited for its batch.
@@ -23,6 +25,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -63,6 +66,7 @@ def main() -> None:
         records = _build(Path(options.photos), folder)
         report = {"decoder": "simplejpeg" if _fast() else "Pillow", "photos": records}
         report |= _one_core(folder, options)
+        report |= _reader(folder, options)
         report |= _all_cores(folder, options)
         report |= _waiting(folder, options)
     print(json.dumps(report, indent=1))
@@ -152,6 +156,62 @@ def _one_core(folder: str, options: argparse.Namespace) -> dict[str, Any]:
         "one core: bare loop, images/s": round(BATCHES * size / bare_s),
         "one core: feed / bare": round(statistics.median(bare / ours for ours, bare in pairs), 3),
     }
+
+
+def _reader(folder: str, options: argparse.Namespace) -> dict[str, Any]:
+    """netc's reader of LMDBs against LMDB's own: in the feed, and by itself."""
+    ours, theirs = _feed(folder, options.batch, 1), _feed(folder, options.batch, 1)
+    own = theirs.records.database
+    theirs.records.database = mapped = _Mapped(folder)
+
+    def batches(feed: Any) -> Callable[[], None]:
+        starts, size = count(0, BATCHES), options.batch
+
+        def run() -> None:
+            start = next(starts)
+            for k in range(start, start + BATCHES):
+                feed.batch(k, stop=(start + BATCHES) * size)
+
+        return run
+
+    def records(database: Any) -> Callable[[], None]:
+        return lambda: [database.record(index) for index in range(len(database))].clear()
+
+    clock = time.process_time
+    feeds = in_turn(timed(batches(ours), clock), timed(batches(theirs), clock), options.pairs)
+    alone = in_turn(timed(records(own), clock), timed(records(mapped), clock), 10 * options.pairs)
+    our_s, their_s, _ = medians(alone)
+    ours.close()
+    theirs.close()
+    own.close()
+    return {
+        "reader: feed / feed with LMDB's own": round(statistics.median(theirs / ours for ours, theirs in feeds), 3),
+        "reader: netc's, µs a record": round(our_s / len(own) * 1e6, 1),
+        "reader: LMDB's, µs a record": round(their_s / len(own) * 1e6, 1),
+    }
+
+
+class _Mapped:
+    """The records of an LMDB by their position, read by LMDB itself, which maps the file."""
+
+    def __init__(self, folder: str) -> None:
+        self.path = folder
+        self._env = lmdb.open(folder, readonly=True, lock=False)
+        with self._env.begin() as transaction:
+            self._keys = list(transaction.cursor().iternext(values=False))
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def record(self, index: int) -> tuple[bytes, Any]:
+        with self._env.begin() as transaction:
+            return self._keys[index], transaction.get(self._keys[index])
+
+    def first(self) -> tuple[bytes, Any]:
+        return self.record(0)
+
+    def close(self) -> None:
+        self._env.close()
 
 
 def _contents(folder: str) -> list[bytes]:

@@ -9,32 +9,24 @@ from typing import Any
 from netc.errors import NetcError
 from netc.layers import registry
 from netc.layers.base import Shape, format_shape
-from netc.layers.sources import DATABASE, RecordSource
+from netc.layers.sources import DATABASE, told_shapes
 
 REMEDY = "or say how large its images are: --shape CHANNELS,HEIGHT,WIDTH"
 
 
 @dataclass(slots=True)
 class Told:
-    """What `--shape` says: shapes of the records behind tops, by name; under "", of the images of every data layer."""
+    """What `--shape` says: shapes of the records behind tops, by name; under "", of the images of every data layer, as
+    they are before the crop."""
 
     shapes: dict[str, Shape] = field(default_factory=dict)
     used: bool = False
 
     def of(self, layer: Any, phase: int) -> list[Shape] | None:
         """The shapes of a data layer's tops; None where nothing is said of it."""
-        source = registry()[layer.type](layer, phase)
-        first = self.shapes.get(layer.top[0], self.shapes.get("")) if layer.top else None
-        if first is None or not isinstance(source, RecordSource):
-            return None
-        self.used = True
-        source.told = first
-        shapes = [tuple(shape) for shape in source.setup([])]
-        batch = shapes[0][0]
-        return [
-            (batch, *self.shapes[top]) if top in self.shapes else shape
-            for top, shape in zip(layer.top, shapes, strict=False)
-        ]
+        shapes = told_shapes(registry()[layer.type](layer, phase), self.shapes)
+        self.used = self.used or shapes is not None
+        return shapes
 
 
 class Probe:

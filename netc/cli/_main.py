@@ -90,7 +90,8 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         command = load(args[0])
         if command is None:
-            hint = did_you_mean(args[0], self.list_commands(ctx)) or "; netc --help lists them"
+            known = did_you_mean(args[0], self.list_commands(ctx)) or "; netc --help lists them"
+            hint = f"; netc check {args[0]} looks at this file" if os.path.exists(args[0]) else known
             ctx.fail(f'there is no command "{args[0]}"{hint}')
         if not command.context_settings.get("allow_interspersed_args", True):
             return args[0], command, args[1:]  # words that are not netc's
@@ -115,9 +116,9 @@ def load(name: str) -> click.Command | None:
 
 def user_code_options(name: str) -> list[click.Parameter]:
     """The options that let code of the user's run, of every command that reads nets."""
-    from netc.cli._options import allow_python_layers, plugin
+    from netc.cli._options import allow_python_layers, plugin, trust_net
 
-    return [] if normal(name) in map(normal, WITHOUT_NETS) else [plugin(), allow_python_layers()]
+    return [] if normal(name) in map(normal, WITHOUT_NETS) else [plugin(), allow_python_layers(), trust_net()]
 
 
 def debug_option() -> click.Option:

@@ -44,8 +44,11 @@ def one_device(gpu: str | None, solver: Any = None, log: Any = None) -> str:
         wants = solver is not None and solver.HasField("solver_mode") and solver.solver_mode == 1
         if wants and not count:
             log.warn("caffe.cpp:197", "the solver asks for a GPU (solver_mode), and torch sees none: using the CPU")
-        gpu = str(solver.device_id) if wants and count else ""
-    numbers = gpus_of(gpu, count) if gpu else []
+        gpu = str(solver.device_id) if wants and count else None
+    numbers = gpus_of(gpu, count) if gpu is not None else []
+    if gpu is not None and not numbers:
+        hint = "leave --gpu out to compute on the CPU; netc device_query lists the devices"
+        raise NetcError("C201", "--gpu all: torch sees no GPU here", None, hint)
     if len(numbers) > 1:
         listed = ", ".join(map(str, numbers))
         raise NetcError(

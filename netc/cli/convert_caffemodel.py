@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from netc.cli._options import Real, Whole, json_option, json_text, output_option, shape_option
+from netc.cli._options import Real, Whole, force_option, json_option, json_text, net_options, output_option
 from netc.errors import NetcError, Place, printable
 from netc.runtime.export.formats import SUFFIXES
 
@@ -41,7 +42,8 @@ if TYPE_CHECKING:
     help="Largest difference of a run, relative to the blob's largest value.",
 )
 @click.option("--report", type=click.Path(path_type=Path), metavar="REPORT", help="Write the whole proof, as JSON.")
-@shape_option()
+@net_options("convert", "The phase to convert the net for.", default="TEST")
+@force_option
 @json_option
 def command(
     file: str,
@@ -56,7 +58,11 @@ def command(
     run_net: bool,
     tolerance: float,
     report: Path | None,
+    phase: str,
+    level: int,
+    stages: list[str],
     told: Told,
+    force: bool,
     as_json: bool,
 ) -> None:
     """Convert the weights in FILE, of any format that netc reads, and prove the result.
@@ -67,7 +73,9 @@ def command(
     from netc.files.hashing import Hashing
 
     if output == "-":
-        raise NetcError("C162", "a conversion is proved as a file, and stdout is none", None, "give a name with -o")
+        raise NetcError(
+            "C162", "a conversion is proved as a file, and stdout is not a file", None, "give a name with -o"
+        )
     hashing = Hashing.begun(file)  # before anything heavy is imported
     from netc.runtime.export.convert import Options, convert
 
@@ -76,7 +84,8 @@ def command(
     names = _names(classes) if classes is not None else ()
     told.used = True  # the conversion says if it was not
     options = Options(_located(net), to or "", rgb, run_net, mean, scale, crop, told.shapes, names, tolerance)
-    with _reporting(report) as write:
+    options = replace(options, phase=phase, level=level, stages=stages, force=force)
+    with _reporting(report, force) as write:
         made = convert(file, output, options, hashing)
         found = made.as_dict()
         write(json_text(found) + "\n")
@@ -119,14 +128,14 @@ REPORT = "give another name with --report"
 
 
 @contextmanager
-def _reporting(path: Path | None) -> Iterator[Callable[[str], None]]:
+def _reporting(path: Path | None, force: bool) -> Iterator[Callable[[str], None]]:
     """What writes the report; a place where none can be written is an error before the conversion, not after it."""
     from netc.files.durable import Staging
 
     if path is None:
         yield lambda text: None
         return
-    with Staging(path) as staging:
+    with Staging(path, force=force) as staging:
 
         def write(text: str) -> None:
             staging.write(path, [text.encode()])

@@ -32,13 +32,15 @@ def allowing(modules: Iterable[str]) -> Iterator[None]:
         _allowed.reset(token)
 
 
+def allowed() -> frozenset[str]:
+    """The modules that may run now."""
+    return _allowed.get()
+
+
 def is_allowed(module: str) -> bool:
-    """Whether a module may run: by name, or because all may."""
-    return EVERY in _allowed.get() or is_named(module)
-
-
-def is_named(module: str) -> bool:
-    """Whether a module, or a package that it lies in, is allowed by name."""
+    """Whether a module, or a package that it lies in, is allowed, or all are."""
+    if EVERY in _allowed.get():
+        return True
     parts = module.split(".")
     return any(".".join(parts[:end]) in _allowed.get() for end in range(1, len(parts) + 1))
 

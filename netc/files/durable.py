@@ -43,11 +43,28 @@ Explain = Callable[[OSError], Exception]
 """What the system said, as an error that says what was written and what to do."""
 
 
+def refuse_existing(*paths: str | os.PathLike[str], force: bool = False) -> None:
+    """The rule of all commands that write: no file is replaced that they have not written, unless `force` (--force)
+    says so; what is not a regular file is never replaced. Raises NetcError O140, O151, and O165 for a folder."""
+    for path in map(Path, paths):
+        if not force and os.path.lexists(path):
+            replaces = "; --force replaces it" if path.is_file() or path.is_symlink() else ""
+            raise NetcError("O140", "this exists already", Place(os.fspath(path)), f"give another name{replaces}")
+        if path.is_dir():
+            raise write_error(IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR)), path)
+        if path.exists() and not path.is_file():
+            raise NetcError("O151", "cannot be written: it is not a regular file", Place(os.fspath(path)))
+
+
 def write_whole(
-    path: str | os.PathLike[str], chunks: Iterable[Chunk], explain: Explain | None = None, mode: int | None = None
+    path: str | os.PathLike[str],
+    chunks: Iterable[Chunk],
+    explain: Explain | None = None,
+    mode: int | None = None,
+    force: bool = True,
 ) -> None:
-    """Write one file, over whatever has its name. `explain`, `mode`: see `Staging`."""
-    with Staging(path, explain) as staging:
+    """Write one file, over whatever has its name. `explain`, `mode`, `force`: see `Staging`."""
+    with Staging(path, explain, force=force) as staging:
         staging.write(path, chunks, mode)
         staging.publish()
 
@@ -56,12 +73,15 @@ class Staging:
     """Context manager: a folder for the files that will stand beside `out`. Write them there under their last names
     (with `write`, or at `path`), then `publish`. Leaving it without that leaves nothing behind.
 
-    An OSError inside it is raised as what `explain` makes of it; by default NetcError O165 (no place to write), O166
-    (disk full), O167 (I/O error). `kin`: a regular expression of names, whose leftovers are removed as well as `out`'s.
+    An OSError inside it is raised as what `explain` makes of it; by default NetcError O165 (no place to write), X166
+    (disk full), X167 (I/O error). `kin`: a regular expression of names, whose leftovers are removed as well as `out`'s.
+    `force`: whether files that are there may be replaced; if not, as `refuse_existing`.
     """
 
-    def __init__(self, out: str | os.PathLike[str], explain: Explain | None = None, kin: str = "") -> None:
-        self.out = Path(out)
+    def __init__(
+        self, out: str | os.PathLike[str], explain: Explain | None = None, kin: str = "", force: bool = True
+    ) -> None:
+        self.out, self._force = Path(out), force
         self.folder = self.out.parent / f".{self.out.name}.tmp-{host()}-{os.getpid()}"  # "." and "/" have no name
         self._explain = explain or partial(write_error, out=self.out)
         self._kin = kin or re.escape(self.out.name)
@@ -74,6 +94,7 @@ class Staging:
         return self.folder / self.out.name
 
     def __enter__(self) -> Staging:
+        self._refuse_existing(self.out)
         try:
             if self.out.is_dir():
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(self.out))
@@ -115,12 +136,17 @@ class Staging:
         for flush in self._flushes:
             flush.wait()
         others = [path for path in self.folder.iterdir() if path.name != self.out.name]
+        self._refuse_existing(self.out, *(self.out.with_name(path.name) for path in others))
         for path in others:
             os.replace(path, self.out.with_name(path.name))
         if others:
             sync_folder(self.out.parent)
         os.replace(self.path, self.out)
         sync_folder(self.out.parent)
+
+    def _refuse_existing(self, *paths: Path) -> None:
+        if not self._force:
+            refuse_existing(*paths)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         for flush in self._flushes:
@@ -202,9 +228,9 @@ def write_error(error: OSError, out: Path) -> NetcError:
     free = free_text(out.parent)
     if error.errno in FULL:
         hint = f"{free} are free there: make room, or write to another disk; nothing was left behind"
-        return NetcError("O166", f"the file cannot be written: {reason}", Place(os.fspath(out)), hint)
+        return NetcError("X166", f"the file cannot be written: {reason}", Place(os.fspath(out)), hint)
     hint = "check the disk (dmesg names it), or write to another one; nothing was left behind"
-    return NetcError("O167", f"the file cannot be written: {reason} ({free} free)", Place(os.fspath(out)), hint)
+    return NetcError("X167", f"the file cannot be written: {reason} ({free} free)", Place(os.fspath(out)), hint)
 
 
 def free_bytes(folder: Path) -> int:

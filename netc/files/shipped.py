@@ -19,16 +19,24 @@ def locate(name: str | os.PathLike[str], file: str) -> str:
     """The path that a command's argument means: a file is itself, a folder its own `file`, and a name without a
     folder that is neither is the net of that name that comes with netc. `file`: "solver.prototxt", say.
 
-    Raises NetcError F103, which names the nearest net, for a name that is nothing of these.
+    Raises NetcError F103 for a name that is nothing of these, with the nearest net, and for a folder without the file.
     """
     path = Path(name)
     if path.is_dir():
-        return str(path / file)
+        return _inside(path, file)
     if path.exists() or path.suffix or path.parent != Path():
         return str(name)
     if path.name not in names():
         raise _unknown(path.name)
     return str(FOLDER / path.name / file)
+
+
+def _inside(folder: Path, file: str) -> str:
+    if not (folder / file).exists():
+        there = sorted(path.name for path in folder.glob("*.prototxt"))
+        hint = f"name the file: it has {', '.join(there[:5])}" if there else "it has no prototxt at all"
+        raise NetcError("F103", f"the folder has no {file}, which its name alone would mean", Place(str(folder)), hint)
+    return str(folder / file)
 
 
 def is_shipped(path: str | os.PathLike[str]) -> bool:

@@ -163,3 +163,16 @@ def signed(value: int, bits: int = 64) -> int:
     """A varint's value as the two's complement integer it stands for."""
     value &= (1 << bits) - 1
     return value - (1 << bits) if value >> (bits - 1) else value
+
+
+def is_onnx(buffer: Any) -> bool:
+    """Whether the bytes are an ONNX ModelProto: a version (1), a graph (7) and the opsets it is in (8). Neither a net
+    nor a solver's state begins with a number and has these, and a blob has either 7 or 1."""
+    if bytes(buffer[:1]) != b"\x08":
+        return False
+    try:
+        wire = Wire(buffer)
+        found = {(field.number, field.kind) for field in wire.fields(0, len(wire))}
+    except Damaged:
+        return False
+    return {(1, VARINT), (7, BYTES), (8, BYTES)} <= found and (2, VARINT) not in found

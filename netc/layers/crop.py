@@ -19,6 +19,7 @@ class Crop(Layer):
     Errors: a cut beyond the end of bottom 0, number of offsets. Source: crop_layer.cpp.
     """
 
+    passes = slice(1)
     bottoms = exactly(2)
     crops = True
     in_place = False

@@ -17,6 +17,7 @@ class Facts:
     """The answers of a type that says nothing of itself."""
 
     blobs: list[ParamBlob]
+    no_gradient: ClassVar[tuple[int, ...] | None]
 
     # -- where the data come from --------------------------------------------------------------------------------------
 
@@ -64,11 +65,22 @@ class Facts:
     ignore: int | None = None
     """The label that does not count; None where all do."""
 
+    is_measure: ClassVar[bool] = False
+    """Only tells how well its bottoms agree with labels: a net that is put to use does without it (Accuracy)."""
+
     def class_count(self, bottoms: Sequence[Shape]) -> int | None:
         """How many classes the labels in bottom 1 choose from; None where there are no labels."""
         if self.class_axis is None or len(bottoms) < 2 or self.class_axis >= len(bottoms[0]):
             return None
         return bottoms[0][self.class_axis]
+
+    def whole_numbers(self, bottoms: Sequence[Shape]) -> Mapping[int, Sequence[int]]:
+        """The bottoms that it reads as whole numbers from 0 (labels, indices, marks) → how many of these there are: one
+        count for all values, or one for each value of a row (the five of a region)."""
+        classes = self.class_count(bottoms)
+        if classes is not None:
+            return {1: (classes,)}
+        return {place % len(bottoms): (2,) for place in self.no_gradient or () if place < len(bottoms)}
 
     # -- values and gradients ------------------------------------------------------------------------------------------
 
@@ -89,6 +101,9 @@ class Facts:
 
     crops: ClassVar[bool] = False
     """The top is bottom 0 cut to the size of bottom 1 (Crop)."""
+
+    passes: ClassVar[slice] = slice(0)
+    """The bottoms whose values the tops hold, in any order: nothing is computed (Slice, Concat; Crop's bottom 0)."""
 
     keeps_zeros: ClassVar[bool] = False
     """Where all bottoms are 0, so are the tops, up to the second parameter (a bias)."""

@@ -27,5 +27,9 @@ class ImageData(RecordSource):
             return super().image_shape()
         return (self.channels(), height, width)
 
+    def resized(self, image: Shape) -> Shape:
+        height, width = self.options.new_height, self.options.new_width
+        return (*image[:1], height, width) if height and width else image
+
     def channels(self) -> int:
         return 3 if self.options.is_color else 1

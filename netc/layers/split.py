@@ -17,6 +17,7 @@ class Split(Layer):
     Shapes: any → the same for each top. Source: split_layer.cpp.
     """
 
+    passes = slice(None)
     tops = at_least(1)
     keeps_places = True
     in_place = False

@@ -136,7 +136,7 @@ def _check_spelling(layer: Layer, field: str, given: list[str], spatial: int) ->
         layer.fail(
             f"{given[0]} is for two spatial axes; the bottom has {spatial}", place, f"repeat {field} for each axis"
         )
-    if len(given) == 1 and (field != "pad" or isinstance(layer.options.pad, int)):
+    if len(given) == 1 and (field != "pad" or hasattr(layer.options, "global_pooling")):
         layer.fail(f"gives only {given[0]}", place, f"give both {' and '.join(names)}, or {field} for both axes")
 
 

@@ -17,7 +17,7 @@ from google.protobuf.message import DecodeError
 from netc import proto
 from netc.errors import NetcError, Place
 from netc.files.opening import open_regular
-from netc.files.wire import BYTES, FIXED32, FIXED64, VARINT, Damaged, Wire, WireField, field_head
+from netc.files.wire import BYTES, FIXED32, FIXED64, VARINT, Damaged, Wire, WireField, field_head, is_onnx
 from netc.prototxt.draft import layer_label
 from netc.prototxt.source import CONTROL, HEAD, MAX_BYTES, MAX_FIELDS
 
@@ -105,6 +105,9 @@ def open_binary(path: str | os.PathLike[str]) -> Binary | None:
     except (OSError, ValueError, NetcError):
         return None
     _refuse_arrays(name, wire.bytes[:HEAD])
+    if is_onnx(wire.bytes):
+        hint = "netc writes ONNX and does not read it: give the prototxt or .caffemodel that it was made from"
+        raise NetcError("P105", "this is an ONNX model, not a net of Caffe", Place(name), hint)
     kind = kind_of(wire, strict=CONTROL.search(wire.bytes[:HEAD]) is None)
     return Binary(name, kind, wire) if kind else None
 
@@ -116,7 +119,7 @@ def _refuse_arrays(name: str, head: Any) -> None:
     if start[6:9] == b"\0\0{":
         what = "a .safetensors file"
     if what is not None:
-        hint = "give the net's prototxt here; weights are given with --weights"
+        hint = "give the net's prototxt here; `netc weights` shows what a file of weights holds"
         raise NetcError("P105", f"this is {what}, not a net", Place(name), hint)
 
 

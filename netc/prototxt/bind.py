@@ -12,11 +12,11 @@ from netc.errors import Findings, NetcError, raise_all
 from netc.prototxt.ast import FieldNode, Message, Scalar
 from netc.prototxt.scalars import FieldInfo, Misfit, convert, wanted
 from netc.prototxt.source import Source
-from netc.prototxt.unknown import explain, other_file
+from netc.prototxt.unknown import Types, explain, other_file
 
 
-def bind(tree: Message, message_class: Callable[[], Any], source: Source) -> Any:
-    """A new message filled from `tree`.
+def bind(tree: Message, message_class: Callable[[], Any], source: Source, types: Types = frozenset) -> Any:
+    """A new message filled from `tree`. `types`: the layer types that there are, asked for when a field is unknown.
 
     Raises NetcError S201 (unknown field), S202 (wrong kind of value), S203 (out of range), S204 (unknown enum value),
     S205 (field given twice), S206 (list on a singular field), S207 (bad string escape), S208 (required field missing),
@@ -25,7 +25,7 @@ def bind(tree: Message, message_class: Callable[[], Any], source: Source) -> Any
     message = message_class()
     if (field := other_file(tree, message.DESCRIPTOR)) is not None:
         raise _other_file(field, message.DESCRIPTOR, source)
-    binder = _Binder(source)
+    binder = _Binder(source, types)
     binder.fill(message, message.DESCRIPTOR, tree)
     raise_all(binder.errors)
     return message
@@ -49,8 +49,8 @@ def _required(descriptor: Descriptor) -> tuple[str, ...]:
 
 
 class _Binder:
-    def __init__(self, source: Source) -> None:
-        self.source = source
+    def __init__(self, source: Source, types: Types) -> None:
+        self.source, self.types = source, types
         self.errors = Findings()
 
     def fail(self, code: str, message: str, offset: int, length: int, hint: str | None = None) -> None:
@@ -75,7 +75,7 @@ class _Binder:
                 self.fail("S208", f'{descriptor.name} needs "{name}"', tree.offset, 1, f"add `{name}: …` to this block")
 
     def _unknown(self, field: FieldNode, descriptor: Descriptor, tree: Message) -> None:
-        end, hint = explain(field.name, descriptor, tree)
+        end, hint = explain(field, descriptor, tree, self.types)
         message = f'{descriptor.name} has no field "{field.name}"{end}'
         self.fail("S201", message, field.offset, len(field.name), hint)
 

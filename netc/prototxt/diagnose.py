@@ -67,6 +67,9 @@ def _offset(source: Source, error: UnexpectedInput) -> int:
 
 # -- files that are something else -------------------------------------------------------------------------------------
 
+_PICTURES = ("\udc89PNG", "\udcff\udcd8\udcff", "GIF8", "RIFF")
+_LISTED = re.compile(r"[^\s:{]*\w\.\w+[ \t]+[-+\d. \t]*\d\s*")
+"""A line of a list of images: a file's name and its labels."""
 _PATH = re.compile(r"[\w.~/\\@+-]+\.(?:prototxt|pt|txt)")
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f]")
 _QUIET = re.compile(r"\"(?:[^\"\\\n\0]|\\[^\n\0])*\"|'(?:[^'\\\n\0]|\\[^\n\0])*'|#[^\n\0]*")
@@ -77,7 +80,9 @@ _FOREIGN = {
     "JSON text": 'a net is written without braces around it and without quotes around names: name: "x"',
     "web page": "it was saved from a browser's view of the file; download the raw file instead",
     "UTF-16 text": "save it as UTF-8",
-    "binary file": "it holds no NetParameter or SolverParameter either; weights are given with --weights",
+    "binary file": "a prototxt is text; `netc weights` shows what a file of weights holds",
+    "picture": "pictures reach a net through the source of a data layer; `netc convert-imageset` puts them into one",
+    "list of images": "its place is the source of an ImageData layer; `netc convert-imageset` makes a database of it",
     "file that holds only the name of another file": "a symbolic link was saved as text; use the file it names",
 }
 
@@ -91,12 +96,16 @@ def foreign(source: Source) -> list[NetcError]:
         kind = "web page"
     elif head.startswith(("\udcff\udcfe", "\udcfe\udcff")):
         kind = "UTF-16 text"
+    elif head.startswith(_PICTURES):
+        kind = "picture"
     elif _CONTROL.search(_QUIET.sub("", head)) or start.startswith("%pdf"):
         kind = "binary file"
     elif re.match(r"\{|\[\s*\{", start):
         kind = "JSON text"
     elif len(source.text) <= len(head) and _PATH.fullmatch(head.strip()):
         kind = "file that holds only the name of another file"
+    elif all(_LISTED.fullmatch(line) for line in head.strip().split("\n")[:5]):
+        kind = "list of images"
     return [NetcError("P105", f"this is a {kind}, not a prototxt", source.place(0), _FOREIGN[kind])] if kind else []
 
 

@@ -119,6 +119,11 @@ def _bool(info: FieldInfo, value: Scalar) -> bool:
     raise _mismatch(info, value)
 
 
+_QUOTED_TYPE = (
+    "`layers` is the format before 2015, with types like CONVOLUTION and inputs as `input:` and `input_dim:`; for "
+    "quoted types and Input layers write `layer { … }` for all layers"
+)
+
 _RETIRED = {"LRN_MAP": "Caffe has replaced it: LRN with lrn_param { norm_region: WITHIN_CHANNEL }"}
 """Values of enums that Caffe once had and has given up → what to write."""
 
@@ -142,6 +147,8 @@ def _enum(info: FieldInfo, value: Scalar) -> int:
     if (fork := FORK_OF_VALUE.get(value.text)) is not None:
         hint = f"{fork} has it, a fork of Caffe; Caffe itself does not, nor does netc"
         raise Misfit("S204", f'"{info.name}" has no value {value.text}', hint)
+    if info.enum.name == "LayerType" and value.kind == "string":
+        raise Misfit("S204", f'"{info.name}" has no value {value.text[:60]}', _QUOTED_TYPE)
     raise Misfit(
         "S204",
         f'"{info.name}" has no value {value.text[:60]}{did_you_mean(value.text.strip(chr(34)), by_name)}',

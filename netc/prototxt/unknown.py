@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from functools import cache
 
-from google.protobuf.descriptor import Descriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from netc.errors import nearest
 from netc.prototxt.ast import FieldNode, Message, Scalar
-from netc.prototxt.forks import FORK_OF_FIELD
+from netc.prototxt.forks import FORK_OF_FIELD, FORK_OF_TYPE
+
+Types = Callable[[], Collection[str]]
 
 
-def explain(name: str, descriptor: Descriptor, block: Message) -> tuple[str, str | None]:
-    """(end of the message, hint) for the field `name` in `block`, which is a `descriptor` and has no such field."""
+def explain(field: FieldNode, descriptor: Descriptor, block: Message, types: Types) -> tuple[str, str | None]:
+    """(end of the message, hint) for a field in `block`, which is a `descriptor` and has no such field."""
+    name = field.name
     if (then := _RETIRED.get((descriptor.name, name))) is not None:
         return "", then
     if (fork := FORK_OF_FIELD.get(name)) is not None:
         return "", f"{fork} has it, a fork of Caffe; Caffe itself does not, nor does netc"
+    if descriptor.name in _LAYERS and (hint := _of_its_type(field, descriptor, block, types)) is not None:
+        return "", hint
     if (children := _children_with(name, descriptor, block)) != []:
         return "", f"it belongs in {_join(children)}"
     if name in _ELSEWHERE:
@@ -26,6 +32,29 @@ def explain(name: str, descriptor: Descriptor, block: Message) -> tuple[str, str
     if any(name in parent.fields_by_name for parent in _parents(descriptor)):
         return "", 'it belongs to the block around this one: is a "}" missing above, or out of place?'
     return "", None
+
+
+_LAYERS = ("LayerParameter", "V1LayerParameter")
+
+
+def _of_its_type(field: FieldNode, descriptor: Descriptor, block: Message, types: Types) -> str | None:
+    """What a block is to a layer whose type netc does not have, and a field of today's format to one of 2014's."""
+    old = descriptor.name == "V1LayerParameter"
+    today = descriptor.file.message_types_by_name["LayerParameter"].fields_by_name
+    if old and field.name in today:
+        return f"{field.name} is of the current format, and `layers` of the one before 2015: {CURRENT}"
+    kind = next(
+        (str(text.value.text).strip("\"'") for text in block.named("type") if isinstance(text.value, Scalar)), ""
+    )
+    known = _values(descriptor.fields_by_name["type"]) if old else types()
+    if not kind or not known or kind in known or not all(isinstance(value, Message) for value in field.values()):
+        return None
+    fork = f" of {FORK_OF_TYPE[kind]}" if kind in FORK_OF_TYPE else ""
+    return f'it is for the layer type "{kind}"{fork}, which netc does not have; a plug-in can add it (docs/plugins.md)'
+
+
+def _values(field: FieldDescriptor) -> list[str]:
+    return [value.name for value in field.enum_type.values] if field.enum_type else []
 
 
 def other_file(tree: Message, descriptor: Descriptor) -> FieldNode | None:
@@ -65,6 +94,9 @@ def _parents(descriptor: Descriptor) -> list[Descriptor]:
 def _join(names: list[str]) -> str:
     return " or ".join(f"`{name} {{ … }}`" for name in names)
 
+
+CURRENT = 'write `layer { … }` for all layers, with quoted types like "Convolution"'
+"""How a file of two formats becomes one."""
 
 _ELSEWHERE = {
     "ceil_mode": "Caffe's pooling rounds up already; `round_mode: FLOOR` makes it round down",

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from netc.errors import NetcError, did_you_mean
-from netc.errors.foreign import failure, is_allowed, is_named
+from netc.errors.foreign import EVERY, failure, is_allowed
 from netc.layers.base import Layer, Shape
 from netc.pycaffe import doors
 from netc.pycaffe.blob import Blob, BlobVec, Values
@@ -27,13 +27,12 @@ class PythonCode:
     def __init__(self, layer: Layer) -> None:
         self.name, self.origin = layer.name, layer.origin
         self.module, self.kind = layer.options.module, layer.options.layer
-        here = os.path.dirname(layer.origin.start.path)
-        self.folder = here if is_named(self.module) else None
-        """Where its modules may lie besides Python's path; None where only that counts."""
+        self.folder = os.path.dirname(layer.origin.start.path)
         self.file: str | None = None
         self._in_place = [a == b for a, b in zip(layer.param.top, layer.param.bottom, strict=False)]
         self._tops = len(layer.param.top)
         self._check_allowed(layer)
+        self.found = doors.Allowed(self.folder)
         self.user = self._instance(self._class(), layer)
         self.bottom: list[Blob] = []
         self.top: list[Blob] = []
@@ -59,7 +58,7 @@ class PythonCode:
 
     def _class(self) -> Any:
         try:
-            with doors.as_in_caffe(self.folder):
+            with doors.as_in_caffe(self.found):
                 module = importlib.import_module(self.module)
         except ModuleNotFoundError as error:
             if error.name and f"{self.module}.".startswith(f"{error.name}."):
@@ -76,15 +75,15 @@ class PythonCode:
         return found
 
     def _not_found(self) -> NetcError:
-        looked = f"in {', '.join(doors.search_path(self.folder))} and " if self.folder is not None else ""
-        hint = f"looked {looked}where Python itself looks; PYTHONPATH adds folders"
+        looked = ", ".join(self.found.folders)
+        hint = f"looked where Python itself looks, and in {looked}; PYTHONPATH adds folders"
         return self._fail("L331", f'there is no Python module "{self.module}"', "module", hint)
 
     def _instance(self, cls: Any, layer: Layer) -> Any:
         self._require(cls, "setup")
         user = self._call("L332", _new, cls, layer.param)
-        user.param_str, user.phase, user.blobs = layer.options.param_str, layer.phase, BlobVec()
-        user.type = layer.type
+        user.param_str = user.param_str_ = layer.options.param_str
+        user.phase, user.blobs, user.type = layer.phase, BlobVec(), layer.type
         return user
 
     def _require(self, found: Any, *methods: str) -> None:
@@ -142,7 +141,7 @@ class PythonCode:
 
     def _call(self, code: str, function: Any, *arguments: Any) -> Any:
         try:
-            with doors.as_in_caffe(self.folder):
+            with doors.as_in_caffe(self.found):
                 return function(*arguments)
         except NetcError:
             raise
@@ -151,7 +150,15 @@ class PythonCode:
 
     def _while(self, code: str, what: str, error: Exception) -> NetcError:
         message = f'layer "{self.name}" (Python, module "{self.module}"): {what} fails'
-        return failure(code, message, error, self.file, self.origin.place("python_param"))
+        hint = self._hint(error.name) if isinstance(error, ModuleNotFoundError) else None
+        return failure(code, message, error, self.file, self.origin.place("python_param"), hint)
+
+    def _hint(self, missing: str | None) -> str | None:
+        """What to do where code that may run imports a file beside it, which may not yet."""
+        if EVERY in self.found.modules or not self.found.beside(missing):
+            return None
+        also = ",".join([*sorted(self.found.modules), str(missing).partition(".")[0]])
+        return f"a module of that name lies beside it; if you trust that file too: --allow-python-layers {also}"
 
 
 def _new(cls: Any, param: Any) -> Any:

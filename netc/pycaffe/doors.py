@@ -14,9 +14,11 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib.abc import Loader, MetaPathFinder
-from importlib.machinery import ModuleSpec
+from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import Any
+
+from netc.errors.foreign import allowed
 
 NAME = "caffe"
 HOMES = {
@@ -93,49 +95,62 @@ def uninstall() -> None:
         _take_away()
 
 
-@contextmanager
-def as_in_caffe(folder: str | None) -> Iterator[None]:
-    """`import` finds what it finds in Caffe: PYTHONPATH, the working directory, the prototxt's folder, and `caffe`.
+class Allowed:
+    """Finds the modules that may run in the working directory and the prototxt's folder, and none that lie beside them:
+    who allows one file of a folder has not read the others. It comes last, so what is installed goes before."""
 
-    Path and modules are the process's, so threads that are here at the same time share them until the last one goes.
-    `folder` None leaves the path as it is.
+    def __init__(self, folder: str) -> None:
+        self.modules, self.folders = allowed(), search_path(folder)
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+        """The finder's protocol. What lies in a package that was found is found by its own path."""
+        if path is not None or not any(f"{module}.".startswith(f"{name}.") for module in self.modules):
+            return None
+        return PathFinder.find_spec(name, self.folders)
+
+    def beside(self, name: str | None) -> bool:
+        """Whether there is such a module in the folders, allowed or not."""
+        return bool(name) and PathFinder.find_spec(str(name).partition(".")[0], self.folders) is not None
+
+
+@contextmanager
+def as_in_caffe(found: Allowed) -> Iterator[None]:
+    """`import` finds what Python finds, then the modules that are allowed, and `caffe`.
+
+    Finders and modules are the process's, so threads that are here at the same time share them until the last one goes.
     """
-    entries = [] if folder is None else search_path(folder)
-    _enter(entries)
+    _enter(found)
     try:
         yield
     finally:
-        _leave(entries)
+        _leave(found)
 
 
 def search_path(folder: str) -> list[str]:
-    """Where a layer's module is looked for before the places that Python itself knows."""
-    named = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
-    return list(dict.fromkeys([*named, os.getcwd(), os.path.abspath(folder)]))
+    """Where a layer's module is looked for after the places that Python itself knows (PYTHONPATH among them)."""
+    return list(dict.fromkeys([os.getcwd(), os.path.abspath(folder)]))
 
 
 _borrowed = False
-"""Whether the finder is there for the calls of layers only."""
+"""Whether the finder of caffe is there for the calls of layers only."""
 
 
-def _enter(entries: list[str]) -> None:
+def _enter(found: Allowed) -> None:
     global _inside, _borrowed
     with _lock:
         if not _inside and not is_installed() and not _has_caffe():
             _hidden.update(_take_away())
             sys.meta_path.insert(0, _finder)
             _borrowed = True
-        sys.path[:0] = entries
+        sys.meta_path.append(found)
         _inside += 1
 
 
-def _leave(entries: list[str]) -> None:
-    """Take the entries away again; what a layer has put into the path itself stays there."""
+def _leave(found: Allowed) -> None:
     global _inside, _borrowed
     with _lock:
-        for entry in entries:
-            with suppress(ValueError):
-                sys.path.remove(entry)
+        with suppress(ValueError):
+            sys.meta_path.remove(found)
         _inside -= 1
         if not _inside and _borrowed:
             sys.meta_path.remove(_finder)

@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from netc import proto
-from netc.errors import NetcError
+from netc.errors import NetcError, NetcErrors
 from netc.errors.origin import Origin
 from netc.files.paths import resolve
 from netc.files.shipped import is_shipped
 from netc.prototxt.draft import Draft
+from netc.prototxt.format import quoted
 from netc.solver.settings import test_net_count
 
 TRAIN, TEST = 0, 1
@@ -94,3 +95,26 @@ def planned_state(draft: Draft, plan: NetPlan) -> Any:
     state.MergeFrom(draft.param.state)
     state.MergeFrom(plan.state)
     return state
+
+
+def of_test_net(error: NetcError, number: int, plan: NetPlan, trained: NetPlan) -> NetcErrors:
+    """What is wrong in a test net, as errors that say which net it is, and what its state lacks of the training net's:
+    `--stage` and `--level` reach the training net only, as in Caffe."""
+    lacking = lacks(plan, trained)
+    return NetcErrors(_of_test_net(one, f"test net #{number}", lacking) for one in error.errors)
+
+
+def lacks(plan: NetPlan, trained: NetPlan) -> str:
+    """The fields of a test_state that would give a test net the stages and level of the training net; "" for none."""
+    stages = [stage for stage in trained.state.stage if stage not in plan.state.stage]
+    level = [f"level: {trained.state.level}"] if trained.state.level != plan.state.level else []
+    return " ".join([*level, *(f"stage: {quoted(stage)}" for stage in stages)])
+
+
+def _of_test_net(error: NetcError, name: str, lacking: str) -> NetcError:
+    hint = error.hint
+    if lacking and error.code.startswith("G"):
+        state = f"test_state {{ {lacking} }}"
+        hint = f"the training net's stages and level are not the test net's, as in Caffe: add {state} to the solver"
+        hint += f"; or {error.hint}" if error.hint else ""
+    return NetcError(error.code, f"{name}: {error.message}", error.place, hint, error.related)

@@ -16,6 +16,11 @@ TRAIN_NETS = ("net", "net_param", "train_net", "train_net_param")
 HISTORIES = dict.fromkeys(SOLVER_TYPES, 1) | {"AdaDelta": 2, "Adam": 2}
 """Arrays of memory that an update rule keeps for each parameter."""
 
+VELOCITY = frozenset({"SGD", "Nesterov"})
+"""Update rules whose memory is the same: the velocity, with the rate in it. No two others share a meaning: squares that
+add up (AdaGrad) or fade (RMSProp), squares of gradients and of updates (AdaDelta), means of gradients and of their
+squares (Adam)."""
+
 Found = Iterator[tuple[str, str, str, str | None]]
 """(code, message, field, hint) of each violation."""
 

@@ -20,8 +20,9 @@ class Weights(dict[str, list[Array]]):
 
     Attributes:
         path: the file, "" where there is none.
-        legacy: (layer, blob) whose shape was written as num, channels, height, width. Such an array has four axes and
-            fits any shape that equals them once 1s are put in front (Blob::ShapeEquals).
+        legacy: (layer, blob) whose shape was written as num, channels, height, width (C3D: with a length before the
+            height). Such an array has four axes (five) and fits any shape that equals them once 1s are put in front
+            (Blob::ShapeEquals).
         partial: an HDF5 file, which leaves out the blobs that another layer owns.
         absent: (layer, blob) left out in the middle of a list; the array in its place is empty.
         diffs: layer name → the `diff` of each blob (a gradient, or the last update of a solver with snapshot_diff),
@@ -72,4 +73,4 @@ def fits(found: Shape, target: Shape, legacy: bool) -> bool:
     """Whether Caffe would copy an array of shape `found` into a blob of shape `target`."""
     if not legacy:
         return found == target
-    return len(target) <= 4 and found == (1,) * (4 - len(target)) + target
+    return len(target) <= len(found) and found == (1,) * (len(found) - len(target)) + target

@@ -35,6 +35,11 @@ RAW_TYPES = ("<f8", "<f4", "<f2", "<i4", "<u4")
 
 _OLD_AXES = tuple(BLOB[name] for name in ("num", "channels", "height", "width"))
 _REALS = {BLOB["data"]: "<f4", BLOB["double_data"]: "<f8", BLOB["diff"]: "<f4", BLOB["double_diff"]: "<f8"}
+C3D = {"num": 1, "channels": 2, "length": 3, "height": 4, "width": 5, "data": 6, "diff": 7}
+"""C3D's BlobProto (facebookarchive/C3D v1.0): five axes, so that data and diff have other numbers. Its field 5 is a
+whole number, where Caffe's is a list of reals: no blob is both."""
+
+C3D_AXES = 5
 _KNOWN = frozenset({*BLOB.values(), *RAW.values()})
 _NONE: Array = np.zeros(0, "<f4")
 
@@ -54,6 +59,7 @@ class StoredBlob:
 class _Parts:
     dims: list[int] = field(default_factory=list)
     old: dict[int, int] = field(default_factory=dict)
+    axes: Sequence[int] = _OLD_AXES
     values: dict[int, list[Array]] = field(default_factory=dict)
     raw: dict[int, WireField] = field(default_factory=dict)
     unknown: list[int] = field(default_factory=list)
@@ -63,7 +69,7 @@ def read_blob_at(wire: Wire, start: int, end: int, path: str, label: str, diffs:
     """The BlobProto in [start, end) of a file. Raises Damaged, NetcError W704 (values and shape disagree), W741 (values
     stored in a way that is not read)."""
     parts = _walk(wire, start, end)
-    shape = tuple(parts.old.get(axis, 0) for axis in _OLD_AXES) if parts.old else tuple(parts.dims)
+    shape = tuple(parts.old.get(axis, 0) for axis in parts.axes) if parts.old else tuple(parts.dims)
     array = _values(wire, parts, "data", path, label)
     _check_count(shape, len(array), path, label)
     diff = _values(wire, parts, "diff", path, label) if diffs else _NONE
@@ -80,8 +86,10 @@ def _held(parts: _Parts, which: str) -> int:
 
 
 def _walk(wire: Wire, start: int, end: int) -> _Parts:
-    parts = _Parts()
-    for part in wire.fields(start, end):
+    parts, fields = _Parts(), list(wire.fields(start, end))
+    if any(part.number == C3D["width"] and part.kind == VARINT for part in fields):
+        return _walk_c3d(wire, fields)
+    for part in fields:
         if part.number == BLOB["shape"] and part.kind == BYTES:
             parts.dims += _dims(wire, part)
         elif part.number in _OLD_AXES and part.kind == VARINT:
@@ -92,6 +100,20 @@ def _walk(wire: Wire, start: int, end: int) -> _Parts:
             parts.raw[part.number] = part
         elif part.number not in _KNOWN:
             parts.unknown.append(part.number)
+    return parts
+
+
+def _walk_c3d(wire: Wire, fields: Sequence[WireField]) -> _Parts:
+    """The fields of a blob of C3D, under the numbers that they have in Caffe."""
+    parts = _Parts(axes=range(1, C3D_AXES + 1))
+    for part in fields:
+        if part.number in parts.axes and part.kind == VARINT:
+            parts.old[part.number] = signed(part.value, 32)
+        elif part.number in (C3D["data"], C3D["diff"]):
+            number = BLOB["data" if part.number == C3D["data"] else "diff"]
+            parts.values.setdefault(number, []).append(wire.reals(part, "<f4"))
+        else:
+            raise Damaged(part.start, f"field {part.number} is not one of a blob of C3D, which has five axes")
     return parts
 
 

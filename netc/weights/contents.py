@@ -10,7 +10,7 @@ from typing import Any
 from netc.errors import NetcError, Place
 from netc.files.wire import BYTES, FIXED32, VARINT, Damaged, Wire
 from netc.weights.arrays import Array, SolverState, Weights
-from netc.weights.blob import StoredBlob
+from netc.weights.blob import C3D_AXES, StoredBlob
 from netc.weights.files import WeightSource, open_source
 from netc.weights.formats import hdf5
 from netc.weights.formats.caffemodel import CaffeFile
@@ -92,7 +92,7 @@ def _caffe_kind(path: str, buffer: Any) -> str:
         ) from None
     if (100, BYTES) in found or (1, BYTES) in found or ((2, BYTES) in found and (1, VARINT) not in found):
         return CAFFEMODEL
-    if found & {(5, BYTES), (5, FIXED32), (7, BYTES), (8, BYTES), (12, BYTES)}:
+    if found & {(5, BYTES), (5, FIXED32), (5, VARINT), (7, BYTES), (8, BYTES), (12, BYTES)}:  # (5, VARINT): C3D's
         return BLOB
     if (1, VARINT) in found:
         return SOLVERSTATE
@@ -102,7 +102,13 @@ def _caffe_kind(path: str, buffer: Any) -> str:
 def _caffemodel(source: WeightSource, size: int) -> Contents:
     net = read_layers(source, diffs=True)
     parts = [Part(layer.name, layer.type, _blobs(layer.blobs), layer.replaced) for layer in net.layers]
-    return Contents(net.path, size, CAFFEMODEL, parts, net.version, _text(net.param.name), unknown=net.unknown)
+    facts = _axes(held for part in parts for held in part.held)
+    return Contents(net.path, size, CAFFEMODEL, parts, net.version, _text(net.param.name), facts, net.unknown)
+
+
+def _axes(held: Iterable[Held]) -> dict[str, str | int]:
+    c3d = any(one.legacy and one.array.ndim == C3D_AXES for one in held)
+    return {"blobs": "of C3D: num, channels, length, height, width"} if c3d else {}
 
 
 def _blobs(blobs: Iterable[StoredBlob]) -> list[Held]:

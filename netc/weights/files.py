@@ -11,6 +11,7 @@ import numpy as np
 from netc.errors import NetcError, Place
 from netc.files.opening import handle_of
 from netc.files.paths import nearest_path
+from netc.files.wire import is_onnx
 
 BEST_RATIO = 1100
 """Deflate cannot shrink data more than 1032 times; a part of a file that claims more is not backed by it."""
@@ -38,6 +39,7 @@ class Unpacking:
 WeightSource = str | os.PathLike[str] | bytes | bytearray | memoryview | mmap.mmap
 """Where a weight file comes from: a path, or its bytes, which may be what `map_file` gave."""
 
+_ONNX = "netc writes ONNX and does not read it: give the .caffemodel that it was made from"
 _KINDS = "netc reads .caffemodel, .caffemodel.h5, .safetensors and .npz"
 _TORCH = "load it with torch, and save its state dict with safetensors.torch.save_file"
 _BINARY = {
@@ -61,7 +63,7 @@ _TAR_AT = 257
 _TEXT = {
     b"version https://git-lfs": ("a Git LFS pointer, not the file itself", "fetch the file with `git lfs pull`"),
     b"<": ("an HTML or XML page", "download the file itself, not the page that shows it"),
-    b"": ("text, like a .prototxt", "give the net as the net and the .caffemodel as its weights"),
+    b"": ("text, like a .prototxt", _KINDS),
 }
 
 
@@ -93,6 +95,8 @@ def map_file(path: str | os.PathLike[str]) -> Mapped:
     except OSError as error:
         raise cannot_read(name, error) from None
     _refuse_foreign(name, buffer[:512])
+    if is_onnx(buffer):
+        raise NetcError("W701", "this is not a weight file but an ONNX model", Place(name), _ONNX)
     return buffer
 
 

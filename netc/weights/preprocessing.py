@@ -62,6 +62,48 @@ def converted_looks(
     return result
 
 
+def completed(
+    shown: Preprocessing, own: Preprocessing, mean: str = "", scale: float | None = None, crop: int | None = None
+) -> Preprocessing:
+    """What a net says of its images, and where it says nothing, what the net says that the weights were trained in.
+    `mean`, `scale`, `crop`: as for `preprocessing_of`; what was given so stays."""
+    result = replace(shown, crop=shown.crop or own.crop)
+    if not mean and shown.mean is None and not shown.mean_file:
+        result.mean, result.mean_file = own.mean, own.mean_file
+    if scale is None and shown.scale == 1:
+        result.scale = own.scale
+    return result
+
+
+def contradicted(
+    one: Preprocessing,
+    other: Preprocessing,
+    said: str,
+    against: str,
+    mean: str = "",
+    scale: float | None = None,
+    crop: int | None = None,
+) -> list[str]:
+    """Where two nets say different things of the same images, `said` being believed; nothing where an option decides,
+    or where the weights have taken mean and scale in."""
+    if one.std is not None:
+        return []
+    found = []
+    if not mean and one.mean and other.mean and not _same(one.mean, other.mean):
+        found.append(f"{said} says mean {_numbers(one.mean)}, which counts; {against} says {_numbers(other.mean)}")
+    if scale is None and 1 not in (one.scale, other.scale) and not _same([one.scale], [other.scale]):
+        found.append(f"{said} says scale {one.scale:.6g}, which counts; {against} says {other.scale:.6g}")
+    return found
+
+
+def _same(one: list[float], other: list[float]) -> bool:
+    return len(one) == len(other) and all(math.isclose(a, b, rel_tol=1e-5) for a, b in zip(one, other, strict=True))
+
+
+def _numbers(values: list[float]) -> str:
+    return ", ".join(f"{value:.6g}" for value in values)
+
+
 def _transform(param: Any) -> Any:
     """The transform_param of the data layer that tests see, else of the first one."""
     found = [layer for layer in param.layer if layer.HasField("transform_param")] if param is not None else []
@@ -83,7 +125,7 @@ def _set_mean(result: Preprocessing, mean: str, transform: Any, near: str, chann
         try:
             result.mean = _of_image(resolve(transform.mean_file, near, "mean file"), channels)
         except NetcError as error:
-            if error.code != "F120":  # the file's name is all there is, and the card says so
+            if error.code not in ("F120", "F130"):  # the file's name is all there is, and the card says so
                 raise
 
 

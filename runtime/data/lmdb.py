@@ -18,8 +18,8 @@ from threading import Lock
 
 from netc.errors import NetcError, Place
 from netc.files.opening import open_regular
-from netc.runtime.data.lmdb_meta import Fault, read_meta
-from netc.runtime.data.lmdb_pages import Pages
+from netc.runtime.data.lmdb_meta import META_BYTES, Fault, read_meta
+from netc.runtime.data.lmdb_pages import Leaf, Pages
 
 _LEAVES_KEPT = 64
 _COPY_AGAIN = "copy it again, or build it anew with `netc convert-imageset`"
@@ -28,9 +28,6 @@ _HINTS = {
     "D512": "leave it alone while it is read",
     "D515": "`netc convert-imageset` and Caffe's convert_imageset write databases that can be read",
 }
-
-_Stamp = tuple[int, int]
-"""Size and time of the last change."""
 
 
 class _Index:
@@ -73,9 +70,9 @@ class LMDB:
             raise
 
     def _open(self) -> None:
-        self._stamp = self._look()
-        size = self._stamp[0]
+        size = os.fstat(self._file).st_size
         self._meta = meta = read_meta(self._file, size)
+        self._head = self._read_head()
         self._check_length(size)
         if not meta.records.entries:
             raise NetcError("D512", f"the database {self.path} has no record", self.place, _COPY_AGAIN)
@@ -93,21 +90,28 @@ class LMDB:
 
     def record(self, index: int) -> tuple[bytes, bytes]:
         """(key, value) of record `index`, 0 ≤ index < len."""
-        with self._faults():
-            at = bisect_right(self._index.ends, index)
-            start = self._index.ends[at - 1] if at else 0
-            leaf = self._leaf(self._index.numbers[at])
-            if leaf.size != self._index.ends[at] - start:
-                raise Fault("D514", f"is damaged: page {leaf.number:,} has changed")
-            found = self._pages.key(leaf, index - start), self._pages.value(leaf, index - start)
+        try:
+            leaf, number = self._find(index)
+            found = self._pages.record(leaf, number)
             self._check_unchanged()
-        return found
+            return found
+        except (Fault, OSError) as error:
+            raise self._explained(error) from None
+
+    def _find(self, index: int) -> tuple[Leaf, int]:
+        """The leaf of a record, and its number there."""
+        ends = self._index.ends
+        at = bisect_right(ends, index)
+        start = ends[at - 1] if at else 0
+        leaf = self._leaf(self._index.numbers[at])
+        if leaf.size != ends[at] - start:
+            raise Fault("D514", f"is damaged: page {leaf.number:,} has changed")
+        return leaf, index - start
 
     def first(self) -> tuple[bytes, bytes]:
         """The first record, without a look at the pages of the others."""
         with self._faults():
-            leaf = next(self._pages.leaves())
-            return self._pages.key(leaf, 0), self._pages.value(leaf, 0)
+            return self._pages.record(next(self._pages.leaves()), 0)
 
     def values(self, backwards: bool = False) -> Iterator[bytes]:
         """The values of all records from the first on, or from the last back, without a look at the pages of others."""
@@ -115,7 +119,7 @@ class LMDB:
             for leaf in self._pages.leaves(backwards):
                 order = range(leaf.size)
                 for index in reversed(order) if backwards else order:
-                    yield self._pages.value(leaf, index)
+                    yield self._pages.record(leaf, index)[1]
             self._check_unchanged()
 
     @cached_property
@@ -125,9 +129,9 @@ class LMDB:
 
     # -- what can be wrong ---------------------------------------------------------------------------------------------
 
-    def _look(self) -> _Stamp:
-        status = os.fstat(self._file)
-        return status.st_size, status.st_mtime_ns
+    def _read_head(self) -> bytes:
+        """Both meta pages in one read; a writer changes one of them when it is done."""
+        return os.pread(self._file, self._meta.page_size + META_BYTES, 0)
 
     def _check_length(self, size: int) -> None:
         """All pages are there that the head promises, but for free ones at the end."""
@@ -146,20 +150,21 @@ class LMDB:
     def _check_unchanged(self) -> None:
         """What was just read belongs to the state of the file that was opened: a writer uses pages again that the
         records had before."""
-        now = self._look()
-        if now == self._stamp:
-            return
-        self._check_length(now[0])
-        if read_meta(self._file, now[0]).transaction != self._meta.transaction:
-            raise Fault("D512", "was changed by another program while it is read")
-        self._stamp = now
+        head = self._read_head()
+        if head != self._head:
+            if read_meta(self._file, os.fstat(self._file).st_size).transaction != self._meta.transaction:
+                raise Fault("D512", "was changed by another program while it is read")
+            self._head = head
 
     @contextmanager
     def _faults(self) -> Iterator[None]:
         try:
             yield
-        except Fault as fault:
-            hint = _HINTS.get(fault.code, _COPY_AGAIN)
-            raise NetcError(fault.code, f"the database {self.path} {fault}", self.place, hint) from None
-        except OSError as error:
-            raise NetcError("X120", f"the database {self.path} cannot be read: {error.strerror}", self.place) from None
+        except (Fault, OSError) as error:
+            raise self._explained(error) from None
+
+    def _explained(self, error: Fault | OSError) -> NetcError:
+        if isinstance(error, OSError):
+            return NetcError("X120", f"the database {self.path} cannot be read: {error.strerror}", self.place)
+        hint = _HINTS.get(error.code, _COPY_AGAIN)
+        return NetcError(error.code, f"the database {self.path} {error}", self.place, hint)

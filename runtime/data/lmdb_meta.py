@@ -43,6 +43,8 @@ class Layout(NamedTuple):
 LAYOUTS = (Layout(1, 16, 0, False), Layout(3, 24, 24, True))
 """Those of LMDB 0.9 and 1.0."""
 _HEAD_32, _LONGEST_HEAD = 12, 24
+META_BYTES = _LONGEST_HEAD + _NUMBERS.size
+"""As many bytes of a meta page tell all of it."""
 
 
 class Tree(NamedTuple):
@@ -67,8 +69,8 @@ class Meta(NamedTuple):
 
 def read_meta(file: int, size: int) -> Meta:
     """The meta page that holds, of an open file. Raises Fault D510 (no LMDB), D511 (not whole), D515 (another kind)."""
-    first = _meta(os.pread(file, _LONGEST_HEAD + _NUMBERS.size, 0), size, first=True)
-    second = _meta(os.pread(file, _LONGEST_HEAD + _NUMBERS.size, first.page_size), size, first=False)
+    first = _meta(os.pread(file, META_BYTES, 0), size, first=True)
+    second = _meta(os.pread(file, META_BYTES, first.page_size), size, first=False)
     if (first.page_size, first.layout) != (second.page_size, second.layout):
         raise Fault("D511", "is damaged: its two meta pages contradict each other")
     return max(first, second, key=lambda meta: meta.transaction)

@@ -169,5 +169,8 @@ def missing(path: Path, what: str) -> NetcError:
 def _check_folder(root: Path) -> None:
     if not root.is_dir():
         if root.exists():
-            raise NetcError("F140", "this is not a folder; it should be the one with the pictures", Place(str(root)))
+            hint = "the form with a list is: netc convert-imageset ROOT LISTFILE DB"
+            raise NetcError(
+                "F140", "this is not a folder; it should be the one with the pictures", Place(str(root)), hint
+            )
         raise missing(root, "folder with the pictures")

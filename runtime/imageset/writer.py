@@ -160,5 +160,6 @@ def refuse_others(path: Path, content: bytes) -> None:
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write a small file so that it is there whole or not at all (an older one stays until then). Raises X140."""
-    write_whole(path, [content], lambda error: NetcError("X140", f"writing failed: {error.strerror}", Place(str(path))))
+    """Write a small file so that it is there whole or not at all (an older one stays until then). Raises O165, X166,
+    X167."""
+    write_whole(path, [content])

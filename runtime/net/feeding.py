@@ -174,7 +174,7 @@ def _not_given(top: str, node: Node) -> NetcError:
 
 def _or_given(error: NetcError, wanted: Iterable[str]) -> NetcError:
     """Where the data are not here, the caller may have them."""
-    if error.code != "F120":
+    if error.code not in ("F120", "F130"):
         return error
     hint = f"or give {', '.join(wanted)} in the call"
     hint = f"{error.hint}; {hint}" if error.hint else hint.removeprefix("or ")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+
 import torch
 from torch import Tensor
 

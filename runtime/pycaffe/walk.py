@@ -209,15 +209,15 @@ class Called:
         self.user.blobs.extend(params)
 
     def forward(self) -> None:
-        with doors.as_in_caffe(self._code.folder):
+        with doors.as_in_caffe(self._code.found):
             self.user.reshape(self.bottoms, self.tops)
             self.user.forward(self.bottoms, self.tops)
 
     def reshape(self) -> None:
-        with doors.as_in_caffe(self._code.folder):
+        with doors.as_in_caffe(self._code.found):
             self.user.reshape(self.bottoms, self.tops)
 
     def backward(self) -> None:
         """The layer writes the diffs of its bottoms, and writes or adds to those of its parameters, as it likes."""
-        with doors.as_in_caffe(self._code.folder):
+        with doors.as_in_caffe(self._code.found):
             self.user.backward(self.tops, [bool(flows) for flows in self.step.node.backward], self.bottoms)

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from netc.errors import NetcError
+from netc.errors import NetcError, raise_all
 from netc.errors.foreign import allowing
 from netc.errors.origin import Origin
 from netc.graph.ir import Node
@@ -28,7 +28,7 @@ from netc.runtime.solver.rules import Slot, Updater
 from netc.runtime.solver.signals import Signals
 from netc.runtime.solver.snapshot import Snapshot
 from netc.runtime.solver.tester import Result, run_test
-from netc.solver.plans import NetPlan, test_plans, train_plan
+from netc.solver.plans import NetPlan, of_test_net, test_plans, train_plan
 from netc.solver.plateau import Plateau
 from netc.solver.policies import POLICIES
 from netc.solver.settings import HISTORIES, check
@@ -89,9 +89,13 @@ class Solver:
         self.net = builder.build(builder.compile(plan), lambda net: first.copy_into(net, self.report))
         self.test_nets: list[Net] = []
         plans = test_plans(self.param, self.origin.start.path, self.origin)
-        for number, plan in enumerate(self._testable(plans, builder)):
-            self.report.creating_test(number, plan.label)
-            self.test_nets.append(builder.build(builder.compile(plan), lambda net: net.share_from(self.net)))
+        for number, tested in enumerate(self._testable(plans, builder)):
+            self.report.creating_test(number, tested.label)
+            try:
+                compiled = builder.compile(tested)
+            except NetcError as error:
+                raise_all(of_test_net(error, number, tested, plan).errors)
+            self.test_nets.append(builder.build(compiled, lambda net: net.share_from(self.net)))
         self._check_watched()
         self.slots = [self._slot(ref, tensor) for ref, tensor in self.net.own_params()]
         self.updater = Updater(self.param, self.slots)

@@ -25,6 +25,7 @@ from netc.runtime.solver.manifest import damaged
 from netc.runtime.solver.rules import Slot
 from netc.solver.plateau import Plateau
 from netc.solver.policies import drops
+from netc.solver.settings import VELOCITY
 from netc.weights.arrays import without_leading_ones
 
 
@@ -238,12 +239,13 @@ def _check_extras(found: files.Snapshot) -> None:
 
 def _check_solver(run: Resumable, found: files.Snapshot) -> None:
     kind = found.extras.get("solver_type", run.param.type)
-    if kind != run.param.type:
+    if kind != run.param.type and not {kind, run.param.type} <= VELOCITY:
         raise NetcError(
             "R642",
-            f"this is the state of a solver of type {kind}, and this one is {run.param.type}",
+            f"this is the state of a solver of type {kind}, and this one is {run.param.type}: its history means "
+            "something else",
             Place(str(found.path)),
-            "start from its weights alone, with --weights",
+            "start from its weights alone, with --weights (SGD and Nesterov can go on from one another)",
         )
 
 

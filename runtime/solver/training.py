@@ -31,6 +31,8 @@ def train(run: Solver, force: bool = False) -> str | None:
     """
     if run.unfed is not None:
         raise _unfed(run.unfed)
+    if not run.net.has_loss():
+        raise run.net.no_loss()
     for remark in solver_remarks(run.param):
         run.report.warn(remark.message)
     preflight.check_folder(run.prefix, state.size(run), run.origin.place("snapshot_prefix"))

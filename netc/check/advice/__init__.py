@@ -25,6 +25,7 @@ from netc.graph.ir import Graph
 __all__ = ["TRAIN", "Advice", "DataFacts", "advise", "compare", "look", "solver_remarks", "trains"]
 
 RULES: tuple[Callable[[Graph], Iterator[Advice]], ...] = (
+    losses.nothing,
     losses.no_loss,
     losses.unused,
     losses.unreached,

@@ -11,6 +11,13 @@ from netc.graph.edges import Top
 from netc.graph.ir import Graph, Node
 
 
+def nothing(graph: Graph) -> Iterator[Advice]:
+    """A net without layers: an empty file, or one that is a comment throughout."""
+    if not graph.nodes:
+        hint = "is this the file that was meant, and do its include rules leave any layer?"
+        yield Advice("A800", "this net has no layers", Place(graph.path), hint)
+
+
 def no_loss(graph: Graph) -> Iterator[Advice]:
     """A net to be trained that has nothing to minimise."""
     learns = any(ref.learnable for _, _, ref in graph.own_params())

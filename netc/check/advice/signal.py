@@ -82,7 +82,7 @@ def _remark(loss: Node, found: Signal, graph: Graph) -> Advice | None:
 
 
 def _scale(loss: Node, found: Signal) -> Advice:
-    """A818: one factor on the input brings the scores to about 1."""
+    """A819: one factor on the input brings the scores to about 1."""
     source, pixels = found.source, _pixels(found.source)
     transform = source.layer.param.transform_param
     fit = transform.scale / 2 ** round(math.log2(found.rms))
@@ -91,7 +91,7 @@ def _scale(loss: Node, found: Signal) -> Advice:
         f'these fillers make of the pixels of layer "{source.name}", about ±{pixels:.0f}'
     )
     hint = f"scale: {fit:.3g} in the transform_param of every data layer makes them about ±1"
-    return Advice("A818", message, source.layer.origin.place("transform_param"), hint)
+    return Advice("A819", message, source.layer.origin.place("transform_param"), hint)
 
 
 def _fillers(found: Signal, graph: Graph) -> Advice:

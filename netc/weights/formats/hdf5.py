@@ -8,14 +8,14 @@ from __future__ import annotations
 import io
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from netc.errors import NetcError, Place
-from netc.files.durable import write_all
+from netc.files.sink import sink
 from netc.weights.arrays import Array, SolverState, Weights
 from netc.weights.chunks import held_as
 from netc.weights.files import BEST_RATIO, Mapped, Unpacking
@@ -183,42 +183,8 @@ def _fill(group: Any, layers: Mapping[str, Sequence[Array]]) -> None:
 def _written(path: str | os.PathLike[str]) -> Iterator[Any]:
     """A new file at `path`. Raises OSError for what could not be written."""
     h5py = _h5py("")
-    with open(path, "xb+", buffering=0) as plain:
-        disk = _Disk(plain)
-        try:
-            with h5py.File(disk, "w") as file:
-                yield file
-        finally:
-            if disk.error is not None:
-                raise disk.error
-
-
-class _Disk:
-    """A file that h5py writes to, which keeps the first error to itself: HDF5 cannot close a file that it cannot write,
-    and ends the process later."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self.error: OSError | None = None
-        self.seek, self.tell, self.read, self.readinto = file.seek, file.tell, file.read, file.readinto  # type: ignore[attr-defined]
-
-    def write(self, piece: Any) -> int:
-        self._try(lambda: write_all(self._file.fileno(), piece))
-        return len(piece)
-
-    def truncate(self, size: int) -> int:
-        self._try(lambda: os.ftruncate(self._file.fileno(), size))
-        return size
-
-    def flush(self) -> None:
-        """Nothing waits."""
-
-    def _try(self, act: Callable[[], object]) -> None:
-        try:
-            if self.error is None:
-                act()
-        except OSError as error:
-            self.error = error
+    with sink(path) as disk, h5py.File(disk, "w") as file:
+        yield file
 
 
 def _in_memory() -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,16 @@ def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
     with pytest.raises(NetcError) as caught:
         read_bytes(path, 1000, Place("list.txt", 3))
     assert (caught.value.code, caught.value.place.line) == ("F104", 3)  # type: ignore[union-attr]
+
+
+def test_memory_is_that_of_the_file_not_of_the_limit(tmp_path: Path) -> None:
+    (tmp_path / "small").write_bytes(b"abc")
+    tracemalloc.start()
+    try:
+        assert read_bytes(tmp_path / "small", 1 << 40) == b"abc"
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_missing_file_is_for_the_caller_to_explain(tmp_path: Path) -> None:

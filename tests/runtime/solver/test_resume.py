@@ -13,6 +13,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 from netc.errors import NetcError
 from netc.graph.read import locate_solver
@@ -95,9 +96,32 @@ def test_other_conditions_are_said(tiny: Path) -> None:
 
 def test_state_of_another_rule_is_refused(tiny: Path) -> None:
     run(max_iter=4)
-    with pytest.raises(NetcError, match="type SGD, and this one is Nesterov") as caught:
-        run("tiny_iter_4.solverstate", type="Nesterov")
-    assert caught.value.code == "R642"
+    for kind in ("AdaGrad", "RMSProp"):  # one array, too, but of squares
+        with pytest.raises(NetcError, match=f"type SGD, and this one is {kind}") as caught:
+            run("tiny_iter_4.solverstate", type=kind, momentum=0)
+        assert caught.value.code == "R642"
+
+
+@pytest.mark.parametrize("before, after", [("SGD", "Nesterov"), ("Nesterov", "SGD")])
+def test_sgd_and_nesterov_go_on_from_one_another(tiny: Path, before: str, after: str) -> None:
+    """Caffe resumes, for both keep one velocity: the next update is the other rule's, from that velocity."""
+    run(max_iter=4, type=before)
+    text = Path("solver.prototxt").read_text() + f'type: "{after}"\n'
+    solver = load_solver(text, snapshot="tiny_iter_4.solverstate")
+    assert solver.iter == 4
+    w, h = ([x.detach().double() for x in part] for part in zip(*[(s.value, s.history[0]) for s in solver.slots]))
+    assert any(velocity.abs().max() > 0 for velocity in h)
+    solver.forward_backward()
+    expected = []
+    for slot, weight, velocity in zip(solver.slots, w, h, strict=True):
+        rate, decay = solver.lr * slot.lr_mult, solver.param.weight_decay * slot.decay_mult
+        g = slot.value.grad.double() / solver.param.iter_size + decay * weight
+        new = 0.9 * velocity + rate * g
+        expected.append(weight - (new if after == "SGD" else 1.9 * new - 0.9 * velocity))
+    solver.apply_update()
+    for slot, value in zip(solver.slots, expected, strict=True):
+        torch.testing.assert_close(slot.value.detach().double(), value, rtol=1e-5, atol=1e-6)
+    solver.close()
 
 
 def test_state_of_another_net_is_refused(tiny: Path) -> None:

@@ -30,6 +30,7 @@ COMMANDS: dict[str, dict[str, str]] = {
     "Run": {
         "train": "Train a net by its solver.",
         "test": "Score a net on its test data.",
+        "time": "Measure how long each layer of a net takes.",
         "run": "Run a Python program written for pycaffe.",
     },
     "Data": {

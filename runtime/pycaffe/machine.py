@@ -45,6 +45,13 @@ def device() -> str:
     return f"cuda:{_settings['device']}" if _settings["gpu"] else "cpu"
 
 
+def use(device: str) -> None:
+    """Set the mode by the name of a torch device."""
+    _settings["gpu"] = device != "cpu"
+    if _settings["gpu"]:
+        _settings["device"] = int(device.partition(":")[2] or 0)
+
+
 def set_random_seed(seed: int) -> None:
     """The seed of the nets and solvers that are made from here on. Without it the seed is 0: each run is the same."""
     _settings.update(seed=int(seed), nets=0)

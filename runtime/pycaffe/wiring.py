@@ -93,6 +93,16 @@ class Wired:
                 for top, values in zip(node.tops, feeding.first(node), strict=True):
                     self._blobs_by_name[top].assign(values)
 
+    @property
+    def device(self) -> str:
+        """Where it computes, as torch names it."""
+        return self._device
+
+    @property
+    def works(self) -> Sequence[Work]:
+        """Its layers, in order, each with its blobs."""
+        return self._works
+
     def carry_params(self) -> None:
         """Bring what a program has written on the host to the GPU where the net is."""
         if self._device != "cpu":

@@ -41,6 +41,7 @@ COMMANDS: dict[str, dict[str, str]] = {
         "check": "Check nets and solvers; show shapes, sizes and costs.",
         "draw": "Draw a net as SVG, DOT or Mermaid.",
         "diff": "Compare two nets or solvers by what they mean.",
+        "parse-log": "Write the numbers of a training log as tables.",
         "explain": "Explain an error or warning by its code.",
         "device_query": "List the processors and GPUs that netc can use.",
     },
@@ -59,7 +60,7 @@ COMMANDS: dict[str, dict[str, str]] = {
 
 MODULES = {normal(name): f"netc.cli.{name.replace('-', '_')}" for group in COMMANDS.values() for name in group}
 
-WITHOUT_NETS = frozenset({"demo", "new", "convert-imageset", "image-mean", "explain", "device_query"})
+WITHOUT_NETS = frozenset({"demo", "new", "convert-imageset", "image-mean", "explain", "device_query", "parse-log"})
 """Commands that read no net, and so have no use for the user's own layers. All others take `user_code_options`."""
 
 EPILOG = """\

@@ -65,8 +65,9 @@ def measure(net: Net, iterations: int, each: Callable[[int, float], None] | None
 
 def _spans(net: Net, clock: Clock) -> Iterator[Span]:
     last = len(net.works) - 1
-    steps = [("forward", index, net._forward) for index in range(last + 1)]
-    steps += [("backward", index, net._backward) for index in range(last, -1, -1)]  # type: ignore[list-item]
+    steps: list[tuple[str, int, Callable[[int, int], Any]]] = []
+    steps += [("forward", index, net._forward) for index in range(last + 1)]
+    steps += [("backward", index, net._backward) for index in range(last, -1, -1)]
     for kind, index, run in steps:
         start = clock()
         run(index, index)

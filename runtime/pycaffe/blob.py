@@ -84,6 +84,13 @@ class NetBlob(Blob):
             self._gradient = Memory(torch.empty(self.shape, device=diff.device, dtype=diff.dtype))
         self.gradient().copy_(diff)
 
+    def adopt_gradient(self, diff: Tensor) -> None:
+        """Write a gradient that nobody else keeps: its memory becomes the blob's, unless a program holds an array."""
+        if self._gradient is not None and self._gradient.shown:
+            self.take_gradient(diff)
+        else:
+            self._gradient = Memory(diff)
+
     def _diff_memory(self) -> Memory:
         like = self._memory._tensor
         if self._gradient is None:
@@ -155,14 +162,18 @@ class ParamBlob(Blob):
         return self._diff_memory().tensor
 
     def add_gradient(self, diff: Tensor) -> None:
+        """Add what nobody else keeps."""
         if self._gradient is None:
-            self._gradient = Memory(diff.detach().clone().reshape(self.shape))
+            self._gradient = Memory(diff.detach().reshape(self.shape))
         else:
-            self.gradient().add_(diff.view(self.shape))
+            self.gradient().add_(diff.reshape(self.shape))
 
     def clear_gradient(self) -> None:
-        if self._gradient is not None:
+        """Make it 0, where a program holds its array too."""
+        if self._gradient is not None and self._gradient.shown:
             self._gradient.tensor.zero_()
+        else:
+            self._gradient = None
 
     def _diff_memory(self) -> Memory:
         held = self._held()

@@ -44,7 +44,7 @@ class Memory:
     @property
     def shown(self) -> bool:
         """Whether a program may hold the array."""
-        return self._array is not None
+        return self._host is not None or (self._array is not None and self._array() is not None)
 
     def settle(self) -> None:
         """Put the values into the array that a program holds, and go on in its memory."""

@@ -140,9 +140,9 @@ class Computed:
         learning = [p for p in owners if p.wants_gradient]
         wanted = [blob for blob, flag in zip(self.bottoms, self._wanted) if flag]
         if wanted or learning:
-            found = self._gradients([p.tensor for p in learning])
+            found = _apart(self._gradients([p.tensor for p in learning]), [top.gradient() for top in self.tops])
             for blob, gradient in zip(wanted, found):
-                blob.take_gradient(torch.zeros(blob.shape) if gradient is None else gradient)
+                blob.adopt_gradient(torch.zeros_like(blob.tensor) if gradient is None else gradient)
             for param, gradient in zip(learning, found[len(wanted) :]):
                 if gradient is not None:
                     param.add_gradient(gradient)
@@ -183,6 +183,23 @@ class Computed:
                 held.copy_(before)
         ins = [bottom for bottom, wanted in zip(bottoms, self._wanted) if wanted]
         return self._pulled([top if top.requires_grad else None for top in tops], ins + params)
+
+
+def _apart(found: Sequence[Tensor | None], given: Sequence[Tensor]) -> list[Tensor | None]:
+    """Gradients in memory of their own: torch hands on the one it was given where a layer changes nothing."""
+    taken = {_storage(gradient) for gradient in given}
+    apart: list[Tensor | None] = []
+    for gradient in found:
+        if gradient is not None:
+            if _storage(gradient) in taken or not gradient.is_contiguous():
+                gradient = gradient.clone(memory_format=torch.contiguous_format)
+            taken.add(_storage(gradient))
+        apart.append(gradient)
+    return apart
+
+
+def _storage(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
 
 
 def _shape_of(edge: Edge, blob: NetBlob) -> Shape:

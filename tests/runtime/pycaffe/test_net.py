@@ -217,6 +217,36 @@ def test_a_residual_block_adds_what_comes_by_both_ways(tmp_path: Path) -> None:
     assert (net.blobs["data_data_0_split_1"].diff == 1).all()
 
 
+@pytest.mark.parametrize(
+    "join, pieces",
+    [
+        ('type: "Eltwise"', 'type: "ReLU"'),
+        ('type: "Concat"', 'type: "ReLU"'),
+        ('type: "Eltwise"', 'type: "Flatten"'),
+        ('type: "Eltwise"', 'type: "Dropout"'),
+    ],
+)
+def test_diffs_have_memory_of_their_own(tmp_path: Path, join: str, pieces: str) -> None:
+    """Also where a layer hands its diff on as it is: what is written into one must not show in another."""
+    text = f"""force_backward: true
+    layer {{ name: "data" type: "Input" top: "data" input_param {{ shape {{ dim: 2 dim: 3 }} }} }}
+    layer {{ name: "a" {pieces} bottom: "data" top: "a" }} layer {{ name: "b" {pieces} bottom: "data" top: "b" }}
+    layer {{ name: "join" {join} bottom: "a" bottom: "b" top: "join" }}"""
+    net = caffe.Net(written(tmp_path, text), caffe.TEST)
+    net.forward(data=np.ones((2, 3)))
+    net.blobs["join"].diff[...] = 1
+    net.backward()
+    assert (net.blobs["data"].diff == 2).all()
+    names = [name for name in net.blobs if "split" not in name]
+    for number, name in enumerate(names):
+        net.blobs[name].diff[...] = number
+        net.blobs[name].data[...] = number
+    for number, name in enumerate(names):
+        assert (net.blobs[name].diff == number).all(), name
+        if "Flatten" not in pieces:  # which shares the data of its bottom, as in Caffe
+            assert (net.blobs[name].data == number).all(), name
+
+
 def test_a_write_between_forward_and_backward_counts(tmp_path: Path) -> None:
     """Parameters too: Caffe's backward reads them as they are."""
     net = caffe.Net(written(tmp_path, "force_backward: true\n" + DEPLOY), caffe.TEST)

@@ -166,3 +166,22 @@ def test_the_line_of_a_pth_file(tmp_path: Path) -> None:
     code = f"import site; site.addsitedir({str(tmp_path / 'site')!r}); import caffe; print(caffe.__name__)"
     done = subprocess.run([sys.executable, "-c", code], check=True, timeout=60, capture_output=True, text=True)
     assert done.stdout == "netc.pycaffe\n"
+
+
+@pytest.mark.parametrize(
+    "typed, told",
+    [
+        ("compute_image_mean", "netc image-mean"),
+        ("upgrade_net_proto_text.bin", "netc upgrade"),
+        ("draw_net.py", "netc draw"),
+        ("parse_log.py", "netc parse-log"),
+        ("python/classify.py", "netc run classify.py"),
+        ("build/tools/caffe", "as in netc train"),
+        ("convert_imageset.bin", "netc convert-imageset"),
+    ],
+)
+def test_caffes_programs_are_answered_by_their_names_here(
+    typed: str, told: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main([typed]) == 2
+    assert told in capfd.readouterr().err

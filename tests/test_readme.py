@@ -155,7 +155,7 @@ def test_the_small_net_of_the_paper_learns_them(tmp_path: Path, shared: Path, mo
     ):
         done = subprocess.run(["sh", "-c", f"{netc} {words}"], cwd=tmp_path, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
-    assert accuracy(done.stderr) > 0.18
+    assert accuracy(done.stderr) > 0.15  # of 500 photos: four standard deviations above guessing
 
 
 def test_the_error_it_shows_is_the_error_netc_gives() -> None:

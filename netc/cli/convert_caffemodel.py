@@ -102,12 +102,14 @@ _MOST_NAMES = 1 << 24
 
 
 def _names(path: Path) -> list[str]:
-    from netc.files.opening import read_bytes
+    from netc.files.lines import numbered, read_text
 
+    path.stat()  # a file that is missing is told by the frame
+    names = [line for _, line in numbered(read_text(str(path), "list of classes", _MOST_NAMES))]
     try:
-        lines = read_bytes(path, _MOST_NAMES).decode("utf-8").splitlines()
-        return [line.strip() for line in lines if line.strip()]
-    except UnicodeDecodeError:
+        "".join(names).encode()
+        return names
+    except UnicodeEncodeError:
         raise NetcError(
             "W766", "the names of classes are not UTF-8 text", Place(str(path)), "one name a line"
         ) from None

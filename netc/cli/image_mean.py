@@ -20,11 +20,18 @@ if TYPE_CHECKING:
 @click.argument("database", metavar="DB", type=click.Path(path_type=Path))
 @click.argument("outputs", metavar="[OUT]...", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--backend", default="lmdb", show_default=True, help="lmdb or leveldb; what DB holds counts.")
+@click.option("--ignore-orientation", is_flag=True, help="Leave pictures as stored, whatever their EXIF block says.")
 @force_option
 @click.option("--workers", type=Whole(1, MOST_THREADS), help="Threads that decode (default: one a core).")
 @json_option
 def command(
-    database: Path, outputs: tuple[Path, ...], backend: str, workers: int | None, force: bool, as_json: bool
+    database: Path,
+    outputs: tuple[Path, ...],
+    backend: str,
+    ignore_orientation: bool,
+    workers: int | None,
+    force: bool,
+    as_json: bool,
 ) -> None:
     """Compute the mean image, channel means and principal colours of the LMDB or LevelDB called DB, in one pass.
 
@@ -45,7 +52,7 @@ def command(
 
     refuse_existing(*outputs, force=force)
     with progress_bar("reading") as progress:
-        found = statistics(database, workers, progress)
+        found = statistics(database, workers, progress, upright=not ignore_orientation)
     contents = [(path, _content(path, found, database)) for path in outputs]  # all of them, before any is written
     refuse_existing(*outputs, force=force)
     for path, content in contents:

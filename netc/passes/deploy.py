@@ -30,7 +30,7 @@ class Deployed:
     """The layers that are left. `unknown`: inputs whose shape nothing tells; with any, the layers cannot be compiled.
 
     `dropped`: (name, type) of the layers that are gone, data layers not among them. `unread`: tops of data layers that
-    are no inputs. `fed`: names of inputs that a data layer made.
+    are no inputs. `fed`: the inputs whose shapes were asked for: those that a data layer made, or without a shape.
     """
 
     layers: Layers
@@ -260,6 +260,7 @@ def _add_inputs(
 
 def _set_shapes(result: Deployed, node: Layer, shapes: Sequence[Shape | None]) -> None:
     """The shapes of an Input layer that has none of its own."""
+    result.fed += node.param.top
     result.unknown += [top for top, shape in zip(node.param.top, shapes, strict=True) if shape is None]
     if None not in shapes:
         for shape in shapes:

@@ -15,6 +15,7 @@ from netc.files.paths import resolve
 from netc.files.shipped import is_shipped
 from netc.prototxt.draft import Draft
 from netc.prototxt.format import quoted
+from netc.prototxt.source import MAX_BYTES
 from netc.solver.settings import test_net_count
 
 TRAIN, TEST = 0, 1
@@ -64,13 +65,21 @@ def _path(name: str, near: str, origin: Origin | None, field: str) -> str:
     place = origin.place(field) if origin is not None else None
     found = resolve(name, near, place=place)
     beside = os.path.join(os.path.dirname(near), name)
-    if name.startswith("./") or not os.path.isfile(beside) or filecmp.cmp(found, beside, shallow=False):
+    if name.startswith("./") or not os.path.isfile(beside) or _alike(found, beside):
         return found
     if is_shipped(near):
         return beside
     message = f'"{name}" may be {os.path.abspath(found)} or {os.path.abspath(beside)}, and they differ'
     hint = f"write {os.path.relpath(beside)} for the one beside the solver, ./{name} for the one in the working folder"
     raise NetcError("F122", message, place, hint)
+
+
+def _alike(one: str, other: str) -> bool:
+    """Whether two names are of one file, or of two with the same text. What is longer than any text is not compared."""
+    if os.path.samefile(one, other):
+        return True
+    short = os.path.getsize(one) == os.path.getsize(other) <= MAX_BYTES
+    return short and filecmp.cmp(one, other, shallow=False)
 
 
 def test_plans(param: Any, near: str, origin: Origin | None) -> list[NetPlan]:

@@ -48,14 +48,12 @@ def shapes_of(node: Layer, asked: Asked, layers: Layers, weights: Weights) -> Se
         shapes = asked.look(node.param, node.phase)
         if shapes is not None:
             return shapes
-    if node.feed == HDF5:  # only the data tell, each top by itself
-        batch = node.positive("batch_size") if isinstance(node, RecordSource) else 1
-        first = {tops[0]: told[""]} if "" in told else {}
-        return [(batch, *row) if (row := (first | dict(told)).get(top)) else None for top in tops]
-    if shapes is None:
+    if node.feed != HDF5 and shapes is None:
         shapes = _by_settings(node, layers, weights)
-    if shapes is None:
-        return [(1, *told[top]) if top in told else None for top in tops]
+    if node.feed == HDF5 or shapes is None:  # only the data tell, each top by itself
+        batch = node.positive("batch_size") if isinstance(node, RecordSource) else 1
+        rows = ({tops[0]: told[""]} if "" in told else {}) | dict(told)
+        return [(batch, *rows[top]) if top in rows else None for top in tops]
     later = zip(tops[1:], shapes[1:], strict=True)
     return [shapes[0], *[(*shape[:1], *told[top]) if top in told else shape for top, shape in later]]
 

@@ -141,7 +141,7 @@ class Model:
         """The compiled net. Raises NetcError W763 where there is none."""
         if self.graph is not None:
             return self.graph
-        if self.reason is not None and self.reason.code == "W763":
+        if self.reason is not None and self.reason.code in ("W763", "L307"):
             raise self.reason
         why = f": {self.reason.message}" if self.reason else ", and the file has none"
         hint = "is --shape that of the images that the net was trained on?" if self.asked.shapes else NEED

@@ -11,7 +11,7 @@ from netc.errors import NetcError, Place
 from netc.files.paths import resolve
 from netc.graph.ir import Graph
 from netc.weights.card import Preprocessing
-from netc.weights.reader import read_blob
+from netc.weights.mean import read_mean
 
 
 def preprocessing_of(
@@ -21,8 +21,8 @@ def preprocessing_of(
 
     Args:
         graph: the same, compiled, if it can be. near: path of the file that names the net's mean image.
-        mean: "104,117,123" (one value a channel, or one for all), a .binaryproto whose channel means count, or "" for
-            what the net says. scale, crop: likewise, or None.
+        mean: "104,117,123" (one value a channel, or one for all), a .binaryproto or .npy whose channel means count,
+            or "" for what the net says. scale, crop: likewise, or None.
     Raises NetcError F120 (no such file), W767 (neither numbers nor a mean image; a scale that is none).
     """
     if scale is not None and not (scale and math.isfinite(scale)):
@@ -137,11 +137,13 @@ def _mean(text: str, channels: int) -> tuple[list[float], str | None]:
 
 
 def _of_image(path: str, channels: int) -> list[float]:
-    image = read_blob(path)
-    if image.ndim < 3 or image.shape[-3] != channels:
+    image = read_mean(path)
+    if image.ndim == 1 and len(image) in (1, channels):
+        return _spread(image.tolist(), channels, path)
+    if image.ndim == 1 or image.shape[0] != channels:
         message = f"the mean image has the shape {image.shape}, and the net's input {channels} channels"
         raise NetcError("W767", message, Place(path), "give one value a channel, such as --mean 104,117,123")
-    return [float(value) for value in image.reshape(-1, *image.shape[-3:])[0].astype("f8").mean((1, 2))]
+    return [float(value) for value in image.astype("f8").mean((1, 2))]
 
 
 def _spread(values: list[float], channels: int, text: str) -> list[float]:

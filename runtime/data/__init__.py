@@ -35,6 +35,10 @@ class Feed(Protocol):
         """The tops of forward pass `k`: records [k·B, (k+1)·B) of the endless sequence, cut off at position `stop`."""
         ...
 
+    def record(self, position: int) -> str:
+        """What stands at a position of the endless sequence, in words: which record, row or line of which file."""
+        ...
+
     def close(self) -> None: ...
 
 

@@ -34,5 +34,8 @@ class DummyFeed:
             tops.append(top)
         return tops
 
+    def record(self, position: int) -> str:
+        return f"filler {self.fillers[0].type}"
+
     def close(self) -> None:
         pass

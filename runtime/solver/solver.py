@@ -197,7 +197,9 @@ class Solver:
                 loss.backward()
             value = float(loss.detach())
             if not math.isfinite(value):
-                raise explain(self.net, self.iter, k, self.net.feeding.batch(k, feed), value, self.last_snapshot)
+                given = dict(feed(k)) if feed is not None else {}
+                batch = self.net.feeding.batch(k, lambda _, tops=given: tops)  # type: ignore[misc]
+                raise explain(self.net, self.iter, k, batch, value, self.last_snapshot, given)
             total += value
         return total / size, {name: outputs[name].detach() for name in self.net.outputs}
 

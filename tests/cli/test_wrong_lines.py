@@ -3,6 +3,7 @@ and can be followed."""
 
 from __future__ import annotations
 
+import re
 import shlex
 from pathlib import Path
 
@@ -33,6 +34,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "net.prototxt").write_text(NET)
     (folder / "deploy.prototxt").write_text(DEPLOY)
     (folder / "solver.prototxt").write_text('net: "net.prototxt" base_lr: 0.1 lr_policy: "fixed" max_iter: 1')
+    drawn = 'type: "DummyData" dummy_data_param { shape { dim: 2 dim: 3 } shape { dim: 2 } }'
+    (folder / "drawn.prototxt").write_text(re.sub('type: "Data"(.*?) data_param .*?}', rf"{drawn}\1", NET, count=1))
+    (folder / "drawn_solver.prototxt").write_text('net: "drawn.prototxt" base_lr: 0.1 lr_policy: "fixed" max_iter: 1')
     (folder / "list.txt").write_text("a/cat.png 0\na/cat.jpg 1\n")
     (folder / "empty").touch()
     for sub in ("folder", "nets"):
@@ -64,6 +68,12 @@ NOT_WEIGHTS = "netc reads .caffemodel, .caffemodel.h5, .safetensors and .npz"
         ("train net.prototxt", 65, ["this is a net, not a solver", "`net: …`"]),
         ("train my.caffemodel", 65, ["this is a binary net, not a solver", "--weights"]),
         ("test solver.prototxt --weights my.caffemodel", 65, ["a solver, not a net", "solver's `net:` names"]),
+        (
+            "train drawn_solver.prototxt --snapshot cat.png",
+            65,
+            ["not the state of a training run but a PNG", "--snapshot"],
+        ),
+        ("train drawn_solver.prototxt --snapshot list.txt", 65, ["of a training run but text", ".solverstate"]),
         ("fmt my.caffemodel", 65, ["binary file, not a prototxt", "netc weights"]),
         ("weights net.prototxt", 65, ["not a weight file but text", NOT_WEIGHTS]),
         ("weights cat.png", 65, ["not a weight file but a PNG picture", NOT_WEIGHTS]),

@@ -14,6 +14,7 @@ PAGE = ROOT / "docs/security.md"
 PROMISES = {
     "any-file": (
         "tests/cli/test_hostile_files.py::test_what_is_no_file_is_refused",
+        "tests/cli/test_hostile_files.py::test_what_is_no_file_feeds_no_net",
         "tests/netc/files/test_opening.py::test_everything_else_is_refused_at_once",
         "tests/netc/files/test_opening.py::test_a_file_that_is_too_large_is_not_read",
     ),
@@ -44,6 +45,10 @@ PROMISES = {
         "tests/cli/test_draw.py::test_light_and_dark_and_nothing_from_outside",
     ),
     "emitted-names": ("tests/netc/look/emit/test_hostile.py::test_a_name_is_only_a_name",),
+    "consent": (
+        "tests/netc/pycaffe/test_python_layers.py::test_consent_to_a_module_does_not_open_its_folder",
+        "tests/netc/pycaffe/test_python_layers.py::test_a_module_beside_is_asked_for",
+    ),
     "hdf5-output": (
         "tests/runtime/data/test_hdf5_output.py::test_a_net_writes_below_its_folder_and_through_no_link",
         "tests/runtime/data/test_hdf5_output.py::test_no_file_is_replaced_that_it_did_not_write",
@@ -64,6 +69,11 @@ PROMISES = {
     "weights-pickle": ("tests/netc/weights/test_wire.py::test_foreign_files_are_named",),
     "weights-truncated": ("tests/netc/weights/test_pieces.py::test_a_file_truncated_while_it_is_open_is_an_error",),
     "weights-names": ("tests/netc/weights/test_conversion.py::test_names_in_a_zip_file_are_harmless_and_come_back",),
+    "net-of-weights": (
+        "tests/netc/test_unread_nets.py::test_no_command_writes_what_such_a_net_names",
+        "tests/netc/test_unread_nets.py::test_such_a_net_opens_no_data",
+        "tests/netc/test_unread_nets.py::test_consent",
+    ),
     "json": (
         "tests/netc/files/test_checked_json.py::test_what_is_refused",
         "tests/netc/files/test_checked_json.py::test_types",
@@ -82,6 +92,15 @@ PROMISES = {
         "tests/runtime/solver/test_metrics.py::test_what_is_not_netcs_is_left_alone",
         "tests/runtime/solver/test_metrics.py::test_other_programs_locks_and_records_stay",
         "tests/runtime/solver/test_resume.py::test_files_that_netc_did_not_write_are_told_before_training",
+    ),
+    "lists": (
+        "tests/runtime/imageset/test_lists.py::test_any_bytes_give_a_list_or_an_error_that_names_it",
+        "tests/runtime/imageset/test_lists.py::test_lists_without_an_end",
+    ),
+    "hdf5-data": (
+        "tests/runtime/data/test_hdf5_rows.py::test_what_is_not_taken_from_a_file",
+        "tests/runtime/data/test_hdf5_rows.py::test_gigabytes_of_zeros_are_read_row_by_row",
+        "tests/runtime/data/test_hdf5_rows.py::test_pipes_are_not_waited_for",
     ),
     "databases": (
         "tests/runtime/data/test_corrupted.py::test_an_lmdb",

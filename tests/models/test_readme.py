@@ -42,7 +42,7 @@ def test_numbers(column, name):
         "input": [crop, crop],
         "mean_value": list(transform.mean_value),
         "convolutions": [*conv.kernel_size, *conv.kernel_size, 1, *conv.pad],
-        "pooling": [pool.kernel_size, pool.kernel_size, pool.stride],
+        "pooling": [*pool.kernel_size, *pool.kernel_size, *pool.stride],
         "fc6, fc7": [net["fc6"].inner_product_param.num_output],
         "fc8": [net["fc8"].inner_product_param.num_output],
         "dropout": [net["drop6"].dropout_param.dropout_ratio],

@@ -22,7 +22,8 @@ from netc.prototxt.binary import Binary, kind_of
 from netc.prototxt.bind import bind
 from netc.prototxt.format import canonical
 from netc.prototxt.rewrite import formatted
-from netc.runtime.data.datum import Undecodable, from_datum
+from netc.runtime.data.datum import from_datum
+from netc.runtime.data.decoding import Undecodable
 from netc.solver.settings import check
 from netc.upgrade.text import upgraded_net, upgraded_solver
 from tools.fuzzing import named_files

@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 
 from netc.errors import NetcError, Place
+from netc.files.hdf5 import BEST_RATIO
 from netc.weights.arrays import Array, Weights
 from netc.weights.chunks import Sink, in_pieces, raw_bytes
-from netc.weights.files import BEST_RATIO, Unpacking
+from netc.weights.files import Unpacking
 from netc.weights.pieces import pieces
 
 _HEAD = 1 << 12

@@ -184,3 +184,57 @@ def test_without_h5py_the_remedy_is_named(tmp_path, monkeypatch):
     with pytest.raises(NetcError) as caught:
         weights.read(path)
     assert (caught.value.code, caught.value.hint) == ("W707", "pip install 'netc[hdf5]'")
+
+
+def state_file(path):
+    path.write_bytes(hdf5_state_image(weights.SolverState(3, "x.caffemodel.h5", [np.ones((2, 3), "f4")], 1)))
+    return path
+
+
+def elsewhere(file, name, shape, kind):
+    del file[name]
+    file.create_dataset(name, shape, kind, external=[("/etc/passwd", 0, 4 * int(np.prod(shape)))])
+
+
+def linked(file, name, link):
+    del file[name]
+    file[name] = link
+
+
+SPOILT = {
+    "number elsewhere": lambda file: elsewhere(file, "iter", (1,), "i4"),
+    "name elsewhere": lambda file: elsewhere(file, "learned_net", (1,), "S4"),
+    "array elsewhere": lambda file: elsewhere(file, "history/0", (2, 3), "f4"),
+    "number linked": lambda file: linked(file, "iter", h5py.SoftLink("/current_step")),
+    "number in another file": lambda file: linked(file, "iter", h5py.ExternalLink("other.h5", "/iter")),
+    "number linked to itself": lambda file: linked(file, "iter", h5py.SoftLink("/iter")),
+    "history linked to itself": lambda file: linked(file, "history", h5py.SoftLink("/history")),
+    "history in another file": lambda file: linked(file, "history", h5py.ExternalLink("other.h5", "/history")),
+    "history is the file": lambda file: linked(file, "history", file["/"]),
+    "number is a group": lambda file: linked(file, "iter", file["history"]),
+    "name is a group": lambda file: linked(file, "learned_net", file["history"]),
+    "many names": lambda file: linked(file, "learned_net", ["a", "b"]),
+    "many numbers": lambda file: linked(file, "iter", [1, 2]),
+    "a number as name": lambda file: linked(file, "learned_net", 7.5),
+}
+
+
+@pytest.mark.parametrize("kind", SPOILT)
+def test_solver_states_follow_nothing_out_of_the_file(tmp_path, kind):
+    state_file(tmp_path / "other.h5")
+    with h5py.File(state_file(tmp_path / "run.solverstate.h5"), "a") as file:
+        SPOILT[kind](file)
+    with pytest.raises(NetcError) as caught:
+        weights.read_solverstate(tmp_path / "run.solverstate.h5")
+    assert caught.value.code in ("W702", "W704")
+
+
+@pytest.mark.parametrize("depth", [0, 1, 2])
+def test_layers_within_themselves(tmp_path, depth):
+    """Hard links can make a circle; h5py follows it for ever."""
+    file, group = layer(tmp_path / "w.h5")
+    for _ in range(depth):
+        group = group.create_group("in")
+    group["again"] = file["data"]
+    file.close()
+    assert "groups" in refused(tmp_path / "w.h5", "W702")

@@ -433,3 +433,22 @@ def test_random_numbers_of_training_do_not_go_out(tmp_path, capfd):
         assert caught.value.code == "W773"
         assert convert(path, str(tmp_path / f"m.{to}")).parity.ok
     assert len("".join(capfd.readouterr()).splitlines()) < 20
+
+
+def test_shapes_of_inputs_that_no_settings_tell(tmp_path):
+    """A Python data layer's module does not run; an Input layer without a shape; a crop larger than the images."""
+    python = 'layer { name: "d" type: "Python" top: "data" top: "label" python_param { module: "m" layer: "L" } }'
+    bare = 'layer { name: "d" type: "Input" top: "data" }'
+    convolution = DEPLOY.split("\n")[2]
+    for source in (python, bare):
+        path, _ = model(tmp_path / "m.caffemodel", netc.read_net(source + convolution), {"c": [(2, 3, 3, 3), (2,)]})
+        convert(path, str(tmp_path / "m.npz"))
+        with pytest.raises(NetcError, match="size of its input") as caught:
+            convert(path, str(tmp_path / "m.pt2"))
+        assert "--shape CHANNELS,HEIGHT,WIDTH" in caught.value.hint
+        made = convert(path, str(tmp_path / "m.pt2"), Options(shapes={"": (3, 5, 6)}))
+        assert not any("--shape" in remark for remark in made.remarks)
+    path, _ = model(tmp_path / "m.caffemodel", netc.read_net(TRAINED), {"c": [(2, 3, 3, 3), (2,)]})
+    with pytest.raises(NetcError) as caught:
+        convert(path, str(tmp_path / "m.pt2"), Options(shapes={"": (3, 5, 6)}))
+    assert caught.value.code == "L307"

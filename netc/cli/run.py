@@ -102,8 +102,10 @@ def _as_the_program(argv: list[str], folder: str) -> Iterator[None]:
     from netc.pycaffe import doors
 
     kept: Any = (sys.argv[:], sys.path[:], doors.is_installed())
+    if os.path.realpath(sys.path[0]) == os.path.dirname(os.path.realpath(sys.argv[0])):
+        del sys.path[0]  # the folder of netc's own script
     sys.argv[:] = argv
-    sys.path[0:1] = [folder]
+    sys.path.insert(0, folder)
     doors.install()
     try:
         yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -71,6 +72,27 @@ def test_modules_and_those_beside_a_program(capfd: pytest.CaptureFixture[str]) -
     assert main(["run", "-m", "package.tool", "-m", "word"]) == 0
     assert main(["run", "inner/main.py"]) == 0
     assert capfd.readouterr().out == "module ['-m', 'word'] 1\n5\n"
+
+
+def test_the_path_is_what_python_gives_a_program(tmp_path: Path) -> None:
+    """Its folder first, then PYTHONPATH; not the folder where netc was called, nor that of netc's script."""
+    (tmp_path / "elsewhere").mkdir()
+    text = "import sys; print(sys.path)"
+    path = tmp_path / program(text, "inner/shows.py")
+    env = os.environ | {"PYTHONPATH": f"{tmp_path / 'extra'}{os.pathsep}{Path(__file__).parents[2]}"}
+    shown = [
+        subprocess.run(
+            [sys.executable, *words, str(path)],
+            check=True,
+            timeout=60,
+            capture_output=True,
+            text=True,
+            env=env,
+            cwd=tmp_path / "elsewhere",
+        ).stdout
+        for words in ([], ["-m", "netc", "run"])
+    ]
+    assert shown[0] == shown[1]
 
 
 def test_the_exit_status_is_the_programs(capfd: pytest.CaptureFixture[str]) -> None:

@@ -13,6 +13,8 @@ from PIL import Image
 
 import netc
 import netc.pycaffe
+from netc.cli import main
+from netc.cli._main import load
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "from_caffe.md"
 BODY = """
@@ -102,6 +104,18 @@ def test_what_is_different() -> None:
     assert (nets[0].params["fc"][0].data == nets[1].params["fc"][0].data).all()
     third = caffe.Net(DATA + BODY, caffe.TRAIN)
     assert (nets[0].params["fc"][0].data != third.params["fc"][0].data).any(), "a second net starts elsewhere"
+
+
+def test_the_programs_that_the_page_names(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each is a command, and each of Caffe's names is answered by it."""
+    rows = re.findall(r"^\| (`.*?) \| `netc ([\w-]+)", PAGE.read_text(), re.MULTILINE)
+    assert len(rows) == 12
+    for caffes, ours in rows:
+        assert load(ours) is not None
+        for name in re.findall(r"`(?:caffe )?([\w.]+)", caffes):
+            main([name, "--help"])
+            said = "".join(capsys.readouterr())
+            assert f"netc {ours}".replace("_", "-") in said.replace("_", "-"), name
 
 
 def test_the_names_that_the_page_lists() -> None:

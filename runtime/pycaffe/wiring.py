@@ -44,8 +44,10 @@ class Wired:
         self._works: list[Work] = []
         self._params: dict[tuple[int, int], ParamBlob] = {}
         self._make_blobs()
-        for index in range(len(nodes)):
+        for index, node in enumerate(nodes):
             self._works.append(self._work(index))
+            for top in node.tops if node.layer.copies_bottom else ():
+                self._blobs_by_name[top].tensor = self._blobs_by_name[node.bottoms[0]].tensor
         self._fill_sources()
 
     # -- building ------------------------------------------------------------------------------------------------------

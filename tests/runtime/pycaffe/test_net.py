@@ -217,6 +217,36 @@ def test_a_residual_block_adds_what_comes_by_both_ways(tmp_path: Path) -> None:
     assert (net.blobs["data_data_0_split_1"].diff == 1).all()
 
 
+def test_gradients_do_not_depend_on_arrays_that_are_held(tmp_path: Path) -> None:
+    """They move the values of a pass into the memory of the one before."""
+    extra = """layer { name: "bn" type: "BatchNorm" bottom: "fc" top: "fc" }
+    layer { name: "sig" type: "Sigmoid" bottom: "fc" top: "fc" }
+    layer { name: "sum" type: "Eltwise" bottom: "fc" bottom: "prob" top: "sum" }"""
+    path = written(
+        tmp_path,
+        "force_backward: true\n"
+        + DEPLOY.replace('layer { name: "prob"', extra.partition('    layer { name: "sum"')[0] + 'layer { name: "prob"')
+        + extra[extra.index('    layer { name: "sum"') :],
+    )
+    nets = [caffe.Net(path, caffe.TRAIN) for _ in range(2)]
+    nets[1].share_with(nets[0])
+    held = [blob.data for blob in nets[0].blobs.values()]
+    for turn in range(3):
+        for net in nets:
+            net.clear_param_diffs()
+            net.forward(data=images(turn, 2, 3, 4, 4))
+            net.blobs["sum"].diff[...] = images(9, 2, 5)
+            net.backward()
+        for name in nets[0].blobs:
+            one, other = (net.blobs[name] for net in nets)
+            np.testing.assert_allclose(one.data, other.data, rtol=1e-6, atol=1e-7)
+            np.testing.assert_allclose(one.diff, other.diff, rtol=1e-5, atol=1e-7)
+        for ours, theirs in zip(nets[0].params["conv"], nets[1].params["conv"], strict=True):
+            np.testing.assert_allclose(ours.diff, theirs.diff, rtol=1e-5, atol=1e-6)
+    for array, blob in zip(held, nets[0].blobs.values(), strict=True):
+        assert array is blob.data
+
+
 @pytest.mark.parametrize(
     "join, pieces",
     [

@@ -9,7 +9,9 @@ from typing import Any, Self
 
 import torch
 
+from netc.graph.filter import NAMES
 from netc.graph.ir import AUTOMATIC
+from netc.layers.base import format_shape
 from netc.layers.python import Python
 from netc.layers.sources import FILLERS
 from netc.pycaffe.blob import Blob, BlobVec
@@ -20,6 +22,8 @@ from netc.runtime.pycaffe.blob import NetBlob, ParamBlob, ViewBlob
 from netc.runtime.pycaffe.walk import Called, Computed, Fed, Params, Work
 
 Callback = Callable[[int], Any]
+LINES = 40
+"""Of layers that are shown at a prompt."""
 
 
 class Wired:
@@ -94,6 +98,16 @@ class Wired:
             if node.layer.feed == FILLERS:
                 for top, values in zip(node.tops, feeding.first(node), strict=True):
                     self._blobs_by_name[top].assign(values)
+
+    def __repr__(self) -> str:
+        """A page at most: a line a layer with its type, the shapes of its tops and its number of parameters."""
+        phase = NAMES[self._module.graph.phase]
+        total = sum(param.count for param in self._params.values())
+        rows = [_row(work) for work in self._works if not work.step.node.layer.copies_bottom]
+        shown = rows if len(rows) <= LINES else [*rows[: LINES // 2], None, *rows[-LINES // 2 :]]
+        wide = [max((len(row[column]) for row in shown if row), default=0) for column in range(2)]
+        lines = [f"{row[0]:<{wide[0]}}  {row[1]:<{wide[1]}}  {row[2]}".rstrip() if row else "…" for row in shown]
+        return "\n".join([f'<Net "{self.name}", {phase}: {len(rows)} layers, {total:,} parameters>', *lines])
 
     @property
     def device(self) -> str:
@@ -198,6 +212,9 @@ class NetLayer(Layer):
         self._work, layer = work, work.step.node.layer
         self.type, self.phase, self.blobs = layer.type, layer.phase, BlobVec(work.params)
 
+    def __repr__(self) -> str:
+        return f"<{self.type} layer, {len(self.blobs)} blobs>"
+
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         """The layer is set up when its net is made; what is left is to give `top` their shapes."""
         self.reshape(bottom, top)
@@ -207,6 +224,13 @@ class NetLayer(Layer):
         if isinstance(self._work, Computed):
             for blob, shape in zip(top, self._work._shapes([blob.shape for blob in bottom])):
                 blob.reshape(*shape)
+
+
+def _row(work: Work) -> tuple[str, str, str]:
+    node = work.step.node
+    tops = ", ".join(f"{name} {format_shape(blob.shape)}" for name, blob in zip(node.tops, work.tops))
+    params = sum(param.count for param in work.params)
+    return node.name, node.type, tops + (f"; {params:,} parameters" if params else "")
 
 
 def _layer(work: Work) -> Any:

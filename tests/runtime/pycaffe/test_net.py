@@ -84,6 +84,23 @@ def test_a_blobs_shapes(net: Any) -> None:
     assert net.blobs["loss"].shape == ()
 
 
+def test_what_a_prompt_shows(deploy: Any) -> None:
+    assert repr(deploy).splitlines() == [
+        '<Net "", TEST: 5 layers, 197 parameters>',
+        "data  Input         data 2×3×4×4",
+        "conv  Convolution   conv 2×4×2×2; 112 parameters",
+        "relu  ReLU          conv 2×4×2×2",
+        "fc    InnerProduct  fc 2×5; 85 parameters",
+        "prob  Softmax       prob 2×5",
+    ]
+    assert repr(deploy.params["fc"]) == "[<Blob 5×16>, <Blob 5>]"
+    assert repr(deploy.layers[1]) == "<Convolution layer, 2 blobs>"
+    text = DEPLOY + "".join(
+        f'layer {{ name: "r{n}" type: "ReLU" bottom: "prob" top: "r{n}" }}' for n in range(100)
+    )  # fmt: skip
+    assert len(repr(caffe.Net(text, caffe.TEST)).splitlines()) == 42
+
+
 def test_arrays_outlive_their_net(net: Any) -> None:
     params = [blob for blobs in net.params.values() for blob in blobs]
     blobs = list(net.blobs.values())

@@ -74,6 +74,46 @@ def test_modules_and_those_beside_a_program(capfd: pytest.CaptureFixture[str]) -
     assert capfd.readouterr().out == "module ['-m', 'word'] 1\n5\n"
 
 
+def test_the_tests_of_a_dead_caffe_run(tmp_path: Path) -> None:
+    """As BVLC's own: pytest over python/caffe/test, whose Python layers are in the tests' files."""
+    dead_caffe()
+    layers = """
+import os, tempfile, unittest
+import caffe
+
+class SimpleLayer(caffe.Layer):
+    def setup(self, bottom, top): pass
+    def reshape(self, bottom, top): top[0].reshape(*bottom[0].data.shape)
+    def forward(self, bottom, top): top[0].data[...] = 10 * bottom[0].data
+    def backward(self, top, propagate_down, bottom): bottom[0].diff[...] = 10 * top[0].diff
+
+class TestPythonLayer(unittest.TestCase):
+    def test_forward(self):
+        with tempfile.NamedTemporaryFile(mode='w+', delete=False) as f:
+            f.write(\"\"\"name: 'pythonnet' force_backward: true
+            input: 'data' input_shape { dim: 10 dim: 9 dim: 8 }
+            layer { type: 'Python' name: 'one' bottom: 'data' top: 'one'
+              python_param { module: 'test_python_layer' layer: 'SimpleLayer' } }\"\"\")
+        net = caffe.Net(f.name, caffe.TRAIN)
+        os.remove(f.name)
+        net.blobs['data'].data[...] = 8
+        net.forward()
+        self.assertTrue((net.blobs['one'].data == 80).all())
+"""
+    Path("dead/caffe/test").mkdir()
+    program(layers, "dead/caffe/test/test_python_layer.py")
+    done = subprocess.run(
+        [sys.executable, "-m", "netc", "run", "-m", "pytest", "-q", "-p", "no:cacheprovider", "caffe/test"],
+        check=False,
+        timeout=120,
+        capture_output=True,
+        text=True,
+        cwd="dead",
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 passed" in done.stdout
+
+
 def test_the_path_is_what_python_gives_a_program(tmp_path: Path) -> None:
     """Its folder first, then PYTHONPATH; not the folder where netc was called, nor that of netc's script."""
     (tmp_path / "elsewhere").mkdir()

@@ -21,6 +21,7 @@ class Crop(Layer):
 
     passes = slice(1)
     bottoms = exactly(2)
+    crops = True
     in_place = False
     param_field = "crop_param"
     kind = "join"

@@ -40,6 +40,10 @@ class Facts:
         """Whether a source takes its records in random order."""
         return False
 
+    def constant_tops(self) -> Sequence[str]:
+        """The tops of a source whose values are the same in every batch."""
+        return ()
+
     output_file: str = ""
     """The file that it adds the rows of each pass to, as its settings name it (HDF5Output); "" for none."""
 
@@ -91,6 +95,12 @@ class Facts:
 
     keeps_values: ClassVar[bool] = False
     """The tops hold the bottom's values in their order, under whatever shape (Flatten, Split)."""
+
+    keeps_places: ClassVar[bool] = False
+    """A value of the tops stands where the values of the bottoms stand that it comes from (ReLU, Eltwise)."""
+
+    crops: ClassVar[bool] = False
+    """The top is bottom 0 cut to the size of bottom 1 (Crop)."""
 
     passes: ClassVar[slice] = slice(0)
     """The bottoms whose values the tops hold, in any order: nothing is computed (Slice, Concat; Crop's bottom 0)."""

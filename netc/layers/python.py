@@ -9,7 +9,7 @@ from netc.layers.base import Layer, ParamBlob, Probe, Run, Shape, at_least, laye
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from netc.pycaffe import PythonCode
+    from netc.pycaffe.call import PythonCode
 
 
 @layer("Python")
@@ -37,7 +37,7 @@ class Python(Layer):
         return not self.param.bottom
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
-        from netc.pycaffe import PythonCode
+        from netc.pycaffe.call import PythonCode
 
         self.code = PythonCode(self)
         shapes = self.code.set_up(bottoms)

@@ -19,6 +19,7 @@ class Split(Layer):
 
     passes = slice(None)
     tops = at_least(1)
+    keeps_places = True
     in_place = False
     kind = "join"
     keeps_values = keeps_zeros = keeps_rms = True

@@ -82,6 +82,10 @@ class Feeding:
         self.position += 1
         return {top: self._moved(tensor) for top, tensor in tops.items()}
 
+    def first(self, node: Node) -> list[Tensor]:
+        """The tops of a source in its first batch; the next batch stays the next."""
+        return [self._moved(tensor) for tensor in self._feed(node).batch(0)]
+
     def _read(self, nodes: Iterable[Node], k: int, stop: int | None = None) -> dict[str, Tensor]:
         tops: dict[str, Tensor] = {}
         for node in nodes:

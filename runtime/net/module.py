@@ -65,6 +65,11 @@ class Net(nn.Module):
         self._fill(start(self) if start is not None else ())
 
     @property
+    def steps(self) -> Sequence[Step]:
+        """What the net does, layer by layer."""
+        return self._steps
+
+    @property
     def blob_shapes(self) -> dict[str, Shape]:
         """Blob name → shape as compiled."""
         return dict(self.graph.shapes)
@@ -200,23 +205,27 @@ class Net(nn.Module):
         bottoms = [
             values[b].detach() if d else values[b] for b, d in zip(step.node.bottoms, step.detached, strict=True)
         ]
+        values.update(zip(step.tops, self.tops(step, bottoms), strict=True))
+
+    def tops(self, step: Step, bottoms: list[Tensor], own: bool = False) -> Sequence[Tensor]:
+        """The tops of one layer. `own`: a layer in place may write over its bottom even where no layer made that.
+        Raises NetcError R603 where it fails, or the layer's own error for these shapes."""
         params = step.values()
         if torch.compiler.is_compiling():
-            values.update(zip(step.tops, self._call(step, bottoms, params), strict=True))
-            return
+            return self._call(step, bottoms, params)
         try:
-            values.update(zip(step.tops, self._call(step, bottoms, params), strict=True))
+            return self._call(step, bottoms, params, own)
         except NetcError:
             raise
         except Exception as error:
             raise self._explain(step.node, bottoms, error) from error
 
-    def _call(self, step: Step, bottoms: list[Tensor], params: list[Tensor]) -> Sequence[Tensor]:
+    def _call(self, step: Step, bottoms: list[Tensor], params: list[Tensor], own: bool = False) -> Sequence[Tensor]:
         layer = step.node.layer
         if step.no_grad:
             with torch.no_grad():
                 return layer.forward(self.run, bottoms, params)
-        if step.in_place and not bottoms[0].is_leaf:
+        if step.in_place and (own or not bottoms[0].is_leaf):
             return layer.forward_in_place(self.run, bottoms, params)  # type: ignore[attr-defined,no-any-return]
         return layer.forward(self.run, bottoms, params)
 

@@ -98,7 +98,7 @@ class Solver:
             self.test_nets.append(builder.build(compiled, lambda net: net.share_from(self.net)))
         self._check_watched()
         self.slots = [self._slot(ref, tensor) for ref, tensor in self.net.own_params()]
-        self._updater = Updater(self.param, self.slots)
+        self.updater = Updater(self.param, self.slots)
         self.last_update = [torch.zeros_like(slot.value) for slot in self.slots] if self.param.snapshot_diff else []
 
     def _testable(self, plans: list[NetPlan], builder: Builder) -> list[NetPlan]:
@@ -211,7 +211,7 @@ class Solver:
         """Clip, divide by iter_size, decay and update with the rate of this iteration; then `iter` counts it."""
         before = [slot.value.detach().clone() for slot in self.slots] if self.param.snapshot_diff else []
         self.report.rate(self.iter, self.lr, self._displayed())
-        self.report.clipped(self._updater.apply(self.lr, self.iter))
+        self.report.clipped(self.updater.apply(self.lr, self.iter))
         self.last_update = [old - slot.value.detach() for old, slot in zip(before, self.slots)]
         self.iter += 1
 
@@ -231,7 +231,7 @@ class Solver:
     def test(self, feed: FeedFunction | None = None) -> list[dict[str, float]]:
         """Test every test net now and return {output: mean} of each. Nothing else changes: a plateau policy does not
         look at it, and the data are those of the next scheduled test."""
-        results = [self._test(number, feed) for number in range(len(self.test_nets))]
+        results = [self.test_net(number, feed) for number in range(len(self.test_nets))]
         return [{name: result.value(name) for name in result.outputs} for result in results]
 
     def test_due(self) -> bool:
@@ -252,23 +252,25 @@ class Solver:
     def scheduled_tests(self) -> bool:
         """Run the tests due now; False where training ends here."""
         for number in range(len(self.test_nets)):
-            result = self._test(number, self.test_feed)
+            result = self.test_net(number, self.test_feed)
             if self.signals.stopping:
                 break
-            if self.plateau and number == self.param.plateau_param.test_net:
-                self._watch(result)
+            self.watch(number, result)
         if self.signals.stopping:
             return not self._handle_signals()
         return self.stopped is None
 
-    def _watch(self, result: Result) -> None:
-        assert self.plateau is not None
+    def watch(self, number: int, result: Result) -> None:
+        """What a scheduled test changes: the plateau policy looks at its own net's."""
+        if self.plateau is None or number != self.param.plateau_param.test_net:
+            return
         if self.plateau.observe(result.value(self.param.plateau_param.output), self.iter):
             self.report.dropped(self.iter, self.plateau)
         if self.plateau.finished:
             self.stopped = "plateau"
 
-    def _test(self, number: int, feed: FeedFunction | None) -> Result:
+    def test_net(self, number: int, feed: FeedFunction | None = None) -> Result:
+        """Test one net now, and report it."""
         net = self.test_nets[number]
         if (unfed := net.feeding.unfed) and feed is None:
             inputs = ", ".join(top for node in unfed for top in node.tops)

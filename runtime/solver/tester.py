@@ -75,7 +75,7 @@ def run_test(
 
     An output whose first axis is the batch has another shape in a short last batch: its mean is over the full ones.
     """
-    mean = _Mean(loss_weights(net.graph))
+    mean = Mean(loss_weights(net.graph))
     if not net.feeding.unfed:
         feed = None
     for position, batch in enumerate(batches(net.feeding, test_iter, turn)):
@@ -87,7 +87,7 @@ def run_test(
     return mean.result(net.outputs, samples=test_iter is None)
 
 
-class _Mean:
+class Mean:
     """Weighted means of every blob the net returns, and of the loss."""
 
     def __init__(self, weights: dict[str, float]) -> None:

@@ -16,7 +16,7 @@ import netc
 from netc import NetcError
 from netc.cli import main
 from netc.errors.foreign import allowing
-from netc.pycaffe import shim
+from netc.pycaffe import Layer, doors
 from netc.pycaffe.blob import Blob
 
 HERE = Path(__file__).parent
@@ -308,12 +308,12 @@ def test_calls_that_overlap_in_time_leave_nothing_behind(tmp_path: Path) -> None
     """As two threads may: the one that came first goes first."""
     before = list(sys.path), list(sys.meta_path)
     with allowing([MODULE]):
-        found = shim.Allowed(str(tmp_path)), shim.Allowed(str(HERE))
-    first, second = map(shim.as_in_caffe, found)
+        found = doors.Allowed(str(tmp_path)), doors.Allowed(str(HERE))
+    first, second = map(doors.as_in_caffe, found)
     first.__enter__()
     second.__enter__()
     first.__exit__(None, None, None)
-    assert sys.modules["caffe"].Layer is shim.Layer, "the second still needs it"
+    assert importlib.import_module("caffe").Layer is Layer, "the second still needs it"
     assert importlib.util.find_spec(MODULE) is not None
     second.__exit__(None, None, None)
     assert (sys.path, sys.meta_path) == before
@@ -322,7 +322,7 @@ def test_calls_that_overlap_in_time_leave_nothing_behind(tmp_path: Path) -> None
 
 def test_what_a_layer_adds_to_the_path_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", list(sys.path))
-    with shim.as_in_caffe(shim.Allowed(str(HERE))):
+    with doors.as_in_caffe(doors.Allowed(str(HERE))):
         sys.path.insert(0, str(tmp_path))
     assert sys.path[0] == str(tmp_path)
 

@@ -8,10 +8,14 @@
 Names are imported when they are first used, so that `import netc` costs nothing and torch loads only if it is needed.
 """
 
-from __future__ import annotations
-
+# `python -m netc` runs this before the working directory is off the path: nothing is imported that is not there already
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+else:
+    Any = object
 
 __version__ = "0.1.0"
 

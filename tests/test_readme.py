@@ -144,18 +144,18 @@ def test_a_deeper_net_learns_them_too(tmp_path: Path, shared: Path) -> None:
 
 @pytest.mark.slow
 def test_the_small_net_of_the_paper_learns_them(tmp_path: Path, shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """mini_vgg_A by its own solver, a twentieth of its iterations."""
+    """mini_vgg_A by its own solver, a tenth of its iterations: 24 %, where guessing gives 10 %."""
     linked_photos(tmp_path, shared)
     write_venv(tmp_path)
     netc = f"{ACTIVATE} && cd {tmp_path} && netc"
     for words in (
         "convert-imageset photos/train train_lmdb --short-side 96",
         "convert-imageset photos/val val_lmdb --short-side 80",
-        "train mini_vgg_A --iterations 150",
+        "train mini_vgg_A --iterations 300",
     ):
         done = subprocess.run(["sh", "-c", f"{netc} {words}"], cwd=tmp_path, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
-    assert accuracy(done.stderr) > 0.2
+    assert accuracy(done.stderr) > 0.15  # of 500 photos: four standard deviations above guessing
 
 
 def test_the_error_it_shows_is_the_error_netc_gives() -> None:

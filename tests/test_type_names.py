@@ -26,6 +26,7 @@ LEFT = {
     ("netc/look/draw/words.py", "Data"): (2, "a heading of the legend; the ending of a name that netc does not know"),
     ("netc/cli/_main.py", "Data"): (1, "a heading of the help"),
     ("netc/prototxt/unknown.py", "Parameter"): (1, "the ending of a message's name"),
+    ("netc/pycaffe/net_spec.py", "Parameter"): (1, "the ending of a message's name"),
 }
 """(file, name): (how often, why)."""
 MOST = 25

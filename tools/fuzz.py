@@ -4,12 +4,12 @@
     python -m tools.fuzz binary --seconds 600       # .caffemodel, .solverstate, .binaryproto
     python -m tools.fuzz text --replay FILE         # one input
 
-Targets: text, fmt, binary, message (binary nets and solvers), safetensors, npz, hdf5, datum, lists,
-windows (WindowData's files), hdf5data, metrics, manifests, cards. All start from the files
-in tests/fuzz/corpus. Where atheris is installed (`pip install netc[fuzz]`), it guides the changes by coverage and stops
-at the first finding; `--engine plain` changes further what had a new outcome, and goes on. A finding is written to
-fuzz_findings/TARGET/ with the reason beside it; if there is one, the exit status is not 0. To use several cores, start
-the command several times with different seeds.
+Targets: text, fmt, binary, message (binary nets and solvers), safetensors, npz, hdf5, datum, lmdb, leveldb (the files
+of its folder in a row), lists, windows (WindowData's files), hdf5data, metrics, manifests, cards. All start from the
+files in tests/fuzz/corpus, or from small ones that are made. Where atheris is installed (`pip install netc[fuzz]`), it
+guides the changes by coverage and stops at the first finding; `--engine plain` changes further what had a new outcome,
+and goes on. A finding is written to fuzz_findings/TARGET/ with the reason beside it; if there is one, the exit status
+is not 0. To use several cores, start the command several times with different seeds.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ from netc.graph.read import open_file
 from netc.layers import registry
 from netc.layers.base import Shape
 from netc.prototxt.draft import Draft
-from netc.solver.plans import planned_state, test_plans, train_plan
+from netc.solver.plans import NetPlan, lacks, of_test_net, planned_state, test_plans, train_plan
 from netc.solver.settings import check as check_settings
 
 TEST = 1
@@ -102,18 +102,22 @@ def _net(report: Report, draft: Draft, request: Request) -> None:
 
 
 def phases_of(draft: Draft) -> tuple[int, ...]:
-    """TEST alone where nothing in the file speaks of training; else those in which it has data."""
+    """TEST alone where nothing in the file speaks of training; else those in which it has data. A net without a loss is
+    for training only if a source says so: a deploy net's layers may name the phase TEST, too."""
     types = registry()
-    losses = any(layer.type in types and types[layer.type].is_loss for layer in draft.param.layer)
-    return tuple(_fed(draft)) or (TRAIN, TEST) if losses or speaks_of_phases(draft) else (TEST,)
+    if any(layer.type in types and types[layer.type].is_loss for layer in draft.param.layer):
+        return tuple(_fed(draft)) or (TRAIN, TEST)
+    return tuple(_fed(draft, by_rule=True)) or (TEST,)
 
 
-def _fed(draft: Draft) -> Iterator[int]:
-    """The phases in which something gives the net its data: a .caffemodel that training wrote has none for TEST."""
+def _fed(draft: Draft, by_rule: bool = False) -> Iterator[int]:
+    """The phases in which something gives the net its data: a .caffemodel that training wrote has none for TEST.
+    `by_rule`: only sources with rules of their own count."""
     types = registry()
     for phase in (TRAIN, TEST):
         part = filter_net(draft, state_of(draft, phase))
-        if any(layer.type in types and types[layer.type].is_source for layer in part.params):
+        sources = [layer for layer in part.params if layer.type in types and types[layer.type].is_source]
+        if any(layer.include or layer.exclude or not by_rule for layer in sources):
             yield phase
 
 
@@ -163,20 +167,26 @@ def _solver(report: Report, param: Any, origin: Origin, request: Request) -> Non
     if any(error.code == "R610" for error in report.errors):  # which net is meant is not known
         return
     wanted = request.phases or (TRAIN, TEST)
+
+    def trained() -> NetPlan:
+        return train_plan(param, report.path, request.level, request.stages, origin)
+
     if TRAIN in wanted:
-        report.collect(
-            lambda: _plan(report, train_plan(param, report.path, request.level, request.stages, origin), "TRAIN")
-        )
+        report.collect(lambda: _plan(report, trained(), "TRAIN"))
     if TEST in wanted:
-        report.collect(lambda: _tests(report, test_plans(param, report.path, origin)))
+        report.collect(lambda: _tests(report, test_plans(param, report.path, origin), trained()))
     report.remark(transplant_advice(report, param, origin))
 
 
-def _tests(report: Report, plans: Sequence[Any]) -> None:
+def _tests(report: Report, plans: Sequence[NetPlan], trained: NetPlan) -> None:
     for number, plan in enumerate(plans):
         label = f"TEST #{number}" if len(plans) > 1 else "TEST"
         count = report.solver.test_iter[number] if number < len(report.solver.test_iter) else None
-        report.collect(lambda plan=plan, label=label, count=count: _plan(report, plan, label, count))  # type: ignore[misc]
+        try:
+            _plan(report, plan, label, count)
+        except NetcError as error:  # what is wrong in the training net, too, is told once
+            told = of_test_net(error, number, plan, trained) if lacks(plan, trained) else error
+            report.collect(lambda told=told: raise_all(told.errors))  # type: ignore[misc]
 
 
 def _plan(report: Report, plan: Any, label: str, test_iter: int | None = None) -> None:

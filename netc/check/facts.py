@@ -64,19 +64,20 @@ def _labels(values: Iterable[bytes], most: int) -> list[int]:
 
 
 def _list(node: Node, path: str) -> DataFacts:
-    from netc.runtime.data.records import open_records
+    from netc.runtime.data.image_list import read_image_list
 
-    with open_records(node.layer.param, node.place.path) as records:
-        lines: list[tuple[int, str]] = getattr(records, "lines", [])
-        seen = [int(text.rpartition(" ")[2]) for _, text in lines[:MOST_LINES]]
-        return DataFacts(path, len(records), {1: seen}, len(seen) == len(records))
+    found = read_image_list(path)
+    seen = found.labels[:MOST_LINES]
+    one = seen.shape[1] == 1 and bool((seen == seen.round()).all())
+    labels = {1: [int(label) for label in seen[:, 0]]} if one else {}
+    return DataFacts(path, len(found), labels, len(seen) == len(found), found.unlabelled)
 
 
 def _hdf5(node: Node, path: str) -> DataFacts:
     from netc.runtime.data.hdf5_feed import labels
 
     rows, by_top = labels(node.layer.param, node.place.path)
-    return DataFacts(path, rows, by_top, True)
+    return DataFacts(path, rows, by_top, all(len(seen) == rows for seen in by_top.values()))
 
 
 LOOKS: dict[str, Callable[[Node, str], DataFacts]] = {DATABASE: _database, LIST: _list, HDF5: _hdf5}

@@ -9,32 +9,24 @@ from typing import Any
 from netc.errors import NetcError
 from netc.layers import registry
 from netc.layers.base import Shape, format_shape
-from netc.layers.sources import DATABASE, RecordSource
+from netc.layers.sources import DATABASE, told_shapes
 
 REMEDY = "or say how large its images are: --shape CHANNELS,HEIGHT,WIDTH"
 
 
 @dataclass(slots=True)
 class Told:
-    """What `--shape` says: shapes of the records behind tops, by name; under "", of the images of every data layer."""
+    """What `--shape` says: shapes of the records behind tops, by name; under "", of the images of every data layer, as
+    they are before the crop."""
 
     shapes: dict[str, Shape] = field(default_factory=dict)
     used: bool = False
 
     def of(self, layer: Any, phase: int) -> list[Shape] | None:
         """The shapes of a data layer's tops; None where nothing is said of it."""
-        source = registry()[layer.type](layer, phase)
-        first = self.shapes.get(layer.top[0], self.shapes.get("")) if layer.top else None
-        if first is None or not isinstance(source, RecordSource):
-            return None
-        self.used = True
-        source.told = first
-        shapes = [tuple(shape) for shape in source.setup([])]
-        batch = shapes[0][0]
-        return [
-            (batch, *self.shapes[top]) if top in self.shapes else shape
-            for top, shape in zip(layer.top, shapes, strict=False)
-        ]
+        shapes = told_shapes(registry()[layer.type](layer, phase), self.shapes)
+        self.used = self.used or shapes is not None
+        return shapes
 
 
 class Probe:
@@ -47,6 +39,7 @@ class Probe:
     def __call__(self, layer: Any, phase: int) -> Sequence[Shape]:
         from netc.files.paths import resolve
         from netc.runtime.data import can_probe, probe
+        from netc.runtime.data.records import source_of
 
         told = self.told.of(layer, phase)
         if told is not None:
@@ -55,9 +48,8 @@ class Probe:
         if not can_probe(layer):
             return registry()[layer.type](layer, phase).setup([])
         kind = registry()[layer.type]
-        source = getattr(layer, kind.param_field or "").source
         try:
-            resolve(source, self.path, "database" if kind.feed == DATABASE else "list")
+            resolve(source_of(layer), self.path, "database" if kind.feed == DATABASE else "list")
         except NetcError as missing:
             return self._assumed(layer, phase, missing)
         return probe(layer, phase, self.path)

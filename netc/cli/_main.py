@@ -31,6 +31,9 @@ COMMANDS: dict[str, dict[str, str]] = {
         "train": "Train a net by its solver.",
         "prove-parallel": "Show that several processes train as one does.",
         "test": "Score a net on its test data.",
+        "time": "Measure how long each layer of a net takes.",
+        "extract-features": "Write blobs of a net over its data into databases.",
+        "run": "Run a Python program written for pycaffe.",
     },
     "Data": {
         "convert-imageset": "Make an LMDB of pictures.",
@@ -40,6 +43,7 @@ COMMANDS: dict[str, dict[str, str]] = {
         "check": "Check nets and solvers; show shapes, sizes and costs.",
         "draw": "Draw a net as SVG, DOT or Mermaid.",
         "diff": "Compare two nets or solvers by what they mean.",
+        "parse-log": "Write the numbers of a training log as tables.",
         "explain": "Explain an error or warning by its code.",
         "device_query": "List the processors and GPUs that netc can use.",
     },
@@ -58,7 +62,25 @@ COMMANDS: dict[str, dict[str, str]] = {
 
 MODULES = {normal(name): f"netc.cli.{name.replace('-', '_')}" for group in COMMANDS.values() for name in group}
 
-WITHOUT_NETS = frozenset({"demo", "new", "convert-imageset", "image-mean", "explain", "device_query"})
+CAFFES = {
+    "caffe": "COMMAND: what stands behind caffe, as in netc train",
+    "compute-image-mean": "image-mean",
+    "upgrade-net-proto-text": "upgrade",
+    "upgrade-solver-proto-text": "upgrade",
+    "upgrade-net-proto-binary": "convert-caffemodel",
+    "draw-net": "draw",
+    "parse-log.sh": "parse-log",
+    "summarize": "check",
+    "train-net": "train",
+    "finetune-net": "train",
+    "test-net": "test",
+    "net-speed-benchmark": "time",
+    "classify": "run classify.py",
+    "detect": "run detect.py",
+}
+"""Caffe's programs that have another name here → what to type behind netc."""
+
+WITHOUT_NETS = frozenset({"demo", "new", "convert-imageset", "image-mean", "explain", "device_query", "parse-log"})
 """Commands that read no net, and so have no use for the user's own layers. All others take `user_code_options`."""
 
 EPILOG = """\
@@ -90,10 +112,18 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         command = load(args[0])
         if command is None:
-            known = did_you_mean(args[0], self.list_commands(ctx)) or "; netc --help lists them"
-            hint = f"; netc check {args[0]} looks at this file" if os.path.exists(args[0]) else known
-            ctx.fail(f'there is no command "{args[0]}"{hint}')
+            ctx.fail(f'there is no command "{args[0]}"{self._hint(ctx, args[0])}')
+        if not command.context_settings.get("allow_interspersed_args", True):
+            return args[0], command, args[1:]  # words that are not netc's
         return args[0], command, from_gflags(args[1:], command.params)
+
+    def _hint(self, ctx: click.Context, name: str) -> str:
+        caffes = normal(os.path.basename(name)).removesuffix(".py").removesuffix(".bin")
+        if caffes in CAFFES or load(caffes) is not None:
+            return f"; Caffe's is here: netc {CAFFES.get(caffes, caffes)}"
+        if os.path.exists(name):
+            return f"; netc check {name} looks at this file"
+        return did_you_mean(name, self.list_commands(ctx)) or "; netc --help lists them"
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for heading, group in COMMANDS.items():
@@ -114,9 +144,9 @@ def load(name: str) -> click.Command | None:
 
 def user_code_options(name: str) -> list[click.Parameter]:
     """The options that let code of the user's run, of every command that reads nets."""
-    from netc.cli._options import allow_python_layers, plugin
+    from netc.cli._options import allow_python_layers, plugin, trust_net
 
-    return [] if normal(name) in map(normal, WITHOUT_NETS) else [plugin(), allow_python_layers()]
+    return [] if normal(name) in map(normal, WITHOUT_NETS) else [plugin(), allow_python_layers(), trust_net()]
 
 
 def debug_option() -> click.Option:

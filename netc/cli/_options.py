@@ -68,6 +68,10 @@ def output_option(metavar: str, help: str) -> Callable[[Decorated], Decorated]:
     return click.option("-o", "--output", "--out", "output", metavar=metavar, help=help)
 
 
+force_option = click.option("--force", is_flag=True, help="Replace files that are there already.")
+"""Of every command that writes files under names that are given to it (`netc.files.durable.refuse_existing`)."""
+
+
 def net_options(
     purpose: str, phase: str, phases: tuple[str, ...] = ("TRAIN", "TEST"), default: str | None = None
 ) -> Callable[[Decorated], Decorated]:
@@ -181,6 +185,24 @@ def _allow(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) -
         from netc.errors.foreign import allowing
 
         ctx.with_resource(allowing(split(",".join(given))))
+
+
+def trust_net() -> click.Option:
+    """`--trust-net`, in force until the command ends."""
+    return click.Option(
+        ["--trust-net"],
+        is_flag=True,
+        expose_value=False,
+        callback=_trust,
+        help="Let a net that comes out of a weight file open the files it names.",
+    )
+
+
+def _trust(ctx: click.Context, param: click.Parameter, given: bool) -> None:
+    if given:
+        from netc.files.consent import trusting
+
+        ctx.with_resource(trusting())
 
 
 def plugin() -> click.Option:

@@ -18,7 +18,7 @@ import click
 
 from netc.cli._options import json_text
 from netc.cli._status import BROKEN_PIPE, DONE, FAILED, INTERRUPTED
-from netc.errors import NetcError, Place, printable
+from netc.errors import NetcError, Place, nearest, printable
 from netc.errors.remark import as_dict
 
 USAGE = "C100"
@@ -48,6 +48,8 @@ def report(error: BaseException, debug: bool = False, as_json: bool = False) -> 
     if isinstance(error, OSError):
         _hush_stdout()
         error = from_os_error(error) if error.errno is not None else error
+    if isinstance(error, click.UsageError):
+        error = _mended(error)
     text, status = _said(error, debug)
     if as_json:
         _print_json(error, text)
@@ -70,6 +72,27 @@ def _said(error: BaseException, debug: bool) -> tuple[str, int]:
     if out_of_memory(error):
         return f"netc: out of memory: {_first_line(error)}\n  help: a smaller batch_size needs less", FAILED
     return f"netc: internal error: {_first_line(error)} ({_where(error)}); please report it; {_how(debug)}", FAILED
+
+
+PLAIN = (("a valid integer range", "a whole number"), ("a valid float range", "a number"))
+"""What click says of a value, and what it means."""
+
+
+def _mended(error: click.UsageError) -> click.UsageError:
+    """What click says of an option in plain words, and without names that are not near."""
+    if isinstance(error, click.NoSuchOption):
+        name = error.option_name.lstrip("-")
+        near = [one for one in error.possibilities or () if nearest(name, [one.lstrip("-")])]
+        own = error.ctx is None or error.ctx.parent is not None
+        where = None if own else f"Options of a command stand behind its name: netc COMMAND {error.option_name}"
+        message = f"No such option '{error.option_name}'. {where}." if where else None
+        return click.NoSuchOption(error.option_name, message, near, error.ctx)
+    if isinstance(error, click.BadParameter):
+        message = error.format_message()
+        for term, word in PLAIN:
+            message = message.replace(term, word)
+        return click.UsageError(message, error.ctx)
+    return error
 
 
 def _usage(error: click.ClickException) -> str:

@@ -16,17 +16,22 @@ if TYPE_CHECKING:
     from netc.prototxt import Source
 
 
-def replace_file(name: str, chunks: Iterable[bytes | memoryview]) -> None:
+def replace_file(name: str, chunks: Iterable[bytes | memoryview], force: bool = True) -> None:
     """Write a file so that it is there whole or not at all; one that is there already keeps its rights, and a link
-    stays a link. Raises NetcError O151 (no right to write), O152 (the system refuses)."""
-    from netc.files.durable import write_whole
+    stays a link. Raises NetcError O151 (no right to write), O152 (the system refuses), X166 (disk full), X167; without
+    `force` O140."""
+    from netc.files.durable import NO_PLACE, refuse_existing, write_error, write_whole
 
+    if not force:
+        refuse_existing(name)
     path = Path(os.path.realpath(name))
     if path.exists() and not (path.is_file() and os.access(path, os.W_OK)):
         why = "it is read-only" if path.is_file() else "it is not a regular file"
         raise NetcError("O151", f"cannot be written: {why}", Place(name), "give another name with -o")
 
     def explain(error: OSError) -> NetcError:
+        if error.errno not in NO_PLACE:
+            return write_error(error, Path(name))
         hint = "check the folder and the room on the disk; what was there is untouched"
         return NetcError("O152", f"cannot be written: {error.strerror or error}", Place(name), hint)
 

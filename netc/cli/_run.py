@@ -42,11 +42,20 @@ def train_devices(gpu: str | None, processes: int | None, solver: Any) -> list[s
     count = torch.cuda.device_count()
     if gpu is None and _wants_gpu(solver) and count:
         gpu = str(solver.device_id) if (processes or 1) == 1 else "all"
-    numbers = gpus_of(gpu, count) if gpu else []
+    numbers = _named(gpu, count)
     if processes is not None and numbers and processes != len(numbers):
         found = f"--nproc asks for {processes} processes, --gpu for {len(numbers)} GPUs, and each process takes one"
         raise NetcError("C203", found, None, "leave --nproc out")
     return [f"cuda:{number}" for number in numbers] or ["cpu"] * (processes or 1)
+
+
+def _named(gpu: str | None, count: int) -> list[int]:
+    """The GPUs that `--gpu` names. Raises C201 where it is given and there are none."""
+    numbers = gpus_of(gpu, count) if gpu is not None else []
+    if gpu is not None and not numbers:
+        hint = "leave --gpu out to compute on the CPU; netc device_query lists the devices"
+        raise NetcError("C201", "--gpu all: torch sees no GPU here", None, hint)
+    return numbers
 
 
 def _wants_gpu(solver: Any) -> bool:
@@ -64,7 +73,7 @@ def one_device(gpu: str | None, log: Any) -> str:
     """The torch device of `--gpu`. Raises C203 for several GPUs."""
     import torch
 
-    numbers = gpus_of(gpu, torch.cuda.device_count()) if gpu else []
+    numbers = _named(gpu, torch.cuda.device_count())
     if len(numbers) > 1:
         listed = ", ".join(map(str, numbers))
         raise NetcError("C203", f"netc tests on one GPU at a time, and --gpu names {listed}", None, "name one")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from netc.cli._options import Real, Whole, json_option, json_text, output_option, shape_option
+from netc.cli._options import Real, Whole, force_option, json_option, json_text, net_options, output_option
 from netc.errors import NetcError, Place, printable
 from netc.runtime.export.formats import SUFFIXES
 
@@ -41,7 +42,8 @@ if TYPE_CHECKING:
     help="Largest difference of a run, relative to the blob's largest value.",
 )
 @click.option("--report", type=click.Path(path_type=Path), metavar="REPORT", help="Write the whole proof, as JSON.")
-@shape_option()
+@net_options("convert", "The phase to convert the net for.", default="TEST")
+@force_option
 @json_option
 def command(
     file: str,
@@ -56,7 +58,11 @@ def command(
     run_net: bool,
     tolerance: float,
     report: Path | None,
+    phase: str,
+    level: int,
+    stages: list[str],
     told: Told,
+    force: bool,
     as_json: bool,
 ) -> None:
     """Convert the weights in FILE, of any format that netc reads, and prove the result.
@@ -78,7 +84,8 @@ def command(
     names = _names(classes) if classes is not None else ()
     told.used = True  # the conversion says if it was not
     options = Options(_located(net), to or "", rgb, run_net, mean, scale, crop, told.shapes, names, tolerance)
-    with _reporting(report) as write:
+    options = replace(options, phase=phase, level=level, stages=stages, force=force)
+    with _reporting(report, force) as write:
         made = convert(file, output, options, hashing)
         found = made.as_dict()
         write(json_text(found) + "\n")
@@ -95,12 +102,14 @@ _MOST_NAMES = 1 << 24
 
 
 def _names(path: Path) -> list[str]:
-    from netc.files.opening import read_bytes
+    from netc.files.lines import numbered, read_text
 
+    path.stat()  # a file that is missing is told by the frame
+    names = [line for _, line in numbered(read_text(str(path), "list of classes", _MOST_NAMES))]
     try:
-        lines = read_bytes(path, _MOST_NAMES).decode("utf-8").splitlines()
-        return [line.strip() for line in lines if line.strip()]
-    except UnicodeDecodeError:
+        "".join(names).encode()
+        return names
+    except UnicodeEncodeError:
         raise NetcError(
             "W766", "the names of classes are not UTF-8 text", Place(str(path)), "one name a line"
         ) from None
@@ -121,14 +130,14 @@ REPORT = "give another name with --report"
 
 
 @contextmanager
-def _reporting(path: Path | None) -> Iterator[Callable[[str], None]]:
+def _reporting(path: Path | None, force: bool) -> Iterator[Callable[[str], None]]:
     """What writes the report; a place where none can be written is an error before the conversion, not after it."""
     from netc.files.durable import Staging
 
     if path is None:
         yield lambda text: None
         return
-    with Staging(path) as staging:
+    with Staging(path, force=force) as staging:
 
         def write(text: str) -> None:
             staging.write(path, [text.encode()])

@@ -43,6 +43,7 @@ SHOWN = 10
 @click.option(
     "--quality", type=Whole(), default=95, show_default=True, help="Quality of the JPEGs that are written anew."
 )
+@click.option("--ignore-orientation", is_flag=True, help="Leave pictures as stored, whatever their EXIF block says.")
 @click.option("--labels", type=click.Path(path_type=Path), help="File of the classes' names in the order of labels.")
 @click.option(
     "--ground-truth",
@@ -58,10 +59,11 @@ SHOWN = 10
 def command(paths: tuple[Path, ...], as_json: bool, allow_missing: bool, **options: Any) -> int:
     """Make the LMDB called DB of pictures.
 
-    With LISTFILE, its lines are "name label": names start from the folder ROOT, labels count from 0. Pixels are
-    stored unless --encoded is given. Without LISTFILE, each sub-folder of ROOT is a class; the files are stored as
-    they are, in random order, and the classes' names go to DB.labels.txt. ImageNet's validation set, which is one
-    folder, takes its labels from the devkit: --ground-truth, --synsets and --labels (docs/imagenet.md).
+    With LISTFILE, its lines are "name label": names start from the folder ROOT, labels are whole numbers, and 0 where
+    a line has none. Pixels are stored unless --encoded is given. Without LISTFILE, each sub-folder of ROOT is a class;
+    the files are stored as they are, in random order, and the classes' names go to DB.labels.txt. ImageNet's validation
+    set, which is one folder, takes its labels from the devkit: --ground-truth, --synsets and --labels
+    (docs/imagenet.md).
 
     Pictures that are missing or damaged are left out, counted, and make the exit status 65 unless --allow-missing is
     given. DB must not exist yet, and appears only when it is complete.
@@ -101,6 +103,7 @@ def recipe_of(options: dict[str, Any], folders: bool) -> Recipe:
         encoded=bool(encode_type) or (folders if options["encoded"] is None else options["encoded"]),
         encode_type=encode_type,
         quality=options["quality"],
+        upright=not options["ignore_orientation"],
     )
 
 
@@ -211,7 +214,7 @@ def skipped_lines(summary: Summary) -> list[str]:
     rows += [f"  {count}: {reason}" for reason, count in summary.reasons()]
     for skip in summary.skipped[:SHOWN]:
         line = f"line {skip.entry.line}: " if skip.entry.line else ""
-        rows.append(f"    {line}{printable(skip.entry.name)}: {skip.reason}")
+        rows.append(f"    {line}{printable(skip.path)}: {skip.reason}" + (f" ({skip.hint})" if skip.hint else ""))
     hidden = len(summary.skipped) - SHOWN
     return rows + ([f"    and {hidden} more (--json lists all)"] if hidden > 0 else [])
 
@@ -227,5 +230,8 @@ def as_dict(summary: Summary, listing: Listing) -> dict[str, Any]:
         "classes": list(listing.classes),
         "passed_over": list(listing.passed_over),
         "warnings": summary.warnings,
-        "skipped": [{"name": s.entry.name, "line": s.entry.line, "reason": s.reason} for s in summary.skipped],
+        "skipped": [
+            {"name": skip.entry.name, "line": skip.entry.line, "path": skip.path, "reason": skip.reason}
+            for skip in summary.skipped
+        ],
     }

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from netc.cli._options import net_options, output_option
+from netc.cli._options import force_option, net_options, output_option
 from netc.errors import NetcError, printable
 
 if TYPE_CHECKING:
@@ -27,8 +27,16 @@ FORMATS = ("svg", "html", "dot", "mermaid")
     help="What to write (default: by the ending of FILE, or SVG).",
 )
 @net_options("draw", "The phase to draw (default: TRAIN where the net has a loss).")
+@force_option
 def command(
-    net: str, output: str | None, form: str | None, phase: str | None, level: int, stages: list[str], told: Told
+    net: str,
+    output: str | None,
+    form: str | None,
+    phase: str | None,
+    level: int,
+    stages: list[str],
+    told: Told,
+    force: bool,
 ) -> None:
     """Draw a net: its layers as boxes, with settings and parameters, and the shapes of what flows between them.
 
@@ -36,12 +44,14 @@ def command(
     Graphviz, Mermaid for Markdown. A layer in place stands in the box of the layer that it works on. Where the data of
     a net are not here, or a layer's type is not known, it is drawn without shapes.
     """
-    from netc.files.durable import write_whole
+    from netc.files.durable import refuse_existing, write_whole
     from netc.files.shipped import locate
     from netc.look.draw import FORMATS as WRITERS
     from netc.look.draw.files import drawing
 
     chosen = form.lower() if form else _form(output)
+    if output not in (None, "-"):
+        refuse_existing(str(output), force=force)
     path = locate(net, "train_val.prototxt")
     drawn = drawing(path, phase, level, stages, told)
     for note in drawn.notes:
@@ -51,7 +61,7 @@ def command(
         click.echo(text, nl=False)
         return
     target = Path(output) if output else Path(_file_name(drawn.picture.name, path, chosen))
-    write_whole(target, [text.encode("utf-8", "backslashreplace")])
+    write_whole(target, [text.encode("utf-8", "backslashreplace")], force=force)
     click.echo(f"{printable(str(target))}: {printable(drawn.title)}")
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from netc.cli._options import net_options, output_option
+from netc.cli._options import force_option, net_options, output_option
 from netc.errors import NetcError, Place, printable
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 @output_option("OUT.py", "The file to write; - is stdout.")
 @net_options("write the net for", "The phase to write the net for.", default="TEST")
 @click.option("--weights", metavar="FILE", help="Write these weights too, to OUT.safetensors.")
+@force_option
 @click.option("--class-name", metavar="NAME", help="The name of the class (default: from the net's).")
 def command(
     net: str,
@@ -31,12 +32,14 @@ def command(
     weights: str | None,
     class_name: str | None,
     told: Told,
+    force: bool,
 ) -> None:
     """Write NET as a torch.nn.Module that needs torch alone, with the prototxt's lines and the shapes in comments.
 
     NET is a net, or the name of one that comes with netc, such as vgg_D. Without -o the code goes to stdout. The keys
     of the module's state_dict are those of netc and of the files that `netc convert-caffemodel` makes.
     """
+    from netc.files.durable import refuse_existing
     from netc.files.shipped import locate
     from netc.look.emit import emit
     from netc.look.emit.files import compiled, write
@@ -44,12 +47,14 @@ def command(
     path = locate(net, "train_val.prototxt" if phase == "TRAIN" else "deploy.prototxt")
     out = Path(output) if output and output != "-" else None
     _check(path, out, weights, class_name)
+    if out is not None:
+        refuse_existing(out, *([out.with_suffix(".safetensors")] if weights else []), force=force)
     graph = compiled(path, phase, level, stages, told)
     emission = emit(graph, class_name, out.name if out else "")
     if out is None:
         click.echo(emission.code, nl=False)
         return
-    write(out, emission.code, graph, weights)
+    write(out, emission.code, graph, weights, force)
     also = f" and {out.with_suffix('.safetensors')}" if weights else ""
     click.echo(printable(f"wrote {out}{also}: class {emission.class_name}"), err=True)
 

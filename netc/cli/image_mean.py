@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from netc.cli._options import MOST_THREADS, Whole, json_option, json_text
+from netc.cli._options import MOST_THREADS, Whole, force_option, json_option, json_text
 from netc.cli._progress import progress_bar
 from netc.errors import NetcError, Place
 from netc.layers.base import format_shape
@@ -20,11 +20,18 @@ if TYPE_CHECKING:
 @click.argument("database", metavar="DB", type=click.Path(path_type=Path))
 @click.argument("outputs", metavar="[OUT]...", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--backend", default="lmdb", show_default=True, help="lmdb or leveldb; what DB holds counts.")
-@click.option("--force/--no-force", help="Replace an OUT that is there already.")
+@click.option("--ignore-orientation", is_flag=True, help="Leave pictures as stored, whatever their EXIF block says.")
+@force_option
 @click.option("--workers", type=Whole(1, MOST_THREADS), help="Threads that decode (default: one a core).")
 @json_option
 def command(
-    database: Path, outputs: tuple[Path, ...], backend: str, force: bool, workers: int | None, as_json: bool
+    database: Path,
+    outputs: tuple[Path, ...],
+    backend: str,
+    ignore_orientation: bool,
+    workers: int | None,
+    force: bool,
+    as_json: bool,
 ) -> None:
     """Compute the mean image, channel means and principal colours of the LMDB or LevelDB called DB, in one pass.
 
@@ -39,26 +46,18 @@ def command(
         if path.suffix.lower() in (".npy", ".npz", ".png", ".jpg"):
             message = f"{path} would hold a BlobProto, and its name says something else"
             raise NetcError("C140", message, None, "let the name end in .binaryproto (or .json for the colours)")
+    from netc.files.durable import refuse_existing
     from netc.runtime.imageset.mean import as_dict, statistics
     from netc.runtime.imageset.writer import write_file
 
-    _refuse(outputs, force)
+    refuse_existing(*outputs, force=force)
     with progress_bar("reading") as progress:
-        found = statistics(database, workers, progress)
+        found = statistics(database, workers, progress, upright=not ignore_orientation)
     contents = [(path, _content(path, found, database)) for path in outputs]  # all of them, before any is written
-    _refuse(outputs, force)
+    refuse_existing(*outputs, force=force)
     for path, content in contents:
         write_file(path, content)
     click.echo(json_text(as_dict(found)) if as_json else "\n".join(lines(found)))
-
-
-def _refuse(outputs: tuple[Path, ...], force: bool) -> None:
-    """O140 for what is there already: before the work, and again where something came meanwhile."""
-    from netc.runtime.imageset.writer import refuse_existing
-
-    for path in outputs:
-        if not force or path.is_dir():
-            refuse_existing(path, "remove it, choose another name, or give --force" if not path.is_dir() else None)
 
 
 def _content(path: Path, found: Statistics, database: Path) -> bytes:

@@ -60,9 +60,10 @@ def _build(source: str, weights: str | None, options: dict[str, Any]) -> tuple[N
     own = builder.own_weights(plan)
     if weights is None and not own:
         raise click.UsageError("give the weights: --weights=FILE.caffemodel")
+    compiled = builder.compile(plan)
     files = initial.names(weights) if weights is not None else [own]
     start, report = initial.Sources([(name, read(name)) for name in files]), Report(proto.SolverParameter(), log)
-    net = builder.build(builder.compile(plan), lambda net: start.copy_into(net, report))
+    net = builder.build(compiled, lambda net: start.copy_into(net, report))
     if unfed := net.feeding.unfed:
         given = ", ".join(top for node in unfed for top in node.tops)
         raise NetcError("R624", f"nothing feeds the inputs {given}", unfed[0].place, "test a net with a Data layer")

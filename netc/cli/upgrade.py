@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from netc.cli._options import output_option
+from netc.cli._options import force_option, output_option
 from netc.cli._rewrite import stdin
 from netc.cli._status import DONE
 from netc.errors import NetcError, Place, printable
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 @click.argument("file", metavar="FILE")
 @output_option("OUT", "The file to write; - is stdout (default for text).")
 @click.option("--in-place", is_flag=True, help="Write over FILE.")
-def command(file: str, output: str | None, in_place: bool) -> int:
+@force_option
+def command(file: str, output: str | None, in_place: bool, force: bool) -> int:
     """Rewrite a net or solver of an older format (V0, V1, input fields, solver_type) in the current one.
 
     FILE is text or binary; a .caffemodel keeps its weights, bit for bit. Comments of a text stay with what they are
@@ -33,13 +34,13 @@ def command(file: str, output: str | None, in_place: bool) -> int:
     target = file if in_place else None if output == "-" else output
     opened = open_file(stdin() if file == "-" else Path(file))
     if isinstance(opened, TextFile):
-        _text(opened, target, in_place)
+        _text(opened, target, in_place, force)
     else:
-        _binary(opened, target, in_place)
+        _binary(opened, target, in_place, force)
     return DONE
 
 
-def _text(file: TextFile, target: str | None, in_place: bool) -> None:
+def _text(file: TextFile, target: str | None, in_place: bool, force: bool) -> None:
     from netc.cli._rewrite import encoded, replace_file, show
     from netc.upgrade.text import upgraded_net, upgraded_solver
 
@@ -51,11 +52,11 @@ def _text(file: TextFile, target: str | None, in_place: bool) -> None:
     if target is None:
         show(result)
     elif text is not None or not in_place:
-        replace_file(target, [encoded(result)])
+        replace_file(target, [encoded(result)], force or in_place)
     _say(source.path, text is not None)
 
 
-def _binary(file: BinaryFile, target: str | None, in_place: bool) -> None:
+def _binary(file: BinaryFile, target: str | None, in_place: bool, force: bool) -> None:
     from netc.cli._rewrite import replace_file
     from netc.upgrade.binary import upgraded_binary
 
@@ -63,7 +64,7 @@ def _binary(file: BinaryFile, target: str | None, in_place: bool) -> None:
         raise NetcError("C181", "the file is binary: give -o OUT or --in-place", Place(file.source.path))
     chunks = upgraded_binary(file.source, file.solver()[0] if file.kind == "solver" else file.draft().param)
     if chunks is not None or not in_place:
-        replace_file(target, [file.source.wire.bytes] if chunks is None else chunks)
+        replace_file(target, [file.source.wire.bytes] if chunks is None else chunks, force or in_place)
     _say(file.source.path, chunks is not None)
 
 

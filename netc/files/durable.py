@@ -43,11 +43,33 @@ Explain = Callable[[OSError], Exception]
 """What the system said, as an error that says what was written and what to do."""
 
 
+def refuse_existing(*paths: str | os.PathLike[str], force: bool = False) -> None:
+    """The rule of all commands that write: no file is replaced that they have not written, unless `force` (--force)
+    says so; what is not a regular file is never replaced. Raises NetcError O140, O151, and O165 for a folder."""
+    for path in map(Path, paths):
+        if not force and os.path.lexists(path):
+            replaces = "; --force replaces it" if path.is_file() or path.is_symlink() else ""
+            raise NetcError("O140", "this exists already", Place(os.fspath(path)), f"give another name{replaces}")
+        if path.is_dir():
+            raise write_error(IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR)), path)
+        _refuse_special(path)
+
+
+def _refuse_special(path: Path) -> None:
+    """Raises NetcError O151 for a pipe, a device or a socket: a new file would take its place."""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise NetcError("O151", "cannot be written: it is not a regular file", Place(os.fspath(path)))
+
+
 def write_whole(
-    path: str | os.PathLike[str], chunks: Iterable[Chunk], explain: Explain | None = None, mode: int | None = None
+    path: str | os.PathLike[str],
+    chunks: Iterable[Chunk],
+    explain: Explain | None = None,
+    mode: int | None = None,
+    force: bool = True,
 ) -> None:
-    """Write one file, over whatever has its name. `explain`, `mode`: see `Staging`."""
-    with Staging(path, explain) as staging:
+    """Write one file, over whatever has its name. `explain`, `mode`, `force`: see `Staging`."""
+    with Staging(path, explain, force=force) as staging:
         staging.write(path, chunks, mode)
         staging.publish()
 
@@ -58,10 +80,14 @@ class Staging:
 
     An OSError inside it is raised as what `explain` makes of it; by default NetcError O165 (no place to write), X166
     (disk full), X167 (I/O error). `kin`: a regular expression of names, whose leftovers are removed as well as `out`'s.
+    `force`: whether files that are there may be replaced; if not, as `refuse_existing`. What is neither a file nor a
+    folder is never replaced.
     """
 
-    def __init__(self, out: str | os.PathLike[str], explain: Explain | None = None, kin: str = "") -> None:
-        self.out = Path(out)
+    def __init__(
+        self, out: str | os.PathLike[str], explain: Explain | None = None, kin: str = "", force: bool = True
+    ) -> None:
+        self.out, self._force = Path(out), force
         self.folder = self.out.parent / f".{self.out.name}.tmp-{host()}-{os.getpid()}"  # "." and "/" have no name
         self._explain = explain or partial(write_error, out=self.out)
         self._kin = kin or re.escape(self.out.name)
@@ -74,6 +100,7 @@ class Staging:
         return self.folder / self.out.name
 
     def __enter__(self) -> Staging:
+        self._refuse_existing(self.out)
         try:
             if self.out.is_dir():
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(self.out))
@@ -115,12 +142,19 @@ class Staging:
         for flush in self._flushes:
             flush.wait()
         others = [path for path in self.folder.iterdir() if path.name != self.out.name]
+        self._refuse_existing(self.out, *(self.out.with_name(path.name) for path in others))
         for path in others:
             os.replace(path, self.out.with_name(path.name))
         if others:
             sync_folder(self.out.parent)
         os.replace(self.path, self.out)
         sync_folder(self.out.parent)
+
+    def _refuse_existing(self, *paths: Path) -> None:
+        if not self._force:
+            refuse_existing(*paths)
+        for path in paths:
+            _refuse_special(path)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         for flush in self._flushes:

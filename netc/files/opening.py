@@ -12,6 +12,7 @@ behind a link. Whatever reads a file that a user or another file names opens it 
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import sys
@@ -38,6 +39,8 @@ def open_regular(path: str | os.PathLike[str], place: Place | None = None) -> Bu
 
 def handle_of(path: str | os.PathLike[str], place: Place | None = None) -> int:
     """The same as a descriptor, which the caller closes."""
+    if "\0" in os.fsdecode(path):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), os.fspath(path))
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)  # a FIFO must not block the open
     try:
         mode = os.fstat(handle).st_mode
@@ -51,16 +54,15 @@ def handle_of(path: str | os.PathLike[str], place: Place | None = None) -> int:
 
 
 def read_bytes(path: str | os.PathLike[str], most: int, place: Place | None = None) -> bytes:
-    """The bytes of a regular file of at most `most` bytes; one that grows meanwhile is read no further.
+    """The bytes of a regular file of at most `most` bytes; one that grows meanwhile is read as far as it went.
 
     Raises OSError, NetcError F102 (not a regular file), F104 (larger).
     """
     with open_regular(path, place) as file:
         size = os.fstat(file.fileno()).st_size
-        content = file.read(most + 1) if size <= most else b""
-    if size > most or len(content) > most:
-        raise too_large(os.fspath(path), max(size, len(content)), most, _place(path, place))
-    return content
+        if size > most:
+            raise too_large(os.fspath(path), size, most, _place(path, place))
+        return file.read(size)  # so much is allocated
 
 
 def read_stdin(most: int) -> bytes:

@@ -22,6 +22,8 @@ def open_own(path: str | os.PathLike[str], mark: bytes) -> int:
 
     Raises Foreign, OSError.
     """
+    if "\0" in os.fsdecode(path):
+        raise Foreign("no file can have this name")
     flags = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
         return os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o666)

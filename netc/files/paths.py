@@ -10,6 +10,7 @@ import os
 import re
 
 from netc.errors import NetcError, Place, nearest
+from netc.files.consent import check_consent
 
 _REMEDIES = {
     "database": "make it with `netc convert-imageset`, or run in the folder that holds it",
@@ -22,8 +23,10 @@ _REMEDIES = {
 def resolve(name: str, near: str = "", what: str = "file", place: Place | None = None) -> str:
     """The path of an existing `what` (file, database, …) called `name` in the prototxt `near`.
 
-    Raises NetcError F120 naming every path that was tried, and the nearest name that exists.
+    Raises NetcError F120 naming every path that was tried, and the nearest name that exists; F130 where `near` is a
+    weight file, whose net opens nothing.
     """
+    check_consent(name, near, what, place)
     tried = candidates(name, near)
     for path in tried:
         if os.path.exists(path):

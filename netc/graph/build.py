@@ -12,6 +12,7 @@ from typing import Any
 from netc.errors import Findings, NetcError, counted, did_you_mean, raise_all
 from netc.errors.foreign import failure
 from netc.errors.origin import Origin
+from netc.files.consent import is_unread
 from netc.graph.backward import mark_backward
 from netc.graph.filter import Layers
 from netc.graph.ir import AUTOMATIC, Graph, Node, ParamRef
@@ -43,6 +44,7 @@ MULTIPLIERS = ("lr_mult", "decay_mult")
 class _Builder:
     def __init__(self, layers: Layers, probe: Probe | None) -> None:
         self.draft, self.state, self.probe = layers.draft, layers.state, probe
+        self.unread = is_unread(layers.draft.path)
         self.errors = Findings()
         self.nodes: list[Node] = []
         self.shapes: dict[str, Shape | None] = {}
@@ -101,6 +103,8 @@ class _Builder:
             raise _unknown_type(param, origin, list(types))
         phase = param.phase if param.HasField("phase") else self.state.phase
         layer = types[param.type](param, phase, origin, self.probe)
+        if self.unread:
+            layer.effect = False
         layer.repeat = self.names[layer.name]
         self.names[layer.name] += 1
         return layer

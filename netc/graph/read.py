@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from netc import proto
 from netc.errors import NetcError, Place, raise_all
 from netc.errors.origin import Origin
-from netc.layers import registry
+from netc.files.consent import mark_unread
+from netc.layers import Layer, registry
 from netc.prototxt import Message, Source, parse
 from netc.prototxt.bind import bind
 from netc.prototxt.draft import Draft, is_set, locate, message_origins, origins_of
@@ -86,6 +87,17 @@ def _is_message(source: NetSource, name: str) -> bool:
     return getattr(getattr(source, "DESCRIPTOR", None), "full_name", "") == f"{proto.PACKAGE}.{name}"
 
 
+def unread_net(source: Any, path: str) -> Draft:
+    """A net that came out of a weight file or a card (a NetParameter or its text): one that opens and writes no files
+    (netc.files.consent)."""
+    mark_unread(path)
+    if isinstance(source, str):
+        text = Source(source, path)
+        tree = parse(text)
+        return _current(Draft(bind(tree, proto.NetParameter, text, registry), origins_of(text, tree), text, tree))
+    return _current(Draft(source, message_origins(source.layer, path), Source("", path)))
+
+
 class Drafts:
     """The drafts of nets by their source; a file is read once."""
 
@@ -141,6 +153,7 @@ class TextFile:
 
     def draft(self) -> Draft:
         """The net: bind, upgrade."""
+        mark_unread(self.source.path, unread=False)
         param = bind(self.tree, proto.NetParameter, self.source, registry)
         return _current(Draft(param, origins_of(self.source, self.tree), self.source, self.tree))
 
@@ -163,11 +176,17 @@ class BinaryFile:
     def draft(self) -> Draft:
         """Raises NetcError S209 for a solver, U130 and U131 for a damaged file."""
         given, path = self._message("net"), self.source.path
+        mark_unread(path)
         draft = Draft(given, message_origins(given.layer, path), Source("", path))
         draft.weights = path if self.source.has_arrays else ""
         for message, place in self.source.remarks(given):
             draft.remark("A881", message, place)
-        return _current(draft)
+        current = _current(draft)
+        for layer in current.param.layer:
+            if registry().get(layer.type, Layer).effect:
+                message = f'layer "{layer.name}" ({layer.type}) writes nothing, as the net is not a text'
+                current.remark("A882", message, Place(path, part=layer.name), "write the net as a .prototxt")
+        return current
 
     def solver(self) -> tuple[Any, Origin]:
         """Raises NetcError S209 for a net, U130 and U131 for a damaged file."""

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from netc.pycaffe import PythonCode
 from netc.pycaffe.blob import Values
+from netc.pycaffe.call import PythonCode
 
 
 @torch.compiler.disable  # type: ignore[untyped-decorator]

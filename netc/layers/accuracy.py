@@ -24,6 +24,7 @@ class Accuracy(Layer):
     Source: accuracy_layer.cpp.
     """
 
+    is_measure = True
     bottoms = exactly(2)
     tops = between(1, 2)
     no_gradient = None

@@ -14,6 +14,7 @@ class Pointwise(Layer):
     """A function of each value by itself: the top has the bottom's shape."""
 
     inline = True
+    keeps_places = True
     kind = "activation"
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:

@@ -32,6 +32,7 @@ class BatchNorm(Layer):
     """
 
     param_field = "batch_norm_param"
+    keeps_places = True
     kind = "normalisation"
     keeps_zeros = True
     blob_lists = (("mean", "variance", "factor"), ("mean", "variance", "factor", "scale", "bias"))

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from netc.layers.base import Layer, Run, Shape, at_least, exactly, format_shape, layer
@@ -19,6 +19,7 @@ class BatchReindex(Layer):
     Source: batch_reindex_layer.cpp.
     """
 
+    passes = slice(1)
     bottoms = exactly(2)
     no_gradient = (1,)
     in_place = False
@@ -28,6 +29,9 @@ class BatchReindex(Layer):
         if len(bottoms[1]) != 1 or not bottoms[0]:
             self.fail(f"needs indices with one axis, found {format_shape(bottoms[1])}", "bottom[1]", code="L302")
         return [(*bottoms[1], *bottoms[0][1:])]
+
+    def whole_numbers(self, bottoms: Sequence[Shape]) -> Mapping[int, Sequence[int]]:
+        return {1: bottoms[0][:1]}
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
         index = bottoms[1].detach().long()
@@ -47,6 +51,7 @@ class Filter(Layer):
     Source: filter_layer.cpp.
     """
 
+    passes = slice(-1)
     bottoms = at_least(2)
     tops = at_least(1)
     no_gradient = (-1,)

@@ -28,6 +28,7 @@ class Concat(Layer):
     Source: concat_layer.cpp.
     """
 
+    passes = slice(None)
     bottoms = at_least(1)
     in_place = False
     ends_block = True

@@ -19,7 +19,9 @@ class Crop(Layer):
     Errors: a cut beyond the end of bottom 0, number of offsets. Source: crop_layer.cpp.
     """
 
+    passes = slice(1)
     bottoms = exactly(2)
+    crops = True
     in_place = False
     param_field = "crop_param"
     kind = "join"

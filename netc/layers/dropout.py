@@ -21,6 +21,7 @@ class Dropout(Layer):
     """
 
     param_field = "dropout_param"
+    keeps_places = True
     kind = "activation"
     keeps_zeros = keeps_rms = drops_values = True
     idle = "in the TEST phase"

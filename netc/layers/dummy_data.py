@@ -62,6 +62,11 @@ class DummyData(SourceLayer):
                 "give one for all tops, or one for each",
             )
 
+    def constant_tops(self) -> Sequence[str]:
+        fillers = list(self.options.data_filler)
+        given = [fillers[index % len(fillers)].type if fillers else "constant" for index in range(len(self.param.top))]
+        return [top for top, filler in zip(self.param.top, given) if filler == "constant"]
+
     def convention(self, top: int, shape: Shape) -> str:
         return "made up where it is not given"
 

@@ -24,6 +24,7 @@ class Eltwise(Layer):
     """
 
     bottoms = at_least(2)
+    keeps_places = True
     param_field = "eltwise_param"
     kind = "join"
     keeps_zeros = True

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from netc.layers.base import Layer, Run, Shape, layer
@@ -34,6 +34,9 @@ class Embed(Layer):
         if self.options.bias_term:
             self.add_param("bias", (self.options.num_output,), "embed_param.bias_filler")
         return [(*bottoms[0], self.options.num_output)]
+
+    def whole_numbers(self, bottoms: Sequence[Shape]) -> Mapping[int, Sequence[int]]:
+        return {0: (self.options.input_dim,)}
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
         import torch.nn.functional as F

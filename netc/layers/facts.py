@@ -20,6 +20,7 @@ class Facts:
     """The answers of a type that says nothing of itself."""
 
     blobs: list[ParamBlob]
+    no_gradient: ClassVar[tuple[int, ...] | None]
 
     # -- where the data come from --------------------------------------------------------------------------------------
 
@@ -42,6 +43,10 @@ class Facts:
         """Whether a source takes its records in random order."""
         return False
 
+    def constant_tops(self) -> Sequence[str]:
+        """The tops of a source whose values are the same in every batch."""
+        return ()
+
     output_file: str = ""
     """The file that it adds the rows of each pass to, as its settings name it (HDF5Output); "" for none."""
 
@@ -63,11 +68,22 @@ class Facts:
     ignore: int | None = None
     """The label that does not count; None where all do."""
 
+    is_measure: ClassVar[bool] = False
+    """Only tells how well its bottoms agree with labels: a net that is put to use does without it (Accuracy)."""
+
     def class_count(self, bottoms: Sequence[Shape]) -> int | None:
         """How many classes the labels in bottom 1 choose from; None where there are no labels."""
         if self.class_axis is None or len(bottoms) < 2 or self.class_axis >= len(bottoms[0]):
             return None
         return bottoms[0][self.class_axis]
+
+    def whole_numbers(self, bottoms: Sequence[Shape]) -> Mapping[int, Sequence[int]]:
+        """The bottoms that it reads as whole numbers from 0 (labels, indices, marks) → how many of these there are: one
+        count for all values, or one for each value of a row (the five of a region)."""
+        classes = self.class_count(bottoms)
+        if classes is not None:
+            return {1: (classes,)}
+        return {place % len(bottoms): (2,) for place in self.no_gradient or () if place < len(bottoms)}
 
     # -- parts of a batch ----------------------------------------------------------------------------------------------
 
@@ -95,6 +111,15 @@ class Facts:
 
     keeps_values: ClassVar[bool] = False
     """The tops hold the bottom's values in their order, under whatever shape (Flatten, Split)."""
+
+    keeps_places: ClassVar[bool] = False
+    """A value of the tops stands where the values of the bottoms stand that it comes from (ReLU, Eltwise)."""
+
+    crops: ClassVar[bool] = False
+    """The top is bottom 0 cut to the size of bottom 1 (Crop)."""
+
+    passes: ClassVar[slice] = slice(0)
+    """The bottoms whose values the tops hold, in any order: nothing is computed (Slice, Concat; Crop's bottom 0)."""
 
     keeps_zeros: ClassVar[bool] = False
     """Where all bottoms are 0, so are the tops, up to the second parameter (a bias)."""

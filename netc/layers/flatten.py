@@ -18,6 +18,7 @@ class Flatten(Layer):
     Source: flatten_layer.cpp.
     """
 
+    passes = slice(None)
     in_place = False
     param_field = "flatten_param"
     kind = "join"

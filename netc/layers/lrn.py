@@ -23,6 +23,7 @@ class LRN(Layer):
     """
 
     param_field = "lrn_param"
+    keeps_places = True
     kind = "normalisation"
     keeps_zeros = True
 

@@ -20,6 +20,7 @@ class MVN(Layer):
     """
 
     param_field = "mvn_param"
+    keeps_places = True
     kind = "normalisation"
     backward_reads_top = True
 

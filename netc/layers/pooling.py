@@ -3,29 +3,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from netc.layers.base import Layer, Run, Shape, Window, between, check_planes, format_shape, layer
+from netc.layers.base import Layer, Run, Shape, Window, between, format_shape, layer
 from netc.layers.code import Code, Site, same_or_tuple
 from netc.layers.functions.windows import pooled_size
-from netc.layers.windows import checked_sizes, field_of, window_summary
+from netc.layers.windows import Sizes, checked_sizes, field_of, is_written, window_summary
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 MAX, AVE, STOCHASTIC = 0, 1, 2
-Pair = tuple[int, int]
 
 
 @layer("Pooling")
 class Pooling(Layer):
-    """Maximum or mean over windows of each channel.
+    """Maximum or mean over windows of each channel, on a plane or in a volume.
 
-    Fields: `pool` MAX | AVE, `kernel_size` | `kernel_h`, `kernel_w`, `stride…`, `pad…`, `global_pooling`, `round_mode`.
-    Shapes: (N, C, H, W) → (N, C, ceil((H + 2p - k) / s) + 1, …) (floor with `round_mode: FLOOR`); where there is
-    any padding, a last window that would start beyond H + p is dropped. A second top of MAX gets the position of each
-    maximum, h · W + w.
+    Fields: `pool` MAX | AVE, `kernel_size` | `kernel_h`, `kernel_w`, `stride…`, `pad…`, `global_pooling`, `round_mode`,
+    `clip`. kernel_size, stride and pad are given once or once for each axis.
+    Shapes: (N, C, H, W) → (N, C, ceil((H + 2p - k) / s) + 1, …) (floor with `round_mode: FLOOR`), and the same with a
+    depth, (N, C, D, H, W), as forks have it; where there is any padding (with `clip`: always), a last window that would
+    start beyond H + p is dropped. A second top of MAX gets the position of each maximum, h · W + w.
     MAX never takes padding or NaN; the first of several equal maxima gets the whole gradient. AVE divides by the size
     of the window within H + p: padding counts, what lies beyond it does not. A window with nothing in it gives 0.
-    Errors: pad ≥ kernel, kernel larger than the input, 4 axes needed, STOCHASTIC (Caffe itself has none on a CPU).
+    Errors: pad ≥ kernel, kernel larger than the input, 4 or 5 axes needed, STOCHASTIC (Caffe itself has none on a CPU).
     Source: pooling_layer.cpp.
     """
 
@@ -35,10 +35,11 @@ class Pooling(Layer):
     param_field = "pooling_param"
     kind = "pooling"
     keeps_zeros = keeps_rms = rounds_up = True
-    kernel: Pair | None
-    stride: Pair
-    pad: Pair
+    kernel: Sizes | None
+    stride: Sizes
+    pad: Sizes
     ceil: bool
+    clip: bool | None
     with_position: bool
 
     def summary(self) -> str | None:
@@ -51,18 +52,21 @@ class Pooling(Layer):
             self.fail("stochastic pooling is not available", "pooling_param.pool", "take MAX or AVE")
         if len(self.param.top) > 1 and self.options.pool != MAX:
             self.fail("only MAX has a second top", "top[1]", "the second top is the position of each maximum")
-        check_planes(self, shape)
+        if len(shape) not in (4, 5):
+            found = f"needs a bottom of 4 axes (N, C, H, W) or 5 (N, C, D, H, W), found {format_shape(shape)}"
+            self.fail(found, "bottom", code="L302")
         self.with_position = len(self.param.top) > 1
-        self._read_geometry()
+        self._read_geometry(len(shape) - 2)
         outputs = self._checked_outputs(shape)
         self.ends_block = outputs != shape[2:]
         return [(*shape[:2], *outputs)] * (1 + self.with_position)
 
     # -- settings ------------------------------------------------------------------------------------------------------
 
-    def _read_geometry(self) -> None:
-        self.kernel = None if self.options.global_pooling else self._pair("kernel_size")
-        self.stride, self.pad = self._pair("stride"), self._pair("pad")
+    def _read_geometry(self, axes: int) -> None:
+        self.kernel = None if self.options.global_pooling else checked_sizes(self, "kernel_size", axes)
+        self.stride, self.pad = (checked_sizes(self, field, axes) for field in ("stride", "pad"))
+        self.clip = self.options.clip if self.options.HasField("clip") else None
         self.ceil = self.options.global_pooling or not self.options.round_mode
         if self.kernel is None:
             self._check_global()
@@ -75,28 +79,24 @@ class Pooling(Layer):
                     f"take a pad of at most {kernel - 1}: a window must touch the image",
                 )
 
-    def _pair(self, field: str) -> Pair:
-        height, width = checked_sizes(self, field, 2)
-        return height, width
-
     def _check_global(self) -> None:
         for name in ("kernel_size", "kernel_h", "kernel_w"):
-            if self.options.HasField(name):
+            if is_written(self.options, name):
                 self.fail(
                     f"global_pooling takes the whole plane, but {name} is given",
                     f"pooling_param.{name}",
                     f"drop {name}",
                 )
-        if self.stride != (1, 1) or self.pad != (0, 0):
-            wrong = "stride" if self.stride != (1, 1) else "pad"
+        if set(self.stride) != {1} or any(self.pad):
+            wrong = "stride" if set(self.stride) != {1} else "pad"
             self.fail(
                 f"global_pooling has one window: {wrong} makes no sense", f"pooling_param.{wrong}", f"drop {wrong}"
             )
 
-    def _checked_outputs(self, shape: Shape) -> Pair:
-        kernel = self.kernel or (shape[2], shape[3])
-        outputs = pooled_size(shape[2:], kernel, self.stride, self.pad, self.ceil)
-        for axis in (0, 1):
+    def _checked_outputs(self, shape: Shape) -> Sizes:
+        kernel = self.kernel or shape[2:]
+        outputs = pooled_size(shape[2:], kernel, self.stride, self.pad, self.ceil, self.clip)
+        for axis in range(len(outputs)):
             if outputs[axis] < 1:
                 self.fail(
                     f"kernel {kernel[axis]} does not fit the bottom, {format_shape(shape)}, with pad {self.pad[axis]}",
@@ -111,24 +111,27 @@ class Pooling(Layer):
 
         x = bottoms[0]
         if self.kernel is None and self.options.pool == AVE:
-            return [x.mean((2, 3), keepdim=True)]
-        windows = (self.kernel or (x.shape[2], x.shape[3]), self.stride, self.pad, self.ceil)
+            return [x.mean(tuple(range(2, x.dim())), keepdim=True)]
+        windows = (self.kernel or tuple(x.shape[2:]), self.stride, self.pad, self.ceil, self.clip)
         if self.with_position:
             return pooling.max_pool_with_position(x, *windows)
         return [pooling.max_pool(x, *windows) if self.options.pool == MAX else pooling.avg_pool(x, *windows)]
 
     def emit(self, site: Site) -> Code:
-        name = "max_pool" if self.options.pool == MAX else "avg_pool"
+        name, axes = "max_pool" if self.options.pool == MAX else "avg_pool", len(site.shape) - 2
         if self.kernel is None and not self.with_position:
-            whole = f"{site.x}.mean((2, 3), keepdim=True)"
-            return Code(whole if self.options.pool == AVE else f"F.max_pool2d({site.x}, {site.x}.shape[2:])")
-        kernel = self.kernel or (site.shape[2], site.shape[3])
+            whole = f"{site.x}.mean({tuple(range(2, axes + 2))}, keepdim=True)"
+            return Code(whole if self.options.pool == AVE else f"F.max_pool{axes}d({site.x}, {site.x}.shape[2:])")
+        kernel = self.kernel or site.shape[2:]
         arguments = [site.x, f"{same_or_tuple(kernel)}", f"stride={same_or_tuple(self.stride)}"]
         arguments += [f"padding={same_or_tuple(self.pad)}"] if any(self.pad) else []
-        arguments += ["ceil_mode=True"] if self.ceil and self.stride != (1, 1) else []
+        arguments += ["ceil_mode=True"] if self.ceil and set(self.stride) != {1} else []
+        is_torchs = not self.with_position and self._is_torchs()
+        if self.clip is not None and not is_torchs:
+            arguments.append(f"clip={self.clip}")
         if self.with_position:
             return Code(f"max_pool_with_position({', '.join(arguments)})", together=True)
-        return Code(f"{f'F.{name}2d' if self._is_torchs() else name}({', '.join(arguments)})")
+        return Code(f"{f'F.{name}{axes}d' if is_torchs else name}({', '.join(arguments)})")
 
     def _is_torchs(self) -> bool:
         """Whether torch's padding and ceil_mode are Caffe's for images of any size: a pad of at most half the kernel,
@@ -136,10 +139,14 @@ class Pooling(Layer):
         assert self.kernel is not None
         within = all(2 * pad <= kernel for pad, kernel in zip(self.pad, self.kernel, strict=True))
         reached = all(stride <= kernel for stride, kernel in zip(self.stride, self.kernel, strict=True))
-        return within and (any(self.pad) or not self.ceil or reached)
+        clip = any(self.pad) if self.clip is None else self.clip
+        return within and (not self.ceil or clip or (reached and not any(self.pad)))
 
     def window(self) -> Window | None:
-        return None if self.kernel is None else Window(self.kernel, self.stride, self.pad)
+        if self.kernel is None:
+            return None
+        kernel, stride, pad = ((sizes[-2], sizes[-1]) for sizes in (self.kernel, self.stride, self.pad))
+        return Window(kernel, stride, pad)
 
     def sees_whole_plane(self) -> bool:
         return self.kernel is None

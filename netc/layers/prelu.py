@@ -19,6 +19,7 @@ class PReLU(Layer):
     """
 
     param_field = "prelu_param"
+    keeps_places = True
     kind = "activation"
     keeps_zeros = keeps_positive = True
     starts = {"filler": 0.25}

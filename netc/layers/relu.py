@@ -19,6 +19,7 @@ class ReLU(Layer):
     """
 
     param_field = "relu_param"
+    keeps_places = True
     inline = True
     kind = "activation"
     keeps_zeros = keeps_positive = True

@@ -19,6 +19,7 @@ class Reshape(Layer):
     Errors: counts that differ, two dims of -1, a 0 where the bottom has no axis. Source: reshape_layer.cpp.
     """
 
+    passes = slice(None)
     in_place = False
     param_field = "reshape_param"
     kind = "join"

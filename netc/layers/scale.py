@@ -14,6 +14,7 @@ class Broadcast(Layer):
     """A factor or summand that spans some axes of bottom 0: a parameter, or bottom 1 where there is one."""
 
     bottoms = between(1, 2)
+    keeps_places = True
     kind = "normalisation"
     axis: int
 

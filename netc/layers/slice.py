@@ -20,6 +20,7 @@ class Slice(Layer):
     divide. Source: slice_layer.cpp.
     """
 
+    passes = slice(None)
     tops = at_least(1)
     in_place = False
     param_field = "slice_param"

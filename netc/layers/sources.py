@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from netc.errors import NetcError
@@ -77,7 +77,8 @@ class RecordSource(SourceLayer):
     tops = between(1, 2)
     also_reads = frozenset({"transform_param"})
     told: Shape | None = None
-    """An image's (channels, height, width), said by somebody who cannot show the data; it goes before settings."""
+    """An image's (channels, height, width) before the crop, said by somebody who cannot show the data; it goes before
+    settings."""
     remedy: ClassVar[str] = "add `transform_param { crop_size: … }`, or run a command that opens the data (train, test)"
 
     def shuffles(self) -> bool:
@@ -87,7 +88,7 @@ class RecordSource(SourceLayer):
         batch = self.positive("batch_size")
         if self.probe is not None:
             return self._probed()
-        image = self.told or self.image_shape()
+        image = self.seen()
         if image is None:
             self.fail(
                 "its shapes are not known without looking at the data", self.param_field or "", self.remedy, "L304"
@@ -126,6 +127,23 @@ class RecordSource(SourceLayer):
         block, _, name = field.partition(".")
         return str(getattr(getattr(self.param, block), name))
 
+    def seen(self) -> Shape | None:
+        """(channels, height, width) of what the net sees: the told size, cropped, or what the settings tell."""
+        if self.told is None:
+            return self.image_shape()
+        size, image = int(self.param.transform_param.crop_size), self.resized(self.told)
+        if not size:
+            return image
+        if len(image) != 3 or min(image[1:]) < size:
+            found = f"crops {size}×{size} out of images that are said to be {format_shape(image)}"
+            hint = "the size of images is meant as they are before the crop: channels, height, width"
+            self.fail(found, "transform_param.crop_size", hint, "L307")
+        return (image[0], size, size)
+
+    def resized(self, image: Shape) -> Shape:
+        """An image's shape after what the layer's own settings do to its size, before the crop."""
+        return image
+
     def image_shape(self) -> Shape | None:
         """(channels, height, width) as far as the settings alone tell."""
         size = int(self.param.transform_param.crop_size)
@@ -134,3 +152,17 @@ class RecordSource(SourceLayer):
     def channels(self) -> int:
         transform = self.param.transform_param
         return 1 if transform.force_gray else 3
+
+
+def told_shapes(source: Layer, told: Mapping[str, Shape]) -> list[Shape] | None:
+    """The shapes of a data layer's tops where `told` says how large its images are, by top or under "" for all data
+    layers: those of the other tops as told, else one number a record. None where nothing is said of it.
+    Raises NetcError L307 (smaller than the crop)."""
+    tops = source.param.top[:]
+    first = told.get(tops[0], told.get("")) if tops else None
+    if first is None or not isinstance(source, RecordSource):
+        return None
+    source.told = first
+    shapes = [tuple(shape) for shape in source.setup([])]
+    batch, later = shapes[0][0], zip(tops[1:], shapes[1:], strict=True)
+    return [shapes[0], *[(batch, *told[top]) if top in told else shape for top, shape in later]]

@@ -17,7 +17,9 @@ class Split(Layer):
     Shapes: any → the same for each top. Source: split_layer.cpp.
     """
 
+    passes = slice(None)
     tops = at_least(1)
+    keeps_places = True
     in_place = False
     kind = "join"
     keeps_values = keeps_zeros = keeps_rms = True

@@ -17,6 +17,7 @@ class Tile(Layer):
     Shapes: the size on the axis times `tiles`. Errors: tiles not given or 0, axis out of range. Source: tile_layer.cpp.
     """
 
+    passes = slice(None)
     in_place = False
     param_field = "tile_param"
     kind = "join"

@@ -8,6 +8,7 @@ from typing import Any
 
 from netc.layers.base import Layer, Shape, Window, format_shape
 from netc.layers.code import call, literal
+from netc.prototxt.forks import EACH_AXIS
 
 Sizes = tuple[int, ...]
 
@@ -30,8 +31,15 @@ def window_sizes(options: Any, field: str) -> Sizes:
     if field not in known:
         return (default,)
     value = getattr(options, field)
-    sizes = tuple(value) if not isinstance(value, int) else (value,) if options.HasField(field) else ()
-    return sizes or (default,)
+    if not isinstance(value, int):
+        return tuple(value) or (default,)
+    return _each_axis(options, field) or ((value,) if options.HasField(field) else (default,))
+
+
+def _each_axis(options: Any, field: str) -> Sizes:
+    """What a fork's file gives once for each axis, where Caffe has one number."""
+    name = EACH_AXIS.get(options.DESCRIPTOR.name, {}).get(field)
+    return tuple(getattr(options, name)) if name else ()
 
 
 def window_summary(options: Any) -> str:
@@ -100,7 +108,7 @@ def checked_sizes(layer: Layer, field: str, spatial: int) -> Sizes:
     given = [name for name in FIELDS[field][1] if options.HasField(name)]
     if given:
         _check_spelling(layer, field, given, spatial)
-    elif stem == "kernel" and spatial and not _is_written(options, field):
+    elif stem == "kernel" and spatial and not is_written(options, field):
         instead = ", or `global_pooling: true`" if hasattr(options, "global_pooling") else ""
         layer.fail(f"has no {field}", layer.param_field or "", f"add `{field}: 3`{instead}")
     values = window_sizes(options, field)
@@ -118,16 +126,17 @@ def checked_sizes(layer: Layer, field: str, spatial: int) -> Sizes:
     return values
 
 
-def _is_written(options: Any, field: str) -> bool:
+def is_written(options: Any, field: str) -> bool:
+    """Whether the file gives a field, once or once for each axis."""
     value = getattr(options, field)
-    return options.HasField(field) if isinstance(value, int) else len(value) > 0
+    return options.HasField(field) or bool(_each_axis(options, field)) if isinstance(value, int) else len(value) > 0
 
 
 def _check_spelling(layer: Layer, field: str, given: list[str], spatial: int) -> None:
     """Of the other spellings of a field, those that are given: together with nothing else, and a pair as a whole (but
     that a lone pad_h or pad_w is a convolution's, with 0 for the other)."""
     place, names = f"{layer.param_field}.{given[0]}", FIELDS[field][1]
-    if _is_written(layer.options, field):
+    if is_written(layer.options, field):
         hint = f"keep one of the two: {field}, or {' and '.join(names)}"
         layer.fail(f"gives {' and '.join([field, *given])}", place, hint)
     if len(names) == 1:
@@ -136,13 +145,13 @@ def _check_spelling(layer: Layer, field: str, given: list[str], spatial: int) ->
         layer.fail(
             f"{given[0]} is for two spatial axes; the bottom has {spatial}", place, f"repeat {field} for each axis"
         )
-    if len(given) == 1 and (field != "pad" or isinstance(layer.options.pad, int)):
+    if len(given) == 1 and (field != "pad" or hasattr(layer.options, "global_pooling")):
         layer.fail(f"gives only {given[0]}", place, f"give both {' and '.join(names)}, or {field} for both axes")
 
 
 def field_of(layer: Layer, field: str, axis: int) -> str:
     """Where the size of a spatial axis is given."""
-    return f"{layer.param_field}.{field if _is_written(layer.options, field) else FIELDS[field][1][axis]}"
+    return f"{layer.param_field}.{field if is_written(layer.options, field) else FIELDS[field][1][axis]}"
 
 
 def check_outputs(layer: Layer, shape: Shape, sizes: Sequence[int], windows: Geometry) -> Sizes:

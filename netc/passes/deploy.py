@@ -1,111 +1,308 @@
-"""The net that a .caffemodel contains, made ready to be run.
+"""A net made ready to be run by others: no data, no labels, the outputs are its scores.
 
-A file that training wrote holds the training net: its data layers become an Input layer, and what needs their labels
-(losses, accuracies) is dropped, so that the net's outputs are its scores.
+What the net is shows in the flow of its data. Losses, accuracies and layers that write files go. What they read as
+predictions are outputs now; what only they read besides (labels, weights of samples) goes with them. Of the data
+layers, the tops that the outputs need become inputs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from netc import proto
-from netc.graph.edges import NOWHERE, resolve
+from netc.errors.origin import Origin
+from netc.graph.edges import NOWHERE, Top, readers_of, resolve
+from netc.graph.filter import Layers, filter_net, state_of
 from netc.layers import Layer, registry
 from netc.layers.base import Shape
-from netc.layers.convolution import Convolution
 from netc.layers.input import Input
-from netc.layers.sources import ARRAYS, FILLERS
+from netc.layers.sources import FILLERS
+from netc.prototxt.draft import Draft
+
+Shapes = Callable[[Layer], Sequence[Shape | None]]
+"""A layer that brings data → the shapes of its tops, None for those that nothing tells."""
 
 
-def deployed(param: Any, weights: Mapping[str, Sequence[Any]], shapes: Mapping[str, Shape] | None = None) -> Any:
-    """A copy of a net in the current format whose data layers are Input layers, for the TEST phase.
+@dataclass(slots=True)
+class Deployed:
+    """The layers that are left. `unknown`: inputs whose shape nothing tells; with any, the layers cannot be compiled.
 
-    An input is as large as `shapes` says for its top, or for "" (channels, height, width); else as its data layer's
-    crop_size, with the channels that the first convolution's `weights` have; else it has no shape, and the net cannot
-    be compiled.
+    `dropped`: (name, type) of the layers that are gone, data layers not among them. `unread`: tops of data layers that
+    are no inputs. `fed`: the inputs whose shapes were asked for: those that a data layer made, or without a shape.
     """
-    net = proto.NetParameter()
-    net.CopyFrom(param)
-    net.ClearField("state")
-    for layer in net.layer:
-        layer.ClearField("phase")
-        layer.ClearField("blobs")
-    fed = [layer for layer in net.layer if is_fed(layer)]
-    if not fed or any(_kind(layer).is_input for layer in net.layer):
-        return net
-    layers = _without_copies(net.layer)
-    images = {layer.top[0]: layer for layer in fed if layer.top}
-    lost = {top for layer in fed for top in layer.top} - set(images)
-    told = shapes or {}
-    kept = [_input(top, data, _channels(layers, top, weights), told) for top, data in images.items()]
-    kept += [layer for layer in layers if not is_fed(layer) and not _needs(layer, lost)]
-    return _with_layers(net, kept)
+
+    layers: Layers
+    unknown: list[str] = field(default_factory=list)
+    dropped: list[tuple[str, str]] = field(default_factory=list)
+    unread: list[str] = field(default_factory=list)
+    fed: list[str] = field(default_factory=list)
 
 
-def unknown_input(net: Any) -> str | None:
-    """The name of an input of `deployed`'s net whose size is not known; None where there is none."""
-    made: set[str] = set()
-    for layer in net.layer:
-        unknown = layer.top if _kind(layer).is_input and not layer.input_param.shape else layer.bottom
-        missing = next((str(blob) for blob in unknown if blob not in made), None)
-        if missing is not None:
-            return missing
-        made.update(layer.top)
-    return None
+def state_layers(draft: Draft, phase: int, level: int = 0, stages: Iterable[str] = ()) -> Layers:
+    """The layers of a state, and the data layers of the other phase that these read: a file that training wrote has no
+    others, and an input is the same for both. Raises NetcError as `filter_net`."""
+    params = draft.param.layer[:]
+    layers = filter_net(draft, state_of(draft, phase, level, stages))
+    made = {top for param in layers.params for top in param.top}
+    missing = {blob for param in layers.params for blob in param.bottom} - made
+    if not missing:
+        return layers
+    stays = {id(param) for param in layers.params}
+    for param in filter_net(draft, state_of(draft, 1 - phase, level, stages)).params:
+        if not missing.isdisjoint(param.top) and registry().get(param.type, Layer)(param, phase).brings_data():
+            stays.add(id(param))
+    return replace(layers, params=params, origins=draft.origins).keep([id(param) in stays for param in params])
 
 
-def is_fed(layer: Any) -> bool:
-    """Whether `deployed` puts an Input layer in its place."""
-    kind = _kind(layer)
-    return kind.is_source and not kind.is_input and kind.feed != FILLERS
+def deployed(layers: Layers, learned: Collection[str], shapes: Shapes, own_phases: bool = True) -> Deployed:
+    """The layers of a state without those that only training and testing need. Nothing that is given is changed.
+
+    A net without data layers keeps all but the layers that write files: its Input layers say what it is.
+    `learned`: names of the layers with parameters. `own_phases`: whether a layer may have a phase of its own; the files
+    that training writes say TRAIN in each.
+    """
+    params = [_copied(param, own_phases) for param in layers.params]
+    flow = _Flow(params, layers.state.phase, learned)
+    fed = flow.fed()
+    if fed:  # the copies that compiling needs are other ones now
+        params = _without_copies(params)
+        origins = [origin for node, origin in zip(flow.nodes, layers.origins, strict=True) if not node.copies_bottom]
+        flow = _Flow(params, layers.state.phase, learned)
+        fed = flow.fed()
+    else:
+        origins = layers.origins
+    kept, tops = flow.needed(fed) if flow.has_data() else (flow.without_effects(fed), flow.tops_of(fed))
+    result = Deployed(replace(layers, params=[], origins=[]))
+    for index, (node, origin) in enumerate(zip(flow.nodes, origins, strict=True)):
+        if index in fed:
+            needed = {place for source, place in tops if source == index}
+            constants = flow.constants(index)
+            _add_inputs(
+                result, node, origin, needed, shapes(node) if needed else [None] * len(node.param.top), constants
+            )
+        elif index in kept:
+            _keep_bottoms(node, [top in kept[index] for top in flow.reads[index]])
+            _add(result, node.param, origin)
+            if node.is_input and not node.options.shape:
+                _set_shapes(result, node, shapes(node))
+        else:
+            result.dropped.append((node.name, node.type))
+    return result
 
 
-def _kind(layer: Any) -> type[Layer]:
-    """The class of a layer; one that declares nothing where netc does not know the type."""
-    return registry().get(layer.type, Layer)
+def _copied(param: Any, own_phases: bool) -> Any:
+    copy = type(param)()
+    copy.CopyFrom(param)
+    for name in ("blobs", "include", "exclude", *(() if own_phases else ("phase",))):
+        copy.ClearField(name)  # the rules have been followed
+    return copy
 
 
-def _needs(layer: Any, lost: set[str]) -> bool:
-    """Whether the layer reads something that is lost; then its tops are lost, too."""
-    if lost.isdisjoint(layer.bottom):
-        return False
-    lost.update(layer.top)
-    return True
+# -- what stays --------------------------------------------------------------------------------------------------------
 
 
-def _input(top: str, data: Any, channels: int, told: Mapping[str, Shape]) -> Any:
-    layer = proto.LayerParameter(name=top, type=Input.type, top=[top])
-    size, memory = data.transform_param.crop_size, data.memory_data_param
-    if (shape := told.get(top, told.get(""))) is not None:
-        layer.input_param.shape.add(dim=[1, *shape])
-    elif _kind(data).feed == ARRAYS:
-        layer.input_param.shape.add(dim=[1, memory.channels, size or memory.height, size or memory.width])
-    elif size:
-        layer.input_param.shape.add(dim=[1, channels, size, size])
-    return layer
+class _Flow:
+    """Who reads what among the layers of a net, and what of it is learned, computed, or only passed on."""
+
+    def __init__(self, params: Sequence[Any], phase: int, learned: Collection[str]) -> None:
+        self.nodes = [registry().get(param.type, Layer)(param, phase) for param in params]
+        self.has_params = [param.name in learned for param in params]
+        self.reads, _ = resolve((param.bottom[:], param.top[:]) for param in params)
+        self.readers = {top: [index for index, _ in bottoms] for top, bottoms in readers_of(self.reads).items()}
+        self.judges = self._judges()
+        self.gone = self._gone()
+
+    def fed(self) -> set[int]:
+        """The layers that bring data. Fillers that draw anew in each pass do, and any where a net has nothing else."""
+        sources = {index for index, node in enumerate(self.nodes) if node.brings_data() and not node.is_input}
+        return {index for index in sources if not (_is_constant(self.nodes[index]) and self._is_told(sources))}
+
+    def _is_told(self, sources: Collection[int]) -> bool:
+        """Whether anything but fillers gives the net its data."""
+        inputs = any(node.is_input for node in self.nodes)
+        return inputs or any(self.nodes[index].feed != FILLERS for index in sources)
+
+    def constants(self, index: int) -> dict[int, Any]:
+        """Of a layer that brings data, the tops that are the same in every pass, with their fillers."""
+        sources = {other for other, node in enumerate(self.nodes) if node.brings_data() and not node.is_input}
+        node = self.nodes[index]
+        if node.feed != FILLERS or not self._is_told(sources):
+            return {}
+        fillers = list(node.options.data_filler) or [proto.FillerParameter(type="constant")]
+        given = {place: fillers[place % len(fillers)] for place in range(len(node.param.top))}
+        return {place: filler for place, filler in given.items() if filler.type == "constant"}
+
+    def has_data(self) -> bool:
+        """Whether the net is one for training or testing, and not one whose Input layers say what it is given."""
+        fed = self.fed()
+        inputs = any(node.is_input for node in self.nodes)
+        return bool(fed) and not (inputs and all(self.nodes[index].feed == FILLERS for index in fed))
+
+    def without_effects(self, fed: set[int]) -> dict[int, set[Top]]:
+        """Every layer that writes no file, with what it reads."""
+        nodes = ((index, node) for index, node in enumerate(self.nodes) if index not in fed)
+        return {index: set(self.reads[index]) for index, node in nodes if not node.effect}
+
+    def tops_of(self, indices: Iterable[int]) -> set[Top]:
+        return {(index, place) for index in indices for place in range(len(self.nodes[index].param.top))}
+
+    def needed(self, fed: set[int]) -> tuple[dict[int, set[Top]], set[Top]]:
+        """The layers that the outputs need, with what they still read; the tops of the `fed` layers among that."""
+        self._mark(fed)
+        wanted = self._closure(self._outputs())
+        raw = {top for top in self.tops() if top in self.passed and top[0] not in fed and self._is_unread(top)}
+        wanted |= self._closure({top for top in raw if self.sources[top[0]] <= wanted})
+        kept = {index: set(self.reads[index]) for index, _ in wanted if index not in fed}
+        kept |= {index: set() for index, node in enumerate(self.nodes) if node.is_input}
+        for index in self._sinks():
+            if left := set(self.reads[index]) & wanted:
+                kept[index] = left
+        return kept, {top for top in wanted if top[0] in fed}
+
+    def tops(self) -> Iterator[Top]:
+        for index, node in enumerate(self.nodes):
+            if index not in self.gone:
+                yield from ((index, place) for place in range(len(node.param.top)))
+
+    def _judges(self) -> set[int]:
+        """Losses and accuracies, by type or by a loss_weight, and layers that write files."""
+        return {
+            index
+            for index, node in enumerate(self.nodes)
+            if node.is_loss or node.is_measure or node.effect or self._is_own_loss(index, node)
+        }
+
+    def _is_own_loss(self, index: int, node: Layer) -> bool:
+        tops = range(len(node.param.top))
+        unread = not any(self.readers.get((index, place)) for place in tops)
+        return any(node.param.loss_weight) and unread and not self.has_params[index] and bool(node.param.bottom)
+
+    def _gone(self) -> set[int]:
+        """The judges, and the layers that need what they make."""
+        gone = set(self.judges)
+        for index, node in enumerate(self.nodes):
+            if node.param.top and any(maker in gone for maker, _ in self.reads[index]):
+                gone.add(index)
+        return gone
+
+    def _sinks(self) -> list[int]:
+        return [index for index, node in enumerate(self.nodes) if not node.param.top and index not in self.gone]
+
+    def _mark(self, fed: set[int]) -> None:
+        """`learned`: layers whose tops depend on parameters. `passed`: tops that are values of sources, as they are.
+        `sources`: layer → the fed tops that it depends on."""
+        self.learned: set[int] = set()
+        self.passed: set[Top] = {NOWHERE}
+        self.sources: list[set[Top]] = []
+        for index, (node, reads) in enumerate(zip(self.nodes, self.reads, strict=True)):
+            below = [top for top in reads if top != NOWHERE]
+            self.sources.append({source for top in below for source in self._sources_of(top, fed)})
+            if self.has_params[index] or any(maker in self.learned for maker, _ in below):
+                self.learned.add(index)
+            values = reads[node.passes]
+            if node.is_source or node.brings_data() or (values and all(top in self.passed for top in values)):
+                self.passed.update((index, place) for place in range(len(node.param.top)))
+
+    def _sources_of(self, top: Top, fed: set[int]) -> set[Top]:
+        return {top} if top[0] in fed else self.sources[top[0]]
+
+    def _outputs(self) -> set[Top]:
+        """The tops that a net gives once the judges are gone, and what Silence takes: all that was computed and nothing
+        else needs."""
+        predictions = {top for index in self.gone for top in self._predictions(index)}
+        found = set()
+        for top in self.tops():
+            readers = self.readers.get(top, [])
+            judged = any(index in self.gone for index in readers)
+            needed = any(index not in self.gone and self.nodes[index].param.top for index in readers)
+            if not needed and (top in predictions if judged else top not in self.passed):
+                found.add(top)
+        return found
+
+    def _predictions(self, index: int) -> Iterable[Top]:
+        """Of what a judge reads, that which is judged: what is learned, or else the first that is computed."""
+        learned = [top for top in self.reads[index] if top[0] in self.learned]
+        return learned or [top for top in self.reads[index] if top not in self.passed][:1]
+
+    def _is_unread(self, top: Top) -> bool:
+        return top not in self.readers
+
+    def _closure(self, roots: Iterable[Top]) -> set[Top]:
+        """The tops, and all that they are made from."""
+        found: set[Top] = set()
+        waiting = list(roots)
+        while waiting:
+            top = waiting.pop()
+            if top != NOWHERE and top not in found:
+                found.add(top)
+                waiting += self.reads[top[0]]
+        return found
 
 
-def _channels(layers: Sequence[Any], top: str, weights: Mapping[str, Sequence[Any]]) -> int:
-    for layer in layers:
-        blobs = weights.get(layer.name, ())
-        if top in layer.bottom and _kind(layer) is Convolution and blobs and blobs[0].ndim == 4:
-            return int(blobs[0].shape[1] * layer.convolution_param.group)
-    return 3
+def _is_constant(node: Layer) -> bool:
+    """Whether a source makes its tops, the same in every pass."""
+    return node.feed == FILLERS and all(filler.type == "constant" for filler in node.options.data_filler)
 
 
-def _without_copies(layers: Sequence[Any]) -> list[Any]:
+# -- the layers anew ---------------------------------------------------------------------------------------------------
+
+
+def _add(result: Deployed, param: Any, origin: Origin) -> None:
+    result.layers.params.append(param)
+    result.layers.origins.append(origin)
+
+
+def _add_inputs(
+    result: Deployed,
+    node: Layer,
+    origin: Origin,
+    needed: set[int],
+    shapes: Sequence[Shape | None],
+    constants: Mapping[int, Any],
+) -> None:
+    """An Input layer for each top that is needed; one that makes it, for a constant."""
+    for place, (top, shape) in enumerate(zip(node.param.top, shapes, strict=True)):
+        if place not in needed:
+            result.unread.append(top)
+            continue
+        if place in constants and shape is not None:
+            layer = proto.LayerParameter(name=top, type=node.type, top=[top])
+            layer.dummy_data_param.shape.add(dim=shape)
+            layer.dummy_data_param.data_filler.add().CopyFrom(constants[place])
+            _add(result, layer, origin)
+            continue
+        layer = proto.LayerParameter(name=top, type=Input.type, top=[top])
+        result.fed.append(top)
+        if shape is None:
+            result.unknown.append(top)
+        else:
+            layer.input_param.shape.add(dim=shape)
+        _add(result, layer, origin)
+
+
+def _set_shapes(result: Deployed, node: Layer, shapes: Sequence[Shape | None]) -> None:
+    """The shapes of an Input layer that has none of its own."""
+    result.fed += node.param.top
+    result.unknown += [top for top, shape in zip(node.param.top, shapes, strict=True) if shape is None]
+    if None not in shapes:
+        for shape in shapes:
+            node.param.input_param.shape.add(dim=shape)
+
+
+def _keep_bottoms(node: Layer, flags: Sequence[bool]) -> None:
+    """What a Silence still takes."""
+    if not all(flags):
+        node.param.bottom[:] = [blob for blob, stays in zip(node.param.bottom[:], flags, strict=True) if stays]
+
+
+def _without_copies(params: Sequence[Any]) -> list[Any]:
     """The layers without Splits, whose readers read what is copied: compiling inserts those that are still needed."""
-    copies = {index for index, layer in enumerate(layers) if _kind(layer).copies_bottom}
-    edges, _ = resolve(((layer.bottom[:], layer.top[:]) for layer in layers), copies)
-    for layer, tops in zip(layers, edges, strict=True):
-        named = zip(layer.bottom[:], tops, strict=True)
-        layer.bottom[:] = [blob if top == NOWHERE else layers[top[0]].top[top[1]] for blob, top in named]
-    return [layer for index, layer in enumerate(layers) if index not in copies]
-
-
-def _with_layers(net: Any, layers: list[Any]) -> Any:
-    copies = [proto.LayerParameter.FromString(layer.SerializeToString()) for layer in layers]
-    del net.layer[:]
-    net.layer.extend(copies)
-    return net
+    nodes: Mapping[str, type[Layer]] = registry()
+    copies = {index for index, param in enumerate(params) if nodes.get(param.type, Layer).copies_bottom}
+    edges, _ = resolve(((param.bottom[:], param.top[:]) for param in params), copies)
+    for param, tops in zip(params, edges, strict=True):
+        named = zip(param.bottom[:], tops, strict=True)
+        param.bottom[:] = [blob if top == NOWHERE else params[top[0]].top[top[1]] for blob, top in named]
+    return [param for index, param in enumerate(params) if index not in copies]

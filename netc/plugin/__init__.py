@@ -27,6 +27,8 @@ import importlib.util
 import os
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import blake2b
 from types import ModuleType
 
@@ -152,15 +154,27 @@ def _execute(file: str) -> ModuleType:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    sys.path.insert(0, os.path.dirname(file))
     try:
-        spec.loader.exec_module(module)
+        with _importing_beside(file):
+            spec.loader.exec_module(module)
     except BaseException:
         del sys.modules[name]
         raise
-    finally:
-        sys.path.remove(os.path.dirname(file))
     return module
+
+
+@contextmanager
+def _importing_beside(file: str) -> Iterator[None]:
+    """What lies beside a plug-in can be imported, and comes last: it does not stand for a module that is installed."""
+    folder = os.path.dirname(file)
+    known = folder in sys.path
+    if not known:
+        sys.path.append(folder)
+    try:
+        yield
+    finally:
+        if not known and folder in sys.path:
+            sys.path.remove(folder)
 
 
 def _adopt(file: str, known: dict[str, type[Layer]]) -> None:

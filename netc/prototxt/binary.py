@@ -19,6 +19,7 @@ from netc.errors import NetcError, Place
 from netc.files.opening import open_regular
 from netc.files.wire import BYTES, FIXED32, FIXED64, VARINT, Damaged, Wire, WireField, field_head, is_onnx
 from netc.prototxt.draft import layer_label
+from netc.prototxt.forks import EACH_AXIS
 from netc.prototxt.source import CONTROL, HEAD, MAX_BYTES, MAX_FIELDS
 
 BLOBS: dict[tuple[int, ...], int] = {(100,): 7, (2,): 6, (2, 1): 50}
@@ -71,6 +72,8 @@ class Binary:
             raise NetcError(
                 "U130", f"this binary {self.kind} is damaged: {reason}", Place(self.path), "copy or download it again"
             ) from None
+        if self.kind == "net":
+            _read_each_axis(message, bytes(data))
         refuse_many(message, self.path)
         if (bad := next(_undecodable(message, ""), None)) is not None:
             raise NetcError(
@@ -93,6 +96,30 @@ class Binary:
                 listed = ", ".join(map(str, numbers[:8]))
                 text = f"settings that netc does not know have no effect (fields {listed})"
                 yield text, Place(self.path, part=layer_label(layer))
+
+
+_MOST_AXES = 32
+
+
+def _read_each_axis(net: Any, data: bytes) -> None:
+    """What forks give once for each axis, where protobuf keeps the last number alone (`EACH_AXIS`)."""
+    wire, kind = Wire(data), net.DESCRIPTOR.fields_by_name["layer"]
+    layers = (field for field in wire.fields(0, len(wire)) if field.number == kind.number)
+    for layer, span in zip(net.layer, layers, strict=True):
+        for field, block in layer.ListFields():
+            for once, often in EACH_AXIS.get(getattr(field.message_type, "name", ""), {}).items():
+                number = field.message_type.fields_by_name[once].number
+                values = _numbers(wire, span, field.number, number)
+                if len(values) > 1:
+                    block.ClearField(once)
+                    getattr(block, often)[:] = values
+
+
+def _numbers(wire: Wire, layer: WireField, block: int, field: int) -> list[int]:
+    """All values of an integer field of a block of a layer."""
+    blocks = [one for one in wire.fields(layer.start, layer.end) if one.number == block]
+    fields = (one for within in blocks for one in wire.fields(within.start, within.end) if one.number == field)
+    return [value for one in fields for value in wire.varints(one, _MOST_AXES)]
 
 
 def open_binary(path: str | os.PathLike[str]) -> Binary | None:

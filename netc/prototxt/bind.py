@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -10,6 +11,7 @@ from google.protobuf.descriptor import Descriptor
 
 from netc.errors import Findings, NetcError, raise_all
 from netc.prototxt.ast import FieldNode, Message, Scalar
+from netc.prototxt.forks import EACH_AXIS
 from netc.prototxt.scalars import FieldInfo, Misfit, convert, wanted
 from netc.prototxt.source import Source
 from netc.prototxt.unknown import Types, explain, other_file
@@ -48,6 +50,11 @@ def _required(descriptor: Descriptor) -> tuple[str, ...]:
     return tuple(f.name for f in descriptor.fields if f.is_required)
 
 
+def _given_often(tree: Message) -> set[str]:
+    """The fields that are given several times."""
+    return {name for name, count in Counter(field.name for field in tree.fields).items() if count > 1}
+
+
 class _Binder:
     def __init__(self, source: Source, types: Types) -> None:
         self.source, self.types = source, types
@@ -59,8 +66,12 @@ class _Binder:
     def fill(self, message: Any, descriptor: Descriptor, tree: Message) -> None:
         known = _fields(descriptor)
         seen: dict[str, FieldNode] = {}
+        each_axis = EACH_AXIS.get(descriptor.name, {})
+        often = _given_often(tree) if each_axis else ()
         for field in tree.fields:
             info = known.get(field.name)
+            if field.name in often and field.name in each_axis:
+                info = known[each_axis[field.name]]
             if info is None:
                 self._unknown(field, descriptor, tree)
             elif info.repeated:

@@ -102,6 +102,9 @@ FORK_OF_FIELD = _turned(_FIELDS)
 FORK_OF_VALUE = FORK_OF_TYPE | _turned(_VALUES)
 """Value of an enum that the schema lacks → the fork."""
 
+EACH_AXIS = {"PoolingParameter": {"kernel_size": "kernel_sizes", "stride": "strides", "pad": "pads"}}
+"""Message → fields that Caffe has once, and forks once for each axis → the fields that hold them then."""
+
 TYPE_OF_BLOCK = {
     "annotated_data_param": "AnnotatedData",
     "bn_param": "BN",
@@ -171,3 +174,26 @@ def no_reader_for(layer: Any, field: str, fork: str, place: Place) -> NetcError:
         place,
         "take it out, or feed the net from Python with images of your own",
     )
+
+
+def is_intels(net: Any) -> bool:
+    """Whether a net has a field, or a value of one, that Intel's fork alone has: `engine` of the net or of a layer, MKL
+    engines of a type, bn_stats_batch_size, quantization_param."""
+    if net.HasField("engine") or net.HasField("bn_stats_batch_size"):
+        return True
+    return any(
+        layer.HasField("engine") or layer.HasField("quantization_param") or _on_mkl(layer) for layer in net.layer
+    )
+
+
+def _on_mkl(layer: Any) -> bool:
+    blocks = (getattr(layer, field.name) for field, _ in layer.ListFields() if field.name.endswith("_param"))
+    return any(_engine(block).startswith("MKL") for block in blocks)
+
+
+def _engine(block: Any) -> str:
+    field = getattr(block, "DESCRIPTOR", None) and block.DESCRIPTOR.fields_by_name.get("engine")
+    if not field or field.enum_type is None or not block.HasField("engine"):
+        return ""
+    found = field.enum_type.values_by_number.get(block.engine)
+    return str(found.name) if found else ""

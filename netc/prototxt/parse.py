@@ -28,10 +28,12 @@ def parse(source: Source) -> Message:
     """Parse a whole file.
 
     Raises NetcError P101 (syntax; all errors of the file at once), P102 (nested too deeply), P103 (too long),
-    P104 (too many fields), P105 (not a prototxt at all: a web page, a binary file).
+    P104 (too many fields), P105 (not a prototxt at all: a web page, a binary file), P107 (a comment that takes lines in
+    which end by a carriage return alone).
     """
     raise_all(foreign(source))
     _check_limits(source)
+    _check_comments(source)
     try:
         tree = _lark().parse(source.text)
     except UnexpectedInput as error:
@@ -142,6 +144,21 @@ def _check_limits(source: Source) -> None:
         raise NetcError(
             "P104", f"more than {MAX_FIELDS:,} fields", Place(source.path), "weights belong in a .caffemodel"
         )
+
+
+def _check_comments(source: Source) -> None:
+    """A carriage return alone is white space, in Caffe as here, and does not end a comment: in a file of the old Mac's
+    line ends, the first comment would silently be all there is."""
+    if not _LONE_RETURN.search(source.text):
+        return
+    for match in BRACKETS.finditer(source.text):
+        if match.group()[0] == "#" and "\r" in match.group().rstrip("\r \t"):
+            message = "a carriage return does not end this comment: what follows would not count"
+            hint = "save the file with line feeds: tr '\\r' '\\n' < FILE > NEW"
+            raise NetcError("P107", message, source.place(match.start()), hint)
+
+
+_LONE_RETURN = re.compile(r"\r(?!\n)")
 
 
 def _check_depth(source: Source) -> None:

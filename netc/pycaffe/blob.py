@@ -51,6 +51,9 @@ class Blob:
     def width(self) -> int:
         return self._legacy(3)
 
+    def __repr__(self) -> str:
+        return f"<Blob {'×'.join(map(str, self.shape)) or 'scalar'}>"
+
     def _legacy(self, axis: int) -> int:
         return self.shape[axis] if axis < len(self.shape) else 1
 

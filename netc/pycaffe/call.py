@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from netc.errors import NetcError, did_you_mean
-from netc.errors.foreign import failure, is_allowed
+from netc.errors.foreign import EVERY, failure, is_allowed
 from netc.layers.base import Layer, Shape
-from netc.pycaffe import shim
+from netc.pycaffe import doors
 from netc.pycaffe.blob import Blob, BlobVec, Values
+from netc.pycaffe.layer import Layer as Base
 
 
 class PythonCode:
@@ -31,6 +32,7 @@ class PythonCode:
         self._in_place = [a == b for a, b in zip(layer.param.top, layer.param.bottom, strict=False)]
         self._tops = len(layer.param.top)
         self._check_allowed(layer)
+        self.found = doors.Allowed(self.folder)
         self.user = self._instance(self._class(), layer)
         self.bottom: list[Blob] = []
         self.top: list[Blob] = []
@@ -56,7 +58,7 @@ class PythonCode:
 
     def _class(self) -> Any:
         try:
-            with shim.as_in_caffe(self.folder):
+            with doors.as_in_caffe(self.found):
                 module = importlib.import_module(self.module)
         except ModuleNotFoundError as error:
             if error.name and f"{self.module}.".startswith(f"{error.name}."):
@@ -73,19 +75,22 @@ class PythonCode:
         return found
 
     def _not_found(self) -> NetcError:
-        looked = ", ".join(shim.search_path(self.folder))
-        hint = f"looked in {looked} and where Python itself looks; PYTHONPATH adds folders"
+        looked = ", ".join(self.found.folders)
+        hint = f"looked where Python itself looks, and in {looked}; PYTHONPATH adds folders"
         return self._fail("L331", f'there is no Python module "{self.module}"', "module", hint)
 
     def _instance(self, cls: Any, layer: Layer) -> Any:
-        missing = [name for name in ("setup", "reshape", "forward") if not callable(getattr(cls, name, None))]
-        if missing:
-            message = f"the class {self.kind} of {self.file} has no {missing[0]}(self, bottom, top)"
-            raise self._fail("L333", message, "layer")
+        self._require(cls, "setup")
         user = self._call("L332", _new, cls, layer.param)
         user.param_str = user.param_str_ = layer.options.param_str
-        user.phase, user.blobs = layer.phase, BlobVec()
+        user.phase, user.blobs, user.type = layer.phase, BlobVec(), layer.type
         return user
+
+    def _require(self, found: Any, *methods: str) -> None:
+        for name in methods:
+            if not callable(getattr(found, name, None)):
+                message = f"the class {self.kind} of {self.file} has no {name}(self, bottom, top)"
+                raise self._fail("L333", message, "layer")
 
     # -- calling it ----------------------------------------------------------------------------------------------------
 
@@ -94,6 +99,7 @@ class PythonCode:
         self.bottom = [Blob(tuple(shape)) for shape in shapes]
         self.top = [self.bottom[i] if self._works_in_place(i) else Blob() for i in range(self._tops)]
         self._call("L332", self.user.setup, self.bottom, self.top)
+        self._require(self.user, "reshape", "forward")
         self._call("L332", self.user.reshape, self.bottom, self.top)
         return [blob.shape for blob in self.top]
 
@@ -135,7 +141,7 @@ class PythonCode:
 
     def _call(self, code: str, function: Any, *arguments: Any) -> Any:
         try:
-            with shim.as_in_caffe(self.folder):
+            with doors.as_in_caffe(self.found):
                 return function(*arguments)
         except NetcError:
             raise
@@ -144,12 +150,20 @@ class PythonCode:
 
     def _while(self, code: str, what: str, error: Exception) -> NetcError:
         message = f'layer "{self.name}" (Python, module "{self.module}"): {what} fails'
-        return failure(code, message, error, self.file, self.origin.place("python_param"))
+        hint = self._hint(error.name) if isinstance(error, ModuleNotFoundError) else None
+        return failure(code, message, error, self.file, self.origin.place("python_param"), hint)
+
+    def _hint(self, missing: str | None) -> str | None:
+        """What to do where code that may run imports a file beside it, which may not yet."""
+        if EVERY in self.found.modules or not self.found.beside(missing):
+            return None
+        also = ",".join([*sorted(self.found.modules), str(missing).partition(".")[0]])
+        return f"a module of that name lies beside it; if you trust that file too: --allow-python-layers {also}"
 
 
 def _new(cls: Any, param: Any) -> Any:
     """An instance as Caffe makes it. One of Caffe's own class is made without its C++ part, which needs a C++ net."""
-    if issubclass(cls, shim.Layer):
+    if issubclass(cls, Base):
         return cls(param)
     own: Any = type(cls.__name__, (cls,), {"blobs": None, "__module__": cls.__module__})
     user = own.__new__(own)

@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from netc import proto
-from netc.errors import NetcError
+from netc.errors import NetcError, NetcErrors
 from netc.errors.origin import Origin
 from netc.files.paths import resolve
 from netc.files.shipped import is_shipped
 from netc.prototxt.draft import Draft
+from netc.prototxt.format import quoted
+from netc.prototxt.source import MAX_BYTES
 from netc.solver.settings import test_net_count
 
 TRAIN, TEST = 0, 1
@@ -63,13 +65,21 @@ def _path(name: str, near: str, origin: Origin | None, field: str) -> str:
     place = origin.place(field) if origin is not None else None
     found = resolve(name, near, place=place)
     beside = os.path.join(os.path.dirname(near), name)
-    if name.startswith("./") or not os.path.isfile(beside) or filecmp.cmp(found, beside, shallow=False):
+    if name.startswith("./") or not os.path.isfile(beside) or _alike(found, beside):
         return found
     if is_shipped(near):
         return beside
     message = f'"{name}" may be {os.path.abspath(found)} or {os.path.abspath(beside)}, and they differ'
     hint = f"write {os.path.relpath(beside)} for the one beside the solver, ./{name} for the one in the working folder"
     raise NetcError("F122", message, place, hint)
+
+
+def _alike(one: str, other: str) -> bool:
+    """Whether two names are of one file, or of two with the same text. What is longer than any text is not compared."""
+    if os.path.samefile(one, other):
+        return True
+    short = os.path.getsize(one) == os.path.getsize(other) <= MAX_BYTES
+    return short and filecmp.cmp(one, other, shallow=False)
 
 
 def test_plans(param: Any, near: str, origin: Origin | None) -> list[NetPlan]:
@@ -94,3 +104,26 @@ def planned_state(draft: Draft, plan: NetPlan) -> Any:
     state.MergeFrom(draft.param.state)
     state.MergeFrom(plan.state)
     return state
+
+
+def of_test_net(error: NetcError, number: int, plan: NetPlan, trained: NetPlan) -> NetcErrors:
+    """What is wrong in a test net, as errors that say which net it is, and what its state lacks of the training net's:
+    `--stage` and `--level` reach the training net only, as in Caffe."""
+    lacking = lacks(plan, trained)
+    return NetcErrors(_of_test_net(one, f"test net #{number}", lacking) for one in error.errors)
+
+
+def lacks(plan: NetPlan, trained: NetPlan) -> str:
+    """The fields of a test_state that would give a test net the stages and level of the training net; "" for none."""
+    stages = [stage for stage in trained.state.stage if stage not in plan.state.stage]
+    level = [f"level: {trained.state.level}"] if trained.state.level != plan.state.level else []
+    return " ".join([*level, *(f"stage: {quoted(stage)}" for stage in stages)])
+
+
+def _of_test_net(error: NetcError, name: str, lacking: str) -> NetcError:
+    hint = error.hint
+    if lacking and error.code.startswith("G"):
+        state = f"test_state {{ {lacking} }}"
+        hint = f"the training net's stages and level are not the test net's, as in Caffe: add {state} to the solver"
+        hint += f"; or {error.hint}" if error.hint else ""
+    return NetcError(error.code, f"{name}: {error.message}", error.place, hint, error.related)

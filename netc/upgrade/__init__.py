@@ -16,6 +16,7 @@ from dataclasses import replace
 from netc.prototxt.draft import Draft
 from netc.upgrade.batch_norm import freeze_batch_norm, has_trained_statistics
 from netc.upgrade.inputs import inputs_to_layer
+from netc.upgrade.intel_pooling import clip_intels_windows, has_intels_windows
 from netc.upgrade.mixed import begin
 from netc.upgrade.padding import fold_padding
 from netc.upgrade.solver import SOLVER_TYPES, upgrade_solver
@@ -33,6 +34,7 @@ STAGES: tuple[Callable[[Draft], None], ...] = (
     v1_to_current,
     inputs_to_layer,
     freeze_batch_norm,
+    clip_intels_windows,
 )
 
 
@@ -45,7 +47,8 @@ def upgrade_net(given: Draft) -> Draft:
     nothing produces).
     """
     draft = replace(given, original=given.param, origins=list(given.origins), remarks=list(given.remarks))
-    if given.param.layers or given.param.input or any(map(has_trained_statistics, given.param.layer)):
+    old = given.param.layers or given.param.input or any(map(has_trained_statistics, given.param.layer))
+    if old or has_intels_windows(given.param):
         draft.param = type(given.param)()
         draft.param.CopyFrom(given.param)
         for stage in STAGES:

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from netc import proto
 from netc.errors import NetcError, Place
 from netc.files.hashing import Chunk, Hashing
 from netc.weights.arrays import Array
@@ -75,7 +74,7 @@ def _filled(handle: int, source: Model, places: list[Array], flush: Callable[[],
     result, done = [], 0
     with ThreadPoolExecutor(_WORKERS) as pool:
         for entry, place in zip(source.entries, places, strict=True):
-            differing = 0 if same_kind(entry.array, place) else max(entry.array.size, 1)
+            differing = 0 if same_kind(entry.tensor, place) else max(entry.array.size, 1)
             for job in _jobs(pool, entry.array, place, handle) if not differing else ():
                 differing += job.result()
                 done += 1
@@ -93,7 +92,7 @@ def _jobs(pool: Executor, array: Array, place: Array, handle: int) -> list[Futur
 
 def _safetensors_chunks(source: Model, card: Card, sha256: str) -> Iterator[Chunk]:
     card.sha256 = sha256
-    tensors = {entry.key: entry.array for entry in source.entries}
+    tensors = {entry.key: entry.tensor for entry in source.entries}
     blobs = {entry.key: (entry.layer, entry.blob) for entry in source.entries}
     return safetensors_chunks(tensors, blobs, {"format": "pt", CARD: card.to_json()})
 
@@ -118,17 +117,14 @@ def _caffemodel(path: Path, source: Model, card: Card, hashing: Hashing) -> None
 
 
 def definition(source: Model) -> Any:
-    """The layers that a .caffemodel of `source` lists: the net's as compiled, or, where no net was given, all that the
-    file has. Raises NetcError W763 where nothing says what types the layers have."""
-    if source.param is None:
+    """The layers that a .caffemodel of `source` lists: the net's as compiled, or, where no net was given or it cannot
+    be compiled, all that it has in the state that is asked for. Raises NetcError W763 where nothing says what types the
+    layers have."""
+    if source.draft is None:
         source.runnable()
-    if source.given:
-        return trained_net(source.runnable().param)
-    net = proto.NetParameter()
-    net.CopyFrom(source.param)
-    for layer in net.layer:
-        layer.ClearField("blobs")
-    return net
+    if source.given and source.graph is not None:
+        return trained_net(source.graph.param)
+    return source.definition()
 
 
 _WRITERS = {"npz": _npz, "hdf5": _hdf5, "caffemodel": _caffemodel}

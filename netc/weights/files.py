@@ -13,9 +13,6 @@ from netc.files.opening import handle_of
 from netc.files.paths import nearest_path
 from netc.files.wire import is_onnx
 
-BEST_RATIO = 1100
-"""Deflate cannot shrink data more than 1032 times; a part of a file that claims more is not backed by it."""
-
 _UNPACKED, _USUAL_RATIO = 1 << 28, 32
 """Packed arrays that come to so many bytes, or to so many times the file, are unpacked. Weights of which nineteen of
 twenty are 0 take a twentieth; what takes less is not weights."""

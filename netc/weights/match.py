@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -212,7 +213,7 @@ def _plan(
             continue
         try:
             given = _given(layer, blobs, weights, names[layer], facts)
-            result.copies += _layer(layer, given, weights, names[layer], fit)
+            result.copies += _layer(layer, given, weights, names[layer], fit, facts)
         except NetcError as error:
             errors.append(error)
     raise_all(errors)
@@ -249,11 +250,20 @@ def _given(
     return given
 
 
-def _layer(layer: str, blobs: Mapping[int, tuple[str, Shape]], weights: Weights, origin: str, fit: _Fit) -> list[Copy]:
+def _layer(
+    layer: str,
+    blobs: Mapping[int, tuple[str, Shape]],
+    weights: Weights,
+    origin: str,
+    fit: _Fit,
+    facts: Facts,
+) -> list[Copy]:
     copies: list[Copy] = []
     for index, (blob, shape) in blobs.items():
         array = weights[origin][index]
         fitted = fit(array, shape, (origin, index) in weights.legacy)
+        if fitted is None and (layer, index) in facts.shared and array.size == math.prod(shape):
+            fitted = array.reshape(shape)  # as its owner has it (share_mode: PERMISSIVE)
         if fitted is None:
             raise _mismatch(layer, blob, shape, array.shape, weights.path)
         copies.append(Copy(layer, index, blob, origin, array.shape, fitted))

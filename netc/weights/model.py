@@ -5,19 +5,27 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from netc import proto
 from netc.errors import NetcError, Place, counted
-from netc.graph.compile import compile_net
-from netc.graph.ir import Graph, Node
-from netc.graph.read import read_net
+from netc.graph.compile import compile_layers
+from netc.graph.filter import Layers as NetLayers
+from netc.graph.filter import phase_number
+from netc.graph.ir import Graph, Node, ParamRef
+from netc.graph.read import draft_net, unread_net
 from netc.layers import Layer, registry
 from netc.layers.base import Shape
-from netc.passes.deploy import deployed, unknown_input
+from netc.passes.deploy import Deployed, deployed, state_layers
+from netc.prototxt.draft import Draft
+from netc.prototxt.source import may_be_binary
 from netc.weights.arrays import Array, Weights, without_leading_ones
+from netc.weights.asked import Asked, shapes_of
 from netc.weights.card import Card, read_card
 from netc.weights.files import map_file
 from netc.weights.fitting import facts_of
@@ -34,12 +42,19 @@ OLD_AXES = 4
 
 
 class ModelLayer(NamedTuple):
-    """One array: its key in `state_dict`, whose blob it is in Caffe's order, and the values in the net's shape."""
+    """One array: its key in `state_dict`, whose blob it is in Caffe's order, the values in its layer's shape, and the
+    shape in `state_dict` where that is another (a parameter shared with a layer that gives it another one)."""
 
     key: str
     layer: str
     blob: int
     array: Array
+    held: Shape | None = None
+
+    @property
+    def tensor(self) -> Array:
+        """The values as `state_dict` has them."""
+        return self.array if self.held is None else self.array.reshape(self.held)
 
 
 @dataclass(slots=True)
@@ -49,27 +64,54 @@ class Model:
     Attributes:
         path: of the file. buffer: its bytes, mapped.
         weights: as the file has them. entries: the arrays to convert, views of the file.
-        param: NetParameter in the current format, without arrays, as given or as the file contains it; None where
-            neither gives one.
-        graph: that net compiled for the TEST phase, data layers replaced by Input layers; None where it cannot be.
+        draft: the net without arrays, as given or as the file contains it; None where neither gives one.
+        own: the net that the file contains, where another one is given.
+        deploy: the layers of the net that a deployed net has; None where the net cannot be read.
+        graph: these, compiled; None where they cannot be.
         reason: why there is no graph. card: what the file says of itself, if netc wrote it.
         given: whether the net was given, so that its layers are those that count.
         unused: layers of the file that the net has not, and how many arrays. remarks: what should be said of the rest.
-        shapes: of the images that data layers read, as `deployed` takes them.
+        asked: which state of the net is meant.
     """
 
     path: str
     buffer: Any
     weights: Weights
     entries: list[ModelLayer] = field(default_factory=list)
-    param: Any = None
+    draft: Draft | None = None
+    own: Draft | None = None
+    deploy: Deployed | None = None
     graph: Graph | None = None
     reason: NetcError | None = None
     card: Card | None = None
     given: bool = False
     unused: dict[str, int] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
-    shapes: Mapping[str, Shape] = field(default_factory=dict)
+    asked: Asked = field(default_factory=Asked)
+
+    @property
+    def param(self) -> Any:
+        """The net as a NetParameter of the current format; None where there is none."""
+        return self.draft.param if self.draft is not None else None
+
+    def definition(self) -> Any:
+        """The net as it was read, data layers and all; where another state is asked for, its layers alone."""
+        assert self.draft is not None
+        net = proto.NetParameter()
+        net.CopyFrom(self.draft.param)
+        if not self.asked.plain:
+            del net.layer[:]
+            net.layer.extend(self.in_state().params)
+        for layer in net.layer:
+            for name in ("blobs", *(() if self.asked.plain else ("include", "exclude"))):
+                layer.ClearField(name)
+        return net
+
+    def in_state(self) -> NetLayers:
+        """The layers that the net has in the state that is asked for."""
+        assert self.draft is not None
+        asked = self.asked
+        return state_layers(self.draft, phase_number(asked.phase), asked.level, asked.stages)
 
     def layers(self) -> Layers:
         """Layer name → its arrays in Caffe's order and the net's shapes."""
@@ -80,7 +122,13 @@ class Model:
 
     def singles(self) -> Iterator[tuple[str, Array]]:
         """Each array with its key, as the float32 that torch computes with."""
-        return ((entry.key, entry.array.astype("<f4", copy=False)) for entry in self.entries)
+        return ((entry.key, entry.tensor.astype("<f4", copy=False)) for entry in self.entries)
+
+    def computed(self) -> Iterator[tuple[str, Array]]:
+        """The same of the layers that the compiled net has: a file may hold others (of training alone)."""
+        names = {node.name for node in self.runnable().nodes}
+        there = [entry for entry in self.entries if entry.layer in names]
+        return ((entry.key, entry.tensor.astype("<f4", copy=False)) for entry in there)
 
     def keys(self) -> dict[str, list[str]]:
         """Layer name → the keys of its blobs."""
@@ -93,19 +141,19 @@ class Model:
         """The compiled net. Raises NetcError W763 where there is none."""
         if self.graph is not None:
             return self.graph
-        why = f": {self.reason.message}" if self.reason else ""
-        hint = self.reason.hint if self.reason and self.reason.code == "W763" else NEED
-        raise NetcError("W763", f"the net itself is needed, and the file does not give it{why}", Place(self.path), hint)
+        if self.reason is not None and self.reason.code in ("W763", "L307"):
+            raise self.reason
+        why = f": {self.reason.message}" if self.reason else ", and the file has none"
+        hint = "is --shape that of the images that the net was trained on?" if self.asked.shapes else NEED
+        raise NetcError("W763", f"the net itself is needed{why}", Place(self.path), hint)
 
 
-NEED = "give the net's deploy.prototxt with --net"
+NEED = "give the net with --net"
 
 
-def open_model(
-    path: str | os.PathLike[str], net: Any = None, buffer: Any = None, shapes: Mapping[str, Shape] | None = None
-) -> Model:
+def open_model(path: str | os.PathLike[str], net: Any = None, buffer: Any = None, asked: Asked | None = None) -> Model:
     """Read a weight file (`buffer`: mapped already) and, if given, the net (path, text or NetParameter) whose layers
-    count. `shapes`: of the images that its data layers read, as `deployed` takes them.
+    count, in the state that is asked for.
 
     Without a net, every layer of the file that has arrays counts, and the file's own net, or its card's, is compiled
     if that is possible. Raises NetcError as `weights.read`, `compile_net`, `weights.plan`, and W764 (a layer without
@@ -113,16 +161,14 @@ def open_model(
     """
     name = os.fspath(path)
     buffer = map_file(name) if buffer is None else buffer
-    source = Model(name, buffer, read(buffer), shapes=shapes or {})
+    source = Model(name, buffer, read(buffer), asked=asked or Asked())
     _make_floats(source.weights)
     source.card = read_card(buffer)
-    if net is not None:
-        source.given, source.param = True, read_net(net)
-        source.graph = _compiled(source)
-        source.entries = _by_net(source, source.graph)
+    if net is None:
+        _use_own_net(source)
+        source.entries = _by_file(source, source.weights)
     else:
-        _own_net(source)
-        source.entries = _by_file(source)
+        _use_net(source, net)
     return source
 
 
@@ -160,10 +206,16 @@ def _by_net(source: Model, graph: Graph) -> list[ModelLayer]:
     unread = [(ref, ref.blob) for _, node in nodes for ref in node.params if ref.blob.unread]
     values = {ref.owner: np.resize(blob.start or 0, blob.shape).astype("f4") for ref, blob in unread} | values
     return [
-        ModelLayer(key, node.name, place, values[ref.owner])
+        ModelLayer(key, node.name, place, values[ref.owner].reshape(ref.blob.shape), _held(graph, ref))
         for index, node in nodes
         for place, (key, ref) in enumerate(zip(keys[index], node.params, strict=True))
     ]
+
+
+def _held(graph: Graph, ref: ParamRef) -> Shape:
+    """The shape that a net holds a parameter in: its owner's."""
+    index, place = ref.owner
+    return graph.nodes[index].params[place].blob.shape
 
 
 def _refuse_repeated(graph: Graph, nodes: Sequence[tuple[int, Node]]) -> None:
@@ -186,18 +238,32 @@ def _missing(source: Model, fresh: Mapping[str, Any]) -> NetcError:
     return NetcError("W764", message, Place(source.path), hint)
 
 
-# -- the layers of a file ----------------------------------------------------------------------------------------------
+# -- the net -----------------------------------------------------------------------------------------------------------
 
 
-def _own_net(source: Model) -> None:
-    """Set `param` and `graph` from what the file says of its net; where that does not do, `reason`."""
+def _use_net(source: Model, net: Any) -> None:
+    """The given net's layers count. One whose inputs are of unknown size is enough for formats of weights alone."""
+    source.given, source.draft = True, draft_net(net)
+    with suppress(NetcError):
+        source.own = _own_draft(source)
+    source.deploy = _deployed(source, own_phases=not (isinstance(net, str | os.PathLike) and may_be_binary(net)))
+    if source.deploy.unknown:
+        source.reason = _unknown(source, source.deploy.unknown)
+        source.entries = _by_names(source, source.deploy.layers)
+        return
+    source.graph = compile_layers(source.deploy.layers)
+    source.entries = _by_net(source, source.graph)
+
+
+def _use_own_net(source: Model) -> None:
+    """Set `draft` and `graph` from what the file says of its net; where that does not do, `reason`."""
     try:
-        if source.card is not None:
-            source.param = read_net(source.card.prototxt) if source.card.prototxt else None
-        elif format_of(source.buffer) == "caffemodel":
-            source.param = read_net(read_own_net(source.buffer))
-        if source.param is not None:
-            graph = _compiled(source)
+        source.draft = _own_draft(source)
+        if source.draft is not None:
+            source.deploy = _deployed(source, own_phases=False)
+            if source.deploy.unknown:
+                raise _unknown(source, source.deploy.unknown)
+            graph = compile_layers(source.deploy.layers)
             _by_net(source, graph)
             source.graph = graph
     except NetcError as error:
@@ -205,33 +271,65 @@ def _own_net(source: Model) -> None:
     source.unused = {}
 
 
-def _compiled(source: Model) -> Graph:
-    net = deployed(source.param, source.weights, source.shapes)
-    unknown = unknown_input(net)
-    if unknown is not None:
-        message = f'the size of its input "{unknown}" is not known'
-        raise NetcError(
-            "W763",
-            message,
-            Place(source.path),
-            NEED + ", or the shape of its images with --shape CHANNELS,HEIGHT,WIDTH",
-        )
-    return compile_net(net, "TEST")
+def _own_draft(source: Model) -> Draft | None:
+    """The net in the file, or in its card."""
+    if source.card is not None:
+        return unread_net(source.card.prototxt, source.path) if source.card.prototxt else None
+    return unread_net(read_own_net(source.buffer), source.path) if format_of(source.buffer) == "caffemodel" else None
 
 
-def _by_file(source: Model) -> list[ModelLayer]:
+def _deployed(source: Model, own_phases: bool) -> Deployed:
+    asked, layers = source.asked, source.in_state()
+    learned = {name for name, arrays in source.weights.items() if arrays}
+    return deployed(layers, learned, partial(shapes_of, asked=asked, layers=layers, weights=source.weights), own_phases)
+
+
+def _unknown(source: Model, inputs: Sequence[str]) -> NetcError:
+    """What is asked for is what nobody has said yet."""
+    listed = " and ".join(f'"{name}"' for name in inputs)
+    if len(inputs) == 1 and not source.asked.shapes:
+        hint = "say how large its images are: --shape CHANNELS,HEIGHT,WIDTH"
+    else:
+        hint = f"say how large their records are: {' '.join(f'--shape {name}=…' for name in inputs)}"
+    hint += "" if source.given else ", or give the net's deploy.prototxt with --net"
+    where = Place(source.draft.path if source.given and source.draft is not None else source.path)
+    noun = "input" if len(inputs) == 1 else "inputs"
+    return NetcError("W763", f"the size of its {noun} {listed} is not known without the data", where, hint)
+
+
+# -- the layers of a file ----------------------------------------------------------------------------------------------
+
+
+def _by_names(source: Model, layers: NetLayers) -> list[ModelLayer]:
+    """The arrays of a net that cannot be compiled: those of its layers, told by their names."""
+    known = {param.name for param in layers.params}
+    missing = [param.name for param in layers.params if _lacks_arrays(source.weights, param, layers)]
+    if missing:
+        raise _missing(source, dict.fromkeys(missing))
+    arrays = {name: arrays for name, arrays in source.weights.items() if arrays}
+    source.unused = {name: len(blobs) for name, blobs in arrays.items() if name not in known}
+    return _by_file(source, {name: blobs for name, blobs in source.weights.items() if name in known})
+
+
+def _lacks_arrays(weights: Weights, param: Any, layers: NetLayers) -> bool:
+    """Whether a layer has no arrays in the file, where a layer of the same type and as many bottoms has some."""
+    like = ((other.type, len(other.bottom)) for other in layers.params if weights.get(other.name))
+    return not weights.get(param.name) and (param.type, len(param.bottom)) in set(like)
+
+
+def _by_file(source: Model, weights: Mapping[str, Sequence[Array]]) -> list[ModelLayer]:
     types = {layer.name: layer for layer in source.param.layer} if source.param is not None else {}
-    named = [(position, name) for position, (name, arrays) in enumerate(source.weights.items()) if arrays]
+    named = [(position, name) for position, (name, arrays) in enumerate(weights.items()) if arrays]
     modules = module_names(named)
     given = source.card.layers if source.card is not None else {}
-    compiled = (
-        {node.name: [ref.blob.name for ref in node.params] for node in source.graph.nodes} if source.graph else {}
-    )
+    compiled = {node.name: node.params for node in source.graph.nodes} if source.graph else {}
     entries = []
     for position, name in named:
         arrays, layer = source.weights[name], types.get(name)
-        blobs = compiled.get(name, [])
+        params = compiled.get(name, [])
+        blobs = [ref.blob.name for ref in params]
         if len(blobs) != len(arrays):
+            params = []
             blobs = blob_names(layer.type, len(arrays), len(layer.bottom)) if layer else blob_names("", len(arrays))
         keys = given.get(name) or [f"{modules[position]}.{blob}" for blob in blobs]
         if len(keys) != len(arrays):
@@ -240,7 +338,10 @@ def _by_file(source: Model) -> list[ModelLayer]:
             if (name, index) in source.weights.absent:
                 raise _absent(source, name, index)
             shape = _shape(source.weights, layer.type if layer else None, name, index, blob)
-            entries.append(ModelLayer(key, name, index, arrays[index].reshape(shape)))
+            held = None
+            if source.graph is not None and params:
+                shape, held = params[index].blob.shape, _held(source.graph, params[index])
+            entries.append(ModelLayer(key, name, index, arrays[index].reshape(shape), held))
     if len({entry.key for entry in entries}) < len(entries):
         raise _other_keys(source, "two of them are called the same")
     return entries

@@ -11,7 +11,7 @@ from netc.errors import NetcError, Place
 from netc.files.paths import resolve
 from netc.graph.ir import Graph
 from netc.weights.card import Preprocessing
-from netc.weights.reader import read_blob
+from netc.weights.mean import read_mean
 
 
 def preprocessing_of(
@@ -21,8 +21,8 @@ def preprocessing_of(
 
     Args:
         graph: the same, compiled, if it can be. near: path of the file that names the net's mean image.
-        mean: "104,117,123" (one value a channel, or one for all), a .binaryproto whose channel means count, or "" for
-            what the net says. scale, crop: likewise, or None.
+        mean: "104,117,123" (one value a channel, or one for all), a .binaryproto or .npy whose channel means count,
+            or "" for what the net says. scale, crop: likewise, or None.
     Raises NetcError F120 (no such file), W767 (neither numbers nor a mean image; a scale that is none).
     """
     if scale is not None and not (scale and math.isfinite(scale)):
@@ -62,6 +62,48 @@ def converted_looks(
     return result
 
 
+def completed(
+    shown: Preprocessing, own: Preprocessing, mean: str = "", scale: float | None = None, crop: int | None = None
+) -> Preprocessing:
+    """What a net says of its images, and where it says nothing, what the net says that the weights were trained in.
+    `mean`, `scale`, `crop`: as for `preprocessing_of`; what was given so stays."""
+    result = replace(shown, crop=shown.crop or own.crop)
+    if not mean and shown.mean is None and not shown.mean_file:
+        result.mean, result.mean_file = own.mean, own.mean_file
+    if scale is None and shown.scale == 1:
+        result.scale = own.scale
+    return result
+
+
+def contradicted(
+    one: Preprocessing,
+    other: Preprocessing,
+    said: str,
+    against: str,
+    mean: str = "",
+    scale: float | None = None,
+    crop: int | None = None,
+) -> list[str]:
+    """Where two nets say different things of the same images, `said` being believed; nothing where an option decides,
+    or where the weights have taken mean and scale in."""
+    if one.std is not None:
+        return []
+    found = []
+    if not mean and one.mean and other.mean and not _same(one.mean, other.mean):
+        found.append(f"{said} says mean {_numbers(one.mean)}, which counts; {against} says {_numbers(other.mean)}")
+    if scale is None and 1 not in (one.scale, other.scale) and not _same([one.scale], [other.scale]):
+        found.append(f"{said} says scale {one.scale:.6g}, which counts; {against} says {other.scale:.6g}")
+    return found
+
+
+def _same(one: list[float], other: list[float]) -> bool:
+    return len(one) == len(other) and all(math.isclose(a, b, rel_tol=1e-5) for a, b in zip(one, other, strict=True))
+
+
+def _numbers(values: list[float]) -> str:
+    return ", ".join(f"{value:.6g}" for value in values)
+
+
 def _transform(param: Any) -> Any:
     """The transform_param of the data layer that tests see, else of the first one."""
     found = [layer for layer in param.layer if layer.HasField("transform_param")] if param is not None else []
@@ -83,7 +125,7 @@ def _set_mean(result: Preprocessing, mean: str, transform: Any, near: str, chann
         try:
             result.mean = _of_image(resolve(transform.mean_file, near, "mean file"), channels)
         except NetcError as error:
-            if error.code != "F120":  # the file's name is all there is, and the card says so
+            if error.code not in ("F120", "F130"):  # the file's name is all there is, and the card says so
                 raise
 
 
@@ -95,11 +137,13 @@ def _mean(text: str, channels: int) -> tuple[list[float], str | None]:
 
 
 def _of_image(path: str, channels: int) -> list[float]:
-    image = read_blob(path)
-    if image.ndim < 3 or image.shape[-3] != channels:
+    image = read_mean(path)
+    if image.ndim == 1 and len(image) in (1, channels):
+        return _spread(image.tolist(), channels, path)
+    if image.ndim == 1 or image.shape[0] != channels:
         message = f"the mean image has the shape {image.shape}, and the net's input {channels} channels"
         raise NetcError("W767", message, Place(path), "give one value a channel, such as --mean 104,117,123")
-    return [float(value) for value in image.reshape(-1, *image.shape[-3:])[0].astype("f8").mean((1, 2))]
+    return [float(value) for value in image.astype("f8").mean((1, 2))]
 
 
 def _spread(values: list[float], channels: int, text: str) -> list[float]:

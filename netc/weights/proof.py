@@ -22,6 +22,14 @@ TOLERANCE = 1e-4
 """Largest difference of a run, relative to the blob's largest value: 20 layers of float32 sums in another order come to
 1e-6, a wrong border or a wrong mean to 1e-2."""
 
+OTHER_BITS = (
+    "nothing was written; try again, and if it is not the disk (dmesg names it), please report it, with the net"
+)
+OTHER_VALUES = (
+    "nothing was written; a net that compares or rounds values (ArgMax, Threshold) can turn on the last bit, which "
+    "--tolerance allows; otherwise please report it, with the net"
+)
+
 _BLOCK = 1 << 18
 """Values compared at a time."""
 
@@ -74,7 +82,7 @@ class Parity:
         if wrong:
             total = sum(array.differing for array in wrong)
             message = f'"{wrong[0].name}" and {counted(len(wrong) - 1, "other array")} were read back with other values'
-            raise NetcError("W770", f"{message} ({total:,} differ)", Place(path), "the disk or netc is at fault")
+            raise NetcError("W770", f"{message} ({total:,} differ)", Place(path), OTHER_BITS)
         if self._beyond():
             worst = max(self._beyond(), key=lambda run: _order(run.relative))
             raise NetcError(
@@ -82,7 +90,7 @@ class Parity:
                 f'the converted net gives another "{worst.name}": the largest difference is {worst.largest:.3g} '
                 f"where values reach {worst.scale:.3g}; allowed is {self.tolerance:g} of that",
                 Place(path),
-                "nothing was written; please report it, with the net",
+                OTHER_VALUES,
             )
 
     def line(self) -> str:

@@ -37,6 +37,10 @@ class Feed(Protocol):
         these, a shard alone. The passes that come next are expected to be k + step, k + 2·step, …"""
         ...
 
+    def record(self, position: int) -> str:
+        """What stands at a position of the endless sequence, in words: which record, row or line of which file."""
+        ...
+
     def close(self) -> None: ...
 
 

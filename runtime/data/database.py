@@ -25,7 +25,7 @@ def open_database(path: str, place: Place | None = None) -> LMDB | LevelDB:
     if is_leveldb(path):
         return LevelDB(path, place)
     if os.path.isdir(path) and not os.path.lexists(os.path.join(path, "data.mdb")):
-        raise _stranger(path, place, *_folder(path))
+        raise _stranger(path, place, *_folder(path, place))
     try:
         return LMDB(path, place)
     except NetcError as error:
@@ -40,12 +40,13 @@ def _stranger(path: str, place: Place | None, what: str, hint: str) -> NetcError
     )
 
 
-def _folder(path: str) -> tuple[str, str]:
+def _folder(path: str, place: Place | None) -> tuple[str, str]:
     """What a folder without a database is, and what to do."""
     try:
         names = sorted(os.listdir(path))
     except OSError as error:
-        raise NetcError("X120", f"the database {path} cannot be read: {error.strerror}", Place(path)) from None
+        message = f"the database {path} cannot be read: {error.strerror}"
+        raise NetcError("X120", message, place or Place(path)) from None
     inside = [name for name in names if os.path.isfile(os.path.join(path, name, "data.mdb"))]
     inside += [name for name in names if is_leveldb(os.path.join(path, name))]
     if inside:

@@ -36,5 +36,8 @@ class DummyFeed:
             tops.append(top if rows is None else top[rows.start : rows.stop])
         return tops
 
+    def record(self, position: int) -> str:
+        return f"filler {self.fillers[0].type}"
+
     def close(self) -> None:
         pass

@@ -20,7 +20,8 @@ from typing import BinaryIO, NamedTuple
 from netc.errors import NetcError, Place
 from netc.files.opening import open_regular, read_bytes
 from netc.runtime.data.leveldb_log import DELETION, LOG_NUMBER, OLD_LOG_NUMBER, Entry, apply, batch_entries, log_records
-from netc.runtime.data.snappy import Damaged, skip, uncompressed, varint
+from netc.runtime.data.leveldb_table import Block, entries, handle
+from netc.runtime.data.snappy import Damaged, skip, uncompressed
 
 _FOOTER, _TABLE_MAGIC = 48, bytes.fromhex("57fb808b247547db")
 _NOT_COMPRESSED, _SNAPPY = 0, 1
@@ -28,25 +29,14 @@ _BLOCKS_KEPT, _LARGE_KEPT, _INDEXES_KEPT = 16, 1, 4
 _LARGE = 1 << 22
 """Bytes of a block of which only the last one read is kept."""
 _MOST_BLOCK, _MOST_CURRENT = 1 << 30, 4096
-_KEYS_OF_A_BLOCK = 32
-"""How many times the length of its block all keys may have together, which share beginnings: LevelDB writes every 16th
-key whole."""
 _HINT = "copy it again, or build an LMDB from the pictures with `netc convert-imageset`"
-
-
-class _Block(NamedTuple):
-    """Where a block of a table begins, and its length without the byte that tells its compression."""
-
-    table: str
-    start: int
-    length: int
 
 
 class _At(NamedTuple):
     """Where the newest entry of a key is: the n-th of a block of a table, or a value from the log."""
 
     sequence: int
-    block: _Block | None
+    block: Block | None
     number: int
     value: bytes | None
 
@@ -191,7 +181,7 @@ class _Folder:
     def _open(self, name: str) -> BinaryIO:
         return open_regular(os.path.join(self.path, name))
 
-    def _blocks(self, table: str) -> list[_Block]:
+    def _blocks(self, table: str) -> list[Block]:
         """The data blocks of a table, which its index block lists; each begins behind the one before it."""
         with self._open(table) as file:
             size = file.seek(0, os.SEEK_END)
@@ -200,13 +190,13 @@ class _Folder:
         if not footer.endswith(_TABLE_MAGIC):
             raise Damaged(f"{table} does not end as a table does")
         at = skip(footer, 0, 2)  # the metaindex, which holds filters
-        index = _handle(table, footer, at)
-        blocks = [_handle(table, value, 0) for _, _, value in self.block(index)]
+        index = handle(table, footer, at)
+        blocks = [handle(table, value, 0) for _, _, value in self.block(index)]
         if any(one.start + one.length >= other.start for one, other in pairwise([*blocks, index])):
             raise Damaged(f"the index of {table} names a block twice, or out of order")
         return blocks
 
-    def block(self, block: _Block) -> list[Entry]:
+    def block(self, block: Block) -> list[Entry]:
         with self._open(block.table) as file:
             if block.start + block.length >= os.fstat(file.fileno()).st_size:
                 raise Damaged(f"{block.table} breaks off")
@@ -221,7 +211,7 @@ class _Folder:
         kind = data[-1]
         if kind not in (_NOT_COMPRESSED, _SNAPPY):
             raise Damaged(f"compression {kind} in {block.table} is unknown")
-        return list(_entries(data[:-1] if kind == _NOT_COMPRESSED else uncompressed(data[:-1], _MOST_BLOCK)))
+        return list(entries(data[:-1] if kind == _NOT_COMPRESSED else uncompressed(data[:-1], _MOST_BLOCK)))
 
 
 def _keep(found: dict[bytes, _At], key: bytes, at: _At) -> None:
@@ -232,32 +222,3 @@ def _keep(found: dict[bytes, _At], key: bytes, at: _At) -> None:
 def _table_name(number: int, names: set[str]) -> str:
     """Older versions of LevelDB end the names of tables in .sst."""
     return f"{number:06d}.sst" if f"{number:06d}.sst" in names else f"{number:06d}.ldb"
-
-
-def _handle(table: str, data: bytes, at: int) -> _Block:
-    start, at = varint(data, at)
-    length, _ = varint(data, at)
-    return _Block(table, start, length)
-
-
-def _entries(block: bytes) -> Iterator[Entry]:
-    """The entries of a block: each key tells how much of the one before it keeps, and comes behind it; of one key, the
-    newest entry comes first."""
-    (restarts,) = struct.unpack_from("<I", block, len(block) - 4)
-    end, at, key, room = len(block) - 4 * (restarts + 1), 0, b"", _KEYS_OF_A_BLOCK * len(block)
-    last: tuple[bytes, int] | None = None
-    if end < 0:
-        raise Damaged("a block is shorter than its list of restarts")
-    while at < end:
-        shared, at = varint(block, at)
-        fresh, at = varint(block, at)
-        length, at = varint(block, at)
-        key = key[:shared] + block[at : at + fresh]
-        at, room = at + fresh + length, room - len(key)
-        if at > end or len(key) != shared + fresh or len(key) < 8 or room < 0:
-            raise Damaged("an entry reaches beyond its block")
-        user, sequence = key[:-8], int.from_bytes(key[-8:], "little")
-        if last is not None and last >= (user, -sequence):
-            raise Damaged("the keys of a block are not in order")
-        last = user, -sequence
-        yield user, sequence, block[at - length : at]

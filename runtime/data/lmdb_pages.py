@@ -14,7 +14,6 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from netc.runtime.data.lmdb_meta import Fault, Meta, Tree
 
@@ -42,6 +41,7 @@ class Pages:
 
     def __init__(self, file: int, meta: Meta, tree: Tree) -> None:
         self.file, self.meta, self.tree = file, meta, tree
+        self.most_bytes = MOST_BYTES
         self._head = struct.Struct("<Q" + "xx" * ((meta.layout.head - 14) // 2) + "HHH")  # number, flags, lower, upper
 
     def leaves(self, backwards: bool = False) -> Iterator[Leaf]:
@@ -91,13 +91,15 @@ class Pages:
 
     def spare(self, first: int) -> int:
         """Of a tree of free pages: how many from page `first` on it lists. They need not be in the file."""
-        numbers = [self._numbers(leaf, index) for leaf in self.leaves() for index in range(leaf.size)]
-        listed = np.concatenate(numbers) if numbers else np.zeros(0, np.uint64)
+        self.most_bytes = 8 * (self.meta.last_page + 2)
+        listed = np.zeros(0, np.uint64)
+        for leaf in self.leaves():
+            for index in range(leaf.size):
+                value = self.record(leaf, index)[1]
+                listed = np.append(listed, np.frombuffer(value[8 : len(value) & ~7], np.uint64))  # behind their count
+                if len(listed) > self.meta.last_page:
+                    raise self._wrong(leaf.number, "it lists more free pages than there are")
         return len(np.unique(listed[(listed >= first) & (listed <= self.meta.last_page)]))
-
-    def _numbers(self, leaf: Leaf, index: int) -> NDArray[np.uint64]:
-        """A value that lists page numbers behind their count."""
-        return np.frombuffer(self.record(leaf, index)[1][8:], np.uint64)
 
     # -- pages ---------------------------------------------------------------------------------------------------------
 
@@ -116,8 +118,8 @@ class Pages:
     def _overflow(self, number: int, size: int) -> bytes:
         """A value that has pages of its own."""
         head, start = self.meta.layout.head, number * self.meta.page_size
-        if size > MOST_BYTES:
-            raise self._wrong(number, f"a value of {size:,} bytes, and at most {MOST_BYTES:,} are read")
+        if size > self.most_bytes:
+            raise self._wrong(number, f"a value of {size:,} bytes, and at most {self.most_bytes:,} are read")
         if not 2 <= number <= self.meta.last_page - (head + size - 1) // self.meta.page_size:
             raise self._wrong(number, "it is not one of the file")
         low, high = self._check_head(self._read(head, start), number, _OVERFLOW)

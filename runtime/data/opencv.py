@@ -19,8 +19,11 @@ def resize(picture: Pixels, height: int, width: int) -> Pixels:
         return _halve(picture)
     left, right, x_weights = _axis(picture.shape[1], width)
     top, bottom, y_weights = _axis(picture.shape[0], height)
-    wide = picture.astype(np.int32)
-    rows = wide[:, left] * x_weights[0][:, None] + wide[:, right] * x_weights[1][:, None]
+    used, places = np.unique([top, bottom], return_inverse=True)  # the sums take four times the pixels' memory
+    top, bottom = places.reshape(2, -1)
+    lines = picture[used]
+    rows = lines[:, left].astype(np.int32) * x_weights[0][:, None]
+    rows += lines[:, right].astype(np.int32) * x_weights[1][:, None]
     above = (rows[top] >> 4) * y_weights[0][:, None, None] >> 16
     below = (rows[bottom] >> 4) * y_weights[1][:, None, None] >> 16
     total: NDArray[np.int32] = above + below
@@ -29,8 +32,9 @@ def resize(picture: Pixels, height: int, width: int) -> Pixels:
 
 def _halve(picture: Pixels) -> Pixels:
     """Exactly half the size: OpenCV takes the mean of each four pixels instead."""
-    wide = picture.astype(np.int32)
-    total = wide[::2, ::2] + wide[::2, 1::2] + wide[1::2, ::2] + wide[1::2, 1::2]
+    total = picture[::2, ::2].astype(np.int32)
+    for part in (picture[::2, 1::2], picture[1::2, ::2], picture[1::2, 1::2]):
+        total += part
     return ((total + 2) >> 2).astype(np.uint8)
 
 
@@ -46,5 +50,7 @@ def _axis(size: int, wanted: int) -> tuple[NDArray[np.intp], NDArray[np.intp], N
 
 def gray(picture: Pixels) -> Pixels:
     """(H, W, 3) red, green, blue → (H, W, 1), as libpng does it for cv::imread: 15-bit fixed point, cut off."""
-    total = picture.astype(np.int32) @ np.array([9797, 19234, 3737], np.int32)
-    return (total >> 15).astype(np.uint8)[..., None]
+    found = np.empty((*picture.shape[:2], 1), np.uint8)
+    for row, out in zip(picture, found, strict=True):  # a row at a time: the sums take four times the pixels' memory
+        out[:, 0] = (row.astype(np.int32) @ np.array([9797, 19234, 3737], np.int32)) >> 15
+    return found

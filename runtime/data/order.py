@@ -45,6 +45,7 @@ class Order:
             return self._epochs[epoch]
 
 
-def shuffled(records: int, *key: int | str) -> Callable[[int], Permutation]:
-    """The orders of a shuffled source: a pure function of `key` and the epoch."""
-    return lambda epoch: rand.permutation(records, *key, "shuffle", epoch)
+def shuffled(records: int, seed: int) -> Callable[[int], Permutation]:
+    """The orders of a shuffled source: a pure function of the seed, the epoch and the number of records, nothing else,
+    so that sources whose records belong together (images and label images) stay together."""
+    return lambda epoch: rand.permutation(records, seed, "shuffle", epoch)

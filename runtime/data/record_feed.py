@@ -64,6 +64,9 @@ class RecordFeed:
         except NetcError:
             self.records.close()
             raise
+        group = self.layer.param.transform_param.random_group
+        self.random_key = ("group", group) if group else (self.layer.key,)
+        self.label_shape = np.shape(first.label)
         self._decoded = {0: first}
         self.batch_size = self.shapes[0][0]
         self.waited = 0.0
@@ -77,12 +80,16 @@ class RecordFeed:
         place = origin.place(f"{self.layer.param_field}.source")
         self.records = opened.at(place) if opened else open_records(self.layer.param, path, place)
         self.size = count = len(self.records)
-        shuffle = shuffled(count, self.seed, self.layer.key) if self.layer.shuffles() else None
+        shuffle = shuffled(count, self.seed) if self.layer.shuffles() else None
         self.order: Sequence = Order(count, shuffle, _skipped(self.layer, self.seed))
 
     def picture(self, index: int) -> Picture:
         """A record. The first one has been decoded already when it is first asked for."""
         return self._decoded.pop(index, None) or self.records.picture(index)
+
+    def record(self, position: int) -> str:
+        """What stands at a position, in words."""
+        return self.records.name(self.order[position])
 
     def _start_threads(self) -> None:
         self._process = os.getpid()
@@ -130,7 +137,7 @@ class RecordFeed:
 def _skipped(layer: Layer, seed: int) -> int:
     """How many lines of a list are passed over at the start: a random number below rand_skip."""
     limit = int(layer.options.rand_skip) if layer.feed == LIST else 0
-    return int(rand.draws(seed, layer.key, "rand_skip", n=1)[0] * limit)
+    return int(rand.draws(seed, "rand_skip", n=1)[0] * limit)
 
 
 class _Job:
@@ -142,7 +149,7 @@ class _Job:
         self._lock = threading.Lock()
         self._left = len(positions)
         self._data: NDArray[np.float32] | None = None
-        self._labels = np.zeros(len(positions), np.float32)
+        self._labels = np.zeros((len(positions), *feed.label_shape), np.float32)
         self._errors: dict[int, BaseException] = {}
         self._sizes: dict[int, tuple[str, Shape]] = {}
 
@@ -164,7 +171,7 @@ class _Job:
         """Decode, cut and convert the picture at a position of the endless sequence."""
         feed, at = self.feed, position - self.positions.start
         picture = feed.picture(feed.order[position])
-        draws = feed.transform.draws(feed.seed, feed.layer.key, "augment", position)
+        draws = feed.transform.draws(feed.seed, *feed.random_key, "augment", position)
         crop = feed.transform.sample(picture, draws)
         planes = feed.transform.cut(picture, crop)
         with self._lock:

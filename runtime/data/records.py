@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from netc.errors import NetcError, Place
 from netc.files.paths import resolve
 from netc.layers import registry
-from netc.layers.sources import LIST
+from netc.layers.sources import DATABASE, HDF5, LIST
 from netc.runtime.data import opencv
 from netc.runtime.data.database import open_database
-from netc.runtime.data.datum import Picture, Undecodable, as_array, decode, from_datum
+from netc.runtime.data.datum import Picture, from_datum
+from netc.runtime.data.decoding import Undecodable, as_array
+from netc.runtime.data.image_list import PictureFiles, read_image_list
 
 
 class Records:
@@ -23,6 +23,10 @@ class Records:
 
     def picture(self, index: int) -> Picture:
         """Raises NetcError D520 naming the record where it cannot be decoded."""
+        raise NotImplementedError
+
+    def name(self, index: int) -> str:
+        """A record in words, with the file that holds it."""
         raise NotImplementedError
 
     def close(self) -> None:
@@ -69,14 +73,25 @@ def wants_color(param: Any) -> bool | None:
     return True if transform.force_color or transform.HasField("rescale_param") else None
 
 
+def source_of(param: Any, place: Place | None = None) -> str:
+    """What the source of a data layer is called. Raises NetcError D503 where it has none."""
+    kind = registry()[param.type]
+    field = kind.param_field or ""
+    source: str = getattr(param, field).source
+    if not source:
+        hint = f'add {field} {{ source: "{EXAMPLES.get(kind.feed, "…")}" }}'
+        raise NetcError("D503", f'layer "{param.name}" names no source', place, hint)
+    return source
+
+
+EXAMPLES = {DATABASE: "…_lmdb", LIST: "list of pictures and labels.txt", HDF5: "list of .h5 files.txt"}
+
+
 class _DatumRecords(Records):
     def __init__(self, param: Any, path: str, place: Place | None) -> None:
-        if not param.data_param.source:
-            raise NetcError(
-                "D503", f'layer "{param.name}" names no source', place, 'add data_param { source: "…_lmdb" }'
-            )
-        found = resolve(param.data_param.source, path, "database", place)
+        found = resolve(source_of(param, place), path, "database", place)
         self.database, self.color = open_database(found, place), wants_color(param)
+        self.upright = not param.transform_param.ignore_orientation
 
     def close(self) -> None:
         self.database.close()
@@ -84,57 +99,44 @@ class _DatumRecords(Records):
     def __len__(self) -> int:
         return len(self.database)
 
+    def name(self, index: int) -> str:
+        return f'the record "{self.database.record(index)[0].decode("utf-8", "replace")}" of {self.database.path}'
+
     def picture(self, index: int) -> Picture:
         key, value = self.database.record(index) if index else self.database.first()
         try:
-            return from_datum(key, value, self.color)
+            return from_datum(key, value, self.color, self.upright)
         except Undecodable as reason:
             name = key.decode("utf-8", "replace")
             raise NetcError(
                 "D520",
                 f'the record "{name}" of {self.database.path} cannot be decoded: {reason}',
                 Place(self.database.path),
-                "build the database anew; convert-imageset checks every picture",
+                reason.hint or "build the database anew; convert-imageset checks every picture",
             ) from None
 
 
 class _FileList(Records):
-    """`path label` lines, the label after the last blank; with root_folder, is_color, new_height and new_width."""
+    """The pictures of a list (netc.runtime.data.image_list); with root_folder, is_color, new_height and new_width."""
 
     def __init__(self, param: Any, path: str, place: Place | None) -> None:
-        self.name, self.options = param.name, param.image_data_param
-        self.list = resolve(self.options.source, path, "image list", place)
-        self.folders = ["", *(os.path.join(folder, "") for folder in map(os.path.dirname, (path, self.list)) if folder)]
-        self.color = bool(self.options.is_color)
-        self.lines = [(n, line) for n, line in enumerate(_lines(self.list), 1) if line.strip()]
-        if not self.lines:
-            raise NetcError("D504", f"the image list {self.list} is empty", Place(self.list))
+        self.options = param.image_data_param
+        self.upright = not param.transform_param.ignore_orientation
+        file = resolve(source_of(param, place), path, "image list", place)
+        self.list, self.files = read_image_list(file), PictureFiles(self.options.root_folder, path, file)
+        if not len(self.list):
+            raise NetcError("D504", f"the image list {file} is empty", Place(file))
 
     def __len__(self) -> int:
-        return len(self.lines)
+        return len(self.list)
+
+    def name(self, index: int) -> str:
+        return f'"{self.list.names[index]}", line {self.list.numbers[index]} of {self.list.path}'
 
     def picture(self, index: int) -> Picture:
-        line, text = self.lines[index]
-        name, _, label = text.rpartition(" ")
-        try:
-            pixels = decode(self._read(name), self.color)
-            number = float(int(label))
-        except (OSError, ValueError, Undecodable) as reason:
-            message = f'the picture "{name}" cannot be used: {reason}'
-            raise NetcError("D520", message, Place(self.list, line, 1, max(1, len(name)), text)) from None
+        name, labels = self.list.names[index], self.list.labels[index]
+        pixels = self.files.decode(name, lambda: self.list.place(index), bool(self.options.is_color), self.upright)
         height, width = self.options.new_height, self.options.new_width
         if height and width:
             pixels = opencv.resize(as_array(pixels), height, width)
-        return Picture(pixels, number, name)
-
-    def _read(self, name: str) -> bytes:
-        """Root folder and name are joined as they are (Caffe's way), seen from here, the prototxt and the list."""
-        paths = [folder + self.options.root_folder + name for folder in self.folders]
-        return Path(next((path for path in paths if os.path.exists(path)), paths[0])).read_bytes()
-
-
-def _lines(path: str) -> list[str]:
-    try:
-        return os.fsdecode(Path(path).read_bytes()).splitlines()
-    except OSError as error:
-        raise NetcError("X120", f"the list {path} cannot be read: {error.strerror}", Place(path)) from None
+        return Picture(pixels, labels if len(labels) > 1 else float(labels[0]), name)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from netc.runtime.data.datum import as_array, as_image
+from netc.runtime.data.decoding import as_array, as_image
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,8 @@ from netc.files.paths import resolve
 from netc.layers import registry
 from netc.layers.base import Shape, format_shape
 from netc.prototxt.forks import no_reader_for, transform_of_fork
-from netc.runtime.data.datum import Picture, as_array, planes_of
+from netc.runtime.data.datum import Picture, planes_of
+from netc.runtime.data.decoding import MAX_PIXELS, as_array
 from netc.runtime.data.rescale import Crop, rescaled, resized_region
 from netc.runtime.net import rand
 
@@ -48,8 +49,11 @@ class Transform:
         self.batch_size = int(getattr(param, registry()[param.type].param_field or "").batch_size)
         self.scales = self._scales()
         self.mirror, self.factor = bool(self.options.mirror), np.float32(self.options.scale)
-        self.mean_file = self._mean_file()
         self.mean = np.array(self.options.mean_value, np.float32)
+        self.mean_file: NDArray[np.float32] | None = None
+        """(C, H, W), the mean image; a file of one value a channel goes to `mean`."""
+        if self.options.mean_file:
+            self._read_mean()
         self.deviations = self._deviations() if self.training and self.options.HasField("color_shift_param") else None
 
     def _fail(self, code: str, message: str, hint: str | None = None) -> NetcError:
@@ -76,24 +80,22 @@ class Transform:
         middle = (low + high) // 2
         return (low, high) if self.training else (middle, middle)
 
-    def _mean_file(self) -> NDArray[np.float32] | None:
-        if not self.options.mean_file:
-            return None
+    def _read_mean(self) -> None:
         if self.options.mean_value:
             raise self._fail("D507", "mean_file and mean_value are both given", "keep one")
-        if self.scales:
+        from netc.weights.mean import read_mean
+
+        found = read_mean(resolve(self.options.mean_file, self.path, "mean file", self.place))
+        if found.ndim == 1:
+            self.mean = found
+        elif self.scales:
             raise self._fail(
                 "D507",
                 "a mean image has one size, but rescale_param changes the images'",
                 "use mean_value; `netc image-mean` prints the three numbers",
             )
-        from netc.weights import read_blob
-
-        path = resolve(self.options.mean_file, self.path, "mean file", self.place)
-        mean = np.asarray(read_blob(path), np.float32)
-        if mean.ndim < 3 or mean.size != np.prod(mean.shape[-3:]):
-            raise self._fail("D507", f"{path} is {format_shape(mean.shape)}; a mean image is channels×height×width")
-        return mean.reshape(mean.shape[-3:])
+        else:
+            self.mean_file = found
 
     def _deviations(self) -> NDArray[np.float64]:
         """A row for each component of the pixels' colours (blue, green, red): std · √eigenvalue · eigenvector (T12)."""
@@ -138,7 +140,7 @@ class Transform:
             height = width = self.crop
         elif self.scales:
             height, width = rescaled(height, width, self.scales[0])
-        return [(self.batch_size, channels, height, width), (self.batch_size,)][:tops]
+        return [(self.batch_size, channels, height, width), (self.batch_size, *np.shape(first.label))][:tops]
 
     # -- one picture ---------------------------------------------------------------------------------------------------
 
@@ -153,6 +155,10 @@ class Transform:
             low, high = self.scales
             height, width = rescaled(height, width, low + int(draws[0] * (high - low + 1)))
         size = (self.crop, self.crop) if self.crop else (height, width)
+        if self.scales and size[0] * size[1] > MAX_PIXELS:
+            shape = format_shape(picture.size[1:])
+            message = f'the picture "{picture.name}", {shape}, would be rescaled to more than {MAX_PIXELS:,} pixels'
+            raise self._fail("D520", message, "set crop_size, or leave the picture out")
         if size[0] > height or size[1] > width:
             raise NetcError(
                 "D521",
@@ -218,7 +224,7 @@ class Transform:
         if len(mean) not in (0, 1, channels):
             raise self._fail(
                 "D507",
-                f"{len(mean)} values of mean_value for images of {channels} channels",
+                f"{len(mean)} values of the mean for images of {channels} channels",
                 "give one, or one for each channel (blue, green, red)",
             )
         if self.deviations is not None and channels == 3:

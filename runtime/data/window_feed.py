@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from netc.errors import NetcError, Place
-from netc.files.paths import candidates, resolve
 from netc.layers.base import Shape, format_shape
 from netc.runtime.data import opencv
-from netc.runtime.data.datum import Picture, Undecodable, as_array, decode, planes_of
+from netc.runtime.data.datum import Picture, planes_of
+from netc.runtime.data.decoding import as_array
+from netc.runtime.data.image_list import PictureFiles
 from netc.runtime.data.record_feed import RecordFeed
 from netc.runtime.data.records import Opened, Records
 from netc.runtime.data.rescale import Crop
@@ -73,30 +73,22 @@ class _Windows(Records):
     """The boxes of a window file as pictures, by their number."""
 
     def __init__(self, param: Any, path: str, place: Place | None) -> None:
-        self.file, self.options, self.path = WindowFile(param, path, place), param.window_data_param, path
-        self._kept: dict[str, bytes] | None = {} if self.options.cache_images else None
+        self.file, options = WindowFile(param, path, place), param.window_data_param
+        self.files = PictureFiles(options.root_folder, path, self.file.path, keep=options.cache_images)
+        self.upright = not param.transform_param.ignore_orientation
 
     def __len__(self) -> int:
         return len(self.file.boxes)
 
+    def name(self, index: int) -> str:
+        return f'a box of "{self.file.images[self.file.owner[index]]}" in {self.file.path}'
+
     def picture(self, index: int) -> Picture:
-        name = self.file.images[self.file.owner[index]]
-        try:
-            pixels = decode(self._read(name), color=True)
-        except (OSError, Undecodable) as reason:
-            raise NetcError("D520", f'the picture "{name}" cannot be used: {reason}', Place(self.file.path)) from None
+        image = int(self.file.owner[index])
+        name = self.file.images[image]
+        pixels = self.files.decode(name, lambda: self.file.place(image), True, self.upright)
         x1, y1, x2, y2 = map(int, self.file.boxes[index])
         return WindowPicture(pixels, float(self.file.labels[index]), name, box=(x1, y1, x2, y2))
-
-    def _read(self, name: str) -> bytes:
-        if self._kept is not None and name in self._kept:
-            return self._kept[name]
-        full = self.options.root_folder + name
-        near = self.path if any(map(Path.exists, map(Path, candidates(full, self.path)))) else self.file.path
-        content = Path(resolve(full, near, "picture", Place(self.file.path))).read_bytes()
-        if self._kept is not None:
-            self._kept[name] = content
-        return content
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +114,7 @@ class WindowTransform(Transform):
         if not self.options.HasField("scale"):  # Caffe reads it in the old place alone
             self.factor = np.float32(window.scale)
         if len(self.mean) not in (0, 1, 3):
-            raise self._fail("D507", f"{len(self.mean)} values of mean_value for images of 3 channels")
+            raise self._fail("D507", f"{len(self.mean)} values of the mean for images of 3 channels")
         self.offset = self._square_mean()
 
     def _square_mean(self) -> NDArray[np.float32] | None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +59,7 @@ def prepare(folder: Path, say: Say, progress: Callable[[int, int], None] | None 
         say("mean colour (blue, green, red): " + ", ".join(f"{value:.1f}" for value in found["channel_mean"]))
     for name in FILES:
         if not (folder / name).exists():
-            shutil.copyfile(FOLDER / NET / name, folder / name)
+            write_file(folder / name, (FOLDER / NET / name).read_bytes())
 
 
 def _claim(folder: Path) -> None:
@@ -92,7 +91,8 @@ def train_and_test(iterations: int, say: Say, log: Path = Path("train.log")) -> 
     from netc.runtime.solver.metrics import path_of
     from netc.runtime.solver.training import train
 
-    with log.open("a", encoding="utf-8") as stream, contextlib.closing(_start(iterations, Log(stream), say)) as run:
+    handle = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    with open(handle, "a", encoding="utf-8") as stream, contextlib.closing(_start(iterations, Log(stream), say)) as run:
         if run.iter < run.param.max_iter and train(run) == "signal":
             return None
         if run.report.tested_at != run.iter:

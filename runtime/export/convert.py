@@ -7,7 +7,8 @@ need it.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -15,18 +16,18 @@ from typing import Any
 
 from netc import __version__
 from netc.errors import NetcError, Place, counted
-from netc.files.durable import Staging
+from netc.files.durable import Staging, refuse_existing
 from netc.files.hashing import Hashing
 from netc.layers.base import Shape
-from netc.passes.deploy import is_fed
 from netc.runtime.export.formats import SUFFIXES as SUFFIXES
 from netc.runtime.export.formats import default_out as default_out
 from netc.runtime.export.formats import format_of as format_of
+from netc.weights.asked import Asked, Look
 from netc.weights.card import Card, Preprocessing
 from netc.weights.convert import CAFFES_LIMIT, definition, seal, write_proved
 from netc.weights.files import map_file
 from netc.weights.model import Model, open_model
-from netc.weights.preprocessing import converted_looks, preprocessing_of
+from netc.weights.preprocessing import completed, contradicted, converted_looks, preprocessing_of
 from netc.weights.proof import TOLERANCE, Parity, compared_all, proved
 from netc.weights.reader import FORMATS
 from netc.weights.rgb import fold_rgb, folded_mean
@@ -41,7 +42,10 @@ class Options:
         rgb: fold channel order, scale and mean into the first convolution.
         run: run the net for the formats of weights alone, too.
         mean, scale, crop: of the preprocessing, where the net does not say or is to be overruled.
-        shapes: (channels, height, width) of the images that data layers read, by top, or "" for all.
+        shapes: (channels, height, width) of the images that data layers read, as they are before the crop, by top, or
+            "" for all.
+        force: whether a file that is there may be replaced; a command does so with --force alone.
+        phase, level, stages: the state of the net, as `compile_net` takes them.
         classes: their names, in order. tolerance: of runs, relative to a blob's largest value.
     """
 
@@ -55,6 +59,10 @@ class Options:
     shapes: Mapping[str, Shape] = field(default_factory=dict)
     classes: Sequence[str] = ()
     tolerance: float = TOLERANCE
+    force: bool = True
+    phase: str = "TEST"
+    level: int = 0
+    stages: Sequence[str] = ()
 
 
 @dataclass(slots=True)
@@ -92,17 +100,34 @@ def convert(
     """Convert a weight file of any kind that netc reads.
 
     `out`: the new file; by default `path` with the format's suffix. `hashing`: of the file, if begun already.
-    Raises NetcError as `open_model`, W761-W775 (see docs/weights.md), O165, X166, X167 (it cannot be written).
+    Raises NetcError as `open_model`, W761-W775 (see docs/weights.md), O140, O165, X166, X167 (it cannot be written).
     """
     options = options or Options()
     format = format_of(options.to, out)
     target = Path(out) if out else default_out(path, format)
     _refuse_same(path, target)
+    refuse_existing(target, force=options.force)
     buffer = map_file(path)
     if hashing is None or not hashing.is_of(buffer.file.fileno()):
         hashing = Hashing(os.dup(buffer.file.fileno()), path)
-    source = open_model(path, options.net, buffer, options.shapes)
+    asked = Asked(options.phase, options.level, options.stages, options.shapes, _look(options.net))
+    source = open_model(path, options.net, buffer, asked)
     return _Job(source, target, format, options).done(hashing)
+
+
+def _look(net: str | None) -> Look | None:
+    """Shapes by the data of a net of the user's own."""
+    if net is None or not os.path.exists(net):
+        return None
+
+    def look(param: Any, phase: int) -> Sequence[Shape] | None:
+        from netc.runtime.data import can_probe, probe
+
+        with suppress(NetcError):  # then the settings tell, or nothing does, which is said
+            return probe(param, phase, net) if can_probe(param) else None
+        return None
+
+    return look
 
 
 def _refuse_same(path: str, out: Path) -> None:
@@ -117,15 +142,30 @@ class _Job:
         self.original, self.out, self.format, self.options = source, out, format, options
         given = options.mean, options.scale, options.crop
         self.shown = preprocessing_of(source.param, source.graph, options.net or source.path, *given)
+        contradictions: list[str] = []
         if source.card is not None:
+            contradictions = contradicted(source.card.preprocessing, self.shown, "the file's card", "the net", *given)
             self.shown = converted_looks(source.card.preprocessing, self.shown, *given)
+        elif source.own is not None:
+            own = self._own_looks(source)
+            contradictions = contradicted(self.shown, own, "the net", "the net in the file", *given)
+            self.shown = completed(self.shown, own, *given)
         self.source, self.preprocessing = fold_rgb(source, self.shown) if options.rgb else (source, self.shown)
-        self.remarks = [*source.remarks]
+        self.remarks = [*contradictions, *source.remarks]
         self.parity = Parity(tolerance=options.tolerance)
+
+    @staticmethod
+    def _own_looks(source: Model) -> Preprocessing:
+        """What the net that the file was trained as says of its images."""
+        assert source.own is not None
+        try:
+            return preprocessing_of(source.own.param, source.graph, source.path)
+        except NetcError:  # its mean does not fit the net that was given
+            return Preprocessing()
 
     def done(self, hashing: Hashing) -> Conversion:
         self._remark()
-        with Staging(self.out) as staging:
+        with Staging(self.out, force=self.options.force) as staging:
             card = self._card()
             if self.format in FORMATS:
                 self._weights(staging, card, hashing)
@@ -265,17 +305,49 @@ class _Job:
             raise NetcError("W766", f"{counted(len(classes), 'class name')} for outputs of {found} values")
 
     def _remark(self) -> None:
-        if self.options.shapes and not (self.source.param and any(map(is_fed, self.source.param.layer))):
-            self.remarks.append("--shape was not needed: no data layer reads images here")
-        if self.source.unused:
-            listed = ", ".join(f'"{name}"' for name in self.source.unused)
-            self.remarks.append(f"not in the net, and left out: {listed}")
+        self._remark_shapes()
+        dropped = dict(self.source.deploy.dropped) if self.source.deploy is not None else {}
+        if dropped and (self.source.given or self.options.run or self.format not in FORMATS):
+            listed = _listed(f'"{name}" ({kind})' for name, kind in dropped.items())
+            self.remarks.append(f"left out, no output needs them: {listed}")
+        self._remark_other_phase(dropped)
+        if unused := [name for name in self.source.unused if name not in dropped]:
+            self.remarks.append(f"not in the net, and left out: {_listed(map(_quoted, unused))}")
         if self.options.rgb:
             self.remarks.append(_convention(self.preprocessing))
+
+    def _remark_other_phase(self, dropped: Collection[str]) -> None:
+        """Layers of the file that a program of the file's own net has not."""
+        if self.source.graph is None or self.format in FORMATS:
+            return
+        names = {*dropped, *(node.name for node in self.source.graph.nodes)}
+        left = dict.fromkeys(entry.layer for entry in self.source.entries if entry.layer not in names)
+        if left:
+            self.remarks.append(f"not in the {self.options.phase} phase, and left out: {_listed(map(_quoted, left))}")
+
+    def _remark_shapes(self) -> None:
+        """Shapes that were given for nothing."""
+        fed = self.source.deploy.fed if self.source.deploy is not None else []
+        unneeded = [name for name in self.options.shapes if name and name not in fed]
+        if self.options.shapes and not fed:
+            self.remarks.append("--shape was not needed: no data layer reads images here")
+        elif unneeded:
+            self.remarks.append(f"--shape was not needed for what is not an input: {_listed(map(_quoted, unneeded))}")
 
     def _remark_axes(self, axes: Any) -> None:
         free = [name for name, is_free in (("batch", axes.batch), ("height and width", axes.size)) if is_free]
         self.remarks.append("any " + ", ".join(free) if free else "sizes are fixed")
+
+
+def _quoted(name: str) -> str:
+    return f'"{name}"'
+
+
+def _listed(items: Iterable[str], most: int = 12) -> str:
+    """With commas between them; of many, the first."""
+    found = list(items)
+    more = [f"and {len(found) - most} more"] if len(found) > most else []
+    return ", ".join([*found[:most], *more])
 
 
 def _convention(preprocessing: Preprocessing) -> str:

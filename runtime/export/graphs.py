@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from netc.errors import NetcError
 from netc.graph.ir import Graph, Node
+from netc.layers.base import Layer
 from netc.runtime.export.shapes import Axes
 from netc.runtime.net.module import Net
 from netc.runtime.net.steps import Step
@@ -27,12 +28,19 @@ class Blobs(nn.Module):
 
     def __init__(self, net: Net, blobs: Sequence[str]) -> None:
         super().__init__()
+        net.run.uniform = _no_draw  # type: ignore[method-assign]
         self._modules.update(net._modules)
         self.__dict__.update(_net=net, _blobs=tuple(blobs))  # no module of this one: its name would lead every key
 
     def forward(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         blobs: dict[str, Tensor] = self.__dict__["_net"](inputs, blobs=self.__dict__["_blobs"])
         return _apart(inputs, blobs)
+
+
+def _no_draw(layer: Layer, like: Tensor) -> Tensor:
+    """`Run.uniform` of a net that is exported: a program would have one draw for ever."""
+    message = f'layer "{layer.name}" ({layer.type}) draws random numbers in the TRAIN phase'
+    raise NetcError("W773", message, layer.origin.start, f"convert the net of the TEST phase; {HINT}")
 
 
 def _apart(inputs: Mapping[str, Tensor], blobs: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from netc.files.sink import sink
 from netc.graph.ir import Graph
 from netc.runtime.export.graphs import Blobs, cannot, exported, net_with, quiet
 from netc.runtime.export.shapes import Axes
@@ -21,8 +22,8 @@ def write_pt2(path: Path, source: Model, graph: Graph, axes: Axes, card: Card) -
     """Raises NetcError W773 where torch cannot export the net; OSError."""
     net = net_with(graph, source.layers())
     program = exported(Blobs(net, graph.outputs), graph, axes)
-    with quiet():
-        torch.export.save(program, path, extra_files={f"{CARD}.json": card.to_json()})
+    with quiet(), sink(path) as file:
+        torch.export.save(program, file, extra_files={f"{CARD}.json": card.to_json()})
 
 
 def run_pt2(path: Path, inputs: Mapping[str, Array], source: Model) -> tuple[dict[str, Array], list[ProofFailure]]:
@@ -36,4 +37,4 @@ def run_pt2(path: Path, inputs: Mapping[str, Array], source: Model) -> tuple[dic
         except Exception as error:  # a guard on sizes raises nearly anything
             raise cannot(source.runnable(), error) from error
     state = {key: tensor.detach().numpy() for key, tensor in program.state_dict.items()}
-    return {name: value.numpy() for name, value in outputs.items()}, proved(source.singles(), state)
+    return {name: value.numpy() for name, value in outputs.items()}, proved(source.computed(), state)

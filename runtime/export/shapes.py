@@ -10,6 +10,7 @@ import numpy as np
 from netc.errors import NetcError
 from netc.graph.compile import compile_net
 from netc.graph.ir import Graph
+from netc.graph.meaning import whole_inputs
 from netc.layers import registry
 from netc.layers.base import Shape
 from netc.layers.recurrent import Recurrent
@@ -115,33 +116,23 @@ def _parameters(graph: Graph) -> list[Shape]:
 
 
 class Samples:
-    """The same random pictures for a net and for its conversion, each preprocessed as it wants them."""
+    """The same random inputs for a net and for its conversion: pictures, each preprocessed as it wants them, and whole
+    numbers where layers read labels, indices or marks."""
 
     def __init__(self, graph: Graph, shapes: Shapes) -> None:
         random = np.random.default_rng(_SEED)
-        indices = _indices(graph)
+        self.whole = whole_inputs(graph)
         self.pixels = {
-            name: random.integers(0, 2 if name in indices else 256, shape).astype("f8")
+            name: random.integers(0, np.resize(self.whole.get(name, (256,)), shape)).astype("f8")
             for name, shape in shapes.items()
         }
-        self.indices = indices
 
     def inputs(self, shown: Preprocessing) -> dict[str, Array]:
         """The inputs by name, float32. Pixels are drawn in RGB; where a mean is not known, they are centred."""
         return {
-            name: (pixels if name in self.indices else _preprocessed(pixels, shown)).astype("f4")
+            name: (pixels if name in self.whole else _preprocessed(pixels, shown)).astype("f4")
             for name, pixels in self.pixels.items()
         }
-
-
-def _indices(graph: Graph) -> set[str]:
-    """Inputs that layers read as labels, indices or marks."""
-    return {
-        graph.edges.name(tops[place])
-        for node, tops in zip(graph.nodes, graph.edges.makers, strict=True)
-        for place in node.layer.no_gradient or ()
-        if place < len(tops)
-    }
 
 
 def _preprocessed(pixels: Array, shown: Preprocessing) -> Array:

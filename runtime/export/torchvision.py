@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from netc.files.sink import sink
 from netc.weights import Array, loaded
 from netc.weights.card import CARD, Card
 from netc.weights.formats.safetensors import write_safetensors
@@ -21,7 +22,8 @@ def write_state(path: Path, vgg: Vgg, card: Card) -> None:
         with path.open("wb") as file:
             write_safetensors(file, vgg.state, None, {"format": "pt", CARD: card.to_json()})
         return
-    torch.save({key: tensor_of(array) for key, array in vgg.state.items()}, path)
+    with sink(path) as file:
+        torch.save({key: tensor_of(array) for key, array in vgg.state.items()}, file)
 
 
 def read_state(path: Path) -> dict[str, torch.Tensor]:

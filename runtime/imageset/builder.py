@@ -9,9 +9,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from netc.errors import NetcError, Place
+from netc.errors import NetcError, Place, counted
 from netc.layers.base import format_shape
-from netc.runtime.imageset.pictures import Recipe, Record, Unusable, convert
+from netc.runtime.data.image_list import missing_hint
+from netc.runtime.imageset.pictures import NO_FILE, Recipe, Record, Unusable, convert
 from netc.runtime.imageset.sources import ListedImage, Listing, check_labels
 from netc.runtime.imageset.writer import Database, refuse_others, write_file
 from netc.runtime.net.cores import usable_cores
@@ -25,17 +26,23 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
+    """`path`: of the file that was tried; `hint`: what may be wrong with its line."""
+
     entry: ListedImage
     reason: str
+    path: str
+    hint: str | None = None
 
 
 @dataclass(slots=True)
 class Summary:
-    """What a build did. `sizes` counts pictures by (channels, height, width), `per_label` by label."""
+    """What a build did. `sizes` counts pictures by (channels, height, width), `per_label` by label. `turned`: files
+    that were kept as they are, with an EXIF block that says how to turn them."""
 
     database: Path
     pictures: int = 0
     kept: int = 0
+    turned: int = 0
     datum_bytes: int = 0
     sizes: Counter[tuple[int, int, int]] = field(default_factory=Counter)
     per_label: Counter[int] = field(default_factory=Counter)
@@ -70,17 +77,19 @@ def build(
     with Database(path) as database:
         for number, entry, outcome in _converted(listing, recipe, workers or usable_cores()):
             if isinstance(outcome, Unusable):
-                summary.skipped.append(Skipped(entry, str(outcome)))
+                summary.skipped.append(_skipped(listing, entry, str(outcome)))
             else:
                 if check_size:
                     _check_size(summary, listing.path(entry), outcome)
                 database.put(key(number, entry), outcome.datum)
                 _count(summary, entry, outcome)
             if progress:
-                progress(number + 1, len(listing.entries))
+                progress(summary.pictures + len(summary.skipped), len(listing.entries))
         if not summary.pictures:
-            raise _nothing_left(summary)
+            raise _nothing_left(summary, listing)
         database.publish()
+    if summary.turned and not recipe.upright:
+        summary.warnings.append(_left_lying(summary))
     if labels:
         write_file(labels_path(path), labels)
     return summary
@@ -108,11 +117,10 @@ def _converted(listing: Listing, recipe: Recipe, workers: int) -> Iterator[tuple
         except Unusable as unusable:
             return unusable
 
-    jobs = ((number, entry) for number, entry in enumerate(listing.entries) if entry)
     with ThreadPoolExecutor(workers) as pool:
         ahead: deque[tuple[int, ListedImage, Future[Outcome]]] = deque()
         try:
-            for number, entry in jobs:
+            for number, entry in zip(map(int, listing.numbers), listing.entries, strict=True):
                 ahead.append((number, entry, pool.submit(work, number, entry)))
                 if len(ahead) > 4 * workers:
                     yield _next(ahead)
@@ -133,6 +141,7 @@ def _count(summary: Summary, entry: ListedImage, record: Record) -> None:
     summary.datum_bytes += len(record.datum)
     summary.sizes[record.channels, record.height, record.width] += 1
     summary.per_label[entry.label] += 1
+    summary.turned += record.turned
 
 
 def _check_size(summary: Summary, path: Path, record: Record) -> None:
@@ -146,10 +155,22 @@ def _check_size(summary: Summary, path: Path, record: Record) -> None:
             raise NetcError("D543", message, Place(str(path)), hint)
 
 
-def _nothing_left(summary: Summary) -> NetcError:
+def _left_lying(summary: Summary) -> str:
+    files = f"{counted(summary.turned, 'file')} were kept with an EXIF block that turns them"
+    return f"{files}: a data layer does so too, unless it has transform_param {{ ignore_orientation: true }}"
+
+
+def _skipped(listing: Listing, entry: ListedImage, reason: str) -> Skipped:
+    missing = reason == NO_FILE
+    hint = missing_hint(entry.name, listing.paths(entry)) if missing else None
+    return Skipped(entry, reason, str(listing.path(entry)), hint)
+
+
+def _nothing_left(summary: Summary, listing: Listing) -> NetcError:
     reason, count = summary.reasons()[0]
-    first = summary.skipped[0].entry.name
+    first = next(skip for skip in summary.skipped if skip.reason == reason)
     lost = len(summary.skipped)
-    message = f"no database: none of the {lost} pictures could be used ({count}: {reason}; first {first})"
-    hint = "is ROOT the folder that the names of the list start from?" if reason == "no such file" else None
-    return NetcError("D542", message, Place(str(summary.database)), hint)
+    where = f"{listing.file}, line {first.entry.line}: " if listing.file else ""
+    message = f"no database: none of the {lost} pictures could be used ({count}: {reason}; first {where}{first.path})"
+    hint = "is ROOT the folder that the names of the list start from?" if reason == NO_FILE else None
+    return NetcError("D542", message, Place(str(summary.database)), first.hint or hint)

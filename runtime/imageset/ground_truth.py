@@ -42,7 +42,7 @@ def from_ground_truth(root: Path, truth: Path, synsets: Path, classes: Sequence[
         message = f"{wrong} has no line: the ground truth has {len(numbers):,} lines"
         raise NetcError("D549", message, Place(str(truth)), "is it the ground truth of this folder?")
     entries = tuple(ListedImage(name, labels[names[numbers[n - 1]]], n) for n, name in sorted(pictures.items()))
-    return Listing(root, entries, tuple(classes))
+    return Listing(root, entries, range(len(entries)), tuple(classes))
 
 
 def _numbered(root: Path) -> dict[int, str]:

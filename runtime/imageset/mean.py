@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from netc.errors import NetcError, Place
 from netc.runtime.data.database import open_database
-from netc.runtime.data.datum import Undecodable, from_datum
+from netc.runtime.data.datum import from_datum
+from netc.runtime.data.decoding import Undecodable
 from netc.runtime.imageset.sources import missing
 from netc.runtime.net.cores import usable_cores
 from netc.weights.blob import old_blob_chunks
@@ -75,9 +76,13 @@ class _Sums:
 
 
 def statistics(
-    path: Path, workers: int | None = None, progress: Callable[[int, int], None] | None = None
+    path: Path,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    upright: bool = True,
 ) -> Statistics:
     """Read the database `path` once. Gray images among colour ones count as three equal channels, an alpha channel not.
+    `upright`: pictures are turned as their EXIF blocks say.
 
     Sums are taken in float64, exact for 8-bit pixels, so that the result does not depend on `workers`. Raises F140 if
     there is no database, what opening it raises (D510-D513), D546 naming the key of a record that is not an image, D547
@@ -89,17 +94,17 @@ def statistics(
     with open_database(str(path)) as database, ThreadPoolExecutor(workers or usable_cores()) as pool:
         for start in range(0, len(database), _CHUNK):
             chunk = range(start, min(start + _CHUNK, len(database)))
-            for planes in pool.map(lambda index: _planes(path, *database.record(index)), chunk):
+            for planes in pool.map(lambda index: _planes(path, *database.record(index), upright), chunk):
                 groups.setdefault(len(planes), _Sums()).add(planes)
             if progress:
                 progress(chunk.stop, len(database))
     return _result(_merged(path, groups))
 
 
-def _planes(path: Path, key: bytes, value: bytes) -> NDArray[Any]:
+def _planes(path: Path, key: bytes, value: bytes, upright: bool) -> NDArray[Any]:
     """A record's channels: uint8 (or float32 for float_data), shape (C, H, W); blue, green, red if there are three."""
     try:
-        picture = from_datum(key, value, color=None)
+        picture = from_datum(key, value, None, upright)
     except Undecodable as error:
         message = f'the record "{os.fsdecode(key)}" is not an image that can be read: {error}'
         raise NetcError("D546", message, Place(str(path))) from None

@@ -7,16 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
 from netc import proto
+from netc.errors import NetcError
 from netc.runtime.data import opencv
-from netc.runtime.data.datum import FORMATS as READABLE
-from netc.runtime.data.datum import MAX_PIXELS, as_image, high_bytes
+from netc.runtime.data.decoding import MAX_PIXELS, Decoded, Undecodable, as_array, as_image, decode, read_picture
 from netc.runtime.data.rescale import rescaled
 
 FORMATS = {"jpg": "JPEG", "jpeg": "JPEG", "png": "PNG", "bmp": "BMP", "webp": "WEBP", "tif": "TIFF", "tiff": "TIFF"}
 """File name extension → Pillow's name of a format that pictures can be written in."""
+
+
+NO_FILE = "no such file"
 
 
 class Unusable(Exception):
@@ -29,7 +32,7 @@ class Recipe:
 
     `size` (height, width) is Caffe's resize, without regard to the shape; `short_side` keeps the shape. `encoded`
     keeps or writes a compressed file, of the format `encode_type` or else the file's own; otherwise pixels are
-    stored. `quality` is that of JPEGs which have to be written anew.
+    stored. `quality` is that of JPEGs which have to be written anew. `upright`: pictures are turned as EXIF says.
     """
 
     gray: bool = False
@@ -38,40 +41,44 @@ class Recipe:
     encoded: bool = False
     encode_type: str = ""
     quality: int = 95
+    upright: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A serialized Datum and what the summary says about it. `kept`: the file's own bytes are inside."""
+    """A serialized Datum and what the summary says about it. `kept`: the file's own bytes are inside; `turned`: with an
+    EXIF block that says how to turn them."""
 
     datum: bytes
     channels: int
     height: int
     width: int
     kept: bool
+    turned: bool = False
 
 
 def convert(path: Path, label: int, recipe: Recipe) -> Record:
     """Read, check and convert one file. Raises `Unusable` if it is missing, empty, or no whole picture."""
     content = _read(path)
-    picture = _decode(content, recipe.gray)
-    target = _target(picture, recipe)
+    picture = _decode(content, recipe)
+    pixels = as_array(picture.pixels)
+    target = _target(pixels, recipe)
     extension = path.suffix[1:].lower()
     wanted = recipe.encode_type.lower() or extension
-    plain = _same_type(extension, wanted) and not (recipe.gray and picture.was_color)
-    if recipe.encoded and target == picture.pixels.shape[:2] and plain:
-        return _record(picture.pixels, label, content)
-    pixels = _resized(picture.pixels, target, smooth=bool(recipe.short_side))
+    plain = _same_type(extension, wanted) and not (recipe.gray and picture.colored)
+    if recipe.encoded and target == pixels.shape[:2] and plain:
+        return _record(pixels, label, content, turned=picture.turned)
+    pixels = _resized(pixels, target, smooth=bool(recipe.short_side))
     return _record(pixels, label, _encode(pixels, wanted, recipe.quality) if recipe.encoded else None, kept=False)
 
 
 def _read(path: Path) -> bytes:
     try:
-        content = path.read_bytes()
+        content = read_picture(path)
     except FileNotFoundError:
-        raise Unusable("no such file") from None
-    except IsADirectoryError:
-        raise Unusable("a folder, not a file") from None
+        raise Unusable(NO_FILE) from None
+    except NetcError as error:
+        raise Unusable("a folder, not a file" if path.is_dir() else _told(error, path)) from None
     except (OSError, ValueError) as error:
         raise Unusable(f"cannot be read ({getattr(error, 'strerror', None) or error})") from None
     if not content:
@@ -79,53 +86,30 @@ def _read(path: Path) -> bytes:
     return content
 
 
-@dataclass(frozen=True, slots=True)
-class _Picture:
-    """(H, W, C) pixels, C = 3 red, green, blue or 1 gray; `was_color`: the file itself has colours."""
-
-    pixels: opencv.Pixels
-    was_color: bool
+def _told(error: NetcError, path: Path) -> str:
+    """An error of opening without the file's name, so that equal faults are counted together."""
+    return error.message.removeprefix(f"{path} is ").removeprefix(f"{path} ")
 
 
-def _decode(content: bytes, gray: bool) -> _Picture:
+def _decode(content: bytes, recipe: Recipe) -> Decoded:
     """The picture's pixels as cv::imread gives them: 8 bits, no alpha, turned upright."""
     try:
-        with Image.open(io.BytesIO(content), formats=READABLE) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise Unusable(f"more than {MAX_PIXELS} pixels")
-            was_color = image.mode not in ("L", "LA", "1") and not image.mode.startswith(("I", "F"))
-            if gray and image.format == "JPEG":
-                image.draft("L", None)  # type: ignore[arg-type,unused-ignore]  # the file's own brightness channel
-            return _Picture(_pixels(ImageOps.exif_transpose(image), gray), was_color)
-    except UnidentifiedImageError:
-        raise Unusable("not a picture, or of an unknown format") from None
-    except Image.DecompressionBombError:
-        raise Unusable(f"more than {MAX_PIXELS} pixels") from None
-    except (OSError, SyntaxError, ValueError, IndexError, EOFError, ArithmeticError) as error:  # Pillow's, by format
-        raise Unusable(f"cannot be decoded ({_reason(error)})") from None
+        return decode(content, not recipe.gray, recipe.upright)
+    except Undecodable as error:
+        raise Unusable(f"cannot be decoded ({str(error).split(' (')[0]})") from None
 
 
-def _reason(error: BaseException) -> str:
-    """The decoder's words without its numbers, so that equal faults are counted together."""
-    text = str(error).split("\n")[0]
-    return text.split(" (")[0] if text else type(error).__name__
-
-
-def _pixels(image: Image.Image, gray: bool) -> opencv.Pixels:
-    if image.mode.startswith("I;16"):  # a 16-bit PNG
-        return high_bytes(image, not gray)
-    if gray and image.mode == "L":
-        return np.asarray(image)[..., None]
-    colors = np.asarray(image.convert("RGB"))
-    return opencv.gray(colors) if gray else colors
-
-
-def _target(picture: _Picture, recipe: Recipe) -> tuple[int, int]:
+def _target(pixels: opencv.Pixels, recipe: Recipe) -> tuple[int, int]:
     """(height, width) of the record."""
-    height, width = picture.pixels.shape[:2]
+    height, width = pixels.shape[:2]
     if recipe.size:
         return recipe.size
-    return rescaled(height, width, recipe.short_side) if recipe.short_side else (height, width)
+    if not recipe.short_side:
+        return height, width
+    found = rescaled(height, width, recipe.short_side)
+    if found[0] * found[1] > MAX_PIXELS:
+        raise Unusable(f"with a short side of {recipe.short_side} it would have more than {MAX_PIXELS:,} pixels")
+    return found
 
 
 def _resized(pixels: opencv.Pixels, target: tuple[int, int], smooth: bool) -> opencv.Pixels:
@@ -150,7 +134,9 @@ def _same_type(extension: str, wanted: str) -> bool:
     return extension == wanted or (wanted, extension) == ("jpg", "jpeg")
 
 
-def _record(pixels: opencv.Pixels, label: int, content: bytes | None, kept: bool = True) -> Record:
+def _record(
+    pixels: opencv.Pixels, label: int, content: bytes | None, kept: bool = True, turned: bool = False
+) -> Record:
     """A Datum of a compressed file's bytes, which Caffe gives no sizes, or of blue-green-red planes."""
     height, width, channels = pixels.shape
     if content is not None:
@@ -160,4 +146,4 @@ def _record(pixels: opencv.Pixels, label: int, content: bytes | None, kept: bool
         datum = proto.Datum(
             channels=channels, height=height, width=width, data=planes.tobytes(), label=label, encoded=False
         )
-    return Record(datum.SerializeToString(), channels, height, width, kept and content is not None)
+    return Record(datum.SerializeToString(), channels, height, width, kept and content is not None, turned)

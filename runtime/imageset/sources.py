@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import os
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from netc.errors import NetcError, Place, raise_all
+from netc.files.lines import numbered, read_text
 from netc.files.paths import nearest_path
+from netc.runtime.data.image_list import MAX_SHOWN, ImageList, existing, picture_paths, read_image_list
 from netc.runtime.net import rand
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".gif"})
 MAX_LABEL = 2**31 - 1
-_LABEL = re.compile(r"\+?\d+")
-_SHOWN = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,67 +31,74 @@ class ListedImage:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """All pictures of a database in the order of their numbers; None keeps the number of a blank line free.
+    """All pictures of a database, and the number of each, with which its key begins: a blank line's stays free.
 
     `classes`: the classes' names by label, where they are known. `passed_over`: files of a folder form, from `root`,
-    that are not pictures by their names or lie in no class's folder.
+    that are not pictures by their names or lie in no class's folder. `file`: the list, "" for a folder form.
+    `unlabelled`: the lines of the list without a label, whose pictures have label 0.
     """
 
     root: Path
-    entries: tuple[ListedImage | None, ...]
+    entries: tuple[ListedImage, ...]
+    numbers: Sequence[int]
     classes: tuple[str, ...] = ()
     passed_over: tuple[str, ...] = ()
+    file: str = ""
+    unlabelled: Sequence[int] = ()
+
+    def paths(self, entry: ListedImage) -> list[str]:
+        """Where a picture may lie: below the root, an absolute name perhaps also as it is."""
+        return picture_paths(os.path.join(self.root, ""), entry.name)
 
     def path(self, entry: ListedImage) -> Path:
-        """Caffe joins root and name as they are; here a slash between them is one slash."""
-        return self.root / entry.name.lstrip("/")
+        """The first of `paths` that exists, or else the first."""
+        paths = self.paths(entry)
+        return Path((existing(paths) if len(paths) > 1 else None) or paths[0])
 
     def shuffled(self, seed: int) -> Listing:
-        """The same pictures in an order that is a function of `seed`; blank lines are dropped, as numbers are new."""
-        full = [entry for entry in self.entries if entry]
-        return replace(self, entries=tuple(full[i] for i in rand.permutation(len(full), seed, "convert-imageset")))
+        """The same pictures in an order that is a function of `seed`, numbered anew."""
+        count = len(self.entries)
+        order = rand.permutation(count, seed, "convert-imageset")
+        return replace(self, entries=tuple(self.entries[i] for i in order), numbers=range(count))
 
 
 def from_list(root: Path, list_file: Path) -> Listing:
-    """Lines of `name label`: the label is the text after the last blank, as names may hold blanks.
+    """The pictures of a list (netc.runtime.data.image_list), whose names start from `root`.
 
-    Raises F140 where a file is missing, D541 for a list without pictures, D540 for each label that is not a class.
+    Raises F140 where a file is missing, D541 for a list without pictures, D540 for each label that a Datum cannot hold,
+    and what reading the list raises.
     """
     _check_folder(root)
-    try:
-        lines = os.fsdecode(list_file.read_bytes()).split("\n")
-    except (FileNotFoundError, IsADirectoryError):
-        raise missing(list_file, "list file") from None
-    while lines and not lines[-1].strip():
-        lines.pop()
-    if not lines:
+    if not list_file.is_file() and (list_file.is_dir() or not list_file.exists()):
+        raise missing(list_file, "list file")
+    found = read_image_list(str(list_file))
+    if not len(found):
         raise NetcError("D541", "the list names no picture", Place(str(list_file)), 'a line is "picture.jpg 3"')
-    return Listing(root, tuple(_entries(list_file, lines)))
+    _check_whole(found)
+    entries = zip(found.names, found.labels[:, 0].astype(np.int64).tolist(), found.numbers.tolist(), strict=True)
+    return Listing(
+        root,
+        tuple(ListedImage(*entry) for entry in entries),
+        [number - 1 for number in found.numbers.tolist()],
+        file=str(list_file),
+        unlabelled=found.unlabelled,
+    )
 
 
-def _entries(list_file: Path, lines: Sequence[str]) -> list[ListedImage | None]:
-    entries: list[ListedImage | None] = []
-    errors: list[NetcError] = []
-    for number, line in enumerate(lines, 1):
-        name, _, label = line.rstrip().replace("\t", " ").rpartition(" ")
-        if not line.strip():
-            entries.append(None)
-        elif name.strip() and _LABEL.fullmatch(label) and int(label) <= MAX_LABEL:
-            entries.append(ListedImage(line[: len(name)].rstrip("\t\r"), int(label), number))
-        else:
-            errors.append(_bad_line(list_file, number, line.rstrip(), label))
-            if len(errors) == _SHOWN:
-                break
-    raise_all(errors)
-    return entries
+def _check_whole(found: ImageList) -> None:
+    """A Datum holds one label, a whole number of 32 bits."""
+    if found.labels.shape[1] > 1:
+        message = f"{found.labels.shape[1]} labels: a record of a database holds one"
+        hint = "an ImageData layer reads several labels a line, HDF5Data any number"
+        raise NetcError("D540", message, found.place(0), hint)
+    labels = found.labels[:, 0]
+    wrong = np.flatnonzero((labels != np.floor(labels)) | (np.abs(labels + 0.5) > MAX_LABEL + 0.5))
+    raise_all([_not_whole(found, int(index)) for index in wrong[:MAX_SHOWN]])
 
 
-def _bad_line(list_file: Path, number: int, line: str, label: str) -> NetcError:
-    blank = " " in line or "\t" in line
-    place = Place(str(list_file), number, len(line) - len(label) + 1, max(1, len(label)), line)
-    if not blank:
-        return NetcError("D540", "no label", place, 'a line is "picture.jpg 3": a name, a blank, the class from 0')
-    return NetcError("D540", f'"{label}" is not a label', place, f"labels are whole numbers from 0 to {MAX_LABEL}")
+def _not_whole(found: ImageList, index: int) -> NetcError:
+    message = f"the label {found.labels[index, 0]:.10g} cannot be stored: a record holds a whole number of 32 bits"
+    return NetcError("D540", message, found.place(index), "an ImageData layer reads fractions from its list")
 
 
 def from_folders(root: Path, classes: Sequence[str] = ()) -> Listing:
@@ -118,7 +126,7 @@ def from_folders(root: Path, classes: Sequence[str] = ()) -> Listing:
         raise NetcError("D541", f"no picture in the {len(folders)} sub-folders", Place(str(root)))
     loose = sorted(f.name for f in os.scandir(root) if not f.is_dir() and not f.name.startswith("."))
     others = [name for folder in folders for name in files[folder] if not _picture(name)]
-    return Listing(root, entries, names, (*loose, *others))
+    return Listing(root, entries, range(len(entries)), names, (*loose, *others))
 
 
 def _picture(name: str) -> bool:
@@ -135,27 +143,38 @@ def _files(root: Path, folder: str) -> Iterator[str]:
 
 def read_classes(path: Path) -> tuple[str, ...]:
     """The lines of a labels file (`DB.labels.txt`): the name of class 0, 1, …"""
-    try:
-        names = [line.strip() for line in os.fsdecode(path.read_bytes()).splitlines()]
-    except (FileNotFoundError, IsADirectoryError):
-        raise missing(path, "labels file") from None
-    twice = [name for name, count in Counter(names).items() if count > 1 or not name]
+    if not path.is_file() and (path.is_dir() or not path.exists()):
+        raise missing(path, "labels file")
+    names = [line for _, line in numbered(read_text(str(path), "list of classes"))]
+    twice = [name for name, count in Counter(names).items() if count > 1]
     if twice or not names:
         raise NetcError("D545", f'"{twice[0]}" is there twice' if twice else "no class", Place(str(path)))
     return tuple(names)
 
 
 def check_labels(listing: Listing) -> list[str]:
-    """Warnings about labels that a net would not expect: classes without a picture."""
-    used = {entry.label for entry in listing.entries if entry}
-    count = len(listing.classes) or max(used) + 1
+    """Warnings about labels that a net would not expect: classes without a picture, lines without a label."""
+    return [*_absent(listing), *_unlabelled(listing)]
+
+
+def _absent(listing: Listing) -> Iterator[str]:
+    used = {entry.label for entry in listing.entries if entry.label >= 0}
+    count = len(listing.classes) or max(used, default=-1) + 1
     absent = count - len(used)
-    if not absent:
-        return []
-    first = [str(label) for label, _ in zip((n for n in range(count) if n not in used), range(8))]
-    names = ", ".join(first) + (", …" if absent > len(first) else "")
-    start = " (Caffe counts classes from 0)" if 0 not in used and absent == 1 else ""
-    return [f"labels go from {min(used)} to {max(used)}, but {absent} of these {count} have no picture: {names}{start}"]
+    if absent > 0 and used:
+        first = [str(label) for label, _ in zip((n for n in range(count) if n not in used), range(8))]
+        names = ", ".join(first) + (", …" if absent > len(first) else "")
+        start = " (Caffe counts classes from 0)" if 0 not in used and absent == 1 else ""
+        span = f"labels go from {min(used)} to {max(used)}"
+        yield f"{span}, but {absent} of these {count} have no picture: {names}{start}"
+
+
+def _unlabelled(listing: Listing) -> Iterator[str]:
+    count = len(listing.unlabelled)
+    if count:
+        which = f"{count} of the {len(listing.entries)} lines" if count < len(listing.entries) else "all lines"
+        first = listing.unlabelled[0]
+        yield f"{which} of {listing.file} have no label, line {first} is the first: they get 0, as in Caffe"
 
 
 def missing(path: Path, what: str) -> NetcError:

@@ -68,7 +68,7 @@ class Feeding:
         read = [node for node in self.fed if not given.keys() >= set(node.tops)]
         tops = {**self._read(read, k, stop, shard, step), **given}
         self.waited += time.perf_counter() - start
-        self._check(tops)
+        self._check(tops, k, given)
         self.position = k + 1
         return {top: tensor if top in given else self._moved(tensor) for top, tensor in tops.items()}
 
@@ -88,9 +88,13 @@ class Feeding:
             except NetcError as error:
                 raise _or_given(error, needed) from None
             tops.update((top, found[top]) for top in needed)
-        self._check(tops)
+        self._check(tops, self.position)
         self.position += 1
         return {top: self._moved(tensor) for top, tensor in tops.items()}
+
+    def first(self, node: Node) -> list[Tensor]:
+        """The tops of a source in its first batch; the next batch stays the next."""
+        return [self._moved(tensor) for tensor in self._feed(node).batch(0)]
 
     def _read(
         self, nodes: Iterable[Node], k: int, stop: int | None = None, shard: Shard = WHOLE, step: int = 1
@@ -101,9 +105,17 @@ class Feeding:
             tops.update(zip(node.tops, self._feed(node).batch(k - start, stop, shard, step), strict=True))
         return tops
 
-    def _check(self, tops: dict[str, Tensor]) -> None:
+    def _check(self, tops: dict[str, Tensor], k: int, given: Collection[str] = ()) -> None:
         for check in self._checks:
-            check(tops)
+            check(tops, lambda top, row: "" if top in given else self.record(top, k, row))
+
+    def record(self, top: str, k: int, row: int) -> str:
+        """What row `row` of a source's top is in pass `k`, in words; "" where the caller gives it."""
+        node = next((node for node in self.sources if top in node.tops), None)
+        if node is None or not self._feeds(node):
+            return ""
+        feed = self._feed(node)
+        return feed.record((k - self._start.get(node.layer.key, 0)) * feed.batch_size + row)
 
     def _moved(self, tensor: Tensor) -> Tensor:
         return tensor.to(self._clock.step.device, non_blocking=True)
@@ -189,7 +201,7 @@ def _not_given(top: str, node: Node) -> NetcError:
 
 def _or_given(error: NetcError, wanted: Iterable[str]) -> NetcError:
     """Where the data are not here, the caller may have them."""
-    if error.code != "F120":
+    if error.code not in ("F120", "F130"):
         return error
     hint = f"or give {', '.join(wanted)} in the call"
     hint = f"{error.hint}; {hint}" if error.hint else hint.removeprefix("or ")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from torch import Tensor
 
@@ -17,23 +17,26 @@ class LabelCheck:
     def __init__(self, node: Node, blob: str, classes: int) -> None:
         self.node, self.blob, self.classes, self.ignored = node, blob, classes, node.layer.ignore
 
-    def __call__(self, tops: dict[str, Tensor]) -> None:
+    def __call__(self, tops: dict[str, Tensor], record: Callable[[str, int], str]) -> None:
+        """`record(top, row)`: which record a row is, in words, "" where that is not known."""
         labels = tops.get(self.blob)
         if labels is None or labels.numel() == 0:
             return
         low, high = (float(x) for x in labels.aminmax())
         if low > -1 and high < self.classes:
             return
-        wrong = (x for x in labels.flatten().tolist() if not -1 < x < self.classes)
-        bad = [x for x in wrong if not (math.isfinite(x) and int(x) == self.ignored)]
-        if bad:
-            raise NetcError(
-                "R621",
-                f'label {bad[0]:g} does not exist: layer "{self.node.name}" ({self.node.type}) has '
-                f"{self.classes} classes, labels 0 to {self.classes - 1}",
-                self.node.place,
-                "raise num_output of the layer below, or correct the labels (they count from 0)",
-            )
+        for at, label in enumerate(labels.flatten().tolist()):
+            if not -1 < label < self.classes and not (math.isfinite(label) and int(label) == self.ignored):
+                raise self._error(label, record(self.blob, at * len(labels) // labels.numel()))
+
+    def _error(self, label: float, record: str) -> NetcError:
+        return NetcError(
+            "R621",
+            f'label {label:g} does not exist: layer "{self.node.name}" ({self.node.type}) has '
+            f"{self.classes} classes, labels 0 to {self.classes - 1}" + (f"; it is that of {record}" if record else ""),
+            self.node.place,
+            "raise num_output of the layer below, or correct the labels (they count from 0)",
+        )
 
 
 def label_checks(graph: Graph) -> Iterator[LabelCheck]:

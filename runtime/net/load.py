@@ -14,6 +14,7 @@ from torch import Tensor
 from netc.errors import NetcError, Place, did_you_mean
 from netc.errors.foreign import allowing
 from netc.errors.origin import Origin
+from netc.files.consent import trust
 from netc.graph.compile import compile_layers
 from netc.graph.filter import Layers, filter_net, phase_number, state_of
 from netc.graph.read import draft_net
@@ -44,6 +45,7 @@ def load_net(
     tf32: bool = False,
     allow_python_layers: Iterable[str] = (),
     output_dir: str | os.PathLike[str] | None = None,
+    trust_net: bool = False,
 ) -> Net:
     """Compile `source` (path, text or NetParameter) and make it executable on `device`, with `weights` if given. A
     .caffemodel given as the net brings its own. Layers that the weights lack keep their fillers' values: a Python
@@ -52,15 +54,19 @@ def load_net(
     `net()` reads the next batch of the net's data layers. Where their data are not here the net is loaded all the same,
     as far as its settings or `shapes` tell how large the images are, and takes their tops in the call (`net(data=x)`).
 
-    `shapes`: {top of an Input or data layer: shape}; goes before what the file and the data say. `seed`: of fillers and
+    `shapes`: {top of an Input or data layer: shape}; goes before what the file and the data say. Images are meant as
+    they are before a crop: with crop_size 227, (1, 3, 256, 256) makes a top of 1×3×227×227. `seed`: of fillers and
     everything random. `workers`: threads that decode images (default: one a core). `tf32`: whether a GPU may
     multiply with 10 bits of mantissa (see netc.runtime.net.numerics, also for what this sets in torch).
     `allow_python_layers`: the modules whose Python layers may run. `output_dir`: below which folder HDF5Output layers
-    may write (default: the working folder).
+    may write (default: the working folder). `trust_net`: whether a net out of a weight file may open the data and other
+    files that it names (netc.files.consent).
     Raises NetcError; C102 for shapes of what is not the top of such a layer, W724 for weights of no layer of the net.
     """
     settle(tf32=tf32)
     draft = draft_net(source)
+    if trust_net:
+        trust(draft.path)
     layers = filter_net(draft, state_of(draft, phase_number(phase), level, stages))
     told = _told(shapes)
     _check_names(layers, told)
@@ -137,7 +143,8 @@ class _TolerantProbe:
         if first:  # the other tops have as many rows
             batch = shapes[0][0]
             shapes = [(first[0], *shape[1:]) if shape[:1] == (batch,) else shape for shape in shapes]
-        return [self.told.get(top, shape) for top, shape in zip(param.top, shapes, strict=False)]
+        others = zip(param.top[1:], shapes[1:], strict=False)
+        return [*shapes[:1], *[self.told.get(top, shape) for top, shape in others]]
 
     def _found(self, param: Any, phase: int) -> Sequence[Shape]:
         if not can_probe(param):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from netc.errors import NetcError, did_you_mean
+from netc.errors import NetcError, Place, did_you_mean
 from netc.errors.foreign import raised_at
 from netc.graph.ir import Graph, Node, ParamRef
 from netc.layers.base import Shape, format_shape
@@ -143,7 +143,7 @@ class Net(nn.Module):
         route = self._route(self._returned if blobs is None else tuple(blobs))
         missing = [top for top in route.needed if top not in values]
         if missing:
-            values = {**self.feeding.next(missing), **values}
+            values = {**self._next(missing, route), **values}
         result = self._walk(values, route)
         if self.run.training:
             self.clock.step += 1
@@ -154,6 +154,34 @@ class Net(nn.Module):
         route = self._route(blobs)
         quiet = tuple(step for step in route.steps if not step[0].node.layer.effect)
         return self._walk(dict(values), replace(route, steps=quiet))
+
+    def _next(self, missing: list[str], route: Route) -> dict[str, Tensor]:
+        try:
+            found: dict[str, Tensor] = self.feeding.next(missing)
+            return found
+        except NetcError as error:
+            raise self._needed_by(error, missing, route) from None
+
+    def _needed_by(self, error: NetcError, missing: list[str], route: Route) -> NetcError:
+        """An input that is not given, with the blobs that need it: others can be asked for without it."""
+        if error.code != "R601":
+            return error
+        ready = [name for name in self._asked_without(missing) if name not in self.feeding.tops]
+        wanted = [name for name in route.wanted if name not in ready]
+        if not ready or not wanted:
+            return error
+        hint = f'or ask only for what does not need it: blobs=["{ready[-1]}"]'
+        message = f"{error.message}, and {', '.join(wanted)} {'needs' if len(wanted) == 1 else 'need'} it"
+        return NetcError(error.code, message, error.place, f"{error.hint}; {hint}", error.related)
+
+    def _asked_without(self, missing: list[str]) -> list[str]:
+        """The blobs that no path leads to from these inputs, in the order of the layers."""
+        tainted, clear = set(missing), []
+        for step in self.steps:
+            if not tainted.isdisjoint(step.node.bottoms):
+                tainted.update(step.tops)
+            clear += [top for top in step.tops if top in self.graph.shapes and top not in tainted]
+        return clear
 
     def reset(self) -> None:
         """Start over: the next pass reads each source's first batch, draws dropout's first numbers, and finds nothing
@@ -179,23 +207,27 @@ class Net(nn.Module):
         bottoms = [
             values[b].detach() if d else values[b] for b, d in zip(step.node.bottoms, step.detached, strict=True)
         ]
+        values.update(zip(step.tops, self.tops(step, bottoms), strict=True))
+
+    def tops(self, step: Step, bottoms: list[Tensor], own: bool = False) -> Sequence[Tensor]:
+        """The tops of one layer. `own`: a layer in place may write over its bottom even where no layer made that.
+        Raises NetcError R603 where it fails, or the layer's own error for these shapes."""
         params = step.values()
         if torch.compiler.is_compiling():
-            values.update(zip(step.tops, self._call(step, bottoms, params), strict=True))
-            return
+            return self._call(step, bottoms, params)
         try:
-            values.update(zip(step.tops, self._call(step, bottoms, params), strict=True))
+            return self._call(step, bottoms, params, own)
         except NetcError:
             raise
         except Exception as error:
             raise self._explain(step.node, bottoms, error) from error
 
-    def _call(self, step: Step, bottoms: list[Tensor], params: list[Tensor]) -> Sequence[Tensor]:
+    def _call(self, step: Step, bottoms: list[Tensor], params: list[Tensor], own: bool = False) -> Sequence[Tensor]:
         layer = step.node.layer
         if step.no_grad:
             with torch.no_grad():
                 return layer.forward(self.run, bottoms, params)
-        if step.in_place and not bottoms[0].is_leaf:
+        if step.in_place and (own or not bottoms[0].is_leaf):
             return layer.forward_in_place(self.run, bottoms, params)  # type: ignore[attr-defined,no-any-return]
         return layer.forward(self.run, bottoms, params)
 
@@ -285,8 +317,22 @@ class Net(nn.Module):
             if top in outputs
         ]
         if not terms:
-            raise NetcError("R604", "the net has no loss among these outputs", None, "compile it with phase TRAIN")
+            raise self.no_loss()
         return torch.stack(terms).sum() if len(terms) > 1 else terms[0]
+
+    def no_loss(self) -> NetcError:
+        """R604, with the reason."""
+        place, name = Place(self.graph.path), self.graph.name or "unnamed"
+        if self._loss_weights:
+            losses = ", ".join(f'"{top}"' for top, _ in self._loss_weights)
+            return NetcError("R604", f"no loss is among these outputs; those of the net: {losses}", place)
+        phase = "TRAIN" if any(node.layer.phase == 0 for node in self.graph.nodes) else "TEST"
+        hint = "add a loss layer, or loss_weight: 1 where a top is the loss; include { phase: TEST } keeps one out"
+        hint = hint if phase == "TRAIN" else "load it with phase TRAIN, if its loss is there"
+        return NetcError("R604", f'the net "{name}" has no loss: no layer has one in {phase}', place, hint)
+
+    def has_loss(self) -> bool:
+        return bool(self._loss_weights)
 
     def share_from(self, trained: Net) -> list[Tensor]:
         """Take `trained`'s own tensors, not copies, for every layer it has by the same name (ShareTrainedLayersWith),

@@ -25,7 +25,7 @@ class Outputs:
 
     def __init__(self, graph: Graph, folder: str | os.PathLike[str] | None = None) -> None:
         self.folder = folder
-        self._layers = [node.layer for node in graph.nodes if node.layer.output_file]
+        self._layers = [node.layer for node in graph.nodes if node.layer.output_file and node.layer.effect]
         self._open: dict[str, Output] = {}
         self._held = False
 

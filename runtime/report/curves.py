@@ -81,8 +81,11 @@ def _tested(test: Sequence[Mapping[str, Any]], name: str, loss: bool) -> list[Cu
 
 
 def _points(pairs: Iterable[tuple[float, float | None]]) -> tuple[Point, ...]:
-    """Without the values that are not a number (null in the file)."""
-    return tuple((float(x), float(y)) for x, y in pairs if y is not None)
+    """Without the values that are not a number (null in the file), and those that no axis can hold."""
+    return tuple((float(x), float(y)) for x, y in pairs if y is not None and max(abs(x), abs(y)) < _LARGEST)
+
+
+_LARGEST = 1e30
 
 
 def _rate_marks(train: Sequence[Mapping[str, Any]]) -> list[Mark]:
@@ -104,7 +107,7 @@ def draw(panels: Sequence[Panel], title: str, marks: Sequence[Mark] = ()) -> Ima
 
 
 def save(picture: Image.Image, path: Path) -> None:
-    """Write a PNG so that it is there whole or not at all. Raises X140."""
+    """Write a PNG so that it is there whole or not at all. Raises O165, X166, X167."""
     file = io.BytesIO()
     picture.save(file, "PNG", optimize=True)
     write_file(path, file.getvalue())
@@ -184,10 +187,14 @@ def apart(heights: Sequence[float], least: float, bottom: float) -> list[float]:
 
 
 def _span(values: Iterable[float]) -> Point:
-    """The least and greatest value; some room around a single one, 0 to 1 for none."""
+    """The least and greatest value; some room around a single one, and those that are nearly one; 0 to 1 for none."""
     found = list(values)
     low, high = (min(found), max(found)) if found else (0.0, 1.0)
-    return (low, high) if high > low else (low - 0.5, low + 0.5)
+    largest = max(-low, high)
+    if high - low > max(1e-30, 1e-9 * largest):
+        return low, high
+    room = max(0.5, 1e-6 * largest)
+    return low - room, high + room
 
 
 def _padded(span: Point) -> Point:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 import torch
@@ -13,18 +14,38 @@ from netc.runtime.net.module import Net
 
 
 def explain(
-    net: Net, iteration: int, k: int, batch: dict[str, Tensor], loss: float, snapshot: Path | None
+    net: Net,
+    iteration: int,
+    k: int,
+    batch: dict[str, Tensor],
+    loss: float,
+    snapshot: Path | None,
+    given: Collection[str] = (),
 ) -> NetcError:
-    """R630 for a non-finite loss at `iteration`. Forward pass k is repeated on its `batch`, keeping every blob, to find
-    the first layer in the order of execution whose parameters or tops are not finite."""
-    where, place = _first(net, k, batch)
+    """R630 for a non-finite loss at `iteration`. The data come first: if they are finite, forward pass k is repeated on
+    its `batch`, keeping every blob, to find the first layer in the order of execution whose parameters or tops are not.
+    `given`: tops that the calling program feeds."""
     lost = f"the last snapshot is {snapshot}; go on from it with --snapshot" if snapshot else "there is no snapshot yet"
-    return NetcError(
-        "R630",
-        f"the loss is {loss:g} at iteration {iteration}: {where}",
-        place,
-        f"{_advice(net)}lower base_lr or set clip_gradients; {lost}",
-    )
+    message = f"the loss is {loss:g} at iteration {iteration}"
+    if (found := _in_data(net, k, batch, given)) is not None:
+        fault = "the data are at fault: correct them there"
+        return NetcError("R630", f"{message}: {found[0]}", found[1], f"{fault}; {lost}")
+    where, place = _first(net, k, batch)
+    return NetcError("R630", f"{message}: {where}", place, f"{_advice(net)}lower base_lr or set clip_gradients; {lost}")
+
+
+def _in_data(net: Net, k: int, batch: dict[str, Tensor], given: Collection[str]) -> tuple[str, Place] | None:
+    """The first value of a source that is not finite, and the record that it stands in."""
+    for node in net.feeding.sources:
+        for top in node.tops:
+            if top not in batch or _finite(batch[top]):
+                continue
+            rows = (~torch.isfinite(batch[top].flatten(1) if batch[top].dim() > 1 else batch[top][:, None])).any(1)
+            row = int(rows.nonzero()[0])
+            record = "" if top in given else net.feeding.record(top, k, row)
+            said = f"{record or f'row {row} of what the program gave for pass {k}'} has a value that is not finite"
+            return f'{said}, in "{top}" of layer "{node.name}" ({node.type})', node.place
+    return None
 
 
 def _advice(net: Net) -> str:

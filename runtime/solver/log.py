@@ -60,7 +60,7 @@ class Log:
     def lines(self, level: str, source: str, message: str) -> str:
         """The log lines of a message, the prefix on each."""
         head = f"{level}{datetime.now():%m%d %H:%M:%S.%f} {self._thread} {source}] "
-        return "".join(f"{head}{printable(line)}\n" for line in message.split("\n"))
+        return "".join(f"{head}{_shown(line)}\n" for line in message.split("\n"))
 
     def training(self, iteration: int, speed: tuple[float, int], loss: float) -> None:
         seconds, iterations = speed
@@ -74,6 +74,11 @@ class Log:
         """One line a value, numbered through all outputs: `kind` is "Train" or "Test"."""
         for number, text in enumerate(output_lines(outputs, weights)):
             self.info(source, f"    {kind} net output #{number}: {text}")
+
+
+def _shown(line: str) -> str:
+    """A line without what drives terminals; tabs stay, `caffe time` has some."""
+    return "\t".join(map(printable, line.split("\t")))
 
 
 def output_lines(outputs: Mapping[str, Any], weights: Mapping[str, float]) -> Iterator[str]:

@@ -93,14 +93,16 @@ def read(path: Path, run: str | None = None) -> list[dict[str, Any]]:
     crash left unfinished, or that no run writes, is passed over. Raises OSError, NetcError F102 (not a regular file),
     F104 (too large)."""
     found: list[dict[str, Any]] = []
-    for line in read_bytes(path, _MOST_BYTES).splitlines() if path.exists() else ():
+    until: dict[str, int] = {}  # the first iteration that a later start of a run makes again
+    for line in reversed(read_bytes(path, _MOST_BYTES).splitlines() if path.exists() else ()):
         try:
             record = checked_json.parse(line)
             checked_json.check(record, _RECORD)
         except ValueError:
             continue
+        name, iteration = record["run"], record["iter"]
         if record["kind"] == "start":
-            found = [one for one in found if one["run"] != record["run"] or one["iter"] < record["iter"]]
-        elif run in (None, record["run"]):
+            until[name] = min(iteration, until.get(name, iteration))
+        elif run in (None, name) and iteration < until.get(name, math.inf):
             found.append(record)
-    return found
+    return found[::-1]

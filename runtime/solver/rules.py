@@ -107,15 +107,32 @@ class Updater:
     @torch.no_grad()
     def apply(self, rate: float, iteration: int) -> float:
         """Clip the sum over iter_size, divide, decay, update. Returns the factor that clipping applied (1: none)."""
-        gradients = [slot.gradient() for slot in self._moving]
-        clipped = self._clipping(gradients)
-        if clipped != 1 or self._iter_size != 1:
-            torch._foreach_mul_(gradients, clipped / self._iter_size)
+        gradients, clipped = self._clipped()
         if self._groups:
             self._apply_fused(gradients, rate)
         else:
             self._apply_each(gradients, rate, iteration)
         return clipped
+
+    @torch.no_grad()
+    def updates(self, rate: float, iteration: int) -> float:
+        """As `apply`, short of the end: the gradients become what is to be subtracted from the parameters, which is
+        what Caffe has in their diffs after an iteration."""
+        gradients, clipped = self._clipped()
+        for slot, gradient in zip(self._moving, gradients, strict=True):
+            self._regularise(slot, gradient)
+            change = torch.zeros_like(gradient)
+            RULES[self._kind](change, gradient, slot.history, rate * slot.lr_mult, iteration, self._settings)
+            torch.neg(change, out=gradient)
+        return clipped
+
+    def _clipped(self) -> tuple[list[Tensor], float]:
+        """The mean gradients of one iteration, and the factor that clipping applied."""
+        gradients = [slot.gradient() for slot in self._moving]
+        clipped = self._clipping(gradients)
+        if clipped != 1 or self._iter_size != 1:
+            torch._foreach_mul_(gradients, clipped / self._iter_size)
+        return gradients, clipped
 
     def _clipping(self, gradients: list[Tensor]) -> float:
         """clip / norm where the norm over all parameters exceeds clip_gradients, else 1 (ClipGradients)."""

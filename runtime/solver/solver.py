@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from netc.errors import NetcError, counted
+from netc.errors import NetcError, counted, raise_all
 from netc.errors.foreign import allowing
 from netc.errors.origin import Origin
 from netc.graph.ir import Node
@@ -30,7 +30,7 @@ from netc.runtime.solver.rules import Slot, Updater
 from netc.runtime.solver.signals import Signals
 from netc.runtime.solver.snapshot import Snapshot
 from netc.runtime.solver.tester import Result, run_test
-from netc.solver.plans import NetPlan, test_plans, train_plan
+from netc.solver.plans import NetPlan, of_test_net, test_plans, train_plan
 from netc.solver.plateau import Plateau
 from netc.solver.policies import POLICIES
 from netc.solver.settings import HISTORIES, check
@@ -96,12 +96,16 @@ class Solver:
         self.net = builder.build(builder.compile(plan), lambda net: first.copy_into(net, self.report))
         self.test_nets: list[Net] = []
         plans = test_plans(self.param, self.origin.start.path, self.origin)
-        for number, plan in enumerate(self._testable(plans, builder)):
-            self.report.creating_test(number, plan.label)
-            self.test_nets.append(builder.build(builder.compile(plan), lambda net: net.share_from(self.net)))
+        for number, tested in enumerate(self._testable(plans, builder)):
+            self.report.creating_test(number, tested.label)
+            try:
+                compiled = builder.compile(tested)
+            except NetcError as error:
+                raise_all(of_test_net(error, number, tested, plan).errors)
+            self.test_nets.append(builder.build(compiled, lambda net: net.share_from(self.net)))
         self._check_watched()
         self.slots = [self._slot(ref, tensor) for ref, tensor in self.net.own_params()]
-        self._updater = Updater(self.param, self.slots)
+        self.updater = Updater(self.param, self.slots)
         self.divide()
         self.last_update = [torch.zeros_like(slot.value) for slot in self.slots] if self.param.snapshot_diff else []
 
@@ -225,7 +229,9 @@ class Solver:
                 loss.backward()
             value = float(loss.detach())
             if not math.isfinite(value):
-                raise explain(self.net, self.iter, k, self.net.feeding.batch(k, feed), value, self.last_snapshot)
+                given = dict(feed(k)) if feed is not None else {}
+                batch = self.net.feeding.batch(k, lambda _, tops=given: tops)  # type: ignore[misc]
+                raise explain(self.net, self.iter, k, batch, value, self.last_snapshot, given)
             total += value
         return total / size, {name: outputs[name].detach() for name in self.net.outputs}
 
@@ -237,7 +243,7 @@ class Solver:
         """Clip, divide by iter_size, decay and update with the rate of this iteration; then `iter` counts it."""
         before = [slot.value.detach().clone() for slot in self.slots] if self.param.snapshot_diff else []
         self.report.rate(self.iter, self.lr, self._displayed())
-        self.report.clipped(self._updater.apply(self.lr, self.iter))
+        self.report.clipped(self.updater.apply(self.lr, self.iter))
         self.last_update = [old - slot.value.detach() for old, slot in zip(before, self.slots)]
         self.iter += 1
 
@@ -257,7 +263,7 @@ class Solver:
     def test(self, feed: FeedFunction | None = None) -> list[dict[str, float]]:
         """Test every test net now and return {output: mean} of each. Nothing else changes: a plateau policy does not
         look at it, and the data are those of the next scheduled test."""
-        results = [self._test(number, feed) for number in range(len(self.test_nets))]
+        results = [self.test_net(number, feed) for number in range(len(self.test_nets))]
         return [{name: result.value(name) for name in result.outputs} for result in results]
 
     def test_due(self) -> bool:
@@ -278,23 +284,25 @@ class Solver:
     def scheduled_tests(self) -> bool:
         """Run the tests due now; False where training ends here."""
         for number in range(len(self.test_nets)):
-            result = self._test(number, self.test_feed)
+            result = self.test_net(number, self.test_feed)
             if self._stopping():
                 break
-            if self.plateau and number == self.param.plateau_param.test_net:
-                self._watch(result)
+            self.watch(number, result)
         if self._stopping():
             return not self._handle_signals()
         return self.stopped is None
 
-    def _watch(self, result: Result) -> None:
-        assert self.plateau is not None
+    def watch(self, number: int, result: Result) -> None:
+        """What a scheduled test changes: the plateau policy looks at its own net's."""
+        if self.plateau is None or number != self.param.plateau_param.test_net:
+            return
         if self.plateau.observe(result.value(self.param.plateau_param.output), self.iter):
             self.report.dropped(self.iter, self.plateau)
         if self.plateau.finished:
             self.stopped = "plateau"
 
-    def _test(self, number: int, feed: FeedFunction | None) -> Result:
+    def test_net(self, number: int, feed: FeedFunction | None = None) -> Result:
+        """Test one net now, and report it."""
         net = self.test_nets[number]
         if (unfed := net.feeding.unfed) and feed is None:
             inputs = ", ".join(top for node in unfed for top in node.tops)

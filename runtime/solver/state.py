@@ -166,7 +166,7 @@ def _hash(message: Any) -> str:
 
 def read(path: str | Path | files.Snapshot) -> files.Snapshot:
     """The snapshot at `path`, or one that was read already: to check its files again would take as long as to read
-    them. Raises NetcError R640 where it holds weights only, and the reader's own."""
+    them. Raises NetcError R640 where it holds weights only or is something else, and the reader's own."""
     if isinstance(path, files.Snapshot):
         return path
     given = Path(path)
@@ -177,7 +177,14 @@ def read(path: str | Path | files.Snapshot) -> files.Snapshot:
             Place(str(path)),
             "give the .solverstate to go on training, or start from these with --weights",
         )
-    return files.load(given)
+    try:
+        return files.load(given)
+    except NetcError as error:
+        if error.code != "W701":
+            raise
+        what = error.message.replace("this is not a weight file but", "this is not the state of a training run but")
+        hint = "--snapshot takes a .solverstate, or the .manifest.json beside it"
+        raise NetcError("R640", what, Place(str(path)), hint) from None
 
 
 def restore(run: Resumable, found: files.Snapshot) -> list[str]:

@@ -78,7 +78,7 @@ def run_test(
 
     An output whose first axis is the batch has another shape in a short last batch: its mean is over the full ones.
     """
-    mean, group, going = _Mean(loss_weights(net.graph)), group or Group(), True
+    mean, group, going = Mean(loss_weights(net.graph)), group or Group(), True
     if not net.feeding.unfed:
         feed = None
     every = list(batches(net.feeding, test_iter, turn))
@@ -114,7 +114,7 @@ def _turn(
     return [values for values, _ in found] if all(going for _, going in found) else None
 
 
-class _Mean:
+class Mean:
     """Weighted means of every blob the net returns, and of the loss."""
 
     def __init__(self, weights: dict[str, float]) -> None:

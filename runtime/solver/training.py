@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,8 @@ def train(run: Solver, force: bool = False) -> str | None:
     """
     if run.unfed is not None:
         raise _unfed(run.unfed)
+    if not run.net.has_loss():
+        raise run.net.no_loss()
     for remark in solver_remarks(run.param):
         run.report.warn(remark.message)
     files = writing_at_end([run.net, *run.test_nets])
@@ -135,7 +137,8 @@ def signals(effects: Mapping[str, str], log: Log) -> Signals:
     def notice(name: str) -> None:
         text = f"{name}: ending after this iteration with a snapshot; Ctrl-C (again) ends at once"
         if log.stream is not None:
-            os.write(2, Log(None).lines("I", "solver.cpp:275", text).encode())
+            with suppress(OSError):  # the terminal may have gone, which may be why the signal came
+                os.write(2, Log(None).lines("I", "solver.cpp:275", text).encode())
 
     return Signals(effects, notice)
 

@@ -80,7 +80,8 @@ def test_json_and_the_report_are_the_same(convert):
         (["net.caffemodel", "--rgb"], 65, "W768"),
         (["net.caffemodel", "--to", "torchvision"], 65, "W775"),
         (["net.caffemodel", "--net", "vgg_E"], 65, "W764"),
-        (["net.caffemodel", "--classes", "net.caffemodel"], 65, "W766"),
+        (["net.caffemodel", "--classes", "net.caffemodel"], 65, "D531"),
+        (["net.caffemodel", "--classes", "no_such_names"], 66, "no_such_names"),
         (["net.caffemodel", "--to", "safetensor"], 2, ""),
     ],
 )

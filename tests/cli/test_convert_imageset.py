@@ -49,7 +49,7 @@ def test_missing_pictures_fail_unless_allowed(photos, capsys):
     (photos / "list.txt").write_text("cat/0.jpg 0\nno.jpg 1\n")
     assert main(["convert-imageset", "photos", "list.txt", "db"]) == 65
     err = capsys.readouterr().err
-    assert "1 of 2 pictures were left out:\n  1: no such file\n    line 2: no.jpg: no such file" in err
+    assert "1 of 2 pictures were left out:\n  1: no such file\n    line 2: photos/no.jpg: no such file" in err
     assert main(["convert-imageset", "--allow-missing", "photos", "list.txt", "db2"]) == 0
     assert main(["convert-imageset", "photos", "list.txt", "db"]) == 73
 

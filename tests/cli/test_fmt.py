@@ -102,8 +102,8 @@ def test_a_failed_write_leaves_the_file(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "write", full)
-    assert run(["fmt", "loose.prototxt"]) == 73
-    assert "error[O152]: cannot be written: No space left on device" in capsys.readouterr().err
+    assert run(["fmt", "loose.prototxt"]) == 74
+    assert "error[X166]: the file cannot be written: No space left on device" in capsys.readouterr().err
     assert (folder / "loose.prototxt").read_text() == LOOSE
     assert sorted(os.listdir()) == ["loose.prototxt", "tidy.prototxt"]
 

@@ -10,8 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
+import netc
 from netc.cli._main import run
+from netc.errors import NetcError
 from netc.weights import write_npz
 from tools.fuzzing.guard import limits
 
@@ -33,6 +36,17 @@ KINDS = {
     "link to a pipe": lambda path: (os.mkfifo(path.with_name("pipe")), path.symlink_to("pipe")),
     "a sparse terabyte": lambda path: (path.touch(), os.truncate(path, 1 << 40)),
 }
+
+DATA = {
+    "images": 'type: "ImageData" image_data_param { source: "odd" batch_size: 2 }',
+    "windows": 'type: "WindowData" window_data_param { source: "odd" batch_size: 2 } transform_param { crop_size: 4 }',
+    "rows": 'type: "HDF5Data" hdf5_data_param { source: "odd" batch_size: 2 }',
+    "records": 'type: "Data" data_param { source: "odd" batch_size: 2 }',
+    "mean": 'type: "ImageData" image_data_param { source: "list" batch_size: 2 } transform_param { mean_file: "odd" }',
+    "colours": """type: "ImageData" image_data_param { source: "list" batch_size: 2 }
+        transform_param { color_shift_param { file: "odd" std: 0.1 } }""",
+}
+"""Data layers that name it."""
 
 SLOW, OTHERS = pytest.mark.slow, {"pipe", "folder", "endless device"}
 
@@ -59,6 +73,9 @@ COMMANDS = {
     "plug-in": ["check", "net.prototxt", "--plugin", "odd"],
     "solver's net": ["check", "named.prototxt"],
     "infogain matrix": ["check", "infogain.prototxt"],
+    "list": ["convert-imageset", ".", "odd", "db"],
+    "class names": ["convert-imageset", ".", "db", "--labels", "odd"],
+    "database": ["image-mean", "odd"],
 }
 
 
@@ -67,6 +84,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     Path("net.prototxt").write_text(NET)
     Path("infogain.prototxt").write_text(NET + LOSS)
+    for name, layer in DATA.items():
+        Path(f"{name}.prototxt").write_text(f'layer {{ name: "d" top: "x" top: "l" {layer} }}')
+    Image.new("RGB", (8, 8)).save("a.png")
+    Path("list").write_text("a.png 1\n")
     Path("solver.prototxt").write_text(SOLVER)
     Path("named.prototxt").write_text(SOLVER.replace("net.prototxt", "odd"))
     write_npz("w.npz", {"fc": [np.zeros((4, 192), "f4"), np.zeros(4, "f4")]})
@@ -107,5 +128,14 @@ def test_what_is_no_file_is_refused(kind: str, command: str, folder: Path, watch
     said = capsys.readouterr()
     assert status in (2, 65, 66, 74), said.err
     assert "internal error" not in said.err
-    assert "odd" in said.err
+    assert "odd" in said.err + said.out
     assert sorted(os.listdir()) == kept
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("layer", DATA)
+def test_what_is_no_file_feeds_no_net(kind: str, layer: str, folder: Path, watch: None) -> None:
+    KINDS[kind](folder / "odd")
+    with pytest.raises(NetcError) as caught:
+        netc.load_net(f"{layer}.prototxt", phase="TRAIN")()
+    assert "odd" in str(caught.value)

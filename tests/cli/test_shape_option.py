@@ -175,3 +175,41 @@ def test_a_report_without_a_place_is_told_before_anything_is_made(trained):
     assert run(["convert-caffemodel", trained, "-o", "made.npz", "--report", "no/such/report.json"]) == 73
     assert not Path("made.npz").exists()
     assert run(["convert-caffemodel", trained, "--to", "npz", "-o", "-"]) == 2
+
+
+# -- the crop ----------------------------------------------------------------------------------------------------------
+
+CROPPED = NET.replace("batch_size: 5 }", "batch_size: 5 } transform_param { crop_size: 5 }")
+
+
+def test_the_shape_is_that_before_the_crop_in_every_command(tmp_path, capsys):
+    """README: how large the images are. The net sees what is cut out of them."""
+    Path("net.prototxt").write_text(CROPPED)
+    rng = np.random.default_rng(2)
+    arrays = {"ip": [rng.standard_normal((7, 75), "f4"), rng.standard_normal(7, "f4")]}
+    weights.write_caffemodel("trained.caffemodel", netc.read_net(CROPPED), arrays)
+    shape = ("--shape", "3,8,9")
+    assert run(["check", "net.prototxt", *shape, "--json"]) == 0
+    for net in json.loads(capsys.readouterr().out)["files"][0]["nets"]:
+        assert net["layers"][0]["tops"]["data"] == [5, 3, 5, 5]
+    assert run(["draw", "net.prototxt", "-o", "-", *shape]) == 0
+    assert "532 parameters" in capsys.readouterr().out
+    assert run(["emit", "net.prototxt", *shape]) == 0
+    assert "nn.Linear(75, 7)" in capsys.readouterr().out
+    assert run(["diff", "net.prototxt", "net.prototxt", *shape]) == 0
+    assert run(["convert-caffemodel", "trained.caffemodel", "--run", *shape]) == 0
+    assert "×3×5×5: largest difference" in capsys.readouterr().out
+    net = netc.load_net("net.prototxt", weights="trained.caffemodel", shapes={"data": (2, 3, 8, 9)})
+    assert net.blob_shapes["data"] == (2, 3, 5, 5)
+    assert netc.check("net.prototxt", shapes={"": (3, 8, 9)}).ok
+
+
+@pytest.mark.parametrize("shape", ["3,4,9", "3,9,4", "data=5,5"])
+def test_images_smaller_than_the_crop(shape, capsys):
+    Path("net.prototxt").write_text(CROPPED)
+    assert run(["check", "net.prototxt", "--shape", shape]) == 65
+    assert "L307" in capsys.readouterr().err
+    assert run(["emit", "net.prototxt", "--shape", shape]) == 65
+    assert "L307" in capsys.readouterr().err
+    with pytest.raises(netc.NetcError, match="smaller|crops"):
+        netc.load_net("net.prototxt", shapes={"data": (2, 3, 4, 4)})

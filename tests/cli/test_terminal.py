@@ -191,3 +191,17 @@ def test_a_result_without_a_stdout_is_an_error(tmp_path: Path) -> None:
     assert shell("netc check net.prototxt >&-", tmp_path) == 74
     assert shell("netc check net.prototxt 2>&- > /dev/null", tmp_path) == 0
     assert shell("netc check missing.prototxt 2>&-", tmp_path) == 66
+
+
+# -- the working directory ---------------------------------------------------------------------------------------------
+
+
+def test_python_m_netc_imports_nothing_from_the_working_directory(tmp_path: Path) -> None:
+    """A folder from the net, with files named like everything that netc and Python import."""
+    (tmp_path / "net.prototxt").write_text('layer { name: "a" type: "Input" top: "a" }')
+    for name in {*sys.stdlib_module_names, "click", "lark", "google", "rich", "numpy", "torch", "h5py", "lmdb", "PIL"}:
+        (tmp_path / f"{name}.py").write_text("open('sprung', 'a').write(__name__)\n")
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-m", "netc", "check", "net.prototxt"], cwd=tmp_path, env=env)
+    assert done.returncode == 0
+    assert not (tmp_path / "sprung").exists(), (tmp_path / "sprung").read_text()

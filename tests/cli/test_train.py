@@ -105,7 +105,7 @@ def test_a_caffemodel_is_tested_with_its_own_weights(tiny: Path, capsys: pytest.
     weights.write_caffemodel("whole.caffemodel", netc.read_net("net.prototxt"), weights.read("tiny_iter_1.caffemodel"))
     capsys.readouterr()
     found = []
-    for model in (["net.prototxt", "--weights=tiny_iter_1.caffemodel"], ["whole.caffemodel"]):
+    for model in (["net.prototxt", "--weights=tiny_iter_1.caffemodel"], ["whole.caffemodel", "--trust-net"]):
         assert main(["test", *model, "--json"]) == 0
         found.append(json.loads(capsys.readouterr().out))
     assert found[0] == found[1]
@@ -269,3 +269,13 @@ def test_one_layer_in_both_nets_is_told_before_training(tiny: Path, capsys: pyte
     err = capsys.readouterr().err
     assert "error[R652]" in err
     assert "Iteration 0" not in err
+
+
+@pytest.mark.parametrize("gpu", ["all", " ALL", ""])
+def test_a_gpu_that_is_asked_for_and_not_there(tiny: Path, gpu: str, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    """Caffe computes on the CPU then, without a word."""
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    assert main(["train", "solver.prototxt", "--gpu", gpu]) == 2
+    assert "--gpu" in capsys.readouterr().err
+    assert main(["test", "net.prototxt", "--weights", "none", "--gpu", gpu]) == 2
+    assert not list(Path().glob("tiny*"))

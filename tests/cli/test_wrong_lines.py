@@ -3,6 +3,7 @@ and can be followed."""
 
 from __future__ import annotations
 
+import re
 import shlex
 from pathlib import Path
 
@@ -33,6 +34,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "net.prototxt").write_text(NET)
     (folder / "deploy.prototxt").write_text(DEPLOY)
     (folder / "solver.prototxt").write_text('net: "net.prototxt" base_lr: 0.1 lr_policy: "fixed" max_iter: 1')
+    drawn = 'type: "DummyData" dummy_data_param { shape { dim: 2 dim: 3 } shape { dim: 2 } }'
+    (folder / "drawn.prototxt").write_text(re.sub('type: "Data"(.*?) data_param .*?}', rf"{drawn}\1", NET, count=1))
+    (folder / "drawn_solver.prototxt").write_text('net: "drawn.prototxt" base_lr: 0.1 lr_policy: "fixed" max_iter: 1')
     (folder / "list.txt").write_text("a/cat.png 0\na/cat.jpg 1\n")
     (folder / "empty").touch()
     for sub in ("folder", "nets"):
@@ -64,6 +68,12 @@ NOT_WEIGHTS = "netc reads .caffemodel, .caffemodel.h5, .safetensors and .npz"
         ("train net.prototxt", 65, ["this is a net, not a solver", "`net: …`"]),
         ("train my.caffemodel", 65, ["this is a binary net, not a solver", "--weights"]),
         ("test solver.prototxt --weights my.caffemodel", 65, ["a solver, not a net", "solver's `net:` names"]),
+        (
+            "train drawn_solver.prototxt --snapshot cat.png",
+            65,
+            ["not the state of a training run but a PNG", "--snapshot"],
+        ),
+        ("train drawn_solver.prototxt --snapshot list.txt", 65, ["of a training run but text", ".solverstate"]),
         ("fmt my.caffemodel", 65, ["binary file, not a prototxt", "netc weights"]),
         ("weights net.prototxt", 65, ["not a weight file but text", NOT_WEIGHTS]),
         ("weights cat.png", 65, ["not a weight file but a PNG picture", NOT_WEIGHTS]),
@@ -78,6 +88,8 @@ NOT_WEIGHTS = "netc reads .caffemodel, .caffemodel.h5, .safetensors and .npz"
         ("net.prototxt", 2, ["netc check net.prototxt looks at this file"]),
         ("trian solver.prototxt", 2, ['did you mean "train"?']),
         ("train solver.prototxt --weigths my.caffemodel", 2, ["--weights"]),
+        ("train solver.prototxt --iterations many", 2, ["'many' is not a whole number"]),
+        ("--phase TRAIN check net.prototxt", 2, ["stand behind its name: netc COMMAND --phase"]),
     ],
 )
 def test_what_a_wrong_line_is_told(home: Path, line: str, status: int, said: list[str], capsys, monkeypatch) -> None:
@@ -89,6 +101,13 @@ def test_what_a_wrong_line_is_told(home: Path, line: str, status: int, said: lis
     assert "frozen" not in err
     assert "Traceback" not in err
     assert sorted(home.rglob("*")) == before
+
+
+def test_no_option_is_proposed_that_is_not_near(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["train", "--model", "net.prototxt"]) == 2
+    err = capsys.readouterr().err
+    assert "--model" in err
+    assert "Did you mean" not in err
 
 
 @pytest.mark.parametrize("text", ['name "x" 1', "conv1.a 3 {", "layer.b: 3", "# a.png 0"])

@@ -22,7 +22,8 @@ from netc.prototxt.binary import Binary, kind_of
 from netc.prototxt.bind import bind
 from netc.prototxt.format import canonical
 from netc.prototxt.rewrite import formatted
-from netc.runtime.data.datum import Undecodable, from_datum
+from netc.runtime.data.datum import from_datum
+from netc.runtime.data.decoding import Undecodable
 from netc.solver.settings import check
 from netc.upgrade.text import upgraded_net, upgraded_solver
 from tools.fuzzing import named_files
@@ -71,18 +72,21 @@ def _outcomes(steps: Iterable[Callable[[], Any]]) -> str:
 
 def _outcome(step: Callable[[], Any]) -> str:
     try:
-        found = step()
+        step()
     except NetcError as error:
-        return "+".join(sorted({_checked(one) for one in error.errors}))
-    return f"ok {found}" if isinstance(found, str) else "ok"
+        return _codes(error)
+    return "ok"
+
+
+def _codes(error: NetcError) -> str:
+    return "+".join(sorted({_checked(one) for one in error.errors}))
 
 
 def _checked(error: NetcError) -> str:
     """The error's code and kind; a finding where it is not well-formed."""
     if not (str(error) and error.message and error.place and error.code in titles()):
         raise ValueError(f"an error without message, place or known code: {error!r}")
-    end = error.message.rpartition(":")[2] if ":" in error.message else ""
-    return f"{error.code}:{_shape(error.message)} {_shape(end)}".rstrip()
+    return f"{error.code}:{_shape(error.message)}"
 
 
 def _shape(message: str) -> str:
@@ -179,21 +183,22 @@ def run_datum(data: bytes) -> str:
     return "ok"
 
 
-def _reading(read: Callable[[bytes], None]) -> Callable[[bytes], str]:
-    """What came of a reader that answers nothing; the end of its message tells more than the beginning."""
-
-    def run(data: bytes) -> str:
-        try:
-            read(data)
-        except NetcError as error:
-            return f"{_checked(error)} {_shape(error.message.rpartition(':')[2])}"
-        return "ok"
-
-    return run
-
-
 def _file(steps: Callable[[bytes], named_files.Steps]) -> Callable[[bytes], str]:
-    return lambda data: _outcomes(steps(data))
+    return lambda data: " ".join(map(_read_file, steps(data)))
+
+
+def _read_file(step: Callable[[], Any]) -> str:
+    """The end of these readers' messages tells more than the beginning."""
+    try:
+        found = step()
+    except NetcError as error:
+        return f"{_codes(error)} {_shape(error.message.rpartition(':')[2])}"
+    return f"ok {found}" if isinstance(found, str) else "ok"
+
+
+def _reading(read: Callable[[bytes], None]) -> Callable[[bytes], str]:
+    """What came of a reader that answers nothing."""
+    return _file(lambda data: [partial(read, data)])
 
 
 # -- the table ---------------------------------------------------------------------------------------------------------

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from netc.check.advice import geometry, losses, pairs, settings
-from netc.check.advice.data import DataFacts, Known, coverage, labels, sorted_records
+from netc.check.advice import beside, geometry, losses, pairs, settings
+from netc.check.advice.data import DataFacts, Known, coverage, labels, sorted_records, unlabelled
 from netc.check.advice.flow import TRAIN, trains
 from netc.check.advice.signal import signal
 from netc.check.advice.solver import solver_remarks
@@ -38,7 +38,7 @@ RULES: tuple[Callable[[Graph], Iterator[Advice]], ...] = (
     settings.unused,
     settings.names,
     settings.raw_pixels,
-    settings.unshuffled,
+    beside.unshuffled,
     settings.overwritten,
     geometry.ceil_pooling,
     geometry.skipping,
@@ -63,4 +63,5 @@ def compare(train: Graph, test: Graph) -> list[Advice]:
 
 def look(graph: Graph, known: Known, test_iter: int | None = None) -> list[Advice]:
     """Every remark that the data give reason for. `test_iter` None: a test takes the whole set, or nobody said."""
-    return [*labels(graph, known), *sorted_records(graph, known), *coverage(graph, known, test_iter)]
+    rules = (labels, unlabelled, sorted_records, beside.parted_orders, beside.parted_draws)
+    return [*(remark for rule in rules for remark in rule(graph, known)), *coverage(graph, known, test_iter)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -17,12 +17,14 @@ MIN_ORDERED = 50
 @dataclass(frozen=True, slots=True)
 class DataFacts:
     """What is known of the source of a data layer. `labels`: the labels seen, in order, by the number of their top;
-    `complete`: those are all. `size`: records, None where not known."""
+    `complete`: those are all. `size`: records, None where not known. `unlabelled`: the lines of a list that have no
+    label, which count as 0."""
 
     path: str
     size: int | None
     labels: Mapping[int, list[int]] = field(default_factory=dict)
     complete: bool = False
+    unlabelled: Sequence[int] = ()
 
 
 Known = Mapping[str, DataFacts]
@@ -63,6 +65,17 @@ def _range(node: Node, source: Node, found: DataFacts, seen: set[int], classes: 
             node.layer.origin.place("bottom[0]"),
             f"is num_output: {high + 1} meant in the last layer?",
         )
+
+
+def unlabelled(graph: Graph, known: Known) -> Iterator[Advice]:
+    """Lists in which some lines have no label."""
+    for node in graph.nodes:
+        found = known.get(node.layer.key)
+        count = len(found.unlabelled) if found else 0
+        if found and found.size and 0 < count < found.size:
+            which = f"{count} of the {found.size} lines of {found.path} have no label, line {found.unlabelled[0]} first"
+            place = node.layer.origin.place(f"{node.layer.param_field}.source")
+            yield Advice("A818", f"{which}: these pictures get 0, as in Caffe", place, "give them labels")
 
 
 def sorted_records(graph: Graph, known: Known) -> Iterator[Advice]:

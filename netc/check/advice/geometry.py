@@ -31,9 +31,9 @@ def _rounded_down(node: Node) -> Shape:
     window = node.layer.window() if node.layer.rounds_up else None
     if window is None:
         return ()
-    sides = list(zip(node.bottom_shapes[0][2:], window.kernel, window.stride, window.pad))
+    sides = list(zip(node.bottom_shapes[0][-2:], window.kernel, window.stride, window.pad))
     floor = tuple((size + 2 * pad - kernel) // stride + 1 for size, kernel, stride, pad in sides)
-    return floor if floor != tuple(node.top_shapes[0][2:]) else ()
+    return floor if floor != tuple(node.top_shapes[0][-2:]) else ()
 
 
 MEANT = 16

@@ -80,6 +80,8 @@ def _differences(test: Any, train: Any) -> Iterator[tuple[str, str]]:
         yield "mean_value", f"mean {values[0]} instead of {values[1]}"
     if (test.force_color, test.force_gray) != (train.force_color, train.force_gray):
         yield "force_color", "force_color or force_gray differ"
+    if test.ignore_orientation != train.ignore_orientation:
+        yield "ignore_orientation", "only one of the two turns images upright as their EXIF blocks say"
 
 
 def same_source(train: Graph, test: Graph) -> Iterator[Advice]:

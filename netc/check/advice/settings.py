@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import reduce
 
-from netc.check.advice.flow import TRAIN, trains
+from netc.check.advice.flow import trains
 from netc.errors.remark import Advice
 from netc.graph.ir import Graph, Node
-from netc.layers.sources import IMAGES, LIST
+from netc.layers.sources import IMAGES
 
 
 def moved(graph: Graph) -> Iterator[Advice]:
@@ -97,15 +97,6 @@ def _feeds_weights(graph: Graph, index: int) -> bool:
     images = len(node.top_shapes[0]) == 4 and node.top_shapes[0][1] in (1, 3)
     readers = [graph.nodes[reader] for reader, _ in graph.edges.readers.get((index, 0), ())]
     return images and any(reader.layer.linear for reader in readers)
-
-
-def unshuffled(graph: Graph) -> Iterator[Advice]:
-    """Lists of images that are taken in the order of their file."""
-    for node in graph.nodes:
-        if graph.phase == TRAIN and node.layer.feed == LIST and not node.layer.shuffles():
-            message = f'layer "{node.name}" takes the images in the order of their list, the same in every epoch'
-            place = node.layer.origin.place(node.layer.param_field or "")
-            yield Advice("A826", message, place, f"add {node.layer.to_shuffle}")
 
 
 def overwritten(graph: Graph) -> Iterator[Advice]:

@@ -28,16 +28,15 @@ def _rate(p: Any) -> Found:
     if p.lr_policy in {"step", "multistep", "exp"} and not p.gamma:
         message = f'gamma is not set: lr_policy "{p.lr_policy}" has rate 0 after its first step'
         yield "A851", message, "lr_policy", "add gamma: 0.1"
-    if p.lr_policy in {"step", "multistep", "exp"} and p.gamma >= 1:
-        what = "stays as it is" if p.gamma == 1 else "grows"
-        yield "A852", f"the rate {what} at each step: gamma is {p.gamma:g}", "gamma", "0.1 divides it by 10"
+    if p.lr_policy in {"step", "multistep", "exp"} and p.gamma > 1:  # 1 is how some write a rate that stays
+        yield "A852", f"the rate grows at each step: gamma is {p.gamma:g}", "gamma", "0.1 divides it by 10"
     if p.lr_policy in {"poly", "inv"} and not p.power:
         message = f'power is not set: the rate of lr_policy "{p.lr_policy}" never changes'
         yield "A853", message, "lr_policy", "add power: 1" if p.lr_policy == "poly" else "add power: 0.75"
 
 
 def _schedule(p: Any) -> Found:
-    if p.lr_policy in {"step", "sigmoid"} and p.stepsize >= p.max_iter > 0:
+    if p.lr_policy in {"step", "sigmoid"} and p.gamma != 1 and NEVER * p.max_iter > p.stepsize >= p.max_iter:
         message = f"the rate never drops: stepsize is {p.stepsize}, max_iter {p.max_iter}"
         yield "A854", message, "stepsize", 'take a smaller stepsize, or lr_policy "fixed"'
     late = [value for value in p.stepvalue if value >= p.max_iter > 0] if p.lr_policy == "multistep" else []
@@ -58,6 +57,8 @@ def _schedule(p: Any) -> Found:
         yield "A855", message, "plateau_param", None
 
 
+NEVER = 4
+"""An interval this many times max_iter means "never", as in public solvers with 10000000 or 999999."""
 LARGEST_RATE = {"SGD": 5.0, "Nesterov": 5.0, "AdaGrad": 1.0, "RMSProp": 0.2, "Adam": 0.2, "AdaDelta": 10.0}
 """Rates that nobody trains with: ten times what large batches or the rule's own papers take."""
 LARGEST_DECAY = 0.1
@@ -86,12 +87,15 @@ def _sizes(p: Any) -> Found:
 
 
 def _testing(p: Any) -> Found:
-    if 0 < p.max_iter < p.test_interval < 100 * p.max_iter:  # beyond that, "never" is meant
+    if p.max_iter < p.test_interval < NEVER * p.max_iter:
         message = f"there is no test before the end: test_interval is {p.test_interval}, max_iter {p.max_iter}"
         yield "A858", message, "test_interval", "take a smaller test_interval"
     if any(number < 1 for number in p.test_iter):
         hint = "leave test_iter out to test on the whole set"
         yield "A858", f"test_iter is {min(p.test_iter)}: that test takes no batch", "test_iter", hint
+
+
+MAX_ITER = "add max_iter: 10000, say; a program that calls run.step(n) needs none"
 
 
 def _rest(p: Any) -> Found:
@@ -102,4 +106,4 @@ def _rest(p: Any) -> Found:
         message = f"iter_size is {p.iter_size}: an iteration sees no batch, so nothing can be trained"
         yield "A860", message, "iter_size", "leave it out, or set it to 1"
     if not p.max_iter:
-        yield "A860", "max_iter is not set: training ends before it starts", "max_iter", "add max_iter: 10000, say"
+        yield "A860", "max_iter is not set: training ends before it starts", "max_iter", MAX_ITER

@@ -46,7 +46,7 @@ class AnnotatedData(ForkSource):
         return [*self.shapes(images), (1, 1, 1, OBJECT)][: len(self.param.top)]
 
     def shapes(self, batch: int) -> Sequence[Shape]:
-        image = self.told or self.image_shape()
+        image = self.seen()
         if image is None and self.probe is not None:
             return self._probed()[:1]
         if image is None:

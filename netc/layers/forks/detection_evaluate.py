@@ -24,6 +24,7 @@ class DetectionEvaluate(Layer):
     Source: PASCAL VOC (Everingham et al., 2010), section 4; detection_evaluate_layer.cpp of weiliu89/caffe.
     """
 
+    is_measure = True
     fork = "SSD (weiliu89/caffe)"
     bottoms = exactly(2)
     in_place = False

@@ -18,6 +18,7 @@ class Gather(Layer):
     Shapes: any → the same, as many tops as bottoms. Source: gather_layer.cpp of yjxiong/caffe.
     """
 
+    passes = slice(None)
     fork = "the fork for action recognition (yjxiong/caffe)"
     bottoms = at_least(1)
     tops = at_least(1)

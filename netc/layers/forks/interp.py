@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from netc.layers.base import Layer, Run, Shape, between, check_planes, format_shape, layer
@@ -47,6 +47,9 @@ class Interp(Layer):
         if min(size) < 1:
             self.fail(f"nothing of {format_shape(bottoms[0])} is left", "interp_param", code="L302")
         return [(*bottoms[0][:2], *size)]
+
+    def whole_numbers(self, bottoms: Sequence[Shape]) -> Mapping[int, Sequence[int]]:
+        return {}  # of bottom 1 only the size counts
 
     def _check_factors(self) -> None:
         for name in ("pad_beg", "pad_end"):

@@ -18,6 +18,7 @@ class Permute(Layer):
     have, or one given twice. Source: SSD (Liu et al., 2016), section 2; permute_layer.cpp of weiliu89/caffe.
     """
 
+    passes = slice(None)
     fork = "SSD (weiliu89/caffe)"
     param_field = "permute_param"
     kind = "join"

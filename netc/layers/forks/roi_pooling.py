@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from netc.layers.base import Layer, Run, Shape, check_planes, count, exactly, format_shape, layer
@@ -25,6 +25,12 @@ class Regions(Layer):
         if not rois or count(rois, 1) != 5:
             found = f"needs regions of 5 numbers (image, x1, y1, x2, y2), found {format_shape(rois)}"
             self.fail(found, "bottom[1]", code="L302")
+
+    def whole_numbers(self, bottoms: Sequence[Shape]) -> Mapping[int, Sequence[int]]:
+        """The image, and corners that lie on it."""
+        images, _, *plane = bottoms[0]
+        height, width = (max(1, int(size / (self.options.spatial_scale or 1))) for size in plane)
+        return {1: (images, width, height, width, height)}
 
     def check_images(self, x: Tensor, rois: Tensor) -> None:
         """Fail where a region is of an image that is not in the batch."""

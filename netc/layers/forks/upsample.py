@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from netc.layers.base import Layer, Run, Shape, between, check_planes, format_shape, layer
@@ -46,6 +46,10 @@ class Upsample(Layer):
         if min(size) < 1:
             self.fail(f"the top would be {format_shape(size)}", "upsample_param", code="L302")
         return [(*shape[:2], *size)]
+
+    def whole_numbers(self, bottoms: Sequence[Shape]) -> Mapping[int, Sequence[int]]:
+        rows, columns = self._size(bottoms[0])
+        return {1: (rows * columns,)} if len(bottoms) > 1 else {}
 
     def _check_settings(self, bottoms: int) -> None:
         has = self.options.HasField

@@ -1,4 +1,4 @@
-"""Maximum and mean over windows of a plane by Caffe's rule (pooling_layer.cpp), and over pyramids of grids."""
+"""Maximum and mean over windows of planes and volumes by Caffe's rule (pooling_layer.cpp), and over pyramids."""
 
 from __future__ import annotations
 
@@ -9,64 +9,80 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from netc.layers.functions.windows import pair, pooled_size, pyramid_level
+from netc.layers.functions.windows import each, pooled_size, pyramid_level
 
 
 def max_pool(
     x: Tensor,
-    kernel: int | tuple[int, int],
-    stride: int | tuple[int, int] = 1,
-    padding: int | tuple[int, int] = 0,
+    kernel: int | tuple[int, ...],
+    stride: int | tuple[int, ...] = 1,
+    padding: int | tuple[int, ...] = 0,
     ceil_mode: bool = False,
+    clip: bool | None = None,
 ) -> Tensor:
-    """(N, C, H, W) → the maximum of each window. NaN never wins; a window with nothing in it gives 0."""
-    if not has_torchs_windows(x, kernel, stride, padding, ceil_mode):
-        return max_pool_with_position(x, kernel, stride, padding, ceil_mode)[0]
+    """(N, C, H, W) or (N, C, D, H, W) → the maximum of each window. NaN never wins; a window with nothing in it
+    gives 0."""
+    if not has_torchs_windows(x, kernel, stride, padding, ceil_mode, clip):
+        return max_pool_with_position(x, kernel, stride, padding, ceil_mode, clip)[0]
+    pool = F.max_pool2d if x.dim() == 4 else F.max_pool3d
     if torch.compiler.is_compiling() or x.device.type != "cpu":
-        return F.max_pool2d(without_nan(x), kernel, stride, padding, 1, ceil_mode)
-    y = F.max_pool2d(x, kernel, stride, padding, 1, ceil_mode)
+        return pool(without_nan(x), kernel, stride, padding, 1, ceil_mode)
+    y = pool(x, kernel, stride, padding, 1, ceil_mode)
     # torch lets NaN win, and -inf among nothing else; Caffe neither. It is cheaper to look at the output on a CPU than
     # to clean the input
-    return y if math.isfinite(y.detach().sum()) else max_pool_with_position(x, kernel, stride, padding, ceil_mode)[0]
+    if math.isfinite(y.detach().sum()):
+        return y
+    return max_pool_with_position(x, kernel, stride, padding, ceil_mode, clip)[0]
 
 
 def max_pool_with_position(
     x: Tensor,
-    kernel: int | tuple[int, int],
-    stride: int | tuple[int, int] = 1,
-    padding: int | tuple[int, int] = 0,
+    kernel: int | tuple[int, ...],
+    stride: int | tuple[int, ...] = 1,
+    padding: int | tuple[int, ...] = 0,
     ceil_mode: bool = False,
+    clip: bool | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """The maxima and their places h * width + w (-1 for none), by explicit padding: any pad, any geometry."""
-    width, lowest = x.shape[3], torch.finfo(x.dtype).min
-    (top, bottom, more_rows), (left, right, more_columns) = caffe_windows(x, kernel, stride, padding, ceil_mode)
-    padded = F.pad(without_nan(x), (left, right, top, bottom), value=lowest)
-    y, index = F.max_pool2d(padded, kernel, stride, return_indices=True)
-    across = left + width + right
-    place = (index // across - top) * width + index % across - left
+    """The maxima and their places h * width + w (in a volume (d * height + h) * width + w; -1 for none), by explicit
+    padding: any pad, any geometry."""
+    lowest = torch.finfo(x.dtype).min
+    axes = caffe_windows(x, kernel, stride, padding, ceil_mode, clip)
+    around = [edge for before, behind, _ in reversed(axes) for edge in (before, behind)]
+    padded = F.pad(without_nan(x), around, value=lowest)
+    pool = F.max_pool2d if x.dim() == 4 else F.max_pool3d
+    y, index = pool(padded, kernel, stride, return_indices=True)
+    place, step = index % padded.shape[-1] - axes[-1][0], x.shape[-1]
+    for axis in range(2, len(axes) + 1):
+        index = index // padded.shape[1 - axis]
+        at = index % padded.shape[-axis] if axis < len(axes) else index
+        place = place + (at - axes[-axis][0]) * step
+        step = step * x.shape[-axis]
     place = torch.where(y > lowest, place, -1).to(x.dtype)
-    empty = (0, more_columns, 0, more_rows)
+    empty = [edge for _, _, more in reversed(axes) for edge in (0, more)]
     return (F.pad(y, empty), F.pad(place, empty, value=-1.0)) if any(empty) else (y, place)
 
 
 def avg_pool(
     x: Tensor,
-    kernel: int | tuple[int, int],
-    stride: int | tuple[int, int] = 1,
-    padding: int | tuple[int, int] = 0,
+    kernel: int | tuple[int, ...],
+    stride: int | tuple[int, ...] = 1,
+    padding: int | tuple[int, ...] = 0,
     ceil_mode: bool = False,
+    clip: bool | None = None,
 ) -> Tensor:
-    """(N, C, H, W) → the mean of each window: padding counts, what lies beyond it does not."""
-    if has_torchs_windows(x, kernel, stride, padding, ceil_mode):
-        return F.avg_pool2d(x, kernel, stride, padding, ceil_mode)
-    rows, columns = caffe_windows(x, kernel, stride, padding, ceil_mode)
-    padded = F.pad(x, (columns[0], columns[1], rows[0], rows[1]))
-    sums = F.avg_pool2d(padded, kernel, stride, divisor_override=1)
-    high, wide = [
-        window_lengths(count, x.shape[2 + axis], pair(kernel)[axis], pair(stride)[axis], pair(padding)[axis], x)
-        for axis, count in enumerate(sums.shape[2:])
-    ]
-    return F.pad(sums / (high[:, None] * wide), (0, columns[2], 0, rows[2]))
+    """(N, C, H, W) or (N, C, D, H, W) → the mean of each window: padding counts, what lies beyond it does not."""
+    pool = F.avg_pool2d if x.dim() == 4 else F.avg_pool3d
+    if has_torchs_windows(x, kernel, stride, padding, ceil_mode, clip):
+        return pool(x, kernel, stride, padding, ceil_mode)
+    axes = caffe_windows(x, kernel, stride, padding, ceil_mode, clip)
+    around = [edge for before, behind, _ in reversed(axes) for edge in (before, behind)]
+    y = pool(F.pad(x, around), kernel, stride, divisor_override=1)
+    for axis, (k, s, p) in enumerate(
+        zip(*(each(size, len(axes)) for size in (kernel, stride, padding)), strict=True), 2
+    ):
+        lengths = window_lengths(y.shape[axis], x.shape[axis], k, s, p, x)
+        y = y / lengths.view(-1, *[1] * (x.dim() - 1 - axis))
+    return F.pad(y, [edge for _, _, more in reversed(axes) for edge in (0, more)])
 
 
 def window_lengths(windows: int, size: int, kernel: int, stride: int, pad: int, like: Tensor) -> Tensor:
@@ -77,30 +93,35 @@ def window_lengths(windows: int, size: int, kernel: int, stride: int, pad: int, 
 
 def has_torchs_windows(
     x: Tensor,
-    kernel: int | tuple[int, int],
-    stride: int | tuple[int, int],
-    padding: int | tuple[int, int],
+    kernel: int | tuple[int, ...],
+    stride: int | tuple[int, ...],
+    padding: int | tuple[int, ...],
     ceil_mode: bool,
+    clip: bool | None = None,
 ) -> bool:
     """Whether torch's own padding and ceil_mode give Caffe's windows: pad <= kernel / 2 and no clip that differs."""
-    fits = all(2 * p <= k for p, k in zip(pair(padding), pair(kernel), strict=True))
     sizes = tuple(x.shape[2:])
-    windows = pooled_size(sizes, kernel, stride, padding, ceil_mode)
+    axes = len(sizes)
+    fits = all(2 * p <= k for p, k in zip(each(padding, axes), each(kernel, axes), strict=True))
+    windows = pooled_size(sizes, kernel, stride, padding, ceil_mode, clip)
     return fits and windows == pooled_size(sizes, kernel, stride, padding, ceil_mode, clip=ceil_mode)
 
 
 def caffe_windows(
     x: Tensor,
-    kernel: int | tuple[int, int],
-    stride: int | tuple[int, int],
-    padding: int | tuple[int, int],
+    kernel: int | tuple[int, ...],
+    stride: int | tuple[int, ...],
+    padding: int | tuple[int, ...],
     ceil_mode: bool,
+    clip: bool | None = None,
 ) -> list[tuple[int, int, int]]:
-    """(padding before, padding behind, further windows that are empty) for the two axes of the plane. The padding
-    behind is negative where no window reaches the end."""
+    """(padding before, padding behind, further windows that are empty) for each axis of the plane or volume. The
+    padding behind is negative where no window reaches the end."""
     found = []
-    counts = pooled_size(tuple(x.shape[2:]), kernel, stride, padding, ceil_mode)
-    for size, k, s, p, windows in zip(x.shape[2:], pair(kernel), pair(stride), pair(padding), counts, strict=True):
+    sizes = tuple(x.shape[2:])
+    counts = pooled_size(sizes, kernel, stride, padding, ceil_mode, clip)
+    settings = (each(size, len(sizes)) for size in (kernel, stride, padding))
+    for size, k, s, p, windows in zip(sizes, *settings, counts, strict=True):
         filled = min(windows, -(-(size + p) // s))
         found.append((p, (filled - 1) * s + k - size - p, windows - filled))
     return found

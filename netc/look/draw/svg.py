@@ -84,7 +84,7 @@ def shape_text(shape: Shape | None) -> str:
     return "" if shape is None else format_shape(shape)
 
 
-class _Drawing:
+class Drawing:
     """Positions of one picture, in pixels."""
 
     def __init__(self, picture: Picture) -> None:
@@ -189,7 +189,7 @@ def _curve(x: float, y: float, to_x: float, to_y: float) -> str:
 
 def svg(picture: Picture, title: str = "") -> str:
     """The whole file. Raises nothing; a net without layers gives an empty sheet."""
-    drawing = _Drawing(picture)
+    drawing = Drawing(picture)
     head = title or picture.name or "unnamed"
     legend = list(_legend(picture))
     top = 62.0
@@ -214,7 +214,7 @@ def svg(picture: Picture, title: str = "") -> str:
     return "\n".join(parts) + "\n"
 
 
-def _left_out(drawing: _Drawing) -> str:
+def _left_out(drawing: Drawing) -> str:
     count = len(drawing.plan.cut)
     return f"; {count:,} long connections are named where they end, not drawn" if count else ""
 
@@ -246,7 +246,7 @@ def _place_legend(legend: Sequence[tuple[float, str]]) -> Iterator[str]:
         x += width
 
 
-def _wires(drawing: _Drawing) -> Iterator[str]:
+def _wires(drawing: Drawing) -> Iterator[str]:
     for wire in drawing.plan.routes:
         yield (
             f'<path class="w" marker-end="url(#a)" d="{drawing.path(wire)}">'
@@ -260,7 +260,7 @@ def _wires(drawing: _Drawing) -> Iterator[str]:
         yield from _shapes(drawing, box, ports)
 
 
-def _shapes(drawing: _Drawing, box: int, ports: Iterable[int]) -> Iterator[str]:
+def _shapes(drawing: Drawing, box: int, ports: Iterable[int]) -> Iterator[str]:
     """The shapes beside the first bit of each wire; the left one of two stands on the left."""
     row = drawing.plan.slots[box].row
     y = drawing.tops[row] + drawing.bands[row] + 13
@@ -280,7 +280,7 @@ def _tooltip(picture: Picture, wire: Wire) -> str:
     return f"{ends}: {blob} {shape_text(shape)}".rstrip()
 
 
-def _boxes(drawing: _Drawing) -> Iterator[str]:
+def _boxes(drawing: Drawing) -> Iterator[str]:
     for index, box in enumerate(drawing.picture.boxes):
         width, height = drawing.sizes[index]
         x, y = drawing.x(index), drawing.top(index)

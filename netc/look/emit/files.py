@@ -18,13 +18,14 @@ def compiled(path: str, phase: str, level: int, stages: Iterable[str], told: Tol
     return compile_net(Path(path), phase, level, stages, Probe(path, told))
 
 
-def write(output: Path, code: str, graph: Graph, weights: str | None) -> None:
+def write(output: Path, code: str, graph: Graph, weights: str | None, force: bool = False) -> None:
     """The code, and the weights (of a file for that net) beside it as .safetensors: both files, or neither.
-    Raises NetcError O165, X166, X167, and those of `netc.weights.model.open_for`."""
+    `force`: replace files that are there. Raises NetcError O140, O165, X166, X167, and those of
+    `netc.weights.model.open_for`."""
     model = open_for(graph, weights) if weights is not None else None
-    with Staging(output) as staging:
+    with Staging(output, force=force) as staging:
         staging.write(output, [code.encode()])
         if model is not None:
-            tensors = {entry.key: entry.array for entry in model.entries}
+            tensors = {entry.key: entry.tensor for entry in model.entries}
             write_safetensors(staging.path.with_suffix(".safetensors"), tensors, metadata={"format": "pt"})
         staging.publish()

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import ast
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from textwrap import wrap
 
 from netc import __version__
 from netc.errors import Findings, NetcError, raise_all
-from netc.graph.ir import Graph, Node
-from netc.layers.code import number, quoted
+from netc.graph.ir import Graph, Node, ParamRef
+from netc.layers.base import ParamBlob
+from netc.layers.code import call, number, quoted
 from netc.look.emit.fillers import initial_values
 from netc.look.emit.flow import Statement, code_of, flow_of, modules_of
 from netc.look.emit.functions import names_in, needed, table
@@ -55,7 +56,7 @@ class _Writer:
         self.functions = table(frozenset(node.layer.plugin for node in graph.nodes if node.layer.plugin))
         self.source = os.path.basename(graph.path) or "the net"
         _check(graph)
-        self.flow = flow_of(graph, {i: _access(module) for i, module in self.modules.items()}, self._taken())
+        self.flow = flow_of(graph, {i: self._callable(i) for i in self.modules}, self._taken())
 
     def _taken(self) -> set[str]:
         return {*self.functions, *_BUILTINS, *_IMPORTED, self.name}
@@ -66,6 +67,13 @@ class _Writer:
         code = "\n\n\n".join([*chosen, body])
         head = [*self._docstring(), "", "from __future__ import annotations", "", *_imports(code)]
         return Emission("\n".join(head) + f"\n\n\n{code}\n", self.name)
+
+    def _callable(self, index: int) -> str:
+        """A layer's submodule, as an expression; where it shares a parameter that its owner has under another shape, as
+        its own forward takes it."""
+        module, nodes = _access(self.modules[index]), self.graph.nodes
+        other = [ref.blob for ref in nodes[index].params if _owner(nodes, ref).shape != ref.blob.shape]
+        return call("Reshaped", module, **{blob.name: blob.shape for blob in other}) if other else module
 
     # -- the head ------------------------------------------------------------------------------------------------------
 
@@ -148,7 +156,7 @@ class _Writer:
             for position, ref in enumerate(node.params):
                 owner, at = ref.owner
                 if (owner, at) != (index, position):
-                    theirs = self.graph.nodes[owner].params[at].blob.name
+                    theirs = _owner(self.graph.nodes, ref).name
                     mine = f"{_access(self.modules[index])}.{ref.blob.name}"
                     yield from laid_out(f"{mine} = {_access(self.modules[owner])}.{theirs}", 2, "shared")
 
@@ -263,6 +271,12 @@ class _Writer:
             term = f"outputs[{quoted(name)}]" + (".sum()" if self.flow.results[name].shape else "")
             terms.append(term if weight == 1 else f"{number(weight)} * {term}")
         yield from laid_out(f"return {' + '.join(terms)}", 2)
+
+
+def _owner(nodes: Sequence[Node], ref: ParamRef) -> ParamBlob:
+    """The parameter that holds the values."""
+    index, place = ref.owner
+    return nodes[index].params[place].blob
 
 
 def _access(module: str) -> str:

@@ -96,10 +96,10 @@ def _split(code: str, depth: int, tail: str = "") -> list[str]:
 
 def _in_brackets(code: str, depth: int, tail: str) -> list[str]:
     """A right side without brackets of its own, in a pair of its own."""
-    indent, (target, equals, value) = INDENT * depth, code.partition(" = ")
-    return (
-        [f"{indent}{target} = (", f"{indent}{INDENT}{value}", f"{indent}){tail}"] if equals else [indent + code + tail]
-    )
+    indent, (target, *value) = INDENT * depth, _top_level(code, " = ")
+    if not value:
+        return [indent + code + tail]
+    return [f"{indent}{target} = (", f"{indent}{INDENT}{' = '.join(value)}", f"{indent}){tail}"]
 
 
 def _items(body: str, depth: int) -> Iterator[str]:

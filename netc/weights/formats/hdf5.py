@@ -8,17 +8,18 @@ from __future__ import annotations
 import io
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from netc.errors import NetcError, Place
-from netc.files.durable import write_all
+from netc.files.hdf5 import Unfit, own, unbacked
+from netc.files.sink import sink
 from netc.weights.arrays import Array, SolverState, Weights
 from netc.weights.chunks import held_as
-from netc.weights.files import BEST_RATIO, Mapped, Unpacking
+from netc.weights.files import Mapped, Unpacking
 from netc.weights.pieces import PIECE, loaded
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -183,42 +184,8 @@ def _fill(group: Any, layers: Mapping[str, Sequence[Array]]) -> None:
 def _written(path: str | os.PathLike[str]) -> Iterator[Any]:
     """A new file at `path`. Raises OSError for what could not be written."""
     h5py = _h5py("")
-    with open(path, "xb+", buffering=0) as plain:
-        disk = _Disk(plain)
-        try:
-            with h5py.File(disk, "w") as file:
-                yield file
-        finally:
-            if disk.error is not None:
-                raise disk.error
-
-
-class _Disk:
-    """A file that h5py writes to, which keeps the first error to itself: HDF5 cannot close a file that it cannot write,
-    and ends the process later."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self.error: OSError | None = None
-        self.seek, self.tell, self.read, self.readinto = file.seek, file.tell, file.read, file.readinto  # type: ignore[attr-defined]
-
-    def write(self, piece: Any) -> int:
-        self._try(lambda: write_all(self._file.fileno(), piece))
-        return len(piece)
-
-    def truncate(self, size: int) -> int:
-        self._try(lambda: os.ftruncate(self._file.fileno(), size))
-        return size
-
-    def flush(self) -> None:
-        """Nothing waits."""
-
-    def _try(self, act: Callable[[], object]) -> None:
-        try:
-            if self.error is None:
-                act()
-        except OSError as error:
-            self.error = error
+    with sink(path) as disk, h5py.File(disk, "w") as file:
+        yield file
 
 
 def _in_memory() -> Any:
@@ -287,14 +254,10 @@ def _group(parent: Any, name: str, path: str) -> Any:
 
 def _own(parent: Any, name: str, path: str) -> Any:
     """parent[name], if it lies in this very file: a link must not lead to another one."""
-    import h5py
-
-    link = parent.get(name, getlink=True)
-    if link is None:
-        raise _damaged(path, f'it has no "{name}"')
-    if not isinstance(link, h5py.HardLink):
-        raise _damaged(path, f'"{name}" is a link')
-    return parent[name]
+    try:
+        return own(parent, name)
+    except Unfit as error:
+        raise _damaged(path, str(error)) from None
 
 
 def _layers(top: Any, path: str) -> Iterator[tuple[str, Any]]:
@@ -349,14 +312,8 @@ def _array(group: Any, key: str, label: str, source: _Source) -> Array:
 
 def _check_backed(data: Any, label: str, source: _Source) -> None:
     """Nothing is allocated for values that the file does not hold."""
-    stored = min(data.id.get_storage_size(), len(source.buffer)) * (BEST_RATIO if data.compression else 1)
-    if data.is_virtual or data.external or data.nbytes > stored:
-        raise NetcError(
-            "W704",
-            f"{label} says {data.nbytes:,} bytes, but the file holds {data.id.get_storage_size():,} of them",
-            Place(source.path),
-            "get the file again from its source",
-        )
+    if (reason := unbacked(data, len(source.buffer))) is not None:
+        raise NetcError("W704", f"{label} {reason}", Place(source.path), "get the file again from its source")
 
 
 def _integer(file: Any, name: str, path: str) -> int:
@@ -368,7 +325,9 @@ def _integer(file: Any, name: str, path: str) -> int:
 
 def _string(file: Any, name: str, path: str) -> str:
     value = _single(file, name, path)[()]
-    raw = value if isinstance(value, bytes) else bytes(np.asarray(value).reshape(-1)[0])
+    raw = value if isinstance(value, bytes) else np.asarray(value).reshape(-1)[0]
+    if not isinstance(raw, bytes):
+        raise _damaged(path, f'"{name}" is not a text')
     return os.fsdecode(raw.rstrip(b"\0"))
 
 

@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 
 from netc.errors import NetcError, Place
+from netc.files.hdf5 import BEST_RATIO
 from netc.weights.arrays import Array, Weights
 from netc.weights.chunks import Sink, in_pieces, raw_bytes
-from netc.weights.files import BEST_RATIO, Unpacking
+from netc.weights.files import Unpacking
 from netc.weights.pieces import pieces
 
 _HEAD = 1 << 12
@@ -69,6 +70,7 @@ def read_text(path: str, buffer: Any, name: str) -> str | None:
             if name not in archive.namelist():
                 return None
             member = archive.getinfo(name)
+            _check_packing(path, member)
             if member.file_size > min(member.compress_size * BEST_RATIO, _MOST_TEXT):
                 raise _sizes(path, member, f"claims {member.file_size:,} bytes")
             return archive.read(member).decode()
@@ -122,7 +124,15 @@ def _in_order(path: str, layer: str, blobs: dict[int, Array]) -> list[Array]:
     return [blobs[index] for index in range(len(blobs))]
 
 
+def _check_packing(path: str, member: zipfile.ZipInfo) -> None:
+    """bzip2 and LZMA are unpacked without a bound: 4 KB of them may fill the memory. numpy writes neither."""
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        message = f'"{member.filename}" is packed by method {member.compress_type}, which numpy does not use'
+        raise NetcError("W704", message, Place(path), "write the file again with numpy.savez")
+
+
 def _array(path: str, buffer: Any, archive: zipfile.ZipFile, member: zipfile.ZipInfo, unpacking: Unpacking) -> Array:
+    _check_packing(path, member)
     with archive.open(member) as file:
         head = file.read(_HEAD)
     stored = member.compress_type == zipfile.ZIP_STORED

@@ -231,6 +231,26 @@ def test_weights_that_stay_zero_are_those_that_torch_leaves_there(zero, act):
         assert f"({', '.join(stay)})" in found.message
 
 
+DETECTIONS = """
+layer { name: "c" type: "Convolution" bottom: "x" top: "c" convolution_param { num_output: 2 kernel_size: 3 } }
+layer { name: "out" type: "Softmax" bottom: "c" top: "out" include { phase: TEST } }
+"""
+
+
+@pytest.mark.parametrize(
+    "source", ["", 'type: "Data" data_param { source: "a" batch_size: 1 } transform_param { crop_size: 8 }']
+)
+@pytest.mark.parametrize(("rule", "phases"), [("", ["TEST"]), ("include { phase: TRAIN }", ["TRAIN"])])
+def test_a_net_without_a_loss_is_asked_for_one_where_a_source_is_for_training(tmp_path, source, rule, phases):
+    """SSD's deploy nets have a DetectionOutput of the TEST phase, and are not for training."""
+    file = tmp_path / "net.prototxt"
+    own = source or 'type: "Input" input_param { shape { dim: 1 dim: 3 dim: 8 dim: 8 } }'
+    file.write_text(f'layer {{ name: "in" top: "x" {own} {rule} }}' + DETECTIONS)
+    report = netc.check(file)
+    assert [net.label for net in report.nets] == phases
+    assert [remark.code for remark in report.advice] == (["A801"] if rule else [])
+
+
 def test_weights_that_come_from_elsewhere_need_no_filler():
     text = HEAD + fc("fc1", "x", 7, "") + fc("fc2", "fc1", 4, "") + loss("fc2")
     assert codes(text) == ["A811"]
@@ -372,6 +392,8 @@ def test_a_plain_solver_gives_no_remark():
         ("gamma: 0.1", "", "A851"),
         ("gamma: 0.1", "gamma: 2", "A852"),
         ("stepsize: 30", "stepsize: 90", "A854"),
+        ("stepsize: 30", "stepsize: 359", "A854"),
+        ("max_iter: 90", "max_iter: 90 test_interval: 359", "A858"),
         ("momentum: 0.9", "momentum: 9", "A857"),
         ("momentum: 0.9", "momentum: 0.09", "A857"),
         ("weight_decay: 0.0005", "weight_decay: 5", "A856"),
@@ -392,6 +414,9 @@ def test_one_slip_in_a_solver_gives_one_remark(old, new, code):
     "text",
     [
         'base_lr: 1 lr_policy: "fixed" max_iter: 9 type: "AdaDelta" momentum: 0.95',
+        'base_lr: 0.1 lr_policy: "step" gamma: 1.0 stepsize: 10000000 max_iter: 40000 momentum: 0.9',  # SegNet's
+        'base_lr: 0.1 lr_policy: "step" gamma: 1 stepsize: 5000 max_iter: 60000',  # Caffe's, with BatchNorm
+        'base_lr: 0.1 lr_policy: "step" gamma: 0.1 stepsize: 10000000 max_iter: 30001 test_interval: 1000000',  # HED's
         'base_lr: 0.001 lr_policy: "fixed" max_iter: 9 type: "Adam" momentum: 0.9 test_interval: 999999999',
         'base_lr: 0.1 lr_policy: "multistep" gamma: 0.1 stepvalue: [3, 6] max_iter: 9',
         'base_lr: 0.1 lr_policy: "poly" power: 0.5 max_iter: 9',

@@ -61,3 +61,12 @@ def test_names_of_nets_that_come_with_netc() -> None:
 def test_the_room_is_the_function_whichever_is_imported_first() -> None:
     code = "import netc; a = netc.check; import netc.check.examine as b; assert a('vgg_A').ok and netc.check is a"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.parametrize(("kind", "block"), [("Data", "data"), ("ImageData", "image_data"), ("HDF5Data", "hdf5_data")])
+def test_a_data_layer_without_a_source_is_said_to_have_none(path: Path, kind: str, block: str) -> None:
+    path.write_text(f'layer {{ name: "d" type: "{kind}" top: "x" top: "y" {block}_param {{ batch_size: 2 }} }}')
+    report = subprocess.run(
+        [sys.executable, "-m", "netc", "check", str(path)], capture_output=True, text=True, check=False
+    )
+    assert 'error[D503]: layer "d" names no source' in report.stderr + report.stdout

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import socket
+import tracemalloc
 from pathlib import Path
 
 import pytest
 
 from netc.errors import NetcError, Place
-from netc.files.opening import open_regular, read_bytes
+from netc.files.opening import handle_of, open_regular, read_bytes
+from netc.files.owned import Foreign, open_own
 
 
 def test_a_regular_file_also_behind_a_link(tmp_path: Path) -> None:
@@ -61,6 +63,24 @@ def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
     assert (caught.value.code, caught.value.place.line) == ("F104", 3)  # type: ignore[union-attr]
 
 
+def test_memory_is_that_of_the_file_not_of_the_limit(tmp_path: Path) -> None:
+    (tmp_path / "small").write_bytes(b"abc")
+    tracemalloc.start()
+    try:
+        assert read_bytes(tmp_path / "small", 1 << 40) == b"abc"
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+
+
 def test_a_missing_file_is_for_the_caller_to_explain(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         open_regular(tmp_path / "none")
+
+
+def test_a_name_with_a_nul_is_that_of_no_file(tmp_path):
+    """A prototxt may name one: root_folder, snapshot_prefix."""
+    with pytest.raises(FileNotFoundError):
+        handle_of(tmp_path / "a\0b")
+    with pytest.raises(Foreign):
+        open_own(tmp_path / "a\0b", b"mark")

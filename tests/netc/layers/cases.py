@@ -22,7 +22,8 @@ def conv(settings: str, *shapes: Shape, **rest: Any) -> Case:
 
 
 def pool(settings: str, shape: Shape = (2, 3, 7, 6), **rest: Any) -> Case:
-    return Case(f"pooling_param {{ {settings} }}", (shape,), other=((3, 2, shape[2] + 2, shape[3] + 3),), **rest)
+    other = (3, 2, *(size + more for more, size in enumerate(shape[2:], 2)))
+    return Case(f"pooling_param {{ {settings} }}", (shape,), other=(other,), **rest)
 
 
 def found(*shapes: Shape) -> Any:
@@ -217,6 +218,24 @@ CASES: dict[str, list[Case]] = {
         pool("pool: AVE kernel_size: 3 stride: 2 pad: 2"),
         pool("pool: AVE kernel_size: 2 stride: 3", (2, 3, 6, 9)),
         pool("pool: AVE global_pooling: true"),
+        pool("kernel_sizes: [2, 3] strides: [2, 1]", tops=2),
+        pool("kernel_size: 2 stride: 2", (2, 3, 5, 6, 7), tops=2),
+        pool(
+            "kernel_sizes: [3, 2, 1] strides: [2, 3, 1] pads: [2, 0, 0]",
+            (1, 2, 5, 6, 4),
+            tops=2,
+        ),
+        pool(
+            "kernel_sizes: [1, 2, 2] strides: [2, 3, 3] round_mode: FLOOR",
+            (1, 2, 4, 6, 8),
+        ),
+        pool("pool: AVE kernel_sizes: [2, 3, 3] stride: 2 pad: 1", (1, 2, 5, 6, 7)),
+        pool("pool: AVE kernel_size: 3 stride: 2 pad: 2", (1, 2, 4, 5, 6)),
+        pool("global_pooling: true", (2, 3, 3, 4, 5)),
+        pool("pool: AVE global_pooling: true", (2, 3, 3, 4, 5)),
+        pool("kernel_size: 1 stride: 2 clip: true", (2, 3, 6, 8), tops=2),
+        pool("pool: AVE kernel_h: 1 kernel_w: 2 stride_h: 2 stride_w: 3 clip: true", (2, 3, 6, 9)),
+        pool("kernel_size: 2 stride: 2 pad: 1 clip: false", (2, 3, 5, 7)),
     ],
     "Power": [
         one("power_param { power: 2.5 scale: 0.3 shift: 4 }"),

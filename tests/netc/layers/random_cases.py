@@ -240,9 +240,15 @@ def im2col(rng: Random) -> Case:
 @generator("Pooling")
 def pooling(rng: Random) -> Case:
     method = rng.choice(["MAX", "AVE"])
-    dims = (2, 3, rng.randint(2, 8), rng.randint(2, 8))
+    axes = rng.choice([2, 2, 3])
+    dims = (2, 3, *(rng.randint(2, 8 if axes == 2 else 5) for _ in range(axes)))
     size = f"kernel_size: {rng.randint(1, 4)} stride: {rng.randint(1, 4)} pad: {rng.randint(0, 2)}"
-    if rng.random() < 0.4:
+    if axes == 3:
+        size = " ".join(
+            f"kernel_sizes: {rng.randint(1, 3)} strides: {rng.randint(1, 3)} pads: {rng.randint(0, 1)}"
+            for _ in range(3)
+        )
+    elif rng.random() < 0.4:
         size = " ".join(
             f"kernel_{a}: {rng.randint(1, 4)} stride_{a}: {rng.randint(1, 3)} pad_{a}: {rng.randint(0, 1)}"
             for a in "hw"

@@ -239,27 +239,29 @@ def im2col(layer: Any, bottoms: list[Array], blobs: list[Array]) -> list[Any]:
     return [y]
 
 
-def pooled(x: Array, kernel: Any, stride: Any, pad: Any, floor: bool, average: bool) -> tuple[Array, Array]:
-    """Caffe's pooling, window by window: values and places (-1 for none)."""
-    rounded = math.floor if floor else math.ceil
-    sizes = [rounded((n + 2 * p - k) / s) + 1 for n, k, s, p in zip(x.shape[2:], kernel, stride, pad, strict=True)]
-    if any(pad):
-        clip = zip(sizes, stride, x.shape[2:], pad, strict=True)
-        sizes = [size - ((size - 1) * s >= n + p) for size, s, n, p in clip]
+def pooled(
+    x: Array, kernel: Any, stride: Any, pad: Any, floor: bool, average: bool, clip: bool | None = None
+) -> tuple[Array, Array]:
+    """Caffe's pooling, window by window, over two axes or three: values and places (-1 for none)."""
+    rounded, space = math.floor if floor else math.ceil, x.shape[2:]
+    sizes = [rounded((n + 2 * p - k) / s) + 1 for n, k, s, p in zip(space, kernel, stride, pad, strict=True)]
+    if any(pad) if clip is None else clip:
+        edges = zip(sizes, stride, space, pad, strict=True)
+        sizes = [size - ((size - 1) * s >= n + p) for size, s, n, p in edges]
     y, mask = np.zeros((*x.shape[:2], *sizes)), np.full((*x.shape[:2], *sizes), -1.0)
-    for n, c, i, j in np.ndindex(*y.shape):
-        start = [i * stride[0] - pad[0], j * stride[1] - pad[1]]
-        end = [min(a + k, size + p) for a, k, size, p in zip(start, kernel, x.shape[2:], pad, strict=True)]
-        area = (end[0] - start[0]) * (end[1] - start[1])
+    for n, c, *at in np.ndindex(*y.shape):
+        start = [i * s - p for i, s, p in zip(at, stride, pad, strict=True)]
+        end = [min(a + k, size + p) for a, k, size, p in zip(start, kernel, space, pad, strict=True)]
+        area = math.prod(b - a for a, b in zip(start, end, strict=True))
         start = [max(a, 0) for a in start]
-        end = [min(a, size) for a, size in zip(end, x.shape[2:], strict=True)]
-        total, best = 0.0, -FLT_MAX
-        for h, w in product(range(start[0], end[0]), range(start[1], end[1])):
-            total += x[n, c, h, w]
-            if x[n, c, h, w] > best:
-                best, mask[n, c, i, j] = x[n, c, h, w], h * x.shape[3] + w
-        if start[0] < end[0] and start[1] < end[1]:
-            y[n, c, i, j] = total / area if average else best
+        end = [min(a, size) for a, size in zip(end, space, strict=True)]
+        total, best, here = 0.0, -FLT_MAX, (n, c, *at)
+        for spot in product(*(range(a, b) for a, b in zip(start, end, strict=True))):
+            total += x[(n, c, *spot)]
+            if x[(n, c, *spot)] > best:
+                best, mask[here] = x[(n, c, *spot)], np.ravel_multi_index(spot, space)
+        if all(a < b for a, b in zip(start, end, strict=True)):
+            y[here] = total / area if average else best
     return y, mask
 
 
@@ -267,13 +269,16 @@ def pooled(x: Array, kernel: Any, stride: Any, pad: Any, floor: bool, average: b
 def pooling(layer: Any, bottoms: list[Array], blobs: list[Array]) -> list[Any]:
     o, x = layer.options, bottoms[0]
 
-    def pair(name: str, both: str) -> list[int]:
+    def sizes(name: str, both: str, default: int) -> list[int]:
         if o.HasField(f"{name}_h"):
             return [getattr(o, f"{name}_h"), getattr(o, f"{name}_w")]
-        return [getattr(o, both)] * 2
+        given = list(getattr(o, f"{both}s")) or [getattr(o, both) if o.HasField(both) else default]
+        return given * (x.ndim - 2) if len(given) == 1 else given
 
-    kernel = list(x.shape[2:]) if o.global_pooling else pair("kernel", "kernel_size")
-    y, mask = pooled(x, kernel, pair("stride", "stride"), pair("pad", "pad"), bool(o.round_mode), o.pool == 1)
+    kernel = list(x.shape[2:]) if o.global_pooling else sizes("kernel", "kernel_size", 0)
+    clip = o.clip if o.HasField("clip") else None
+    settings = (sizes("stride", "stride", 1), sizes("pad", "pad", 0), bool(o.round_mode), o.pool == 1, clip)
+    y, mask = pooled(x, kernel, *settings)
     return [y, mask][: len(layer.param.top)]
 
 

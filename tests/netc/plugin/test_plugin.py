@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -241,3 +242,11 @@ def test_commands_take_the_option(write: Write, tmp_path: Path, capsys: pytest.C
     assert "Mine" in capsys.readouterr().out
     assert main(["check", str(net), "--plugin", str(tmp_path / "no.py")]) == 2
     assert main(["device_query", "--plugin", "x.py"]) == 2  # it reads no net
+
+
+def test_what_is_installed_goes_before_what_lies_beside_a_plugin(write: Write, tmp_path: Path) -> None:
+    (tmp_path / "colorsys.py").write_text("open('sprung', 'w').close()")
+    (tmp_path / "beside_a_plugin.py").write_text("X = 1")
+    before = list(sys.path)
+    netc.load_plugin(write("import colorsys, beside_a_plugin\nassert colorsys.rgb_to_hsv\n", "imports.py"))
+    assert sys.path == before

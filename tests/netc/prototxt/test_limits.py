@@ -11,6 +11,10 @@ from typing import Any
 
 import pytest
 
+from netc.errors import NetcError
+from netc.prototxt.parse import parse
+from netc.prototxt.source import Source
+
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
 
@@ -50,3 +54,34 @@ def test_answer_in_time_and_memory(case: str, results: dict[str, dict[str, Any]]
 
 def test_every_case_has_an_expectation(results: dict[str, dict[str, Any]]) -> None:
     assert set(results) == set(EXPECTED)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '# a net\rname: "x"\rlayer { name: "a" type: "Input" top: "a" }\r',
+        'name: "x"\r# a comment\r\r  layer {\r',
+        'name: "x" # first\r\n# second\rlayer { }\n',
+        'name: "#\'" # "\rlayer { }',
+    ],
+)
+def test_a_comment_that_takes_lines_in_is_refused(text: str) -> None:
+    """A carriage return does not end it, in Caffe either: the rest of the file would silently not count."""
+    with pytest.raises(NetcError) as caught:
+        parse(Source(text, "mac.prototxt"))
+    assert caught.value.code == "P107"
+    assert "tr '\\r' '\\n'" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '# a net\r\nname: "x"\r\n# the end\r',
+        'name:\r"x"\r',
+        "name: 'x' #\r\r\n",
+        'name: "#\\r" ',
+        "# a\r \t\r\n\rname: 'x'",
+    ],
+)
+def test_carriage_returns_that_do_no_harm(text: str) -> None:
+    assert [field.name for field in parse(Source(text, "dos.prototxt")).fields] == ["name"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,8 @@ import torch
 import netc
 from netc import NetcError
 from netc.cli import main
-from netc.pycaffe import shim
+from netc.errors.foreign import allowing
+from netc.pycaffe import Layer, doors
 from netc.pycaffe.blob import Blob
 
 HERE = Path(__file__).parent
@@ -190,6 +192,52 @@ def test_errors_while_a_module_is_imported(tmp_path: Path, monkeypatch: pytest.M
         assert (Path(error.related[0][0].path).name, error.related[0][0].line) == (f"{module}.py", line)
 
 
+TRAP = "open('sprung', 'w').close()\n"
+
+
+def test_consent_to_a_module_does_not_open_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither for what is installed, nor for what might be, nor later, when the layer runs; nor for packages."""
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "hostile"
+    (folder / "pack").mkdir(parents=True)
+    for name in ("cv2", "pycocotools", "json", "colorsys", "pack/__init__", "wave"):
+        (folder / f"{name}.py").write_text(TRAP)
+    (folder / "mine_in_a_trap.py").write_text("""
+import colorsys, caffe
+for name in ("cv2", "pycocotools.mask", "pack"):
+    try: __import__(name)
+    except ImportError: pass
+class Mine(caffe.Layer):
+    def setup(self, bottom, top):
+        import wave, colorsys, json
+    def reshape(self, bottom, top): top[0].reshape(*bottom[0].shape)
+    def forward(self, bottom, top):
+        top[0].data[...] = bottom[0].data
+        try: import cv2
+        except ImportError: pass
+""")
+    path = folder / "n.prototxt"
+    path.write_text(inputs(x=(2,)) + layer("Mine").replace(MODULE, "mine_in_a_trap"))
+    net = netc.load_net(str(path), allow_python_layers=["mine_in_a_trap"])
+    net(x=torch.ones(2))
+    assert not Path("sprung").exists()
+    assert Path(sys.modules["colorsys"].__file__ or "").parent != folder
+
+
+def test_a_module_beside_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("needs_its_helper.py").write_text(
+        "import its_helper, caffe\nclass A(caffe.Layer):\n"
+        "  def setup(self, b, t): pass\n  def reshape(self, b, t): t[0].reshape(1)\n  def forward(self, b, t): pass\n"
+    )
+    Path("its_helper.py").write_text("")
+    text = inputs(x=(1,)) + layer("A").replace(MODULE, "needs_its_helper")
+    error = failing(text, allow_python_layers=["needs_its_helper"])
+    assert error.code == "L332"
+    assert "--allow-python-layers needs_its_helper,its_helper" in (error.hint or "")
+    assert netc.compile_net(text, "TRAIN", allow_python_layers=["needs_its_helper", "its_helper"]).nodes
+
+
 # -- commands ----------------------------------------------------------------------------------------------------------
 
 
@@ -258,21 +306,23 @@ def test_a_source_of_batches_counts_as_one(capsys: pytest.CaptureFixture[str], t
 
 def test_calls_that_overlap_in_time_leave_nothing_behind(tmp_path: Path) -> None:
     """As two threads may: the one that came first goes first."""
-    before = list(sys.path)
-    first, second = shim.as_in_caffe(str(tmp_path)), shim.as_in_caffe(str(HERE))
+    before = list(sys.path), list(sys.meta_path)
+    with allowing([MODULE]):
+        found = doors.Allowed(str(tmp_path)), doors.Allowed(str(HERE))
+    first, second = map(doors.as_in_caffe, found)
     first.__enter__()
     second.__enter__()
     first.__exit__(None, None, None)
-    assert sys.modules["caffe"].Layer is shim.Layer, "the second still needs it"
-    assert str(HERE) in sys.path
+    assert importlib.import_module("caffe").Layer is Layer, "the second still needs it"
+    assert importlib.util.find_spec(MODULE) is not None
     second.__exit__(None, None, None)
-    assert sys.path == before
+    assert (sys.path, sys.meta_path) == before
     assert "caffe" not in sys.modules
 
 
 def test_what_a_layer_adds_to_the_path_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", list(sys.path))
-    with shim.as_in_caffe(str(HERE)):
+    with doors.as_in_caffe(doors.Allowed(str(HERE))):
         sys.path.insert(0, str(tmp_path))
     assert sys.path[0] == str(tmp_path)
 

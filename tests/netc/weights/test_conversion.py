@@ -332,7 +332,7 @@ def test_a_training_net_in_the_file_is_made_ready_to_run(shared, tmp_path):
     graph = open_model(shared / "zoo/caffemodel/cifar10_resnet20/ResNet_20.caffemodel").runnable()
     assert graph.inputs == ("Data1",)
     assert graph.outputs == ("InnerProduct1",)
-    assert graph.shapes["Data1"] == (1, 3, 28, 28)
+    assert graph.shapes["Data1"] == (100, 3, 28, 28)
 
 
 def test_a_net_without_its_inputs_size_has_to_be_given(shared, tmp_path):

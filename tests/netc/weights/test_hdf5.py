@@ -5,12 +5,10 @@ from __future__ import annotations
 import os
 import random
 import signal
-import subprocess
 import sys
 import time
 import zlib
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -188,16 +186,63 @@ def test_without_h5py_the_remedy_is_named(tmp_path, monkeypatch):
     assert (caught.value.code, caught.value.hint) == ("W707", "pip install 'netc[hdf5]'")
 
 
-def test_a_full_disk_is_an_error_and_not_the_end_of_the_process(tmp_path):
-    """HDF5 cannot close a file that it could not write, and crashes when the process ends."""
-    code = (
-        "import numpy as np, resource, signal\n"
-        "from netc.weights import write_hdf5\n"
-        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))\n"
-        "try: write_hdf5('out.h5', {f'l{k}': [np.ones(60_000, 'f4')] for k in range(9)})\n"
-        "except OSError as error: print(error.errno)\n"
-    )
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, env=environment)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "27\n", "")
+def state_file(path):
+    path.write_bytes(hdf5_state_image(weights.SolverState(3, "x.caffemodel.h5", [np.ones((2, 3), "f4")], 1)))
+    return path
+
+
+def elsewhere(file, name, shape, kind):
+    del file[name]
+    file.create_dataset(name, shape, kind, external=[("/etc/passwd", 0, 4 * int(np.prod(shape)))])
+
+
+def linked(file, name, link):
+    del file[name]
+    file[name] = link
+
+
+SPOILT = {
+    "number elsewhere": lambda file: elsewhere(file, "iter", (1,), "i4"),
+    "name elsewhere": lambda file: elsewhere(file, "learned_net", (1,), "S4"),
+    "array elsewhere": lambda file: elsewhere(file, "history/0", (2, 3), "f4"),
+    "number linked": lambda file: linked(file, "iter", h5py.SoftLink("/current_step")),
+    "number in another file": lambda file: linked(file, "iter", h5py.ExternalLink("other.h5", "/iter")),
+    "number linked to itself": lambda file: linked(file, "iter", h5py.SoftLink("/iter")),
+    "history linked to itself": lambda file: linked(file, "history", h5py.SoftLink("/history")),
+    "history in another file": lambda file: linked(file, "history", h5py.ExternalLink("other.h5", "/history")),
+    "history is the file": lambda file: linked(file, "history", file["/"]),
+    "number is a group": lambda file: linked(file, "iter", file["history"]),
+    "name is a group": lambda file: linked(file, "learned_net", file["history"]),
+    "many names": lambda file: linked(file, "learned_net", ["a", "b"]),
+    "many numbers": lambda file: linked(file, "iter", [1, 2]),
+    "a number as name": lambda file: linked(file, "learned_net", 7.5),
+}
+
+
+@pytest.mark.parametrize("kind", SPOILT)
+def test_solver_states_follow_nothing_out_of_the_file(tmp_path, kind):
+    state_file(tmp_path / "other.h5")
+    with h5py.File(state_file(tmp_path / "run.solverstate.h5"), "a") as file:
+        SPOILT[kind](file)
+    with pytest.raises(NetcError) as caught:
+        weights.read_solverstate(tmp_path / "run.solverstate.h5")
+    assert caught.value.code in ("W702", "W704")
+
+
+@pytest.mark.parametrize("depth", [0, 1, 2])
+def test_layers_within_themselves(tmp_path, depth):
+    """Hard links can make a circle; h5py follows it for ever."""
+    file, group = layer(tmp_path / "w.h5")
+    for _ in range(depth):
+        group = group.create_group("in")
+    group["again"] = file["data"]
+    file.close()
+    assert "groups" in refused(tmp_path / "w.h5", "W702")
+
+
+def test_an_empty_dataset_is_said_in_words(tmp_path):
+    path = str(tmp_path / "w.caffemodel.h5")
+    with h5py.File(path, "w") as file:
+        file.create_dataset("data/ip/0", data=h5py.Empty("f4"))
+    with pytest.raises(NetcError, match="is empty: it has no shape"):
+        weights.read(path)

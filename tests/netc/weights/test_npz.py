@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import time
+import tracemalloc
 import zipfile
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 
 from netc import weights
 from netc.errors import NetcError
+from netc.weights.formats import npz
 from tools.fuzzing.guard import limits
 
 ARRAYS = {
@@ -135,3 +137,22 @@ def _repeated(packed, raw, count):
             archive.start_dir = file.tell()
             archive._didModify = True
     return file.getvalue()
+
+
+@pytest.mark.parametrize("packing", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+@pytest.mark.parametrize("member", ["ip/0.npy", "netc.json"])
+def test_packing_that_is_unpacked_without_a_bound_is_refused(tmp_path, packing, member):
+    path = tmp_path / "w.npz"
+    with zipfile.ZipFile(path, "w", packing) as archive, archive.open(member, "w") as file:
+        if member.endswith(".npy"):
+            np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": (1 << 24,)})
+        for _ in range(64):
+            file.write(bytes(1 << 20))
+    buffer = path.read_bytes()
+    tracemalloc.start()
+    with pytest.raises(NetcError, match="packed by method") as caught:
+        npz.read_text("w.npz", buffer, "netc") if member == "netc.json" else npz.read("w.npz", buffer)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert caught.value.code == "W704"
+    assert most < 1 << 20

@@ -15,7 +15,8 @@ import pytest
 from netc.errors import NetcError
 from netc.runtime.data.database import open_database
 from netc.runtime.data.lmdb import LMDB
-from netc.runtime.data.lmdb_meta import read_meta
+from netc.runtime.data.lmdb_meta import Fault, read_meta
+from netc.runtime.data.lmdb_pages import Pages
 from tests.runtime.data.made import write_lmdb
 from tools.fuzzing.lmdb_files import BRANCH, LEAF, OVERFLOW, LMDBFile, some_records
 
@@ -26,7 +27,8 @@ import os, sys
 from netc.errors import NetcError
 from netc.runtime.data.database import open_database
 from netc.runtime.data.lmdb import LMDB
-from netc.runtime.data.lmdb_meta import read_meta
+from netc.runtime.data.lmdb_meta import Fault, read_meta
+from netc.runtime.data.lmdb_pages import Pages
 path, whole = sys.argv[1], os.path.getsize(sys.argv[1] + "/data.mdb")
 content = open(path + "/data.mdb", "rb").read()
 for size in [0, 1, 15, 100, 4095, 4096, 4097, 8191, *range(8192, whole, 4096), whole - 1]:
@@ -242,6 +244,15 @@ def test_free_pages_at_the_end_need_not_be_there(tmp_path):
         assert database.record(0) == (b"a", b"2")
     os.truncate(file, (used - 1) * meta.page_size)
     assert code(path) == "D511"
+
+
+def test_lists_of_free_pages_are_bounded(tmp_path):
+    """A list cannot be longer than the file has pages, so that one value under many keys does not fill the memory."""
+    (tmp_path / "db").write_bytes(bytes(LMDBFile([(b"%02d" % i, bytes(80)) for i in range(9)], 4096)))
+    with (tmp_path / "db").open("rb") as content:
+        meta = read_meta(content.fileno(), os.fstat(content.fileno()).st_size)
+        with pytest.raises(Fault, match="more free pages than there are"):
+            Pages(content.fileno(), meta, meta.records).spare(0)
 
 
 def test_integer_keys_stand_in_the_order_of_the_tree(tmp_path):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import netc
-from netc.runtime.data import datum, open_feed, probe
+from netc.runtime.data import decoding, open_feed, probe
 from tests.runtime.data.made import GOLDENS
 
 RECORDS = [
@@ -36,8 +36,8 @@ def batches(name, phase="TEST", seed=0):
 def test_equal(name, pillow, monkeypatch):
     """OpenCV decoded Caffe's JPEGs; both decoders here give its pixels, luma for force_gray included."""
     if pillow:
-        monkeypatch.setattr(datum, "simplejpeg", None)
-    elif datum.simplejpeg is None:
+        monkeypatch.setattr(decoding, "simplejpeg", None)
+    elif decoding.simplejpeg is None:
         pytest.skip("simplejpeg is not installed")
     check_equal(name)
 

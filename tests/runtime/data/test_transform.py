@@ -211,7 +211,7 @@ def test_refused_settings(settings, code, monkeypatch):
     ("settings", "code", "words"),
     [
         ({"crop_size": 13}, "D521", "12×14, less than the crop, 13"),
-        ({"mean_value": [1.0, 2.0]}, "D507", "2 values of mean_value for images of 3 channels"),
+        ({"mean_value": [1.0, 2.0]}, "D507", "2 values of the mean for images of 3 channels"),
         ({"mean_file": "mean.binaryproto"}, "D507", "is 3×12×14, the images are 3×12×13"),
     ],
 )
@@ -223,3 +223,10 @@ def test_refused_pictures(settings, code, words, monkeypatch):
         run(t, picture, t.sample(picture, t.draws(0)))
     assert caught.value.code == code
     assert words in str(caught.value)
+
+
+def test_a_thin_picture_is_not_rescaled_to_gigabytes():
+    t = transform(rescale_param=proto.RescaleParameter(short_side=64))
+    with pytest.raises(NetcError, match="more than 134,217,728 pixels") as caught:
+        t.sample(Picture(np.zeros((40_000, 1, 3), np.uint8), 0.0, "thin"), [0.5] * 7)
+    assert caught.value.code == "D520"

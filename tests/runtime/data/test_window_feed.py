@@ -158,7 +158,7 @@ def test_boxes_between_the_thresholds_are_left_out(feed_of: Make) -> None:
         ("# 0\na.png\n3\n40\n31\n1\n0 0.9 0 0 3 3\n", "D551", "its class is 0"),
         ("# 0\na.png\n3\n40\n31\n1\n1 0.9 0 0 3 3\n", "D553", "a batch needs background"),
         ("# 0\na.png\n3\n40\n31\n1\n1 0.1 0 0 3 3\n", "D553", "a batch needs objects"),
-        ("# 0\nno.png\n3\n40\n31\n2\n1 0.9 0 0 3 3\n0 0 0 0 3 3", "F120", 'no picture "no.png"'),
+        ("# 0\nno.png\n3\n40\n31\n2\n1 0.9 0 0 3 3\n0 0 0 0 3 3", "D520", 'no picture "no.png"'),
     ],
 )
 def test_what_is_wrong_with_a_window_file(folder: Path, feed_of: Make, text: str, code: str, part: str) -> None:
@@ -208,3 +208,42 @@ def test_it_trains(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
       base_lr: 0.01 lr_policy: "fixed" max_iter: 3""")
     assert run.step(3) > 0
     run.close()
+
+
+def test_however_a_window_file_is_written(folder: Path, feed_of: Make) -> None:
+    """Windows' and old Macs' line ends, a byte-order mark, tabs, a name with blanks, a name in quotes."""
+    (folder / "a.png").rename(folder / "my a.png")
+    plain = (folder / "windows.txt").read_text().replace("a.png", "my a.png")
+    (folder / "windows.txt").write_text(plain)
+    wanted = feed_of().batch(0)
+    for text in (
+        plain.replace("\n", "\r\n"),
+        plain.replace("\n", "\r"),
+        "\ufeff" + plain,
+        plain.replace(" 0.9 ", "\t0.9  ").replace("\n", " \n"),
+        plain.replace("my a.png", '"my a.png"'),
+        plain.replace("my a.png", str(folder / "my a.png")),
+    ):
+        (folder / "windows.txt").write_bytes(text.encode())
+        found = feed_of().batch(0)
+        assert all(one.equal(other) for one, other in zip(found, wanted, strict=True)), text
+    (folder / "windows.txt").write_text(plain.replace("\n", " "))  # words alone count, so names have no blanks
+    with pytest.raises(NetcError, match="whole number"):
+        feed_of()
+
+
+@pytest.mark.parametrize("word", ["nan", "inf", "1e39", "9" * 400])
+def test_boxes_are_of_ordinary_numbers(folder: Path, feed_of: Make, word: str) -> None:
+    text = (folder / "windows.txt").read_text().replace("5 0.9 3", f"5 0.9 {word}")
+    (folder / "windows.txt").write_text(text)
+    with pytest.raises(NetcError, match="a box is six numbers") as caught:
+        feed_of()
+    assert (caught.value.code, caught.value.line) == ("D551", 7)
+
+
+def test_a_missing_picture_names_its_line(folder: Path, feed_of: Make) -> None:
+    (folder / "b.png").unlink()
+    feed = feed_of()
+    with pytest.raises(NetcError, match=r'no picture "b\.png": there is no .*b\.png') as caught:
+        [feed.batch(k) for k in range(8)]
+    assert (caught.value.path, caught.value.line) == (str(folder / "windows.txt"), 12)

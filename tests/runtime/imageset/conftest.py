@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import lmdb
@@ -16,6 +17,8 @@ def records():
 
     def read(path: Path) -> dict[str, object]:
         with lmdb.open(str(path), readonly=True, lock=False) as env, env.begin() as transaction:
-            return {bytes(key).decode(): proto.Datum.FromString(bytes(value)) for key, value in transaction.cursor()}
+            return {
+                os.fsdecode(bytes(key)): proto.Datum.FromString(bytes(value)) for key, value in transaction.cursor()
+            }
 
     return read

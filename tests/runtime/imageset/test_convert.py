@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import io
 import json
+import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from netc import NetcError, compile_net
+from netc.runtime.data import open_feed, probe
 from netc.runtime.imageset import Recipe, build, from_folders, from_list
+from netc.runtime.imageset.mean import statistics
 from netc.runtime.imageset.pictures import Unusable, convert
 
 SIZE = (12, 14)
@@ -146,7 +151,7 @@ def test_a_format_that_the_data_layer_does_not_read_is_no_picture(tmp_path):
     """Kept as it is, it could not be decoded again; and some of Pillow's formats start other programs."""
     for form in ("PCX", "EPS"):
         Image.new("RGB", (6, 5)).save(tmp_path / "a.jpg", form)
-        with pytest.raises(Unusable, match="unknown format"):
+        with pytest.raises(Unusable, match="not a picture of a format that is read"):
             convert(tmp_path / "a.jpg", 0, Recipe(encoded=True))
 
 
@@ -154,5 +159,72 @@ def test_a_picture_that_claims_too_many_pixels_is_refused_unopened(tmp_path):
     content = io.BytesIO()
     Image.new("L", (1, 1)).save(content, "PPM")
     (tmp_path / "a.ppm").write_bytes(content.getvalue().replace(b"1 1", b"20000 9000"))
-    with pytest.raises(Unusable, match="more than 178956970 pixels"):
+    with pytest.raises(Unusable, match="more than 134,217,728 pixels"):
         convert(tmp_path / "a.ppm", 0, Recipe())
+
+
+SCENE = np.zeros((64, 48, 3), np.uint8)
+SCENE[:32] = 220  # bright above, dark below, in portrait format
+
+
+def lying(path):
+    """A phone's file: the scene lies on its side, and EXIF says to turn it by a quarter to the right."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(SCENE).transpose(Image.Transpose.ROTATE_90).save(path, exif=exif, quality=95)
+
+
+@pytest.mark.parametrize("upright", [True, False])
+@pytest.mark.parametrize("recipe", [{}, {"encoded": True}, {"short_side": 48}, {"encode_type": "png", "encoded": True}])
+def test_every_way_to_a_net_shows_a_phones_picture_alike(tmp_path, recipe, upright, monkeypatch):
+    """Pixels and files kept, ImageData, image-mean and WindowData: upright as from cv2, or all as stored."""
+    monkeypatch.chdir(tmp_path)
+    lying("p.jpg")
+    Path("list").write_text("p.jpg 0\n")
+    Path("windows").write_text("# 0\np.jpg\n3 64 48\n2\n1 1 0 0 47 47\n0 0 0 0 47 47\n")
+    summary = build(from_list(tmp_path, tmp_path / "list"), tmp_path / "db", Recipe(**recipe, upright=upright))
+    wanted = SCENE if upright else SCENE.transpose(1, 0, 2)[::-1]
+    assert list(summary.sizes) == [(3, *wanted.shape[:2])]
+    assert len(summary.warnings) == (not upright and recipe == {"encoded": True})
+    planes = wanted.transpose(2, 0, 1).astype(int)
+    for kind, block in (
+        ("Data", 'data_param { source: "db" batch_size: 1 }'),
+        ("ImageData", 'image_data_param { source: "list" batch_size: 1 }'),
+    ):
+        as_stored = "transform_param { ignore_orientation: true }" if not upright and "Data" in kind else ""
+        text = f'layer {{ type: "{kind}" top: "x" top: "y" {block} {as_stored} }}'
+        feed = open_feed(compile_net(text, "TRAIN", probe=probe).nodes[0].layer, 0, 1)
+        assert np.abs(feed.batch(0)[0][0].numpy().astype(int) - planes).max() <= 4, kind
+        feed.close()
+    transform = f"transform_param {{ crop_size: 48 ignore_orientation: {str(not upright).lower()} }}"
+    text = f"""layer {{ type: "WindowData" top: "x" top: "y" {transform}
+      window_data_param {{ source: "windows" batch_size: 1 fg_fraction: 1 }} }}"""
+    feed = open_feed(compile_net(text, "TRAIN").nodes[0].layer, 0, 1)
+    assert np.abs(feed.batch(0)[0][0].numpy().astype(int) - planes[:, :48, :48]).max() <= 4
+    feed.close()
+    mean = statistics(tmp_path / "db", upright=upright).mean
+    assert np.abs(mean - planes).max() <= 4
+
+
+def test_check_size_sees_what_training_sees(tmp_path):
+    """One picture in portrait format, and one that is turned to it."""
+    lying(tmp_path / "a.jpg")
+    Image.fromarray(SCENE).save(tmp_path / "b.jpg")
+    (tmp_path / "list").write_text("a.jpg 0\nb.jpg 0\n")
+    build(from_list(tmp_path, tmp_path / "list"), tmp_path / "db", Recipe(encoded=True), check_size=True)
+    recipe = Recipe(encoded=True, upright=False)
+    with pytest.raises(NetcError) as caught:
+        build(from_list(tmp_path, tmp_path / "list"), tmp_path / "other", recipe, check_size=True)
+    assert caught.value.code == "D543"
+
+
+def test_thin_pictures_do_not_explode(tmp_path):
+    """A few kilobytes of PNG, 2,000,000 pixels high and one wide: no resize of it takes gigabytes."""
+    Image.new("L", (1, 2_000_000)).save(tmp_path / "thin.png")
+    tracemalloc.start()
+    record = convert(tmp_path / "thin.png", 0, Recipe(size=(256, 256)))
+    assert (record.height, record.width) == (256, 256)
+    with pytest.raises(Unusable, match="more than 134,217,728 pixels"):
+        convert(tmp_path / "thin.png", 0, Recipe(short_side=256))
+    assert tracemalloc.get_traced_memory()[1] < 64 << 20
+    tracemalloc.stop()

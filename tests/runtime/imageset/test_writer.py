@@ -268,7 +268,7 @@ def test_damaged_pictures_are_counted_by_reason(tmp_path, records):
     assert {reason for reason, count in summary.reasons() if count == 1} == {
         "no such file",
         "empty file",
-        "not a picture, or of an unknown format",
+        "cannot be decoded (it is not a picture of a format that is read)",
         "a folder, not a file",
         "name too long for a key of 511 bytes",
     }

@@ -227,3 +227,18 @@ def test_numpy_arrays_are_taken_as_inputs():
     with pytest.raises(NetcError, match="R601") as raised:
         net(x="photo.jpg")
     assert "is a str" in str(raised.value)
+
+
+def test_a_label_that_is_not_given_is_told_with_what_needs_it() -> None:
+    net = netc.load_net(
+        """layer { name: "d" type: "Input" top: "data" top: "label"
+          input_param { shape { dim: 2 dim: 3 } shape { dim: 2 } } }
+        layer { name: "fc" type: "InnerProduct" bottom: "data" top: "fc"
+          inner_product_param { num_output: 3 weight_filler { type: "xavier" } } }
+        layer { name: "loss" type: "SoftmaxWithLoss" bottom: "fc" bottom: "label" top: "loss" }"""
+    )
+    with pytest.raises(NetcError, match='"label" is not given, and loss needs it') as caught:
+        net(data=torch.ones(2, 3))
+    assert caught.value.code == "R601"
+    assert 'blobs=["fc"]' in (caught.value.hint or "")
+    assert list(net(data=torch.ones(2, 3), blobs=["fc"])) == ["fc"]

@@ -54,7 +54,21 @@ def test_a_curve_runs_from_corner_to_corner():
     assert np.ptp(ys) == pytest.approx(300 - 34 - 44, abs=3)
 
 
-@pytest.mark.parametrize("records", [RECORDS, [], [RECORDS[0]]])
+def losses(*values):
+    return [{"kind": "train", "iter": at, "loss": value, "lr": 0.1} for at, value in enumerate(values)]
+
+
+ODD = [
+    losses(0, 5e-324),
+    losses(1e300, -1e300),
+    losses(1e20, 1e20),
+    losses(1e29, 1),
+    losses(1, 1 + 1e-16),
+    losses(-0.0),
+]
+
+
+@pytest.mark.parametrize("records", [RECORDS, [], [RECORDS[0]], *ODD])
 def test_a_valid_file_from_any_run(tmp_path, records):
     panels, marks = panels_of(records)
     save(draw(panels, "a run", marks), tmp_path / "curves.png")

@@ -6,6 +6,7 @@ import io
 import math
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import torch
 
 import netc
 from netc import proto, read_solver, weights
+from netc.cli import main
 from netc.errors import NetcError
 from netc.graph.read import locate_solver
 from netc.runtime.net import feeding
@@ -455,3 +457,55 @@ def test_a_data_layer_is_opened_for_the_phase_of_its_own(monkeypatch):
     net = f'layer {{ name: "a" top: "a" phase: TEST {shape} }} layer {{ name: "b" top: "b" {shape} }}'
     Net(netc.compile_net(net, phase="TRAIN"))()
     assert opened == {"a": 1, "b": 0}
+
+
+# -- nets that are not what was meant ----------------------------------------------------------------------------------
+
+
+def test_a_training_net_without_a_loss_is_named_before_training(tiny: Path) -> None:
+    """Caffe trains on with a loss of 0 (BVLC/caffe#1810)."""
+    text = Path("net.prototxt").read_text()
+    assert text.count('top: "loss" }') == 1
+    Path("net.prototxt").write_text(text.replace('top: "loss" }', 'top: "loss" include { phase: TEST } }'))
+    run = load_solver("solver.prototxt")
+    with pytest.raises(NetcError, match='the net "tiny" has no loss: no layer has one in TRAIN') as caught:
+        train(run)
+    assert (caught.value.code, caught.value.path) == ("R604", "net.prototxt")
+    assert "loss_weight: 1" in (caught.value.hint or "")
+    assert not list(Path().glob("tiny*"))
+    with pytest.raises(NetcError, match="has no loss"):
+        run.step(1)
+    run.close()
+
+
+STAGED = """name: "st"
+layer { name: "in" type: "Input" top: "data" top: "label" input_param { shape { dim: 4 dim: 3 } shape { dim: 4 } } }
+layer { name: "fcA" type: "InnerProduct" bottom: "data" top: "fc" include { stage: "A" }
+  inner_product_param { num_output: 3 weight_filler { type: "xavier" } } }
+layer { name: "fcB" type: "InnerProduct" bottom: "data" top: "fc" include { RULE }
+  inner_product_param { num_output: 3 weight_filler { type: "xavier" } } }
+layer { name: "loss" type: "SoftmaxWithLoss" bottom: "fc" bottom: "label" top: "loss" }
+"""
+
+
+@pytest.mark.parametrize(
+    "asked, rule, lacking",
+    [
+        ({"stages": ["A"]}, 'stage: "B"', 'test_state { stage: "A" }'),
+        ({"level": 2}, "min_level: 2", "test_state { level: 2 }"),
+    ],
+)
+def test_stages_that_reach_the_training_net_only(tiny: Path, asked: dict[str, Any], rule: str, lacking: str) -> None:
+    """As in Caffe (BVLC/caffe#5369): the error says which net it is, and what asks for them there."""
+    Path("staged.prototxt").write_text(STAGED.replace("RULE", rule))
+    solver = 'net: "staged.prototxt" test_iter: 2 test_interval: 2 base_lr: 0.001 lr_policy: "fixed" max_iter: 4 '
+    Path("staged_solver.prototxt").write_text(solver)
+    with pytest.raises(NetcError) as caught:
+        load_solver("staged_solver.prototxt", **asked)
+    assert caught.value.code == "G402"
+    assert caught.value.message.startswith("test net #0: ")
+    assert lacking in (caught.value.hint or "")
+    words = ["--stage=A"] if "stages" in asked else ["--level=2"]
+    assert main(["check", "staged_solver.prototxt", *words]) == 65
+    Path("staged_solver.prototxt").write_text(solver + lacking)
+    assert load_solver("staged_solver.prototxt", **asked).test_nets

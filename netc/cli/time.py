@@ -1,0 +1,129 @@
+"""`netc time`: how long each layer of a net takes (Caffe's `caffe time`)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from netc.cli._options import Whole, json_option, json_text, split
+from netc.cli._run import device_options, one_device
+
+if TYPE_CHECKING:
+    from netc.runtime.report.timing import Timing
+
+
+@click.command("time")
+@click.argument("model_path", metavar="[MODEL]", required=False)
+@click.option("--model", metavar="FILE", help="The net; the same as the argument MODEL.")
+@click.option("--weights", metavar="FILES", help="Its weights (several: commas between them); the time is the same.")
+@click.option("--iterations", metavar="N", type=Whole(1), default=50, show_default=True, help="Passes to measure.")
+@click.option(
+    "--phase",
+    type=click.Choice(["TRAIN", "TEST"], case_sensitive=False),
+    default="TRAIN",
+    show_default=True,
+    help="The phase.",
+)
+@click.option("--profile", metavar="FILE", help="Write each pass of each layer, for Perfetto or chrome://tracing.")
+@device_options
+@json_option
+def command(model_path: str | None, model: str | None, as_json: bool, **options: Any) -> None:
+    """Measure a net, forward and backward: a file, a folder with a train_val.prototxt, or a net that comes with netc.
+
+    The log goes to stderr in Caffe's form, a table of the layers to stdout. Inputs hold random numbers, data layers
+    read their data.
+    """
+    if (model_path is None) == (model is None):
+        raise click.UsageError("give the net once: netc time MODEL, or --model=MODEL")
+    timing = _measured(str(model_path or model), options)
+    if options["profile"]:
+        _write_profile(options["profile"], timing)
+    click.echo(json_text(_facts(timing)) if as_json else "\n".join(_lines(timing)))
+
+
+def _measured(source: str, options: dict[str, Any]) -> Timing:
+    from netc.files.shipped import locate
+    from netc.runtime.net.load import load_net
+    from netc.runtime.net.numerics import settle
+    from netc.runtime.pycaffe import machine
+    from netc.runtime.pycaffe.net import Net
+    from netc.runtime.report.timing import measure
+    from netc.runtime.solver.log import stderr
+
+    log = stderr()
+    device = one_device(options["gpu"], log)
+    machine.use(device)
+    module = load_net(
+        locate(source, "train_val.prototxt"),
+        options["phase"],
+        level=options["level"],
+        stages=split(",".join(options["stage"])),
+        device=device,
+        workers=options["workers"],
+        output_dir=options["output_dir"],
+    )
+    settle(options["threads"], options["tf32"])
+    net = Net.of(module)
+    if options["weights"]:
+        net.copy_from(options["weights"])
+    log.info("caffe.cpp:365", "*** Benchmark begins ***")
+    log.info("caffe.cpp:366", f"Testing for {options['iterations']} iterations.")
+
+    def each(number: int, seconds: float) -> None:
+        log.info("caffe.cpp:394", f"Iteration: {number + 1} forward-backward time: {1000 * seconds:g} ms.")
+
+    try:
+        timing = measure(net, options["iterations"], each)
+    finally:
+        module.feeding.close()
+    _log(log, timing)
+    return timing
+
+
+def _log(log: Any, timing: Timing) -> None:
+    from netc.runtime.report.timing import table
+
+    log.info("caffe.cpp:397", "Average time per layer: ")
+    for row in table(timing):
+        for line, kind in ((400, "forward"), (403, "backward")):
+            log.info(f"caffe.cpp:{line}", f"{row['name']:>10}\t{kind}: {row[f'{kind}_ms']:g} ms.")
+    totals = timing.totals()
+    log.info("caffe.cpp:408", f"Average Forward pass: {1000 * timing.mean('forward'):g} ms.")
+    log.info("caffe.cpp:410", f"Average Backward pass: {1000 * timing.mean('backward'):g} ms.")
+    log.info("caffe.cpp:412", f"Average Forward-Backward: {1000 * sum(totals) / len(totals):g} ms.")
+    log.info("caffe.cpp:414", f"Total Time: {1000 * sum(totals):g} ms.")
+    log.info("caffe.cpp:415", "*** Benchmark ends ***")
+
+
+def _facts(timing: Timing) -> dict[str, Any]:
+    from netc.runtime.report.timing import table
+
+    totals = timing.totals()
+    return {
+        "iterations": len(totals),
+        "layers": table(timing),
+        "forward_ms": 1000 * timing.mean("forward"),
+        "backward_ms": 1000 * timing.mean("backward"),
+        "forward_backward_ms": 1000 * sum(totals) / len(totals),
+    }
+
+
+def _lines(timing: Timing) -> list[str]:
+    facts = _facts(timing)
+    width = max(5, *(len(row["name"]) for row in facts["layers"]))
+    kinds = max(4, *(len(row["type"]) for row in facts["layers"]))
+    lines = [f"{'layer':<{width}}  {'type':<{kinds}}  forward ms  backward ms"]
+    lines += [
+        f"{row['name']:<{width}}  {row['type']:<{kinds}}  {row['forward_ms']:>10.3f}  {row['backward_ms']:>11.3f}"
+        for row in facts["layers"]
+    ]
+    total = f"{facts['forward_ms']:>10.3f}  {facts['backward_ms']:>11.3f}"
+    return [*lines, f"{'all':<{width}}  {'':<{kinds}}  {total}"]
+
+
+def _write_profile(path: str, timing: Timing) -> None:
+    from netc.files.durable import write_whole
+    from netc.runtime.report.timing import trace
+
+    write_whole(path, [json_text(trace(timing)).encode()])

@@ -1,0 +1,249 @@
+"""`netc run`: programs for pycaffe, their words, their errors, and dead Caffes on their path."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import netc.pycaffe
+from netc.cli import main
+from tests.runtime.pycaffe.nets import DEPLOY, written
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def program(text: str, name: str = "program.py") -> str:
+    Path(name).parent.mkdir(exist_ok=True)
+    Path(name).write_text(text)
+    return name
+
+
+def dead_caffe() -> str:
+    """A checkout that was never built: its own import fails."""
+
+    Path("dead/caffe").mkdir(parents=True)
+    Path("dead/caffe/__init__.py").write_text("from ._caffe import Net\n")
+    Path("dead/caffe/draw.py").write_text("import pydot\n")
+    return "dead"
+
+
+def test_a_program_finds_its_caffe(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    dead_caffe()
+    net = written(tmp_path, DEPLOY)
+    text = f"""
+import sys
+sys.path.insert(0, "dead")
+import caffe
+import caffe.io, caffe.draw
+from caffe import layers as L, params as P
+from caffe.proto import caffe_pb2
+from caffe.pycaffe import Net
+from caffe.classifier import Classifier
+import caffe._caffe
+caffe.set_mode_cpu()
+net = caffe.Net({net!r}, caffe.TEST)
+assert isinstance(net, Net)
+assert caffe.io.load_image is not None and caffe_pb2.TRAIN == caffe.TRAIN
+print(sys.argv[1:], __name__, net.forward()["prob"].shape, caffe.__version__)
+"""
+    assert main(["run", program(text), "-q", "--gpu", "0", "--nogray"]) == 0
+    assert capfd.readouterr().out == "['-q', '--gpu', '0', '--nogray'] __main__ (2, 5) 1.0.0\n"
+
+
+def test_nothing_of_the_program_stays(capfd: pytest.CaptureFixture[str]) -> None:
+    before = list(sys.path), list(sys.argv), list(sys.meta_path)
+    assert main(["run", program("import caffe, caffe.io, sys; sys.path.append('x')")]) == 0
+    assert (list(sys.path), list(sys.argv), list(sys.meta_path)) == before
+    assert not [name for name in sys.modules if name.partition(".")[0] == "caffe"]
+
+
+def test_modules_and_those_beside_a_program(capfd: pytest.CaptureFixture[str]) -> None:
+    Path("package").mkdir()
+    program("import caffe, sys\nprint('module', sys.argv[1:], caffe.TEST)", "package/tool.py")
+    program("import helper\nprint(helper.x)", "inner/main.py")
+    program("x = 5", "inner/helper.py")
+    assert main(["run", "-m", "package.tool", "-m", "word"]) == 0
+    assert main(["run", "inner/main.py"]) == 0
+    assert capfd.readouterr().out == "module ['-m', 'word'] 1\n5\n"
+
+
+def test_the_tests_of_a_dead_caffe_run(tmp_path: Path) -> None:
+    """As BVLC's own: pytest over python/caffe/test, whose Python layers are in the tests' files."""
+    dead_caffe()
+    layers = """
+import os, tempfile, unittest
+import caffe
+
+class SimpleLayer(caffe.Layer):
+    def setup(self, bottom, top): pass
+    def reshape(self, bottom, top): top[0].reshape(*bottom[0].data.shape)
+    def forward(self, bottom, top): top[0].data[...] = 10 * bottom[0].data
+    def backward(self, top, propagate_down, bottom): bottom[0].diff[...] = 10 * top[0].diff
+
+class TestPythonLayer(unittest.TestCase):
+    def test_forward(self):
+        with tempfile.NamedTemporaryFile(mode='w+', delete=False) as f:
+            f.write(\"\"\"name: 'pythonnet' force_backward: true
+            input: 'data' input_shape { dim: 10 dim: 9 dim: 8 }
+            layer { type: 'Python' name: 'one' bottom: 'data' top: 'one'
+              python_param { module: 'test_python_layer' layer: 'SimpleLayer' } }\"\"\")
+        net = caffe.Net(f.name, caffe.TRAIN)
+        os.remove(f.name)
+        net.blobs['data'].data[...] = 8
+        net.forward()
+        self.assertTrue((net.blobs['one'].data == 80).all())
+"""
+    Path("dead/caffe/test").mkdir()
+    program(layers, "dead/caffe/test/test_python_layer.py")
+    done = subprocess.run(
+        [sys.executable, "-m", "netc", "run", "-m", "pytest", "-q", "-p", "no:cacheprovider", "caffe/test"],
+        check=False,
+        timeout=120,
+        capture_output=True,
+        text=True,
+        cwd="dead",
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 passed" in done.stdout
+
+
+def test_the_path_is_what_python_gives_a_program(tmp_path: Path) -> None:
+    """Its folder first, then PYTHONPATH; not the folder where netc was called, nor that of netc's script."""
+    (tmp_path / "elsewhere").mkdir()
+    text = "import sys; print(sys.path)"
+    path = tmp_path / program(text, "inner/shows.py")
+    env = os.environ | {"PYTHONPATH": f"{tmp_path / 'extra'}{os.pathsep}{Path(__file__).parents[2]}"}
+    shown = [
+        subprocess.run(
+            [sys.executable, *words, str(path)],
+            check=True,
+            timeout=60,
+            capture_output=True,
+            text=True,
+            env=env,
+            cwd=tmp_path / "elsewhere",
+        ).stdout
+        for words in ([], ["-m", "netc", "run"])
+    ]
+    assert shown[0] == shown[1]
+
+
+def test_the_exit_status_is_the_programs(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", program("import sys; sys.exit(7)")]) == 7
+    assert main(["run", program("raise SystemExit")]) == 0
+    assert main(["run", program("import sys; sys.exit('in words')")]) == 1
+    assert "in words" in capfd.readouterr().err
+
+
+def test_an_exception_shows_the_programs_own_lines(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", program("def f():\n    return {}['key']\nf()")]) == 1
+    err = capfd.readouterr().err
+    assert err.startswith("Traceback (most recent call last):\n")
+    assert "KeyError: 'key'" in err
+    assert "runpy" not in err
+    assert "netc/cli" not in err
+    net = written(tmp_path, 'layer { name: "x" type: "Nothing" }')
+    assert main(["run", program(f"import caffe\ncaffe.Net({net!r}, 0)")]) == 65
+    assert "unknown layer type" in capfd.readouterr().err
+
+
+PYTHON2 = [
+    "import caffe\nprint 'loaded'\n",
+    "try:\n    pass\nexcept ValueError, error:\n    pass\n",
+    "raise ValueError, 'no'\n",
+    "if 1 <> 2: pass\n",
+    "x = 0777\n",
+    "exec 'x = 1'\n",
+]
+
+
+@pytest.mark.parametrize("text", PYTHON2)
+def test_python_2_is_named(text: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", program(text)]) == 2
+    err = capfd.readouterr().err
+    assert "error[C220]" in err
+    assert "2to3" in err
+
+
+@pytest.mark.parametrize(
+    "text", ["import cPickle", "range(3)\nxrange(3)", "{}.iteritems()", "import helper2"]
+)  # fmt: skip
+def test_python_2_without_its_syntax(text: str, capfd: pytest.CaptureFixture[str]) -> None:
+    program("import urllib2", "helper2.py")
+    assert main(["run", program(text)]) == 1
+    assert "2to3" in capfd.readouterr().err
+
+
+def test_other_mistakes_are_not_blamed_on_python_2(capfd: pytest.CaptureFixture[str]) -> None:
+    for text in ("def f(:\n    pass", "printer = 1 +", "import nothing_of_that_name", "undefined", "(1).real_part"):
+        assert main(["run", program(text)]) == 1
+        assert "2to3" not in capfd.readouterr().err
+
+
+def test_what_is_no_program(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["run"]) == 2
+    assert main(["run", "none.py"]) == 66
+    assert main(["run", "--plugin", "none.py", program("")]) == 2
+    assert main(["run", "--help"]) == 0
+
+
+def test_a_module_that_caffe_has_not() -> None:
+    with pytest.raises(ModuleNotFoundError, match="it has caffe"):
+        netc.pycaffe.doors.Finder().find_spec("caffe.nothing", None)
+
+
+def test_install_is_for_the_process() -> None:
+    code = """
+import sys
+import netc.pycaffe
+netc.pycaffe.install()
+assert "torch" not in sys.modules
+import caffe
+from caffe import io
+assert caffe is netc.pycaffe and io is netc.pycaffe.io and caffe.io.__name__ == "netc.pycaffe.io"
+assert caffe.__spec__.name == "netc.pycaffe"
+netc.pycaffe.uninstall()
+try:
+    import caffe
+except ModuleNotFoundError:
+    print("gone")
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=True, timeout=60, capture_output=True, text=True)
+    assert done.stdout == "gone\n"
+
+
+def test_the_line_of_a_pth_file(tmp_path: Path) -> None:
+    """As docs/from_caffe.md gives it."""
+    page = (Path(__file__).parents[2] / "docs" / "from_caffe.md").read_text()
+    (line,) = [line for line in page.splitlines() if line.startswith("import netc.pycaffe;")]
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "caffe-is-netc.pth").write_text(f"{line}\n")
+    code = f"import site; site.addsitedir({str(tmp_path / 'site')!r}); import caffe; print(caffe.__name__)"
+    done = subprocess.run([sys.executable, "-c", code], check=True, timeout=60, capture_output=True, text=True)
+    assert done.stdout == "netc.pycaffe\n"
+
+
+@pytest.mark.parametrize(
+    "typed, told",
+    [
+        ("compute_image_mean", "netc image-mean"),
+        ("upgrade_net_proto_text.bin", "netc upgrade"),
+        ("draw_net.py", "netc draw"),
+        ("parse_log.py", "netc parse-log"),
+        ("python/classify.py", "netc run classify.py"),
+        ("build/tools/caffe", "as in netc train"),
+        ("convert_imageset.bin", "netc convert-imageset"),
+    ],
+)
+def test_caffes_programs_are_answered_by_their_names_here(
+    typed: str, told: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main([typed]) == 2
+    assert told in capfd.readouterr().err

@@ -1,0 +1,66 @@
+"""`netc time`: every layer of a net measured, in Caffe's words, as JSON and as a profile."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from netc.cli import main
+from tests.runtime.pycaffe.nets import DEPLOY, SIMPLE, written
+
+
+@pytest.fixture
+def net(tmp_path: Path) -> str:
+    return written(tmp_path, SIMPLE)
+
+
+def test_its_log_is_caffes(net: str, shared: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """The same lines as Caffe's own log of its time command, but for the numbers and the layers."""
+    assert main(["time", f"-model={net}", "-iterations", "3"]) == 0
+    err = capfd.readouterr().err
+    theirs = (shared / "goldens/solvers/cli/time.log").read_text()
+
+    def words(text: str) -> list[str]:
+        lines = re.findall(r"\] (\*\*\* Bench.*|Testing for.*|Iteration: .*|Average .*|Total .*)", text)
+        return [re.sub(r"[\d.]+(e-\d+)?", "N", line) for line in lines]
+
+    assert words(err) == words(theirs)
+    assert re.search(r"\]       conv\tforward: [\d.]+ ms\.\n", err)
+
+
+def test_a_row_for_each_layer(net: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["time", net, "--iterations", "2"]) == 0
+    lines = capfd.readouterr().out.splitlines()
+    assert [line.split()[:2] for line in lines[1:-1]] == [
+        ["data", "DummyData"],
+        ["conv", "Convolution"],
+        ["ip", "InnerProduct"],
+        ["loss", "SoftmaxWithLoss"],
+    ]
+    assert lines[-1].startswith("all ")
+
+
+def test_json_and_profile(net: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "profile.json"
+    assert main(["time", net, "--iterations", "2", "--json", "--profile", str(path)]) == 0
+    found = json.loads(capfd.readouterr().out)
+    assert found["iterations"] == 2
+    rows = {row["name"]: row for row in found["layers"]}
+    assert rows["conv"]["forward_ms"] > 0
+    assert rows["conv"]["backward_ms"] > 0
+    assert sum(row["forward_ms"] for row in rows.values()) == pytest.approx(found["forward_ms"])
+    events = json.loads(path.read_text())["traceEvents"]
+    assert len(events) == 2 * 2 * 4
+    assert {event["ph"] for event in events} == {"X"}
+    ends = [event["ts"] + event["dur"] for event in events]
+    assert all(event["ts"] >= end - 0.01 for event, end in zip(events[1:], ends, strict=False))
+
+
+def test_a_net_for_use_and_what_is_not_there(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["time", written(tmp_path, DEPLOY), "--phase", "test", "--iterations", "1"]) == 0
+    assert main(["time"]) == 2
+    assert main(["time", str(tmp_path / "none.prototxt")]) == 66
+    assert main(["time", written(tmp_path, DEPLOY), "--iterations", "0"]) == 2

@@ -149,7 +149,7 @@ class Net(nn.Module):
             self.clock.step += 1
         return result
 
-    def part(self, values: Mapping[str, Tensor], blobs: tuple[str, ...]) -> dict[str, Tensor]:
+    def computed_from(self, values: Mapping[str, Tensor], blobs: tuple[str, ...]) -> dict[str, Tensor]:
         """Some blobs of a pass, from the tops of the sources that they depend on. Nothing is counted or written."""
         route = self._route(blobs)
         quiet = tuple(step for step in route.steps if not step[0].node.layer.effect)

@@ -142,7 +142,7 @@ class Iteration:
             return {}
         self._at(unit)
         blobs = dict.fromkeys(node.bottoms[1] for node in self._counted)
-        labels = self.net.part(batch, tuple(blobs))
+        labels = self.net.computed_from(batch, tuple(blobs))
         return {
             top: float(labels[node.bottoms[1]].long().ne(node.layer.ignore or 0).sum())
             for node in self._counted

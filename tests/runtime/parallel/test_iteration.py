@@ -1,0 +1,138 @@
+"""Training in shards: what each loss counts, dropout by position, running sums; any number of processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import netc
+from netc.errors import NetcError
+
+DATA = """layer { name: "in" type: "DummyData" top: "x" top: "y" dummy_data_param {
+  shape { dim: 12 dim: 3 dim: 6 dim: 5 } shape { dim: 12 }
+  data_filler { type: "gaussian" std: 1 } data_filler { type: "uniform" min: 0 max: 3.99 } } }"""
+FC = """layer { name: "fc" type: "InnerProduct" bottom: "x" top: "fc"
+  inner_product_param { num_output: 4 weight_filler { type: "xavier" } } }"""
+DROPOUT = 'layer { name: "d" type: "Dropout" bottom: "x" top: "x" }'
+BATCH_NORM = 'layer { name: "bn" type: "BatchNorm" bottom: "x" top: "x" }'
+TOTAL = 'type: "Reduction" bottom: "fc" loss_weight: 1'
+LOSSES = {
+    "softmax": 'type: "SoftmaxWithLoss" bottom: "fc" bottom: "y"',
+    "ignored": 'type: "SoftmaxWithLoss" bottom: "fc" bottom: "y" loss_param { ignore_label: 2 }',
+    "full": 'type: "SoftmaxWithLoss" bottom: "fc" bottom: "y" loss_param { ignore_label: 2 normalization: FULL }',
+    "none": 'type: "SoftmaxWithLoss" bottom: "fc" bottom: "y" loss_param { normalization: NONE }',
+    "hinge": 'type: "HingeLoss" bottom: "fc" bottom: "y"',
+    "sum": 'type: "Reduction" bottom: "fc" loss_weight: 0.1',
+}
+
+
+def solver(net: str, more: str = "") -> str:
+    return f'base_lr: 0.05 lr_policy: "fixed" momentum: 0.9 max_iter: 9 net_param {{ {net} }} {more}'
+
+
+def net_with(loss: str, between: str = "") -> str:
+    return f'{DATA} {between} {FC} layer {{ name: "loss" top: "loss" {loss} }}'
+
+
+@pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
+@pytest.mark.parametrize("shards", [2, 3, 5, 12])
+def test_shards_add_up_to_the_batch(loss: str, shards: int) -> None:
+    """The gradient and the loss of the whole batch, up to the order of the sums."""
+    whole, parts = netc.load_solver(solver(net_with(loss))), netc.load_solver(solver(net_with(loss)), shards=shards)
+    (expected, _), (found, _) = whole.forward_backward(), parts.forward_backward()
+    assert found == pytest.approx(expected, rel=1e-6)
+    for one, other in zip(whole.slots, parts.slots, strict=True):
+        torch.testing.assert_close(other.gradient(), one.gradient(), rtol=1e-5, atol=1e-6)
+
+
+def test_one_shard_is_the_batch_to_the_bit() -> None:
+    net = net_with(LOSSES["ignored"], DROPOUT)
+    runs = [netc.load_solver(solver(net)), netc.load_solver(solver(net), shards=1)]
+    assert runs[0].step(4) == runs[1].step(4)
+    for one, other in zip(*(run.slots for run in runs), strict=True):
+        assert torch.equal(one.value, other.value)
+
+
+def test_sums_of_small_whole_numbers_are_exact_in_any_order() -> None:
+    """E0: with dyadic numbers no sum is rounded, so shards and the whole batch agree to the bit."""
+    text = net_with(TOTAL)
+    runs = [netc.load_solver(solver(text), shards=shards) for shards in (0, 2, 3, 4)]
+    x = torch.randint(-8, 9, (12, 3, 6, 5), generator=torch.Generator().manual_seed(3)).float()
+    for run in runs:
+        with torch.no_grad():
+            run.slots[0].value.copy_(torch.arange(run.slots[0].value.numel()).view_as(run.slots[0].value) % 5 - 2)
+        run.forward_backward(lambda k: {"x": x, "y": torch.zeros(12)})
+    assert all(torch.equal(run.slots[0].gradient(), runs[0].slots[0].gradient()) for run in runs)
+
+
+def test_dropout_goes_by_the_position_in_the_batch() -> None:
+    net = net_with(
+        'type: "Reduction" bottom: "fc" loss_weight: 1', 'layer { name: "d" type: "Dropout" bottom: "x" top: "x" }'
+    )
+    whole, parts = netc.load_solver(solver(net)), netc.load_solver(solver(net), shards=3)
+    whole.forward_backward()
+    parts.forward_backward()
+    torch.testing.assert_close(parts.slots[0].gradient(), whole.slots[0].gradient(), rtol=1e-5, atol=1e-6)
+
+
+def test_running_sums_add_the_mean_over_the_shards() -> None:
+    net = net_with(LOSSES["softmax"], BATCH_NORM)
+    run = netc.load_solver(solver(net), shards=3)
+    batch = netc.load_solver(solver(net)).net.feeding.batch(0)["x"]
+    run.forward_backward()
+    mean, variance, factor = run.net.params["bn"]
+    shards = batch.split(4)
+    torch.testing.assert_close(mean, torch.stack([s.mean((0, 2, 3)) for s in shards]).mean(0))
+    torch.testing.assert_close(variance, torch.stack([s.var((0, 2, 3)) for s in shards]).mean(0))
+    assert factor.item() == 1
+
+
+MIXED = {
+    "fixed sizes": """layer { name: "r" type: "Reshape" bottom: "x" top: "z"
+      reshape_param { shape { dim: 6 dim: -1 } } }""",
+    "another axis": 'layer { name: "r" type: "Permute" bottom: "x" top: "z" permute_param { order: 1 order: 0 } }',
+    "slices": """layer { name: "s" type: "Slice" bottom: "x" top: "z" top: "rest"
+      slice_param { axis: 0 slice_point: 5 } }""",
+    "a fixed batch": """layer { name: "more" type: "DummyData" top: "z"
+      dummy_data_param { shape { dim: 2 dim: 3 } } }""",
+}
+
+
+@pytest.mark.parametrize("layer", MIXED.values(), ids=MIXED)
+def test_what_mixes_the_samples_is_refused(layer: str) -> None:
+    with pytest.raises(NetcError) as caught:
+        netc.load_solver(solver(net_with(TOTAL, layer)), shards=4)
+    assert caught.value.code == "R660"
+    assert caught.value.place is not None
+
+
+def test_more_shards_than_samples_are_refused() -> None:
+    with pytest.raises(NetcError) as caught:
+        netc.load_solver(solver(net_with(TOTAL)), shards=13)
+    assert caught.value.code == "R660"
+
+
+def test_the_bits_do_not_depend_on_the_number_of_processes(tmp_path: Path) -> None:
+    """Weights, history and tests; dropout, labels that do not count, running sums and iter_size included."""
+    net = net_with(LOSSES["ignored"], BATCH_NORM + DROPOUT)
+    (tmp_path / "net.prototxt").write_text(net)
+    (tmp_path / "solver.prototxt").write_text(
+        'net: "net.prototxt" base_lr: 0.05 lr_policy: "fixed" momentum: 0.9 max_iter: 9 iter_size: 2 shards: 4 '
+        "test_iter: 3 test_interval: 100"
+    )
+    command = [sys.executable, "-m", "netc", "prove-parallel", "solver.prototxt", "--nproc", "1,3", "--iterations", "3"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(netc.__file__).parents[1])}
+    done = subprocess.run(
+        [*command, "--json"], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["equal"]
+    assert [run["nproc"] for run in found["runs"]] == [1, 3]
+    assert len({run["weights_sha256"] for run in found["runs"]}) == 1

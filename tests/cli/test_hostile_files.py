@@ -139,3 +139,17 @@ def test_what_is_no_file_feeds_no_net(kind: str, layer: str, folder: Path, watch
     with pytest.raises(NetcError) as caught:
         netc.load_net(f"{layer}.prototxt", phase="TRAIN")()
     assert "odd" in str(caught.value)
+
+
+LOOPS = [name for name in COMMANDS if name not in ("manifest", "train snapshot", "database", "plug-in")]
+
+
+@pytest.mark.parametrize("command", LOOPS)
+def test_a_link_to_itself_is_one_fault(command: str, folder: Path, capsys: Any) -> None:
+    """Whatever names it: one code, and the status of what is missing."""
+    Path("odd").symlink_to("odd")
+    status = run(COMMANDS[command])
+    said = capsys.readouterr()
+    assert "odd" in said.err + said.out
+    assert status == 66, said.err + said.out
+    assert "F102" in said.err + said.out

@@ -47,7 +47,7 @@ class Sink:
 @contextmanager
 def sink(path: str | os.PathLike[str]) -> Iterator[Any]:
     """A new file at `path`. Raises OSError for what could not be written, whatever the writer made of it."""
-    with open(path, "xb+", buffering=0) as file:
+    with open(path, "wb+", buffering=0) as file:
         found = Sink(file)
         try:
             yield found

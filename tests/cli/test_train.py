@@ -105,7 +105,7 @@ def test_a_caffemodel_is_tested_with_its_own_weights(tiny: Path, capsys: pytest.
     weights.write_caffemodel("whole.caffemodel", netc.read_net("net.prototxt"), weights.read("tiny_iter_1.caffemodel"))
     capsys.readouterr()
     found = []
-    for model in (["net.prototxt", "--weights=tiny_iter_1.caffemodel"], ["whole.caffemodel"]):
+    for model in (["net.prototxt", "--weights=tiny_iter_1.caffemodel"], ["whole.caffemodel", "--trust-net"]):
         assert main(["test", *model, "--json"]) == 0
         found.append(json.loads(capsys.readouterr().out))
     assert found[0] == found[1]

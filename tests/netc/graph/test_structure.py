@@ -65,14 +65,14 @@ def test_small_nets() -> None:
         assert list(graph.shapes) == expected["blobs"], file.name
 
 
-TAKEN_HERE = {"VNet__test_noPooling_ResNet_cinque"}
+TAKEN_HERE = {"VNet__test_noPooling_ResNet_cinque", "3d__sunrgbd_definition"}
 """Nets netc builds although Caffe aborts: a 5-D blob meets code of Caffe's that knows four axes only."""
 
 
 def test_a_sample_of_the_zoo(shared: Path) -> None:
     counts = compare_with_the_zoo(shared, 4)
     assert counts["equal"] > 70
-    assert counts["refused"] > 5
+    assert counts["refused"] >= 5
 
 
 @pytest.mark.slow

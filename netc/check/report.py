@@ -85,8 +85,8 @@ class Report:
 
     def remark(self, remarks: Iterable[Advice]) -> None:
         """Note remarks, each once."""
-        known = {str(one) for one in self.advice}
-        self.advice += [one for one in remarks if str(one) not in known]
+        known = {one.key for one in self.advice}
+        self.advice += [one for one in remarks if one.key not in known]
 
 
 # -- text --------------------------------------------------------------------------------------------------------------

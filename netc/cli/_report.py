@@ -24,7 +24,7 @@ from netc.errors.remark import as_dict
 USAGE = "C100"
 """The code of what click refuses, in JSON."""
 
-MISSING = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EISDIR})
+MISSING = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP})
 FORBIDDEN = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST})
 HINTS = {
     errno.ENOSPC: "the disk is full: free some space, or write to another one",

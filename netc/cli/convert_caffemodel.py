@@ -103,8 +103,9 @@ _MOST_NAMES = 1 << 24
 
 def _names(path: Path) -> list[str]:
     from netc.files.lines import numbered, read_text
+    from netc.files.opening import open_regular
 
-    path.stat()  # a file that is missing is told by the frame
+    open_regular(path).close()  # a file that is missing is told by the frame
     names = [line for _, line in numbered(read_text(str(path), "list of classes", _MOST_NAMES))]
     try:
         "".join(names).encode()

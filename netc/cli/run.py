@@ -15,6 +15,7 @@ import click
 
 from netc.cli._status import DONE, FAILED
 from netc.errors import NetcError, Place
+from netc.files.opening import open_regular
 
 
 class _Program(click.Command):
@@ -57,6 +58,8 @@ def command(module: str | None, words: tuple[str, ...]) -> int:
     script = None if module is not None else words[0]
     if script is not None and not os.path.exists(script):
         raise NetcError("F120", "there is no such program", Place(script))
+    if script is not None:
+        open_regular(script).close()
     argv = [module or "", *words] if module is not None else list(words)
     with _as_the_program(argv, os.getcwd() if script is None else os.path.dirname(os.path.abspath(script))):
         return _run(script, module)

@@ -10,12 +10,19 @@ from netc.errors import NetcError, Place, printable_lines
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """A remark: its code (of section A), what was found, where, and what could be done."""
+    """A remark: its code (of section A), what was found, where, and what could be done. `about`: the layers, where the
+    words depend on the phase, but one remark at one place is enough for all phases."""
 
     code: str
     message: str
     place: Place
     hint: str | None = None
+    about: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """Remarks of one key say the same."""
+        return (self.code, str(self.place), *self.about) if self.about else (str(self),)
 
     def __str__(self) -> str:
         lines = [f"{self.place}: warning[{self.code}]: {printable_lines(self.message)}", self.place.excerpt()]

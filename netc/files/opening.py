@@ -32,7 +32,8 @@ _KINDS = (
 def open_regular(path: str | os.PathLike[str], place: Place | None = None) -> BufferedReader:
     """Open a regular file for reading. `place`: where it is named, for the error; by default the path itself.
 
-    Raises OSError (missing, no right to read), NetcError F102 (a folder, pipe, device or socket).
+    Raises OSError (missing, no right to read), NetcError F102 (a folder, pipe, device, socket, or links
+    that lead in a circle).
     """
     return os.fdopen(handle_of(path, place), "rb")
 
@@ -41,7 +42,7 @@ def handle_of(path: str | os.PathLike[str], place: Place | None = None) -> int:
     """The same as a descriptor, which the caller closes."""
     if "\0" in os.fsdecode(path):
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), os.fspath(path))
-    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)  # a FIFO must not block the open
+    handle = _opened(path, place)
     try:
         mode = os.fstat(handle).st_mode
         if not stat.S_ISREG(mode):
@@ -51,6 +52,32 @@ def handle_of(path: str | os.PathLike[str], place: Place | None = None) -> int:
     except BaseException:
         os.close(handle)
         raise
+
+
+def _opened(path: str | os.PathLike[str], place: Place | None) -> int:
+    try:
+        return os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)  # a FIFO must not block this
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise _circle(path, place) from None
+        raise
+
+
+def is_there(path: str | os.PathLike[str], place: Place | None = None) -> bool:
+    """Whether there is something of this name. Raises NetcError F102 for links that lead in a circle."""
+    try:
+        os.stat(path)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise _circle(path, place) from None
+        return False
+    except ValueError:  # a NUL in the name
+        return False
+    return True
+
+
+def _circle(path: str | os.PathLike[str], place: Place | None) -> NetcError:
+    return NetcError("F102", f"{os.fspath(path)} leads nowhere: its links go in a circle", _place(path, place))
 
 
 def read_bytes(path: str | os.PathLike[str], most: int, place: Place | None = None) -> bytes:

@@ -14,7 +14,11 @@ from pathlib import Path
 
 
 class Foreign(Exception):
-    """What has the name is not a file of netc's; the text says what it is."""
+    """What has the name is not a file of netc's, or no file can have it; the text says so. `hint`: what to do."""
+
+    def __init__(self, reason: str, hint: str = "move it away, or set another snapshot_prefix") -> None:
+        super().__init__(reason)
+        self.hint = hint
 
 
 def open_own(path: str | os.PathLike[str], mark: bytes) -> int:
@@ -23,7 +27,7 @@ def open_own(path: str | os.PathLike[str], mark: bytes) -> int:
     Raises Foreign, OSError.
     """
     if "\0" in os.fsdecode(path):
-        raise Foreign("no file can have this name")
+        raise Foreign("no file can have this name", "set a snapshot_prefix without a NUL (\\0)")
     flags = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
         return os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o666)

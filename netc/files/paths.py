@@ -11,6 +11,7 @@ import re
 
 from netc.errors import NetcError, Place, nearest
 from netc.files.consent import check_consent
+from netc.files.opening import is_there
 
 _REMEDIES = {
     "database": "make it with `netc convert-imageset`, or run in the folder that holds it",
@@ -23,13 +24,14 @@ _REMEDIES = {
 def resolve(name: str, near: str = "", what: str = "file", place: Place | None = None) -> str:
     """The path of an existing `what` (file, database, …) called `name` in the prototxt `near`.
 
-    Raises NetcError F120 naming every path that was tried, and the nearest name that exists; F130 where `near` is a
+    Raises NetcError F120 naming every path that was tried, and the nearest name that exists; F102 for links that lead
+    in a circle; F130 where `near` is a
     weight file, whose net opens nothing.
     """
     check_consent(name, near, what, place)
     tried = candidates(name, near)
     for path in tried:
-        if os.path.exists(path):
+        if is_there(path, place):
             return path
         if newest := _newest(path):
             return newest

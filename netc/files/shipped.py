@@ -24,7 +24,7 @@ def locate(name: str | os.PathLike[str], file: str) -> str:
     path = Path(name)
     if path.is_dir():
         return _inside(path, file)
-    if path.exists() or path.suffix or path.parent != Path():
+    if os.path.lexists(path) or path.suffix or path.parent != Path():
         return str(name)
     if path.name not in names():
         raise _unknown(path.name)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
-from netc.errors import NetcError
+from netc.errors import NetcError, NetcErrors
 from netc.layers.base import Layer, Shape, between, exactly, format_shape
 from netc.layers.code import number, tuple_of
 
@@ -100,7 +100,8 @@ class RecordSource(SourceLayer):
         try:
             shapes = [tuple(shape) for shape in self.probe(self.param, self.phase)]
         except NetcError as error:
-            raise self._at_home(error) from None
+            told = [self._at_home(one) for one in error.errors]
+            raise (NetcErrors(told) if len(told) > 1 else told[0]) from None
         if len(shapes) < len(self.param.top):
             listed = ", ".join(map(format_shape, shapes))
             self.fail(

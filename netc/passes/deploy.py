@@ -151,13 +151,16 @@ class _Flow:
     def needed(self, fed: set[int]) -> tuple[dict[int, set[Top]], set[Top]]:
         """The layers that the outputs need, with what they still read; the tops of the `fed` layers among that."""
         self._mark(fed)
-        wanted = self._closure(self._outputs())
+        outputs = self._outputs()
+        wanted = self._closure(outputs)
         raw = {top for top in self.tops() if top in self.passed and top[0] not in fed and self._is_unread(top)}
         wanted |= self._closure({top for top in raw if self.sources[top[0]] <= wanted})
         kept = {index: set(self.reads[index]) for index, _ in wanted if index not in fed}
         kept |= {index: set() for index, node in enumerate(self.nodes) if node.is_input}
+        read = set().union(*kept.values())
+        idle = {top for top in self.tops_of(kept) if self.readers.get(top)} - read - outputs
         for index in self._sinks():
-            if left := set(self.reads[index]) & wanted:
+            if left := set(self.reads[index]) & idle:
                 kept[index] = left
         return kept, {top for top in wanted if top[0] in fed}
 
@@ -187,8 +190,18 @@ class _Flow:
                 gone.add(index)
         return gone
 
-    def _sinks(self) -> list[int]:
-        return [index for index, node in enumerate(self.nodes) if not node.param.top and index not in self.gone]
+    def _sinks(self) -> set[int]:
+        """The layers that make nothing (Silence)."""
+        return {index for index, node in enumerate(self.nodes) if not node.param.top and index not in self.gone}
+
+    def _silent(self) -> set[int]:
+        """The sinks, and the layers whose tops only these take, or others of these."""
+        silent = self._sinks()
+        for index in reversed(range(len(self.nodes))):
+            readers = [self.readers.get((index, place)) for place in range(len(self.nodes[index].param.top))]
+            if readers and all(found and silent.issuperset(found) for found in readers):
+                silent.add(index)
+        return silent
 
     def _mark(self, fed: set[int]) -> None:
         """`learned`: layers whose tops depend on parameters. `passed`: tops that are values of sources, as they are.
@@ -209,17 +222,21 @@ class _Flow:
         return {top} if top[0] in fed else self.sources[top[0]]
 
     def _outputs(self) -> set[Top]:
-        """The tops that a net gives once the judges are gone, and what Silence takes: all that was computed and nothing
-        else needs."""
+        """The tops that a net gives once the judges are gone, and what ends in a Silence: all that was computed and
+        nothing else needs. Of a net that only has what is silenced, that is what it gives."""
+        silent = self._silent()
+        ends = self._ends(silent)
+        found = {top for top in ends if self._is_unread(top) or not silent.issuperset(self.readers[top])}
+        return found or set(self._ends(self._sinks()))
+
+    def _ends(self, silent: set[int]) -> Iterator[Top]:
+        """What judges take as predictions, and what is computed, that no layer needs besides the judges and the
+        `silent`."""
         predictions = {top for index in self.gone for top in self._predictions(index)}
-        found = set()
         for top in self.tops():
-            readers = self.readers.get(top, [])
-            judged = any(index in self.gone for index in readers)
-            needed = any(index not in self.gone and self.nodes[index].param.top for index in readers)
-            if not needed and (top in predictions if judged else top not in self.passed):
-                found.add(top)
-        return found
+            readers = set(self.readers.get(top, [])) - silent
+            if readers <= self.gone and (top in predictions if readers else top not in self.passed):
+                yield top
 
     def _predictions(self, index: int) -> Iterable[Top]:
         """Of what a judge reads, that which is judged: what is learned, or else the first that is computed."""

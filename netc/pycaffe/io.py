@@ -6,12 +6,14 @@ Pictures are arrays of float32, height × width × channels, RGB, from 0 to 1, a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from netc import proto
+from netc.errors import NetcError
 from netc.pycaffe.proto import caffe_pb2 as caffe_pb2
 from netc.pycaffe.resize import resize_image as resize_image
 
@@ -84,13 +86,18 @@ def datum_to_array(datum: Any) -> Array:
 def load_image(filename: Any, color: bool = True) -> Array:
     """A picture file as an array: height × width × 3, or × 1 without `color`; transparency is left away.
 
-    Grey is 0.2125 R + 0.7154 G + 0.0721 B. Raises OSError, NetcError F102 (not a regular file).
+    Grey is 0.2125 R + 0.7154 G + 0.0721 B. Raises OSError, NetcError F102 (not a regular file), D520 (too many pixels).
     """
     from PIL import Image
 
     from netc.files.opening import open_regular
 
     with open_regular(filename) as file, Image.open(file) as picture:
+        decoding = import_module("netc.runtime.data.decoding")
+        try:
+            decoding.check_size(*picture.size)
+        except decoding.Undecodable as reason:
+            raise NetcError("D520", f'the picture "{filename}" cannot be used: {reason}') from None
         values = _unit(picture)
     if not color:
         return values if values.shape[2] == 1 else (values @ _LUMA)[:, :, np.newaxis].astype(np.float32)

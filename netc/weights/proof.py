@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,10 @@ from netc.weights.pieces import differing_bits, pieces
 TOLERANCE = 1e-4
 """Largest difference of a run, relative to the blob's largest value: 20 layers of float32 sums in another order come to
 1e-6, a wrong border or a wrong mean to 1e-2."""
+
+CANCELLED = 1e-5
+"""Of the values that go into a blob: what a sum that cancels out leaves of them is rounding, and another order of the
+sum leaves something else."""
 
 OTHER_BITS = (
     "nothing was written; try again, and if it is not the disk (dmesg names it), please report it, with the net"
@@ -37,7 +41,7 @@ _BLOCK = 1 << 18
 @dataclass(frozen=True, slots=True)
 class ProofFailure:
     """One blob compared. `largest`: the largest absolute difference; `scale`: the largest absolute value of the
-    original; `differing`: how many values differ in any bit (arrays only)."""
+    original, or what `compared_all` puts for it; `differing`: how many values differ in any bit (arrays only)."""
 
     name: str
     shape: Shape
@@ -171,7 +175,33 @@ def compared(name: str, original: Array, converted: Array) -> ProofFailure:
     return ProofFailure(name, original.shape, float(np.abs(a - b).max(initial=0)), float(np.abs(a).max(initial=0)))
 
 
-def compared_all(originals: Mapping[str, Array], converted: Mapping[str, Array]) -> list[ProofFailure]:
-    """The same of every blob by name. A blob that is missing differs."""
+def compared_all(
+    originals: Mapping[str, Array], converted: Mapping[str, Array], reaches: Mapping[str, float] | None = None
+) -> list[ProofFailure]:
+    """The same of every blob by name. A blob that is missing differs. `reaches`: of `reaches_of`; a blob whose values
+    are below `CANCELLED` of that is rounding, and so may the other be."""
     empty: Array = np.zeros(0)
-    return [compared(name, array, np.asarray(converted.get(name, empty))) for name, array in originals.items()]
+    found = [compared(name, array, np.asarray(converted.get(name, empty))) for name, array in originals.items()]
+    return [_beside(blob, (reaches or {}).get(blob.name, 0.0)) for blob in found]
+
+
+def _beside(blob: ProofFailure, reach: float) -> ProofFailure:
+    if not blob.scale <= CANCELLED * reach:
+        return blob
+    return replace(blob, scale=max(blob.scale, reach * CANCELLED / TOLERANCE))
+
+
+def reaches_of(blobs: Mapping[str, Array], steps: Iterable[tuple[Sequence[str], Sequence[str]]]) -> dict[str, float]:
+    """Blob → its largest absolute value, or the largest that went into it, where it is nothing but what rounding left
+    of that. `steps`: (bottoms, tops) of each layer, in order."""
+    reaches: dict[str, float] = {}
+    for bottoms, tops in steps:
+        below = max((reaches.get(name, 0.0) for name in bottoms), default=0.0)
+        for top in tops:
+            own = _largest(blobs[top]) if top in blobs else below
+            reaches[top] = below if own <= CANCELLED * below else own
+    return reaches
+
+
+def _largest(array: Array) -> float:
+    return float(np.abs(array[np.isfinite(array)]).max(initial=0))

@@ -94,7 +94,7 @@ def _by_simplejpeg(content: bytes, color: bool | None) -> _Found | None:
         height, width, space, _ = simplejpeg.decode_jpeg_header(content)
         if space not in ("YCbCr", "Gray"):
             return None
-        _check_size(width, height)
+        check_size(width, height)
         gray = space == "Gray" if color is None else not color
         return simplejpeg.decode_jpeg(content, "GRAY" if gray else "RGB"), space != "Gray", b""
     except ValueError:
@@ -104,7 +104,7 @@ def _by_simplejpeg(content: bytes, color: bool | None) -> _Found | None:
 def _by_pillow(content: bytes, color: bool | None, jpeg: bool) -> _Found:
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-            _check_size(image.width, image.height)
+            check_size(image.width, image.height)
             colored = image.mode not in _GRAY
             pixels = _converted(image, color, jpeg)
             return pixels, colored, image.info.get("exif") or b""
@@ -118,7 +118,7 @@ def _by_pillow(content: bytes, color: bool | None, jpeg: bool) -> _Found:
         raise Undecodable(str(error).split("\n")[0] or type(error).__name__) from None
 
 
-def _check_size(width: int, height: int) -> None:
+def check_size(width: int, height: int) -> None:
     if width * height > MAX_PIXELS:
         raise Undecodable(f"it has more than {MAX_PIXELS:,} pixels ({width}×{height}); make it smaller")
 

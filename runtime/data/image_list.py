@@ -14,6 +14,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,10 @@ _PICTURE = re.compile(r".*[^/]\.(jpe?g|jpe|jfif|png|bmp|dib|webp|tiff?|ppm|pgm|p
 _NUMBER = re.compile(r"[+-]?([0-9]{1,40}(\.[0-9]{0,40})?|\.[0-9]{1,40})([eE][+-]?[0-9]{1,3})?")
 _SIMPLE = re.compile(r"""^([^\s"']\S*)[ \t]+([+-]?[0-9]{1,15})[ \t]*\r?$""", re.M)
 """Nearly all lines of nearly all lists."""
+
+_WHOLE = re.compile(r"([+-]?[0-9]+)(\.0*)?")
+_EXACT = 1 << 24
+"""float32 holds every whole number up to it."""
 
 _LARGEST = float(np.finfo(np.float32).max)
 
@@ -53,8 +58,26 @@ class ImageList:
 
     def place(self, index: int) -> Place:
         """Where an entry's name stands."""
+        return _place(self.path, int(self.numbers[index]), self._line(index), 0)
+
+    def label(self, index: int, column: int = 0) -> tuple[str, Place]:
+        """One of an entry's labels as it is written, and where it stands."""
+        line = self._line(index)
+        words = split_name(line)[1]
+        start = len(line)
+        for word in reversed(words[column:]):
+            start = line.rindex(word, 0, start)
+        return words[column], _place(self.path, int(self.numbers[index]), line, start, len(words[column]))
+
+    def check_exact(self) -> None:
+        """Raises NetcError D540 for each label written as a whole number that becomes another one as float32."""
+        rows, columns = np.nonzero(np.abs(self.labels) > _EXACT)
+        found = (self.label(int(row), int(column)) for row, column in zip(rows, columns, strict=True))
+        raise_all(list(islice((_inexact(*one) for one in found if not _is_exact(one[0])), MAX_SHOWN)))
+
+    def _line(self, index: int) -> str:
         number = int(self.numbers[index])
-        return _place(self.path, number, next(line for n, line in numbered(self.text) if n == number), 0)
+        return next(line for n, line in numbered(self.text) if n == number)
 
 
 def read_image_list(path: str) -> ImageList:
@@ -113,6 +136,18 @@ def split_name(line: str) -> tuple[str, list[str]]:
 def is_number(word: str) -> bool:
     """Whether it is a number that a float32 can hold."""
     return _NUMBER.fullmatch(word) is not None and abs(float(word)) <= _LARGEST
+
+
+def _is_exact(word: str) -> bool:
+    """Whether a float32 holds just this number, if it is written as a whole one."""
+    whole = _WHOLE.fullmatch(word)
+    return whole is None or int(np.float32(int(whole[1]))) == int(whole[1])
+
+
+def _inexact(word: str, place: Place) -> NetcError:
+    became = int(np.float32(float(word)))
+    message = f"the label {word} would become {became}: a layer gives labels as float32, which does not hold it"
+    return NetcError("D540", message, place, f"whole numbers are exact up to {_EXACT}: number the labels anew")
 
 
 def _place(path: str, number: int, line: str, start: int, length: int = 0) -> Place:

@@ -126,6 +126,7 @@ class _FileList(Records):
         self.list, self.files = read_image_list(file), PictureFiles(self.options.root_folder, path, file)
         if not len(self.list):
             raise NetcError("D504", f"the image list {file} is empty", Place(file))
+        self.list.check_exact()
 
     def __len__(self) -> int:
         return len(self.list)

@@ -28,7 +28,7 @@ from netc.weights.convert import CAFFES_LIMIT, definition, seal, write_proved
 from netc.weights.files import map_file
 from netc.weights.model import Model, open_model
 from netc.weights.preprocessing import completed, contradicted, converted_looks, preprocessing_of
-from netc.weights.proof import TOLERANCE, Parity, compared_all, proved
+from netc.weights.proof import TOLERANCE, Parity, compared_all, proved, reaches_of
 from netc.weights.reader import FORMATS
 from netc.weights.rgb import fold_rgb, folded_mean
 
@@ -198,10 +198,9 @@ class _Job:
         from netc.weights import read
 
         graph = self.source.runnable()
-        samples, blobs = self._samples(), distinct_blobs(graph)
-        before = run(net_with(graph, self.original.layers()), samples.inputs(self.shown), blobs)
-        after = run(net_with(graph, read(path)), samples.inputs(self.preprocessing), blobs)
-        self.parity.runs = compared_all(before, after)
+        samples = self._samples()
+        inputs = samples.inputs(self.preprocessing)
+        self._compare(samples, run(net_with(graph, read(path)), inputs, distinct_blobs(graph)))
 
     def _computed(self, path: Path, card: Card) -> None:
         {"onnx": self._onnx, "pt2": self._pt2, "torchvision": self._torchvision}[self.format](path, card)
@@ -214,8 +213,7 @@ class _Job:
 
         def run(samples: Any) -> None:
             outputs, inner, self.parity.arrays = run_onnx(path, samples.inputs(self.preprocessing), self.source, graph)
-            before = self._original_blobs(samples, [*inner, *graph.outputs])
-            self.parity.runs = compared_all(before, inner | outputs)
+            self._compare(samples, inner | outputs)
 
         self._with_free_axes(lambda axes: write_onnx(path, self.source, graph, axes, card), run)
 
@@ -226,7 +224,7 @@ class _Job:
 
         def run(samples: Any) -> None:
             outputs, self.parity.arrays = run_pt2(path, samples.inputs(self.preprocessing), self.source)
-            self.parity.runs = compared_all(self._original_blobs(samples, graph.outputs), outputs)
+            self._compare(samples, outputs)
 
         self._with_free_axes(lambda axes: write_pt2(path, self.source, graph, axes, card), run)
 
@@ -276,6 +274,14 @@ class _Job:
         samples = Samples(graph, shapes or Axes(graph).sample())
         self.parity.inputs = {name: tuple(pixels.shape) for name, pixels in samples.pixels.items()}
         return samples
+
+    def _compare(self, samples: Any, converted: Mapping[str, Any]) -> None:
+        """Compare blobs with the original's. All of the original's are computed, to see which cancel out."""
+        graph = self.original.runnable()
+        blobs = self._original_blobs(samples, list(dict.fromkeys([*graph.shapes, *graph.outputs])))
+        reaches = reaches_of(blobs, [(node.bottoms, node.tops) for node in graph.nodes])
+        before = {name: blobs[name] for name in dict.fromkeys([*converted, *graph.outputs])}
+        self.parity.runs = compared_all(before, converted, reaches)
 
     def _original_blobs(self, samples: Any, blobs: Sequence[str]) -> Any:
         from netc.runtime.export.graphs import net_with, run

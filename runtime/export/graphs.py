@@ -89,7 +89,7 @@ def exported(module: nn.Module, graph: Graph, axes: Axes) -> Any:
     Where torch finds an axis fixed after all, it is taken out of them. Raises NetcError W773 where torch cannot,
     or where the net has no output."""
     if not graph.outputs:
-        raise NetcError("W773", f'the net "{graph.name}" has no output, so there is nothing to export', None, HINT)
+        raise NetcError("W773", f"{_called(graph)} has no output, so there is nothing to export", None, HINT)
     try:
         program = _exported(module, axes)
         while axes.keep_only(_free(program, list(graph.inputs))):
@@ -132,9 +132,13 @@ def cannot(graph: Graph, error: BaseException, node: Node | None = None) -> Netc
     reason = reason if len(reason) <= LONGEST else reason[:LONGEST] + " …"
     node = node or next((found for one in chain if (found := _traced(one)) is not None), None)
     if node is None:
-        return NetcError("W773", f'torch cannot export the net "{graph.name}": {reason}', None, HINT)
+        return NetcError("W773", f"torch cannot export {_called(graph)}: {reason}", None, HINT)
     what = f'layer "{node.name}" ({node.type}) cannot be exported'
     return NetcError("W773", f"{what}: {reason}", node.place, f"end the net at the blobs before it; {HINT}")
+
+
+def _called(graph: Graph) -> str:
+    return f'the net "{graph.name}"' if graph.name else "the net"
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -22,6 +22,7 @@ def write_pt2(path: Path, source: Model, graph: Graph, axes: Axes, card: Card) -
     """Raises NetcError W773 where torch cannot export the net; OSError."""
     net = net_with(graph, source.layers())
     program = exported(Blobs(net, graph.outputs), graph, axes)
+    path.unlink(missing_ok=True)  # of a try with more free axes
     with quiet(), sink(path) as file:
         torch.export.save(program, file, extra_files={f"{CARD}.json": card.to_json()})
 

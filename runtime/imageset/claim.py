@@ -38,13 +38,17 @@ class Claim:
         os.close(self._lock)
 
     def discard(self) -> None:
-        """Remove the folder with its files, the lock last: until then nobody else touches it."""
+        """Remove the folder with its files, and let others have it."""
+        self._remove()
+        self.release()
+
+    def _remove(self) -> None:
+        """The lock goes last: until then nobody else touches the folder."""
         for name in (*self.files, LOCK):
             with suppress(OSError):
                 (self.folder / name).unlink()
         with suppress(OSError):
             self.folder.rmdir()
-        self.release()
 
     def _attempt(self) -> int | None:
         """The lock; None where the folder has just gone, or whoever made it has no lock there yet."""
@@ -61,6 +65,9 @@ class Claim:
             time.sleep(_PAUSE)
             return None
         except OSError as error:
+            if fresh:
+                with suppress(OSError):
+                    self.folder.rmdir()  # it is empty where no lock could be made
             if error.errno in _NOT_OURS:
                 raise self._in_the_way() from None
             raise
@@ -74,7 +81,7 @@ class Claim:
             mark = os.pread(lock, len(MARK) + 1, 0)
             if mark != MARK and (mark or os.listdir(folder) != [LOCK]):
                 raise self._in_the_way()
-            os.pwrite(lock, MARK, 0)
+            self._mark(lock)
             for name in self.files:
                 with suppress(FileNotFoundError):
                     os.unlink(name, dir_fd=folder)
@@ -83,6 +90,15 @@ class Claim:
             os.close(lock)
             if isinstance(error, BlockingIOError):
                 raise NetcError("O141", "another netc is building this", Place(str(self._wanted))) from None
+            raise
+
+    def _mark(self, lock: int) -> None:
+        """Write the mark, of which a full disk may take a part: a folder that it does not tell is removed again."""
+        try:
+            if os.pwrite(lock, MARK, 0) < len(MARK):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.folder / LOCK))
+        except OSError:
+            self._remove()
             raise
 
     def _in_the_way(self) -> NetcError:

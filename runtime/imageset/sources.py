@@ -12,6 +12,7 @@ import numpy as np
 
 from netc.errors import NetcError, Place, raise_all
 from netc.files.lines import numbered, read_text
+from netc.files.opening import is_there
 from netc.files.paths import nearest_path
 from netc.runtime.data.image_list import MAX_SHOWN, ImageList, existing, picture_paths, read_image_list
 from netc.runtime.net import rand
@@ -69,7 +70,7 @@ def from_list(root: Path, list_file: Path) -> Listing:
     and what reading the list raises.
     """
     _check_folder(root)
-    if not list_file.is_file() and (list_file.is_dir() or not list_file.exists()):
+    if not list_file.is_file() and (list_file.is_dir() or not is_there(list_file)):
         raise missing(list_file, "list file")
     found = read_image_list(str(list_file))
     if not len(found):
@@ -97,8 +98,9 @@ def _check_whole(found: ImageList) -> None:
 
 
 def _not_whole(found: ImageList, index: int) -> NetcError:
-    message = f"the label {found.labels[index, 0]:.10g} cannot be stored: a record holds a whole number of 32 bits"
-    return NetcError("D540", message, found.place(index), "an ImageData layer reads fractions from its list")
+    label, place = found.label(index)
+    message = f"the label {label} cannot be stored: a record holds a whole number of 32 bits"
+    return NetcError("D540", message, place, "an ImageData layer reads fractions from its list")
 
 
 def from_folders(root: Path, classes: Sequence[str] = ()) -> Listing:
@@ -143,7 +145,7 @@ def _files(root: Path, folder: str) -> Iterator[str]:
 
 def read_classes(path: Path) -> tuple[str, ...]:
     """The lines of a labels file (`DB.labels.txt`): the name of class 0, 1, …"""
-    if not path.is_file() and (path.is_dir() or not path.exists()):
+    if not path.is_file() and (path.is_dir() or not is_there(path)):
         raise missing(path, "labels file")
     names = [line for _, line in numbered(read_text(str(path), "list of classes"))]
     twice = [name for name, count in Counter(names).items() if count > 1]
@@ -158,14 +160,18 @@ def check_labels(listing: Listing) -> list[str]:
 
 
 def _absent(listing: Listing) -> Iterator[str]:
-    used = {entry.label for entry in listing.entries if entry.label >= 0}
+    every = {entry.label for entry in listing.entries}
+    used = {label for label in every if label >= 0}
+    if len(used) == 1 < len(every):  # as {-1, 1}: these are not the numbers of classes
+        return
     count = len(listing.classes) or max(used, default=-1) + 1
     absent = count - len(used)
     if absent > 0 and used:
         first = [str(label) for label, _ in zip((n for n in range(count) if n not in used), range(8))]
         names = ", ".join(first) + (", …" if absent > len(first) else "")
         start = " (Caffe counts classes from 0)" if 0 not in used and absent == 1 else ""
-        span = f"labels go from {min(used)} to {max(used)}"
+        kind = "labels" if used == every else "labels that are not negative"
+        span = f"{kind} go from {min(used)} to {max(used)}"
         yield f"{span}, but {absent} of these {count} have no picture: {names}{start}"
 
 

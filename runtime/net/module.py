@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from netc.errors import NetcError, Place, did_you_mean
+from netc.errors import NetcError, Place, counted, did_you_mean
 from netc.errors.foreign import raised_at
 from netc.graph.ir import Graph, Node, ParamRef
 from netc.layers.base import Shape, format_shape
@@ -216,7 +216,10 @@ class Net(nn.Module):
         if torch.compiler.is_compiling():
             return self._call(step, bottoms, params)
         try:
-            return self._call(step, bottoms, params, own)
+            found = self._call(step, bottoms, params, own)
+            if len(found) != len(step.tops):
+                raise ValueError(f"it returned {counted(len(found), 'top')} where it has {len(step.tops)}")
+            return found
         except NetcError:
             raise
         except Exception as error:

@@ -42,9 +42,7 @@ class Metrics:
             self._file = open_own(self.path, mark.encode())
         except Foreign as error:
             message = f"the records of the training have no place: {error}"
-            raise NetcError(
-                "O613", message, Place(str(self.path)), "move it away, or set another snapshot_prefix"
-            ) from None
+            raise NetcError("O613", message, Place(str(self.path)), error.hint) from None
         self._torn = False
         self._end_line()
         self._write(f'{mark}, "kind": "start", "iter": {start}}}\n')

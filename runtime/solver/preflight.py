@@ -79,8 +79,7 @@ class PrefixLock:
             return open_own(self.path, self._mark)
         except Foreign as error:
             message = f"the lock of the training has no place: {error}"
-            hint = "move it away, or set another snapshot_prefix"
-            raise NetcError("O613", message, Place(str(self.path)), hint) from None
+            raise NetcError("O613", message, Place(str(self.path)), error.hint) from None
 
     def _lock(self, handle: int) -> None:
         try:

@@ -139,3 +139,19 @@ def test_what_is_no_file_feeds_no_net(kind: str, layer: str, folder: Path, watch
     with pytest.raises(NetcError) as caught:
         netc.load_net(f"{layer}.prototxt", phase="TRAIN")()
     assert "odd" in str(caught.value)
+
+
+LOOPS = [name for name in COMMANDS if name not in ("database", "plug-in")]
+"""A database is a folder, and has F140; a plug-in that is not there is a fault of the command line."""
+
+
+@pytest.mark.parametrize("command", LOOPS)
+def test_a_link_to_itself_is_one_fault(command: str, folder: Path, capsys: Any) -> None:
+    """Whatever names it: one code, and the status of what is missing."""
+    name = next((word for word in COMMANDS[command] if word.startswith("odd")), "odd")
+    Path(name).symlink_to(name)
+    status = run(COMMANDS[command])
+    said = capsys.readouterr()
+    assert "odd" in said.err + said.out
+    assert status == 66, said.err + said.out
+    assert "F102" in said.err + said.out

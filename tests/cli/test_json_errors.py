@@ -24,6 +24,7 @@ FAILING = {
     "check": (["nowhere.prototxt"], 66),
     "diff": (["nowhere.prototxt", "vgg_A"], 66),
     "explain": (["X999"], 2),
+    "time": (["nowhere.prototxt"], 66),
     "device-query": (["--gpu", "x"], 2),
     "weights": (["nowhere.caffemodel"], 66),
     "convert-caffemodel": (["nowhere.caffemodel", "-o", "out.npz"], 66),

@@ -17,6 +17,9 @@ from netc.errors.remark import Advice
 from netc.graph.ir import Graph, Node
 from netc.layers.sources import HDF5, IMAGES, LIST
 
+_FEW = 10
+"""A source of which another has so many times the records does not run beside it record by record."""
+
 
 def unshuffled(graph: Graph) -> Iterator[Advice]:
     """Lists of images that are taken in the order of their file."""
@@ -32,7 +35,8 @@ def unshuffled(graph: Graph) -> Iterator[Advice]:
 
 
 def parted_orders(graph: Graph, known: Known) -> Iterator[Advice]:
-    """One source of two is shuffled."""
+    """One source of two is shuffled, or both are and have different numbers of records."""
+    yield from _parted_numbers(graph, known)
     for one, other in _pairs(graph, known):
         if one.layer.shuffles() == other.layer.shuffles():
             continue
@@ -44,6 +48,25 @@ def parted_orders(graph: Graph, known: Known) -> Iterator[Advice]:
         place = plain.layer.origin.place(plain.layer.param_field or "")
         hint = f"if they belong together, add {plain.layer.to_shuffle}: sources of as many records have one order"
         yield Advice("A816", message, place, hint)
+
+
+def _parted_numbers(graph: Graph, known: Known) -> Iterator[Advice]:
+    for one, other in _same_batches(graph):
+        sizes = [known[node.layer.key].size or 0 for node in (one, other) if node.layer.key in known]
+        if not (one.layer.shuffles() and other.layer.shuffles() and len(sizes) == 2 and _nearly_paired(*sizes)):
+            continue
+        message = (
+            f'layers "{one.name}" and "{other.name}" take their records in random order, and have {sizes[0]} and '
+            f"{sizes[1]}: record and record do not stay together"
+        )
+        place = other.layer.origin.place(f"{other.layer.param_field}.source")
+        hint = "if they belong together, give both as many records: then both have one order"
+        yield Advice("A816", message, place, hint)
+
+
+def _nearly_paired(one: int, other: int) -> bool:
+    """Different numbers of which the smaller is not that of a few constants beside a set of pictures."""
+    return one != other and min(one, other) > 1 and min(one, other) * _FEW > max(one, other)
 
 
 def parted_draws(graph: Graph, known: Known) -> Iterator[Advice]:
@@ -60,15 +83,22 @@ def parted_draws(graph: Graph, known: Known) -> Iterator[Advice]:
         names = f'layers "{one.name}" and "{other.name}" give their pictures {order}'
         hint = 'if pixels belong together, give both transform_params the same settings, and random_group: "pair"'
         place = other.layer.origin.place("transform_param")
-        yield Advice("A817", f"{names}, but {_said(one, other, draws, tied)}", place, hint)
+        about = one.name, other.name
+        yield Advice("A817", f"{names}, but {_said(one, other, draws, tied)}", place, hint, about)
 
 
 def _pairs(graph: Graph, known: Known) -> Iterator[tuple[Node, Node]]:
     """Sources with batches of one size and, as far as is known, as many records."""
+    for one, other in _same_batches(graph):
+        sizes = {facts.size for node in (one, other) if (facts := known.get(node.layer.key)) and facts.size}
+        if len(sizes) < 2:
+            yield one, other
+
+
+def _same_batches(graph: Graph) -> Iterator[tuple[Node, Node]]:
     sources = [node for node in graph.nodes if node.layer.feed in {*IMAGES, HDF5} and node.top_shapes[0]]
     for one, other in combinations(sources, 2):
-        sizes = {facts.size for node in (one, other) if (facts := known.get(node.layer.key)) and facts.size}
-        if one.top_shapes[0][0] == other.top_shapes[0][0] and len(sizes) < 2:
+        if one.top_shapes[0][0] == other.top_shapes[0][0]:
             yield one, other
 
 

@@ -24,6 +24,7 @@ def max_pool(
     gives 0."""
     if not has_torchs_windows(x, kernel, stride, padding, ceil_mode, clip):
         return max_pool_with_position(x, kernel, stride, padding, ceil_mode, clip)[0]
+    ceil_mode = ceil_mode and not floor_suffices(x, kernel, stride, padding, clip)
     pool = F.max_pool2d if x.dim() == 4 else F.max_pool3d
     if torch.compiler.is_compiling() or x.device.type != "cpu":
         return pool(without_nan(x), kernel, stride, padding, 1, ceil_mode)
@@ -73,15 +74,16 @@ def avg_pool(
     """(N, C, H, W) or (N, C, D, H, W) → the mean of each window: padding counts, what lies beyond it does not."""
     pool = F.avg_pool2d if x.dim() == 4 else F.avg_pool3d
     if has_torchs_windows(x, kernel, stride, padding, ceil_mode, clip):
+        ceil_mode = ceil_mode and not floor_suffices(x, kernel, stride, padding, clip)
         return pool(x, kernel, stride, padding, ceil_mode)
     axes = caffe_windows(x, kernel, stride, padding, ceil_mode, clip)
     around = [edge for before, behind, _ in reversed(axes) for edge in (before, behind)]
-    y = pool(F.pad(x, around), kernel, stride, divisor_override=1)
+    y = pool(F.pad(x, around), kernel, stride)  # ONNX has no divisor of one's own
     for axis, (k, s, p) in enumerate(
         zip(*(each(size, len(axes)) for size in (kernel, stride, padding)), strict=True), 2
     ):
         lengths = window_lengths(y.shape[axis], x.shape[axis], k, s, p, x)
-        y = y / lengths.view(-1, *[1] * (x.dim() - 1 - axis))
+        y = y / (lengths / k).view(-1, *[1] * (x.dim() - 1 - axis))
     return F.pad(y, [edge for _, _, more in reversed(axes) for edge in (0, more)])
 
 
@@ -104,7 +106,32 @@ def has_torchs_windows(
     axes = len(sizes)
     fits = all(2 * p <= k for p, k in zip(each(padding, axes), each(kernel, axes), strict=True))
     windows = pooled_size(sizes, kernel, stride, padding, ceil_mode, clip)
+    if ceil_mode and torch.compiler.is_exporting() and are_numbers(sizes):
+        unclipped = pooled_size(sizes, kernel, stride, padding, ceil_mode, clip=False)
+        # ONNX's shape inference knows of no window that is left out
+        fits = fits and (windows == unclipped or floor_suffices(x, kernel, stride, padding, clip))
     return fits and windows == pooled_size(sizes, kernel, stride, padding, ceil_mode, clip=ceil_mode)
+
+
+def floor_suffices(
+    x: Tensor,
+    kernel: int | tuple[int, ...],
+    stride: int | tuple[int, ...],
+    padding: int | tuple[int, ...],
+    clip: bool | None,
+) -> bool:
+    """Whether rounding down gives the windows of rounding up, for all sizes are numbers and the last window ends with
+    the padding or is left out."""
+    sizes = tuple(x.shape[2:])
+    if not are_numbers(sizes):
+        return False
+    up, down = (pooled_size(sizes, kernel, stride, padding, ceil, clip) for ceil in (True, False))
+    return up == down
+
+
+def are_numbers(sizes: tuple[int, ...]) -> bool:
+    """Whether no size is a symbol, as free axes are in a program that is exported."""
+    return all(isinstance(size, int) for size in sizes)
 
 
 def caffe_windows(

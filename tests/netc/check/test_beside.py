@@ -6,6 +6,7 @@ import pytest
 
 import netc
 from netc.check.advice import DataFacts, advise, look
+from netc.check.examine import Request, examine
 
 NET = """
 layer {{ name: "image" type: "Data" top: "x" transform_param {{ crop_size: 8 {0} }}
@@ -72,3 +73,35 @@ def test_advice_to_shuffle_names_the_layer_beside(tmp_path):
         'add shuffle: true, also to "other" beside it: then both stay in one order',
         'add shuffle: true, also to "one" beside it: then both stay in one order',
     ]
+
+
+def test_shuffled_sources_of_other_sizes_part():
+    (found,) = remarks("", SHUFFLE, "", SHUFFLE, sizes=(8, 9))
+    assert (found.code, found.place.line) == ("A816", 5)
+    assert '"image" and "truth" take their records in random order, and have 8 and 9' in found.message
+
+
+@pytest.mark.parametrize("sizes", [(8, 1), (2, 20), (8, None), (None, None)])
+def test_a_few_constants_or_unknown_numbers_do_not_part(sizes):
+    assert [remark.code for remark in remarks("", SHUFFLE, "", SHUFFLE, sizes=sizes)] in ([], ["A817"])
+
+
+def test_one_pair_is_told_once_for_both_phases(tmp_path):
+    """In TRAIN crops and mirrors are drawn, in TEST mirrors alone."""
+    text = NET.format("mirror: true", SHUFFLE, "mirror: true", SHUFFLE)
+    (tmp_path / "net.prototxt").write_text(text)
+    report = examine(str(tmp_path / "net.prototxt"), Request((0, 1)))
+    (found,) = [remark for remark in report.advice if remark.code == "A817"]
+    assert len(report.nets) == 2
+    assert "are cropped and mirrored at random" in found.message
+
+
+def test_two_pairs_at_one_place_are_told_both(tmp_path):
+    third = NET.format("", "", "", "").strip().split("\n")
+    (tmp_path / "net.prototxt").write_text(
+        "\n".join([*third[:2], *third[:2], *third[2:]]).replace(
+            '"image" type: "Data" top: "x"', '"left" type: "Data" top: "z"', 1
+        )
+    )
+    report = examine(str(tmp_path / "net.prototxt"), Request((0,)))
+    assert len([remark for remark in report.advice if remark.code == "A817"]) == 3

@@ -84,3 +84,17 @@ def test_a_name_with_a_nul_is_that_of_no_file(tmp_path):
         handle_of(tmp_path / "a\0b")
     with pytest.raises(Foreign):
         open_own(tmp_path / "a\0b", b"mark")
+
+
+def test_links_that_lead_in_a_circle(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    with pytest.raises(NetcError, match="its links go in a circle") as caught:
+        open_regular(tmp_path / "a")
+    assert (caught.value.code, caught.value.exit_status) == ("F102", 66)
+
+
+def test_a_name_that_no_file_can_have_is_not_moved_away(tmp_path: Path) -> None:
+    with pytest.raises(Foreign) as caught:
+        open_own(f"{tmp_path}/a\0b", b"mark")
+    assert caught.value.hint == "set a snapshot_prefix without a NUL (\\0)"

@@ -138,6 +138,43 @@ FLOWS = {
         ["img"],
         "f",
     ),
+    "scores that a silenced branch reads too": (
+        tops("img", "label")
+        + IP % ("f", "img", "f")
+        + IP % ("aux", "f", "aux")
+        + layer("r", "ReLU", ["aux"], ["r"])
+        + LOSS % "f"
+        + layer("hush", "Silence", ["r", "f"], []),
+        ["img"],
+        "f",
+    ),
+    "a label's silenced branch": (
+        tops("img", "label")
+        + IP % ("f", "img", "f")
+        + layer("half", "Power", ["label"], ["y"], "power_param { scale: 0.5 }")
+        + LOSS % "f"
+        + layer("hush", "Silence", ["y"], []),
+        ["img"],
+        "f",
+    ),
+    "one top silenced": (
+        tops("img", "label")
+        + IP % ("f1", "img", "f1")
+        + layer("cut", "Slice", ["f1"], ["a", "b"])
+        + IP % ("f", "a", "f")
+        + LOSS % "f"
+        + layer("hush", "Silence", ["label", "b", "f1"], []),
+        ["img"],
+        "f",
+    ),
+    "nothing but what is silenced": (
+        tops("img", "label")
+        + IP % ("f1", "img", "f1")
+        + IP % ("f2", "f1", "f2")
+        + layer("hush", "Silence", ["f2", "label"], []),
+        ["img"],
+        "f2",
+    ),
     "weights of samples": (
         tops("img", "target", "inside", "outside")
         + IP % ("f", "img", "f")

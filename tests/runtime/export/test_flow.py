@@ -68,6 +68,30 @@ def test_several_streams(tmp_path):
     assert np.allclose(found["fc8"], by_hand, atol=1e-5)
 
 
+@pytest.mark.parametrize("to", ["onnx", "pt2"])
+def test_scores_that_a_silenced_branch_reads_too(tmp_path, to):
+    text = """
+layer { name: "d" type: "HDF5Data" top: "x" top: "y" hdf5_data_param { source: "no.txt" batch_size: 4 } }
+layer { name: "ip" type: "InnerProduct" bottom: "x" top: "ip" inner_product_param { num_output: 2 } }
+layer { name: "l" type: "EuclideanLoss" bottom: "ip" bottom: "y" top: "l" }
+layer { name: "aux" type: "InnerProduct" bottom: "ip" top: "aux" inner_product_param { num_output: 3 } }
+layer { name: "hush" type: "Silence" bottom: "aux" }
+"""
+    shapes = {"ip": [(2, 3), (2,)], "aux": [(3, 2), (3,)]}
+    path, _ = model(tmp_path / "m.caffemodel", netc.read_net(text), shapes)
+    made = convert(path, str(tmp_path / f"m.{to}"), Options(shapes={"x": (3,)}))
+    assert [run.name for run in made.parity.runs] == ["ip"]
+    left = 'left out, no output needs them: "l" (EuclideanLoss), "aux" (InnerProduct), "hush" (Silence)'
+    assert left in made.remarks
+
+
+def test_a_net_without_a_name_or_an_output(tmp_path):
+    text = DEPLOY % "" + 'layer { name: "hush" type: "Silence" bottom: "c" }'
+    path, _ = model(tmp_path / "m.caffemodel", netc.read_net(text), {"c": [(2, 3, 3, 3), (2,)]})
+    with pytest.raises(NetcError, match="the net has no output"):
+        convert(path, str(tmp_path / "m.pt2"))
+
+
 @pytest.mark.parametrize("net", [None, TWO])
 @pytest.mark.parametrize("to", ["safetensors", "npz", "hdf5", "caffemodel"])
 def test_formats_of_weights_alone_need_no_shapes(tmp_path, net, to):

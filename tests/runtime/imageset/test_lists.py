@@ -287,3 +287,37 @@ def test_class_names(folder):
     os.mkfifo("names")
     with pytest.raises(NetcError, match="not a regular file"):
         read_classes(folder / "names")
+
+
+@pytest.mark.parametrize(
+    ("label", "became"),
+    [("99999999999", "99999997952"), ("-16777217", "-16777216"), ("9007199254740993", "9007199254740992")],
+)
+def test_whole_labels_that_float32_changes_are_refused(folder, label, became):
+    """A float top holds each whole number up to 2^24, and some above."""
+    (folder / "list.txt").write_text(f"c0/p0.png 1\n\nc1/p1.png {label}\n")
+    with pytest.raises(NetcError) as caught:
+        by_layer("list.txt")
+    found = caught.value
+    assert (found.code, os.path.basename(found.path), found.line, found.column) == ("D540", "list.txt", 3, 11)
+    assert f"the label {label} would become {became}" in found.message
+
+
+def test_one_of_several_labels_that_float32_changes(folder):
+    (folder / "list.txt").write_text("c0/p0.png 7 33554433 33554433\nc1/p1.png 1 2 3\n")
+    with pytest.raises(NetcError) as caught:
+        by_layer("list.txt")
+    assert [(one.line, one.column) for one in caught.value.errors] == [(1, 13), (1, 22)]
+
+
+def test_large_labels_that_float32_holds(folder):
+    (folder / "list.txt").write_text("c0/p0.png 33554432\nc1/p1.png 33554433.5\n")
+    assert by_layer("list.txt")[1] == [2.0**25, 2.0**25]
+
+
+@pytest.mark.parametrize("label", ["99999999999", "0.30", "1e11"])
+def test_a_label_that_no_record_holds_is_shown_as_written(folder, label):
+    (folder / "list.txt").write_text(f"c0/p0.png {label}\n")
+    with pytest.raises(NetcError, match=rf"the label {label} cannot be stored") as caught:
+        from_list(folder / "img", folder / "list.txt")
+    assert (caught.value.line, caught.value.column) == (1, 11)

@@ -6,6 +6,7 @@ import pytest
 
 from netc.errors import NetcError
 from netc.runtime.imageset import ListedImage, from_folders, from_list, read_classes
+from netc.runtime.imageset.sources import check_labels
 
 
 def listing(folder, text):
@@ -94,3 +95,19 @@ def test_labels_file(tmp_path):
 def test_a_line_with_fewer_labels(tmp_path):
     with pytest.raises(NetcError, match="1 label, but the lines before have 2"):
         listing(tmp_path, "a.jpg 1 2\nb.jpg 1\n")
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        ("-1 1", []),  # no classes' numbers
+        ("-1 0 1", []),
+        ("-1 1 2", ["labels that are not negative go from 1 to 2, but 1 of these 3 have no picture: 0"]),
+        ("1 2", ["labels go from 1 to 2, but 1 of these 3 have no picture: 0"]),
+        ("1", ["labels go from 1 to 1, but 1 of these 2 have no picture: 0"]),
+    ],
+)
+def test_negative_labels_are_no_classes(tmp_path, labels, said):
+    (tmp_path / "list").write_text("".join(f"a.jpg {label}\n" for label in labels.split()))
+    found = check_labels(from_list(tmp_path, tmp_path / "list"))
+    assert [one.removesuffix(" (Caffe counts classes from 0)") for one in found] == said

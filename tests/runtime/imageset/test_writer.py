@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -280,3 +281,35 @@ def test_nothing_usable_makes_no_database(tmp_path):
         build(from_list(tmp_path, tmp_path / "list"), tmp_path / "db", Recipe())
     assert caught.value.code == "D542"
     assert [p.name for p in tmp_path.iterdir()] == ["list"]
+
+
+def test_a_lock_that_cannot_be_written_is_removed(tmp_path):
+    """No file may grow, as on a full disk: what the message says, that nothing was left behind, is true."""
+    code = f"""import resource
+from netc.runtime.imageset.writer import Database
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+with Database(__import__("pathlib").Path({str(tmp_path / "db")!r})):
+    pass
+"""
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, env=environment)
+    assert "nothing was left behind" in done.stderr
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("call", ["open", "pwrite"])
+def test_a_lock_that_cannot_be_made_or_is_half_written(tmp_path, monkeypatch, call):
+    original = getattr(os, call)
+
+    def full(*args, **options):
+        if call == "pwrite":
+            return original(args[0], args[1][:5], args[2])
+        if args[0] == "build.lock":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return original(*args, **options)
+
+    monkeypatch.setattr(os, call, full)
+    with pytest.raises(NetcError) as caught:
+        fill(tmp_path / "db", 1)
+    assert caught.value.code == "X140"
+    assert os.listdir(tmp_path) == []

@@ -134,3 +134,11 @@ def test_room_for_a_snapshot(tmp_path: Path) -> None:
     with pytest.raises(NetcError, match="free") as caught:
         preflight.check_folder(tmp_path / "run", 1 << 60)
     assert (caught.value.code, caught.value.exit_status) == ("X610", 74)
+
+
+@pytest.mark.parametrize("begin", [lambda prefix: Metrics(prefix, 0), lambda prefix: PrefixLock(prefix).__enter__()])
+def test_a_prefix_that_no_file_can_have(tmp_path: Path, begin: Callable[[Path], object]) -> None:
+    with pytest.raises(NetcError) as caught:
+        begin(tmp_path / "a\0b")
+    assert caught.value.code == "O613"
+    assert caught.value.hint == "set a snapshot_prefix without a NUL (\\0)"

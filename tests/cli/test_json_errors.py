@@ -25,6 +25,7 @@ FAILING = {
     "diff": (["nowhere.prototxt", "vgg_A"], 66),
     "explain": (["X999"], 2),
     "time": (["nowhere.prototxt"], 66),
+    "prove-parallel": (["nowhere.prototxt"], 66),
     "device-query": (["--gpu", "x"], 2),
     "weights": (["nowhere.caffemodel"], 66),
     "convert-caffemodel": (["nowhere.caffemodel", "-o", "out.npz"], 66),

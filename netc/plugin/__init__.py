@@ -131,7 +131,7 @@ def _load(file: str) -> ModuleType:
         raise
     except Exception as error:
         _forget(known)
-        if isinstance(error, SyntaxError) and not error.lineno:  # not a text at all
+        if _is_of_no_text(error):
             raise NetcError(
                 "C211", f"this is not Python: {error}", Place(file), "a plug-in is a Python file"
             ) from error
@@ -139,6 +139,11 @@ def _load(file: str) -> ModuleType:
     finally:
         _declared[:] = outer
     return module
+
+
+def _is_of_no_text(error: Exception) -> bool:
+    """Whether Python has found that a file is not a text at all; it has said so in two ways."""
+    return (isinstance(error, SyntaxError) and not error.lineno) or "source code string cannot contain" in str(error)
 
 
 class _Loader(importlib.machinery.SourceFileLoader):

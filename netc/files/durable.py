@@ -100,8 +100,8 @@ class Staging:
         return self.folder / self.out.name
 
     def __enter__(self) -> Staging:
-        self._refuse_existing(self.out)
         try:
+            self._refuse_existing(self.out)
             if self.out.is_dir():
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(self.out))
             for folder in stale(self.out.parent, self._kin):

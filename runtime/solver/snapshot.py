@@ -162,7 +162,10 @@ def _commit(
     need = sum(len(chunk) for chunks in parts.values() for chunk in chunks)
     explain = partial(_write_error, folder=prefix.parent, need=need)
     take_back(prefix)
-    _require_own(manifest, parts)
+    try:
+        _require_own(manifest, parts)
+    except OSError as error:
+        raise explain(error) from error
     new = [path for path in parts if not os.path.lexists(path)]
     try:
         with Staging(manifest, explain, re.escape(prefix.name) + _NAME) as staging:

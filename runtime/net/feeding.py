@@ -19,7 +19,7 @@ from netc.layers.sources import ARRAYS
 from netc.runtime.data import Feed, has_feed, open_feed
 from netc.runtime.net.clock import Clock
 from netc.runtime.net.labels import label_checks
-from netc.runtime.parallel.shards import WHOLE, Shard
+from netc.runtime.parallel.shards import WHOLE, Shard, positions
 
 if TYPE_CHECKING:
     from netc.runtime.data.probing import DataProbe
@@ -68,7 +68,7 @@ class Feeding:
         read = [node for node in self.fed if not given.keys() >= set(node.tops)]
         tops = {**self._read(read, k, stop, shard, step), **given}
         self.waited += time.perf_counter() - start
-        self._check(tops, k, given)
+        self._check(tops, k, given, shard)
         self.position = k + 1
         return {top: tensor if top in given else self._moved(tensor) for top, tensor in tops.items()}
 
@@ -105,17 +105,19 @@ class Feeding:
             tops.update(zip(node.tops, self._feed(node).batch(k - start, stop, shard, step), strict=True))
         return tops
 
-    def _check(self, tops: dict[str, Tensor], k: int, given: Collection[str] = ()) -> None:
+    def _check(self, tops: dict[str, Tensor], k: int, given: Collection[str] = (), shard: Shard = WHOLE) -> None:
         for check in self._checks:
-            check(tops, lambda top, row: "" if top in given else self.record(top, k, row))
+            check(tops, lambda top, row: "" if top in given else self.record(top, k, row, shard))
 
-    def record(self, top: str, k: int, row: int) -> str:
-        """What row `row` of a source's top is in pass `k`, in words; "" where the caller gives it."""
+    def record(self, top: str, k: int, row: int, shard: Shard = WHOLE) -> str:
+        """What row `row` of a source's top is in pass `k`, or in a shard of it, in words; "" where the caller gives
+        it."""
         node = next((node for node in self.sources if top in node.tops), None)
         if node is None or not self._feeds(node):
             return ""
         feed = self._feed(node)
-        return feed.record((k - self._start.get(node.layer.key, 0)) * feed.batch_size + row)
+        first = positions(k - self._start.get(node.layer.key, 0), feed.batch_size, shard=shard).start
+        return feed.record(first + row)
 
     def _moved(self, tensor: Tensor) -> Tensor:
         return tensor.to(self._clock.step.device, non_blocking=True)

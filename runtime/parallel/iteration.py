@@ -200,8 +200,11 @@ class Iteration:
     def _diverged(
         self, unit: Unit, iteration: int, feed: FeedFunction | None, loss: float, snapshot: Path | None
     ) -> NetcError:
-        batch = self._batch_of(unit, feed)
-        return explain(self.net, iteration, unit.k, batch, loss, snapshot)
+        """The whole batch is looked at, so that a row is named by its place in it."""
+        given = dict(feed(unit.k)) if feed is not None else {}
+        self.net.clock.part = None
+        batch = self.net.feeding.batch(unit.k, (lambda k: given) if given else None)
+        return explain(self.net, iteration, unit.k, batch, loss, snapshot, given)
 
 
 class Overlapped(Iteration):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -110,6 +111,27 @@ def test_what_mixes_the_samples_is_refused(layer: str) -> None:
         netc.load_solver(solver(net_with(TOTAL, layer)), shards=4)
     assert caught.value.code == "R660"
     assert caught.value.place is not None
+
+
+@pytest.mark.parametrize(("row", "shards"), [(1, 4), (7, 4), (11, 3)])
+def test_what_is_wrong_with_a_record_is_told_of_that_record(row: int, shards: int, tmp_path: Path) -> None:
+    """A row of a shard is another row of the batch, and another record."""
+    h5py = pytest.importorskip("h5py")
+    x, y = np.ones((12, 3), np.float32), np.zeros(12, np.float32)
+    with h5py.File(tmp_path / "labels.h5", "w") as file:
+        file["x"], file["y"] = x, np.where(np.arange(12) == row, 9, y)
+    x[row, 1] = np.nan
+    with h5py.File(tmp_path / "data.h5", "w") as file:
+        file["x"], file["y"] = x, y
+    for name, code in (("labels", "R621"), ("data", "R630")):
+        (tmp_path / f"{name}.txt").write_text(f"{tmp_path}/{name}.h5\n")
+        data = f"""layer {{ name: "in" type: "HDF5Data" top: "x" top: "y"
+          hdf5_data_param {{ source: "{tmp_path}/{name}.txt" batch_size: 12 }} }}"""
+        run = netc.load_solver(solver(f'{data} {FC} layer {{ name: "l" {LOSSES["softmax"]} }}'), shards=shards)
+        with pytest.raises(NetcError) as caught:
+            run.step(1)
+        assert caught.value.code == code
+        assert f"row {row} of {tmp_path}/{name}.h5" in caught.value.message
 
 
 def test_more_shards_than_samples_are_refused() -> None:

@@ -113,6 +113,7 @@ class Solver:
 
     def divide(self) -> None:
         """Decide how iterations are computed in parts; again where the net's precision has changed."""
+        self.net.clock.passes = max(1, self.param.iter_size)
         self._divided = self._division()
 
     def _division(self) -> Iteration | None:

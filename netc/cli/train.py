@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from netc.cli._options import MOST_THREADS, Whole, split
 from netc.cli._run import device_options, say_device, train_devices
+from netc.cli._schedule import train_schedule
 from netc.cli._status import DONE, INTERRUPTED, STOPPED, TERMINATED
 from netc.errors import NetcError
 
@@ -38,12 +41,15 @@ EFFECTS = click.Choice(["snapshot", "stop", "none"])
     type=Whole(0, MOST_SHARDS),
     help="Divide each batch into S parts: the same bits for any number of processes (0: do not divide).",
 )
+@click.option("--step", metavar="NAME", multiple=True, help="Of a schedule, this step and those it comes from.")
+@click.option("--dry-run", is_flag=True, help="Show which steps of a schedule are done and to do; train nothing.")
 @click.option("--caffe-batch", is_flag=True, help="Several processes read a batch each, as Caffe's GPUs do.")
 @device_options
 @click.option("--sigint_effect", type=EFFECTS, default="stop", show_default=True, help="What Ctrl-C does.")
 @click.option("--sighup_effect", type=EFFECTS, default="snapshot", show_default=True, help="What a hangup does.")
 def command(solver_path: str | None, solver: str | None, sigint_effect: str, sighup_effect: str, **options: Any) -> int:
     """Train a net by its solver: a file, a folder with a solver.prototxt, or the name of a net that comes with netc.
+    Or train nets step by step: a schedule, such as vgg_D/schedule.prototxt.
 
     The log goes to stderr in Caffe's form, and as JSON to PREFIX.metrics.jsonl beside the snapshots. The first Ctrl-C
     saves a snapshot and ends with status 75; the same command with --resume auto then goes on, to the same bits.
@@ -59,22 +65,33 @@ def command(solver_path: str | None, solver: str | None, sigint_effect: str, sig
 def _train(source: str, effects: dict[str, str], options: dict[str, Any]) -> int:
     """Alone, or as one of the processes that a launcher has started; or start these."""
     from netc.files.shipped import locate
-    from netc.graph.read import locate_solver
+    from netc.graph.read import TextFile, open_file
+
+    opened = open_file(locate(source, "solver.prototxt"))
+    if isinstance(opened, TextFile) and opened.kind == "schedule":
+        return train_schedule(opened, options, _in_processes, partial(_run, effects=effects))
+    if options["step"] or options["dry_run"]:
+        raise click.UsageError("--step and --dry-run are for a schedule, and this is a solver")
+    param, origin = opened.solver()
+    if options["iterations"] is not None:
+        param.max_iter = options["iterations"]
+    return _in_processes(param, options, partial(_run, param, origin, effects=effects, options=options))
+
+
+def _in_processes(param: Any, options: dict[str, Any], run: Callable[[str, Group], int]) -> int:
+    """Call `run` with the device and the group of this process; or start those that do. Returns the exit status."""
     from netc.runtime.parallel.group import Group, launched, local_rank
     from netc.runtime.parallel.launch import ended, launch
 
-    param, origin = locate_solver(locate(source, "solver.prototxt"))
-    if options["iterations"] is not None:
-        param.max_iter = options["iterations"]
     devices = train_devices(options["gpu"], options["nproc"], param)
     if not launched():
         if len(devices) > 1:
             return launch(len(devices), sys.argv[1:])
-        return _run(param, origin, effects, options, devices[0], Group())
+        return run(devices[0], Group())
     device = devices[local_rank() % len(devices)]
     group = _joined(device)
     try:
-        status = _run(param, origin, effects, options, device, group)
+        status = run(device, group)
     except NetcError as error:
         if group.first:
             click.echo(str(error), err=True)
@@ -90,7 +107,9 @@ def _joined(device: str) -> Group:
     return Processes(device)
 
 
-def _run(param: Any, origin: Any, effects: dict[str, str], options: dict[str, Any], device: str, group: Group) -> int:
+def _run(
+    param: Any, origin: Any, device: str, group: Group, *, effects: dict[str, str], options: dict[str, Any]
+) -> int:
     from netc.runtime.net.numerics import settle
     from netc.runtime.solver.training import train
 
@@ -101,6 +120,7 @@ def _run(param: Any, origin: Any, effects: dict[str, str], options: dict[str, An
         param.iter_size *= group.size
         shards = shards or 1
     run = _start(param, origin, effects, {**options, "shards": shards, "device": device, "group": group})
+    run.start = options.get("start", "")
     try:
         stopped = train(run, options["force"])
     except NetcError as error:
@@ -116,8 +136,8 @@ def _start(param: Any, origin: Any, effects: dict[str, str], options: dict[str, 
     from netc.runtime.solver.progress import Progress
     from netc.runtime.solver.report import Report
     from netc.runtime.solver.solver import Solver
-    from netc.runtime.solver.state import prefix
     from netc.runtime.solver.training import newest, signals
+    from netc.solver.settings import prefix
 
     progress = Progress(param.max_iter) if options["group"].first else None
     log = Log(progress.stream) if progress is not None else nowhere()

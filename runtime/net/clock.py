@@ -15,7 +15,12 @@ from netc.runtime.net.outputs import Outputs
 
 class Clock(nn.Module):
     """The number of the forward pass, for everything random: `iteration` counts passes. The count is a tensor, so that
-    a compiled graph does not depend on it. `part`: which of the batch's samples the pass is about (None: all)."""
+    a compiled graph does not depend on it.
+
+    part: which of the batch's samples the pass is about (None: all), of `batch` in all. passes: how many of them are
+    one iteration of training (iter_size): their batches, one behind the other, are the global batch, and what is random
+    goes by the position in that.
+    """
 
     step: Tensor
 
@@ -23,6 +28,8 @@ class Clock(nn.Module):
         super().__init__()
         self.register_buffer("step", torch.zeros((), dtype=torch.int64), persistent=False)
         self.part: range | None = None
+        self.batch = 0
+        self.passes = 1
 
     @property
     def iteration(self) -> int:
@@ -42,10 +49,15 @@ class LayerRun:
         self._state: dict[str, dict[str, Any]] = {}
 
     def uniform(self, layer: Layer, like: Tensor) -> Tensor:
-        key = rand.step_key(self._key(layer.key), self._clock.step)
+        clock = self._clock
         rows = like.shape[0] if like.dim() else 1
-        first = _first_row(self._clock.part, rows)
-        return rand.uniform_tensor(key, first, rows, like.numel() // max(rows, 1)).view(like.shape)
+        first, whole = _rows(clock, rows)
+        step: Tensor = clock.step
+        offset: int | Tensor = first
+        if clock.passes > 1:
+            step, offset = step // clock.passes, first + step % clock.passes * whole
+        key = rand.step_key(self._key(layer.key), step)
+        return rand.uniform_tensor(key, offset, rows, like.numel() // max(rows, 1)).view(like.shape)
 
     def _key(self, layer: str) -> int:
         if layer not in self._keys:
@@ -64,7 +76,8 @@ class LayerRun:
         self.outputs.write(layer, rows)
 
 
-def _first_row(part: range | None, rows: int) -> int:
-    """Which row of the whole batch's blob is the first of this part's `rows`: each sample has as many rows as another
-    (`netc.runtime.parallel.divisible` refuses nets of which that is not so)."""
-    return part.start * rows // len(part) if part else 0
+def _rows(clock: Clock, rows: int) -> tuple[int, int]:
+    """Which row of the whole batch's blob is the first of this part's `rows`, and how many there are in all: each
+    sample has as many rows as another (`netc.runtime.parallel.divisible` refuses nets of which that is not so)."""
+    part = clock.part
+    return (part.start * rows // len(part), clock.batch * rows // len(part)) if part else (0, rows)

@@ -33,7 +33,7 @@ from netc.runtime.solver.tester import Result, run_test
 from netc.solver.plans import NetPlan, of_test_net, test_plans, train_plan
 from netc.solver.plateau import Plateau
 from netc.solver.policies import POLICIES
-from netc.solver.settings import HISTORIES, check
+from netc.solver.settings import HISTORIES, check, prefix
 
 
 class Solver:
@@ -43,6 +43,7 @@ class Solver:
     iterations. net, test_nets: the nets; the test nets use the training net's own parameters, layer by layer name.
     test_feed: what test nets with Input layers are fed by, {input blob: tensor} of forward pass k.
     last_snapshot: the state this run saved last or was continued from; None before either.
+    start: the SHA-256 of the weights that a schedule has given it to start from; "" where it is none of its steps.
     stopped: why training ended before its time ("signal", "plateau"), else None.
     """
 
@@ -73,6 +74,7 @@ class Solver:
         self.param, self.origin = param, origin
         self.seed = max(0, param.random_seed) if seed is None else seed
         self.iter = 0
+        self.start = ""
         self.stopped: str | None = None
         self.signals = signals or Signals()
         self.test_feed: FeedFunction | None = None
@@ -111,6 +113,7 @@ class Solver:
 
     def divide(self) -> None:
         """Decide how iterations are computed in parts; again where the net's precision has changed."""
+        self.net.clock.passes = max(1, self.param.iter_size)
         self._divided = self._division()
 
     def _division(self) -> Iteration | None:
@@ -300,6 +303,7 @@ class Solver:
             self.report.dropped(self.iter, self.plateau)
         if self.plateau.finished:
             self.stopped = "plateau"
+            self._saved_at = -1  # a snapshot from before this test does not know of the end
 
     def test_net(self, number: int, feed: FeedFunction | None = None) -> Result:
         """Test one net now, and report it."""
@@ -331,7 +335,7 @@ class Solver:
     @property
     def prefix(self) -> Path:
         """What the names of snapshots begin with."""
-        return state.prefix(self.param, self.origin.start.path)
+        return prefix(self.param, self.origin.start.path)
 
     def snapshot(self) -> Path:
         """Save weights and state as PREFIX_iter_N.caffemodel and .solverstate; returns the state's path."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,14 @@ EFFECTS = click.Choice(["snapshot", "stop", "none"])
     type=Whole(0, MOST_SHARDS),
     help="Divide each batch into S parts: the same bits for any number of processes (0: do not divide).",
 )
+@click.option(
+    "--timeout",
+    metavar="SECONDS",
+    type=Whole(1, 10**6),
+    default=600,
+    show_default=True,
+    help="How long a process waits for one that does not answer.",
+)
 @click.option("--caffe-batch", is_flag=True, help="Several processes read a batch each, as Caffe's GPUs do.")
 @device_options
 @click.option("--sigint_effect", type=EFFECTS, default="stop", show_default=True, help="What Ctrl-C does.")
@@ -61,7 +70,7 @@ def _train(source: str, effects: dict[str, str], options: dict[str, Any]) -> int
     from netc.files.shipped import locate
     from netc.graph.read import locate_solver
     from netc.runtime.parallel.group import Group, launched, local_rank
-    from netc.runtime.parallel.launch import ended, launch
+    from netc.runtime.parallel.launch import launch
 
     param, origin = locate_solver(locate(source, "solver.prototxt"))
     if options["iterations"] is not None:
@@ -71,23 +80,36 @@ def _train(source: str, effects: dict[str, str], options: dict[str, Any]) -> int
         if len(devices) > 1:
             return launch(len(devices), sys.argv[1:])
         return _run(param, origin, effects, options, devices[0], Group())
-    device = devices[local_rank() % len(devices)]
-    group = _joined(device)
+    return _work(param, origin, effects, options, devices[local_rank() % len(devices)])
+
+
+def _work(param: Any, origin: Any, effects: dict[str, str], options: dict[str, Any], device: str) -> int:
+    """Train as one of several processes."""
+    import faulthandler
+
+    from netc.runtime.parallel.group import Processes
+    from netc.runtime.parallel.launch import ended, lost
+    from netc.runtime.parallel.watch import LOST
+
+    faulthandler.enable()
+    rank, group = int(os.environ["RANK"]), None
     try:
+        group = Processes(device, options["timeout"])
         status = _run(param, origin, effects, options, device, group)
+    except KeyboardInterrupt:
+        status = INTERRUPTED
     except NetcError as error:
-        if group.first:
+        if error.code == LOST:
+            lost(str(error))
+        if rank == 0:
             click.echo(str(error), err=True)
         status = error.exit_status
-    finally:
+    except Exception:
+        click.echo(f"netc: {group.where() if group else f'rank {rank}'} has failed:", err=True)
+        raise
+    if group is not None:
         group.close()
-    return ended(status, group.rank)
-
-
-def _joined(device: str) -> Group:
-    from netc.runtime.parallel.group import Processes
-
-    return Processes(device)
+    return ended(status, rank)
 
 
 def _run(param: Any, origin: Any, effects: dict[str, str], options: dict[str, Any], device: str, group: Group) -> int:
@@ -135,7 +157,7 @@ def _start(param: Any, origin: Any, effects: dict[str, str], options: dict[str, 
         level=options["level"],
         stages=split(",".join(options["stage"])),
         report=Report(param, log, progress),
-        signals=signals(effects, log),
+        signals=signals(effects, log, options["group"]),
         output_dir=options["output_dir"],
         shards=options["shards"],
         group=options["group"],

@@ -314,6 +314,7 @@ class Solver:
             )
         test_iter = self.param.test_iter[number] if self.param.test_iter else None
         self.report.testing(self.iter, number)
+        self.group.doing(f"at iteration {self.iter}, testing net #{number}")
         result = run_test(net, test_iter, self.tests_before(), feed, self._go_on, self.group)
         if not self._stopping():
             self.report.tested(self.iter, number, result, self.param.test_compute_loss)
@@ -364,6 +365,7 @@ class Solver:
 
     def _saved(self) -> Path:
         """Rank 0 writes; where it fails, all do."""
+        self.group.doing(f"at iteration {self.iter}, saving a snapshot")
         path: Path | None = None
         failed = None
         if self.group.first:

@@ -13,9 +13,11 @@ from netc.errors import NetcError
 from netc.graph.ir import Node
 from netc.layers.sources import ARRAYS
 from netc.runtime.net.outputs import writing_at_end
+from netc.runtime.parallel.group import Group
+from netc.runtime.parallel.launch import listening
 from netc.runtime.solver import preflight, state
 from netc.runtime.solver.log import Log
-from netc.runtime.solver.signals import Signals
+from netc.runtime.solver.signals import ECHO, Signals
 from netc.runtime.solver.snapshot import Snapshot, in_the_way, iteration_of, latest, manifests, strangers, take_back
 from netc.runtime.solver.solver import Solver
 
@@ -37,6 +39,7 @@ def train(run: Solver, force: bool = False) -> str | None:
         run.report.warn(remark.message)
     files = writing_at_end([run.net, *run.test_nets])
     with ExitStack() as held, files, run.signals, run.report.progress or nullcontext():
+        listening(run.group.rank)
         _prepare(run, force, held)
         with _last_record(run), _saving_what_was_learnt(run):
             run.advance(run.param.max_iter)
@@ -130,17 +133,17 @@ def _unfed(node: Node) -> NetcError:
     )
 
 
-def signals(effects: Mapping[str, str], log: Log) -> Signals:
+def signals(effects: Mapping[str, str], log: Log, group: Group) -> Signals:
     """The signals of a run that tells of the first one at once. `effects`: {signal name: "snapshot", "stop" or
     "none"}."""
 
     def notice(name: str) -> None:
         text = f"{name}: ending after this iteration with a snapshot; Ctrl-C (again) ends at once"
-        if log.stream is not None:
+        if log.stream is not None and group.first:
             with suppress(OSError):  # the terminal may have gone, which may be why the signal came
                 os.write(2, Log(None).lines("I", "solver.cpp:275", text).encode())
 
-    return Signals(effects, notice)
+    return Signals(effects, notice, ECHO if group.size > 1 else 0.0)
 
 
 def newest(run_prefix: Path, log: Log) -> Snapshot | None:

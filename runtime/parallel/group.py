@@ -14,9 +14,11 @@ from typing import Any, TypeVar
 
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
 from netc.errors import NetcError
-from netc.runtime.parallel.watch import Watch
+from netc.runtime.parallel.watch import LOST, Watch
 
 T = TypeVar("T")
 
@@ -88,7 +90,7 @@ class Processes(Group):
         store = self._met(limit)
         self._watch = Watch(store.clone(), self.rank, self.size, orphans="TORCHELASTIC_RUN_ID" in os.environ)
         with self._watch.calling("the meeting of all"):
-            shared = dist.PrefixStore("torch", store)
+            shared = PrefixStore("torch", store)
             dist.init_process_group(backend, timeout=limit, store=shared, rank=self.rank, world_size=self.size)
             # what processes tell each other waits neither for gradients under way nor for a GPU
             self._words = dist.new_group(backend="gloo", timeout=limit)
@@ -96,13 +98,12 @@ class Processes(Group):
     def _met(self, limit: timedelta) -> Any:
         """The store at which torch's environment variables let the processes meet."""
         try:
-            store, _, _ = next(dist.rendezvous("env://", timeout=limit))
+            store, _, _ = next(rendezvous("env://", timeout=limit))
         except (RuntimeError, ValueError) as error:
             address = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
             message = f"rank {self.rank} has not met the others at {address}: {str(error).splitlines()[0]}"
-            raise NetcError(
-                "R664", message, None, "check that rank 0 runs, and that its address can be reached"
-            ) from None
+            hint = "check that rank 0 runs, and that its address can be reached"
+            raise NetcError(LOST, message, None, hint) from None
         return store
 
     def doing(self, what: str) -> None:

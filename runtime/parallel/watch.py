@@ -98,9 +98,8 @@ class Watch:
 
     def where(self) -> str:
         """This process, in words."""
-        return (
-            f"rank {self.rank} (host {socket.gethostname()}, process {os.getpid()}) {self._at(self.doing, self._call)}"
-        )
+        who = f"rank {self.rank} (host {socket.gethostname()}, process {os.getpid()})"
+        return f"{who} {self._at(self.doing, self._call)}"
 
     # -- asking after the others ---------------------------------------------------------------------------------------
 

@@ -133,17 +133,17 @@ def _unfed(node: Node) -> NetcError:
     )
 
 
-def signals(effects: Mapping[str, str], log: Log, group: Group) -> Signals:
+def signals(effects: Mapping[str, str], log: Log, group: Group | None = None) -> Signals:
     """The signals of a run that tells of the first one at once. `effects`: {signal name: "snapshot", "stop" or
     "none"}."""
 
     def notice(name: str) -> None:
         text = f"{name}: ending after this iteration with a snapshot; Ctrl-C (again) ends at once"
-        if log.stream is not None and group.first:
+        if log.stream is not None and (group is None or group.first):
             with suppress(OSError):  # the terminal may have gone, which may be why the signal came
                 os.write(2, Log(None).lines("I", "solver.cpp:275", text).encode())
 
-    return Signals(effects, notice, ECHO if group.size > 1 else 0.0)
+    return Signals(effects, notice, ECHO if group is not None and group.size > 1 else 0.0)
 
 
 def newest(run_prefix: Path, log: Log) -> Snapshot | None:

@@ -15,6 +15,7 @@ from netc.errors import NetcError
 
 if TYPE_CHECKING:
     from netc.runtime.parallel.group import Group
+    from netc.runtime.solver.log import Log
     from netc.runtime.solver.solver import Solver
 
 MOST_SHARDS = 1 << 16
@@ -26,7 +27,7 @@ EFFECTS = click.Choice(["snapshot", "stop", "none"])
 @click.option("--solver", metavar="FILE", help="The solver; the same as the argument SOLVER.")
 @click.option("--weights", metavar="FILES", help="Start from these weights (several: commas between them).")
 @click.option("--snapshot", metavar="FILE", help="Continue from this .solverstate.")
-@click.option("--resume", type=click.Choice(["auto"]), help="Continue from the newest whole snapshot, if there is one.")
+@click.option("--resume", type=click.Choice(["auto"]), help="Continue the run that this command began.")
 @click.option("--iterations", metavar="N", type=Whole(0), help="Train until iteration N, whatever max_iter says.")
 @click.option("--force", is_flag=True, help="Start afresh over the snapshots of an earlier run with this prefix.")
 @click.option(
@@ -59,8 +60,8 @@ def command(solver_path: str | None, solver: str | None, sigint_effect: str, sig
     """
     if (solver_path is None) == (solver is None):
         raise click.UsageError("give the solver once: netc train SOLVER, or --solver=SOLVER")
-    if sum(options[name] is not None for name in ("weights", "snapshot", "resume")) > 1:
-        raise click.UsageError("--weights, --snapshot and --resume exclude one another")
+    if options["snapshot"] is not None and not (options["weights"] is options["resume"] is None):
+        raise click.UsageError("--snapshot and --weights or --resume exclude one another")
     effects = {"SIGINT": sigint_effect, "SIGHUP": sighup_effect}
     return _train(str(solver_path or solver), effects, options)
 
@@ -133,20 +134,17 @@ def _run(param: Any, origin: Any, effects: dict[str, str], options: dict[str, An
 
 
 def _start(param: Any, origin: Any, effects: dict[str, str], options: dict[str, Any]) -> Solver:
-    from netc.runtime.parallel.launch import restarted
     from netc.runtime.solver.log import Log, nowhere
     from netc.runtime.solver.progress import Progress
     from netc.runtime.solver.report import Report
     from netc.runtime.solver.solver import Solver
-    from netc.runtime.solver.state import prefix
-    from netc.runtime.solver.training import newest, signals
+    from netc.runtime.solver.training import signals
 
     progress = Progress(param.max_iter) if options["group"].first else None
     log = Log(progress.stream) if progress is not None else nowhere()
     say_device(options["device"], param, options["gpu"], log)
-    again = options["resume"] is not None or restarted()
-    snapshot = newest(prefix(param, origin.start.path), log) if again else options["snapshot"]
-    return Solver(
+    snapshot, identity = _going_on(param, origin, options, log)
+    run = Solver(
         param,
         origin,
         weights=options["weights"],
@@ -162,6 +160,28 @@ def _start(param: Any, origin: Any, effects: dict[str, str], options: dict[str, 
         shards=options["shards"],
         group=options["group"],
     )
+    run.id = identity
+    return run
+
+
+def _going_on(param: Any, origin: Any, options: dict[str, Any], log: Log) -> tuple[Any, str | None]:
+    """What to go on from (a path, a snapshot or None), and the id of its run where that is known. What the launcher has
+    started again goes on with the run that it had begun."""
+    from netc.runtime.parallel.launch import restarted
+    from netc.runtime.solver.identity import launch_of
+    from netc.runtime.solver.initial import names
+    from netc.runtime.solver.state import prefix
+    from netc.runtime.solver.training import going_on
+
+    where, source, group = prefix(param, origin.start.path), origin.start.path, options["group"]
+    if launch_of() and (restarted() or not options["force"]):
+        found, identity = going_on(where, source, log, group, restarted=launch_of())
+        if identity is not None:
+            return found, identity
+    if options["resume"] is None and not restarted():
+        return options["snapshot"], None
+    given = names(options["weights"]) if options["weights"] is not None else None
+    return going_on(where, source, log, group, options["seed"], given, force=options["force"])
 
 
 def _failed(run: Solver, error: NetcError) -> int:

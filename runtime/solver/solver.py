@@ -43,6 +43,8 @@ class Solver:
     iterations. net, test_nets: the nets; the test nets use the training net's own parameters, layer by layer name.
     test_feed: what test nets with Input layers are fed by, {input blob: tensor} of forward pass k.
     last_snapshot: the state this run saved last or was continued from; None before either.
+    id: the run that snapshots are of; None where none has been told. owner: the id of the run whose snapshot was
+    restored.
     stopped: why training ended before its time ("signal", "plateau"), else None.
     """
 
@@ -80,6 +82,9 @@ class Solver:
         self.losses: deque[float] = deque(maxlen=param.average_loss)
         self.plateau = Plateau(param) if param.lr_policy == "plateau" else None
         self._saved_at = -1
+        self.id: str | None = None
+        self.owner: str | None = None
+        self.given_weights = initial.names(weights) if weights is not None else []
         self.last_snapshot: Path | None = None
         self._unsaved: NetcError | None = None
         """Why the last snapshot that fell due is not there."""
@@ -386,7 +391,7 @@ class Solver:
         self.report.resuming(str(found.path))
         for warning in state.restore(self, found):
             self.report.warn(warning)
-        self.last_snapshot = found.path
+        self.last_snapshot, self.owner = found.path, found.extras.get("run")
 
     def finish(self) -> None:
         """What ends a training run: the last snapshot, and where they are due the loss and tests of the trained net."""

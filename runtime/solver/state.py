@@ -40,6 +40,7 @@ class Resumable(Protocol):
     plateau: Plateau | None
     slots: list[Slot]
     last_update: list[torch.Tensor]
+    id: str | None
 
     @property
     def prefix(self) -> Path: ...
@@ -127,6 +128,7 @@ def _extras(run: Resumable) -> dict[str, Any]:
         "solver_type": run.param.type,
         "losses": list(run.losses),
         "plateau": run.plateau.state() if run.plateau else None,
+        **({"run": run.id} if run.id else {}),
         "conditions": conditions(run),
     }
 
@@ -218,7 +220,7 @@ def _renamed(found: files.Snapshot) -> list[str]:
 _EXTRAS = checked_json.Record(
     {},
     {
-        "solver_type": str,
+        **dict.fromkeys(("solver_type", "run"), str),
         "losses": [float],
         "plateau": (
             None,

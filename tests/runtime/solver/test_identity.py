@@ -14,7 +14,8 @@ from netc.runtime.solver.identity import runs
 from netc.runtime.solver.metrics import read
 
 DATA = """layer { name: "in" type: "DummyData" top: "x" top: "y" dummy_data_param {
-  shape { dim: 4 dim: 3 } shape { dim: 4 } data_filler { type: "gaussian" std: 1 } data_filler { type: "uniform" min: 0 max: 1.99 } } }"""
+  shape { dim: 4 dim: 3 } shape { dim: 4 }
+  data_filler { type: "gaussian" std: 1 } data_filler { type: "uniform" min: 0 max: 1.99 } } }"""
 NET = f"""{DATA} layer {{ name: "fc" type: "InnerProduct" bottom: "x" top: "fc"
   inner_product_param {{ num_output: 2 weight_filler {{ type: "xavier" }} }} }}
 layer {{ name: "loss" type: "SoftmaxWithLoss" bottom: "fc" bottom: "y" top: "loss" }}"""

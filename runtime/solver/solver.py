@@ -44,6 +44,8 @@ class Solver:
     test_feed: what test nets with Input layers are fed by, {input blob: tensor} of forward pass k.
     last_snapshot: the state this run saved last or was continued from; None before either.
     start: the SHA-256 of the weights that a schedule has given it to start from; "" where it is none of its steps.
+    id: the run that snapshots are of; None where none has been told. owner: the id of the run whose snapshot was
+    restored.
     stopped: why training ended before its time ("signal", "plateau"), else None.
     """
 
@@ -82,6 +84,9 @@ class Solver:
         self.losses: deque[float] = deque(maxlen=param.average_loss)
         self.plateau = Plateau(param) if param.lr_policy == "plateau" else None
         self._saved_at = -1
+        self.id: str | None = None
+        self.owner: str | None = None
+        self.given_weights = initial.names(weights) if weights is not None else []
         self.last_snapshot: Path | None = None
         self._unsaved: NetcError | None = None
         """Why the last snapshot that fell due is not there."""
@@ -318,6 +323,7 @@ class Solver:
             )
         test_iter = self.param.test_iter[number] if self.param.test_iter else None
         self.report.testing(self.iter, number)
+        self.group.doing(f"at iteration {self.iter}, testing net #{number}")
         result = run_test(net, test_iter, self.tests_before(), feed, self._go_on, self.group)
         if not self._stopping():
             self.report.tested(self.iter, number, result, self.param.test_compute_loss)
@@ -368,6 +374,7 @@ class Solver:
 
     def _saved(self) -> Path:
         """Rank 0 writes; where it fails, all do."""
+        self.group.doing(f"at iteration {self.iter}, saving a snapshot")
         path: Path | None = None
         failed = None
         if self.group.first:
@@ -388,7 +395,7 @@ class Solver:
         self.report.resuming(str(found.path))
         for warning in state.restore(self, found):
             self.report.warn(warning)
-        self.last_snapshot = found.path
+        self.last_snapshot, self.owner = found.path, found.extras.get("run")
 
     def finish(self) -> None:
         """What ends a training run: the last snapshot, and where they are due the loss and tests of the trained net."""

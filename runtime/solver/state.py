@@ -42,6 +42,7 @@ class Resumable(Protocol):
     last_update: list[torch.Tensor]
     start: str
     shards: int
+    id: str | None
 
     @property
     def prefix(self) -> Path: ...
@@ -121,6 +122,7 @@ def _extras(run: Resumable) -> dict[str, Any]:
         "solver_type": run.param.type,
         "losses": list(run.losses),
         "plateau": run.plateau.state() if run.plateau else None,
+        **({"run": run.id} if run.id else {}),
         "conditions": conditions(run),
         **({"start": run.start} if run.start else {}),
     }
@@ -214,7 +216,7 @@ def _renamed(found: files.Snapshot) -> list[str]:
 _EXTRAS = checked_json.Record(
     {},
     {
-        "solver_type": str,
+        **dict.fromkeys(("solver_type", "run"), str),
         "losses": [float],
         "plateau": (
             None,

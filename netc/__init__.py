@@ -48,14 +48,14 @@ def load_net(
     device: str = "cpu",
     **options: Any,
 ) -> Any:
-    """A net ready to run: `netc.runtime.net.load.load_net`, which takes `shapes`, `seed`, `workers`, `tf32`,
+    """A net ready to run: `netc.runtime.net.load.load_net`, which takes `shapes`, `seed`, `workers`, `precision`,
     `allow_python_layers` and `output_dir` too."""
     return import_module("netc.runtime.net.load").load_net(source, phase, weights, level, stages, device, **options)
 
 
 def load_solver(source: Any, weights: Any = None, snapshot: Any = None, device: str = "cpu", **options: Any) -> Any:
     """A training run: `netc.runtime.solver.solver.load_solver`, which takes `seed`, `workers`, `level`, `stages`,
-    `tf32`, `allow_python_layers` and `output_dir` too."""
+    `precision`, `channels_last`, `compiled`, `memory`, `allow_python_layers` and `output_dir` too."""
     return import_module("netc.runtime.solver.solver").load_solver(
         source, weights=weights, snapshot=snapshot, device=device, **options
     )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from netc.cli._options import MOST_THREADS, Whole, split
-from netc.cli._run import device_options, say_device, train_devices
+from netc.cli._run import device_options, precision_option, say_device, train_devices
 from netc.cli._schedule import train_schedule
 from netc.cli._status import DONE, INTERRUPTED, STOPPED, TERMINATED
 from netc.errors import NetcError
@@ -55,6 +55,7 @@ EFFECTS = click.Choice(["snapshot", "stop", "none"])
 )
 @click.option("--caffe-batch", is_flag=True, help="Several processes read a batch each, as Caffe's GPUs do.")
 @device_options
+@precision_option("tf32", "bf16")
 @click.option("--sigint_effect", type=EFFECTS, default="stop", show_default=True, help="What Ctrl-C does.")
 @click.option("--sighup_effect", type=EFFECTS, default="snapshot", show_default=True, help="What a hangup does.")
 def command(solver_path: str | None, solver: str | None, sigint_effect: str, sighup_effect: str, **options: Any) -> int:
@@ -138,7 +139,7 @@ def _run(
 
     shards = param.shards if options["shards"] is None else options["shards"]
     # the number of threads decides in which order a sum is taken: with shards it is not the number of cores
-    settle(options["threads"] or (1 if shards or group.size > 1 else None), options["tf32"])
+    settle(options["threads"] or (1 if shards or group.size > 1 else None), options["precision"])
     if options["caffe_batch"]:
         param.iter_size *= group.size
         shards = shards or 1
@@ -179,6 +180,7 @@ def _start(param: Any, origin: Any, effects: dict[str, str], options: dict[str, 
         output_dir=options["output_dir"],
         shards=options["shards"],
         group=options["group"],
+        precision=options["precision"],
     )
     run.id = identity
     return run

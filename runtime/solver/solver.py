@@ -17,6 +17,7 @@ from netc.errors.foreign import allowing
 from netc.errors.origin import Origin
 from netc.graph.ir import Node
 from netc.graph.read import locate_solver
+from netc.runtime.net.computing import FP32, computing
 from netc.runtime.net.feeding import FeedFunction
 from netc.runtime.net.module import Net
 from netc.runtime.net.numerics import settle
@@ -66,6 +67,8 @@ class Solver:
         shards: int | None = None,
         group: Group | None = None,
         output_dir: str | os.PathLike[str] | None = None,
+        precision: str = FP32,
+        channels_last: bool | None = None,
     ) -> None:
         """The options are those of `load_solver`. `report`: where the run tells what it does (default: nowhere).
         `signals`: what may end the run or ask for a snapshot, once it is entered. `group`: the processes that train
@@ -74,6 +77,7 @@ class Solver:
         self.group = group or Group()
         self.shards = param.shards if shards is None else shards
         self.param, self.origin = param, origin
+        self.computing = computing(precision, channels_last, device)
         self.seed = max(0, param.random_seed) if seed is None else seed
         self.iter = 0
         self.start = ""
@@ -92,7 +96,7 @@ class Solver:
         """Why the last snapshot that fell due is not there."""
         found = state.read(snapshot) if snapshot is not None else None
         plan = train_plan(param, origin.start.path, level, stages, origin)
-        builder = Builder(self.seed, device, workers, output_dir)
+        builder = Builder(self.seed, device, workers, output_dir, self.computing)
         first = initial.sources(param, origin, weights, found, builder.own_weights(plan))
         self._build(first, plan, builder)
         if found is not None:
@@ -429,20 +433,20 @@ def load_solver(
     snapshot: str | None = None,
     device: str = "cpu",
     *,
-    tf32: bool = False,
+    precision: str = FP32,
     allow_python_layers: Iterable[str] = (),
     **options: Any,
 ) -> Solver:
     """Read a solver (path, prototxt text or SolverParameter) and build its nets, ready to train.
 
     weights: files to start from, instead of the solver's own `weights` and `transplant_param`. snapshot: a .solverstate
-    to continue from, instead of either. tf32: whether a GPU may multiply with 10 bits of mantissa (see
-    netc.runtime.net.numerics, also for what this sets in torch). allow_python_layers: the modules whose Python layers
-    may run. options: seed (default: random_seed, or 0), workers (threads that decode images), level and stages (of the
-    training net), output_dir (below which folder HDF5Output layers may write, by default the working folder), report,
-    signals.
+    to continue from, instead of either. precision: "fp32", "tf32" or "bf16": what products are computed in
+    (docs/training.md; what this sets in torch is in netc.runtime.net.numerics). allow_python_layers: the modules whose
+    Python layers may run. options: seed (default: random_seed, or 0), workers (threads that decode images), level and
+    stages (of the training net), shards, channels_last (default: as is fastest), output_dir (below which folder
+    HDF5Output layers may write, by default the working folder), report, signals.
     """
-    settle(tf32=tf32)
+    settle(precision=precision)
     param, origin = locate_solver(source)
     with allowing(allow_python_layers):
-        return Solver(param, origin, weights=weights, snapshot=snapshot, device=device, **options)
+        return Solver(param, origin, weights=weights, snapshot=snapshot, device=device, precision=precision, **options)

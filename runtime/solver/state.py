@@ -137,6 +137,7 @@ def conditions(run: Resumable) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "torch": str(torch.__version__),
         "device": next((slot.value.device.type for slot in run.slots), "cpu"),
+        **run.net.computing.conditions(),
         "solver": _solver_hash(run.param),
         "net": _hash(run.net.graph.param),
     }

@@ -44,6 +44,7 @@ COMMANDS: dict[str, dict[str, str]] = {
         "draw": "Draw a net as SVG, DOT or Mermaid.",
         "diff": "Compare two nets or solvers by what they mean.",
         "parse-log": "Write the numbers of a training log as tables.",
+        "plot-log": "Draw the curves of training logs.",
         "explain": "Explain an error or warning by its code.",
         "device_query": "List the processors and GPUs that netc can use.",
     },
@@ -70,6 +71,9 @@ CAFFES = {
     "upgrade-net-proto-binary": "convert-caffemodel",
     "draw-net": "draw",
     "parse-log.sh": "parse-log",
+    "plot-training-log": "plot-log",
+    "plot-training-log.py.example": "plot-log",
+    "plot-log.sh": "plot-log",
     "summarize": "check",
     "train-net": "train",
     "finetune-net": "train",
@@ -80,7 +84,9 @@ CAFFES = {
 }
 """Caffe's programs that have another name here → what to type behind netc."""
 
-WITHOUT_NETS = frozenset({"demo", "new", "convert-imageset", "image-mean", "explain", "device_query", "parse-log"})
+WITHOUT_NETS = frozenset(
+    {"demo", "new", "convert-imageset", "image-mean", "explain", "device_query", "parse-log", "plot-log"}
+)
 """Commands that read no net, and so have no use for the user's own layers. All others take `user_code_options`."""
 
 EPILOG = """\

@@ -67,6 +67,13 @@ class Net(nn.Module):
         self._routes: dict[tuple[str, ...], Route] = {}
         self._fill(start(self) if start is not None else ())
 
+    def __repr__(self) -> str:
+        """A page at most: a line a layer with its type, the shapes of its tops and its number of parameters."""
+        return repr(self.graph).replace("<Graph", "<Net", 1)
+
+    def _repr_html_(self) -> str:
+        return self.graph._repr_html_().replace("<b>Graph", "<b>Net", 1)
+
     @property
     def blob_shapes(self) -> dict[str, Shape]:
         """Blob name → shape as compiled."""

@@ -16,8 +16,9 @@ from netc.errors import NetcError, counted, raise_all
 from netc.errors.foreign import allowing
 from netc.errors.origin import Origin
 from netc.graph.ir import Node
-from netc.graph.read import locate_solver
+from netc.graph.read import NetSource, locate_solver, meant
 from netc.runtime.net.computing import FP32, computing
+from netc.runtime.net.device import check_device
 from netc.runtime.net.feeding import FeedFunction
 from netc.runtime.net.module import Net
 from netc.runtime.net.numerics import settle
@@ -428,25 +429,62 @@ class Solver:
 
 
 def load_solver(
-    source: Any,
+    source: NetSource,
     weights: str | Sequence[str] | None = None,
-    snapshot: str | None = None,
+    snapshot: str | Snapshot | None = None,
     device: str = "cpu",
     *,
+    seed: int | None = None,
+    workers: int | None = None,
+    level: int = 0,
+    stages: Iterable[str] = (),
     precision: str = FP32,
+    channels_last: bool | None = None,
     allow_python_layers: Iterable[str] = (),
-    **options: Any,
+    output_dir: str | os.PathLike[str] | None = None,
+    report: Report | None = None,
+    signals: Signals | None = None,
+    shards: int | None = None,
+    group: Group | None = None,
 ) -> Solver:
     """Read a solver (path, prototxt text or SolverParameter) and build its nets, ready to train.
 
-    weights: files to start from, instead of the solver's own `weights` and `transplant_param`. snapshot: a .solverstate
-    to continue from, instead of either. precision: "fp32", "tf32" or "bf16": what products are computed in
-    (docs/training.md; what this sets in torch is in netc.runtime.net.numerics). allow_python_layers: the modules whose
-    Python layers may run. options: seed (default: random_seed, or 0), workers (threads that decode images), level and
-    stages (of the training net), shards, channels_last (default: as is fastest), output_dir (below which folder
-    HDF5Output layers may write, by default the working folder), report, signals.
+    >>> solver = netc.load_solver('''
+    ...     base_lr: 0.1 lr_policy: "fixed" max_iter: 3
+    ...     net_param {
+    ...       layer { name: "data" type: "DummyData" top: "x" top: "y" dummy_data_param {
+    ...         shape { dim: 4 dim: 2 } shape { dim: 4 } data_filler { type: "gaussian" } data_filler { } } }
+    ...       layer { name: "fc" type: "InnerProduct" bottom: "x" top: "fc" inner_product_param { num_output: 3 } }
+    ...       layer { name: "loss" type: "SoftmaxWithLoss" bottom: "fc" bottom: "y" top: "loss" } }''')
+    >>> loss = solver.step(3)
+    >>> solver.iter
+    3
+
+    The name of a net that comes with netc, or a folder, is its solver.prototxt. weights: files to start from, instead
+    of the solver's own `weights` and `transplant_param`. snapshot: a .solverstate to continue from, instead of either.
+    seed: default: random_seed, or 0. workers: threads that decode images. level, stages: of the training net.
+    precision: "fp32", "tf32" or "bf16": what products are computed in (docs/training.md; what this sets in torch is in
+    netc.runtime.net.numerics). channels_last: default: as is fastest. allow_python_layers: the modules whose Python
+    layers may run. output_dir: below which folder HDF5Output layers may write (default: the working folder).
+    report, signals, shards, group: as of `Solver`.
+    Raises NetcError, C201 and C251 for a device that is not here among them.
     """
+    check_device(device)
     settle(precision=precision)
-    param, origin = locate_solver(source)
+    param, origin = locate_solver(meant(source, "solver.prototxt"))
+    options: dict[str, Any] = {"report": report, "signals": signals, "shards": shards, "group": group}
+    options |= {"precision": precision, "channels_last": channels_last}
     with allowing(allow_python_layers):
-        return Solver(param, origin, weights=weights, snapshot=snapshot, device=device, precision=precision, **options)
+        return Solver(
+            param,
+            origin,
+            weights=weights,
+            snapshot=snapshot,
+            device=device,
+            seed=seed,
+            workers=workers,
+            level=level,
+            stages=stages,
+            output_dir=output_dir,
+            **options,
+        )

@@ -207,6 +207,9 @@ netc.pycaffe.install()
 assert "torch" not in sys.modules
 import caffe
 from caffe import io
+from caffe.proto import caffe_pb2
+import google.protobuf
+assert google.protobuf.text_format.Merge("item { label: 1 }", caffe_pb2.LabelMap()).item[0].label == 1
 assert caffe is netc.pycaffe and io is netc.pycaffe.io and caffe.io.__name__ == "netc.pycaffe.io"
 assert caffe.__spec__.name == "netc.pycaffe"
 netc.pycaffe.uninstall()

@@ -44,6 +44,7 @@ class Resumable(Protocol):
     start: str
     shards: int
     group: Group
+    id: str | None
 
     @property
     def prefix(self) -> Path: ...
@@ -123,6 +124,7 @@ def _extras(run: Resumable) -> dict[str, Any]:
         "solver_type": run.param.type,
         "losses": list(run.losses),
         "plateau": run.plateau.state() if run.plateau else None,
+        **({"run": run.id} if run.id else {}),
         "conditions": conditions(run),
         **({"start": run.start} if run.start else {}),
     }
@@ -138,6 +140,7 @@ def conditions(run: Resumable) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "torch": str(torch.__version__),
         "device": next((slot.value.device.type for slot in run.slots), "cpu"),
+        **run.net.computing.conditions(),
         "solver": _solver_hash(run.param),
         "net": _hash(run.net.graph.param),
     }
@@ -217,7 +220,7 @@ def _renamed(found: files.Snapshot) -> list[str]:
 _EXTRAS = checked_json.Record(
     {},
     {
-        "solver_type": str,
+        **dict.fromkeys(("solver_type", "run"), str),
         "losses": [float],
         "plateau": (
             None,

@@ -161,6 +161,15 @@ def test_a_step_whose_start_has_changed_is_not_continued(here: Path, capsys: pyt
     assert main(["train", "schedule.prototxt", "--step", "B"]) == 0
 
 
+def test_snapshots_of_another_run_are_not_taken_for_a_steps(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Another solver has trained under the prefix of A, and further."""
+    text = (here / "solver.prototxt").read_text().replace('"tiny"', '"step_a"')
+    (here / "other.prototxt").write_text(text)
+    assert main(["train", "other.prototxt"]) == 0
+    assert main(["train", "schedule.prototxt"]) == 73
+    assert "O614]: no run of this command is here" in capsys.readouterr().err
+
+
 def test_a_step_that_its_plateau_has_ended_is_done(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = (here / "a.prototxt").read_text().replace("max_iter: 4", "max_iter: 1000")
     (here / "a.prototxt").write_text(text.replace("max_drops: 9 min_delta: 0.02", "max_drops: 0 min_delta: 100"))

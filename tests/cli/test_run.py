@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import subprocess
 import sys
+import venv
 from pathlib import Path
 
+import click
 import pytest
 
 import netc.pycaffe
@@ -277,3 +280,33 @@ def test_glogs_flags_ask_for_what_netc_does(flag: str, tmp_path: Path, capfd: py
     assert main(["time", "-logtostderr=0", "-model", model]) == 2
     assert main(["time", "-log_dir=x", "-model", model]) == 2
     assert "'--log-dir'" in capfd.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_package_caffe_in_an_environment_of_its_own(tmp_path: Path) -> None:
+    """As docs/from_caffe.md says: installed by pip, used by a plain Python, taken away again."""
+    root = Path(__file__).parents[2]
+    shutil.copytree(root / "tools" / "caffe_package", tmp_path / "package")
+    venv.create(tmp_path / "env", with_pip=True, symlinks=True)
+    python = str(tmp_path / "env" / "bin" / "python")
+    (site,) = (tmp_path / "env" / "lib").glob("python*/site-packages")
+    (site / "netc-is-here.pth").write_text(f"{root}\n{Path(click.__file__).parents[1]}\n")
+    code = """import sys, caffe, caffe.io, caffe.draw
+from caffe.proto import caffe_pb2
+import netc.pycaffe
+assert caffe is netc.pycaffe is sys.modules["caffe"]
+print(caffe.Net(sys.argv[1], caffe.TEST).forward()["prob"].shape)"""
+    net = written(tmp_path, DEPLOY)
+
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        env = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+        return subprocess.run([python, *words], capture_output=True, text=True, timeout=300, env=env, cwd=tmp_path)
+
+    assert run("-c", code, net).returncode == 1
+    done = run("-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation", "--no-index", "./package")
+    assert done.returncode == 0, done.stderr
+    done = run("-c", code, net)
+    assert (done.stdout, done.returncode) == ("(2, 5)\n", 0), done.stderr
+    assert "netc" not in run("-c", "import sys; print([*sys.modules])").stdout.replace("netc-is", "")
+    assert run("-m", "pip", "uninstall", "-q", "-y", "netc-caffe").returncode == 0
+    assert run("-c", "import caffe").returncode == 1

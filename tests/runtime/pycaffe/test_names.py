@@ -54,9 +54,9 @@ def test_a_submodule_that_is_not_there() -> None:
 def test_what_caffes_own_module_shows() -> None:
     """The names of `dir(caffe)` in BVLC's 1.0."""
     theirs = """Net SGDSolver NesterovSolver AdaGradSolver RMSPropSolver AdaDeltaSolver AdamSolver NCCL Timer
-    init_log log set_mode_cpu set_mode_gpu set_device Layer get_solver layer_type_list set_random_seed solver_count set_solver_count
-    solver_rank set_solver_rank set_multiprocess has_nccl __version__ TRAIN TEST Classifier Detector io layers params
-    NetSpec to_proto net_spec proto pycaffe classifier detector"""
+    init_log log set_mode_cpu set_mode_gpu set_device Layer get_solver layer_type_list set_random_seed solver_count
+    set_solver_count solver_rank set_solver_rank set_multiprocess has_nccl __version__ TRAIN TEST Classifier Detector
+    io layers params NetSpec to_proto net_spec proto pycaffe classifier detector"""
     assert set(theirs.split()) <= set(dir(caffe))
     assert (caffe.TRAIN, caffe.TEST, caffe.__version__) == (caffe_pb2.TRAIN, caffe_pb2.TEST, "1.0.0")
     assert caffe_pb2.Phase.Name(caffe.TEST) == "TEST"

@@ -144,6 +144,8 @@ class Net(Wired):
         if self._device != machine.device():
             self._device = machine.device()
             self._module.to(self._device)
+            for work in self._works:
+                work.moved()
             for blob in self._blobs_by_name.values():
                 blob.move(self._device)
 

@@ -79,7 +79,7 @@ def _clock(net: Net) -> Clock:
         return time.perf_counter
 
     def waited() -> float:
-        torch.cuda.synchronize()
+        torch.cuda.synchronize(net.device)
         return time.perf_counter()
 
     return waited

@@ -55,6 +55,11 @@ def test_json_and_profile(net: str, tmp_path: Path, capfd: pytest.CaptureFixture
     events = json.loads(path.read_text())["traceEvents"]
     assert len(events) == 2 * 2 * 4
     assert {event["ph"] for event in events} == {"X"}
+    for event in events:  # the Trace Event Format's complete events
+        assert all(isinstance(event[key], str) for key in ("name", "cat"))
+        assert all(isinstance(event[key], int) for key in ("pid", "tid"))
+        assert all(isinstance(event[key], float) and event[key] >= 0 for key in ("ts", "dur"))
+        assert isinstance(event["args"], dict)
     ends = [event["ts"] + event["dur"] for event in events]
     assert all(event["ts"] >= end - 0.01 for event, end in zip(events[1:], ends, strict=False))
 

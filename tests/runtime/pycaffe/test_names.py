@@ -177,6 +177,20 @@ def test_a_layer_that_is_run_anew_has_the_mask_of_its_last_pass() -> None:
     assert (net.blobs["drop"].data != mask[:2]).any(), "the next pass has the next mask"
 
 
+def test_a_net_that_moves_between_its_passes_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As by set_mode_gpu after a forward pass. There is no GPU here: the other device is the CPU by another name, so
+    this holds that nothing recorded is used again, and not that a GPU computes it."""
+    net = caffe.Net(DROPS, caffe.TRAIN)
+    net.blobs["data"].data[...] = 1
+    net.forward()
+    mask = net.blobs["drop"].data.copy()
+    net.blobs["drop"].diff[...] = 1
+    monkeypatch.setattr(machine, "device", lambda: "cpu:0")
+    net.backward()
+    assert net.device == "cpu:0"
+    assert (net.blobs["data"].diff == mask).all()
+
+
 # -- solvers -----------------------------------------------------------------------------------------------------------
 
 FIRST = {

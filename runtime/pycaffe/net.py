@@ -154,7 +154,7 @@ class Net(Wired):
         wanted = []
         for work in (self._works[index] for index in layers):
             layer = work.step.node.layer
-            if layer.is_source and not layer.is_input:
+            if layer.is_source and not layer.is_input and work.step.node.name not in self.held:
                 wanted += [top for top in work.step.node.tops if top not in layer.constant_tops()]
         if wanted:
             for top, values in self._module.feeding.next(wanted).items():

@@ -198,6 +198,35 @@ def test_what_is_no_program(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "--help"]) == 0
 
 
+def test_modules_that_only_a_fork_has(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """SSD's caffe.model_libs: Python alone, and out of the checkout that was never built. All others stay netc's."""
+    dead_caffe()
+    program("raise ImportError('dead')", "dead/caffe/io.py")
+    program(
+        "from caffe import layers as L\nfrom .proto import caffe_pb2\ndef body(x): return L.ReLU(x)",
+        "dead/caffe/libs.py",
+    )
+    Path("dead/caffe/more").mkdir()
+    program("", "dead/caffe/more/__init__.py")
+    program(
+        "from .. import libs\nfrom caffe.libs import body as again\nassert again is libs.body", "dead/caffe/more/x.py"
+    )
+    text = """
+import sys
+sys.path.insert(0, "dead")
+import caffe.io
+from caffe.libs import *
+import caffe.more.x
+import google.protobuf as pb2
+print(body(L.Input(shape=dict(dim=[1]))).to_proto().layer[1].type, pb2.text_format.Merge.__name__)
+"""
+    assert main(["run", program(text)]) == 0
+    assert capfd.readouterr().out == "ReLU Merge\n"
+    program("print 'two'", "dead/caffe/old.py")
+    assert main(["run", program("import sys; sys.path.insert(0, 'dead'); import caffe.old")]) == 2
+    assert "error[C220]" in capfd.readouterr().err
+
+
 def test_a_module_that_caffe_has_not() -> None:
     with pytest.raises(ModuleNotFoundError, match="it has caffe"):
         netc.pycaffe.doors.Finder().find_spec("caffe.nothing", None)

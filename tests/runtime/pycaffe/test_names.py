@@ -258,6 +258,27 @@ def test_maps_of_coordinates_and_their_parts() -> None:
         caffe.coord_map.coord_map(L.InnerProduct(conv).fn)
 
 
+@pytest.mark.parametrize("error", [KeyError, AttributeError])
+def test_a_top_that_a_net_has_not(error: type[Exception]) -> None:
+    with pytest.raises(error):
+        _ = caffe.NetSpec().nothing
+    assert not hasattr(caffe.NetSpec(), "nothing")
+
+
+def test_files_that_are_not_there(tmp_path: Path) -> None:
+    """pycaffe looks for the files of its constructors; what Caffe itself reads later would end the process."""
+    net = written(tmp_path, DEPLOY)
+    with pytest.raises(RuntimeError, match="Could not open file gone"):
+        caffe.Net(net, caffe.TEST, weights="gone")
+    with pytest.warns(UserWarning, match="deprecated"), pytest.raises(RuntimeError, match="Could not open file gone"):
+        caffe.Net(net, "gone", caffe.TEST)
+    for call in (lambda: caffe.SGDSolver("gone"), lambda: caffe.get_solver("gone")):
+        with pytest.raises(RuntimeError, match="Could not open file gone"):
+            call()
+    with pytest.raises(NetcError):
+        caffe.Net(net, caffe.TEST).copy_from("gone")
+
+
 # -- detector ----------------------------------------------------------------------------------------------------------
 
 

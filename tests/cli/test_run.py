@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 import types
@@ -320,12 +321,41 @@ def test_the_line_of_a_pth_file(tmp_path: Path) -> None:
         ("draw_net.py", "netc draw"),
         ("parse_log.py", "netc parse-log"),
         ("python/classify.py", "netc run classify.py"),
-        ("build/tools/caffe", "as in netc train"),
+        ("build/tools/caffe", "netc train, netc test, netc time, netc device_query"),
+        ("caffe train -solver 's a.prototxt' --gpu=all", "netc train -solver 's a.prototxt' --gpu=all"),
+        ("caffe.bin device_query -gpu 0", "netc device_query -gpu 0"),
+        ("caffe -solver s.prototxt", "netc train, netc test"),
+        ("caffe banana", "netc train, netc test"),
         ("convert_imageset.bin", "netc convert-imageset"),
+        ("upgrade_net_proto_binary", "netc convert-caffemodel"),
+        ("upgrade_solver_proto_text", "netc upgrade"),
+        ("tools/detect.py", "netc run detect.py"),
+        ("extract_features.bin", "netc extract-features"),
+        ("tools/extra/parse_log.sh", "netc parse-log"),
+        ("extract_seconds.py", "netc parse-log"),
+        ("plot_training_log.py.example", "netc plot-log"),
+        ("plot_log.gnuplot.example", "netc plot-log"),
+        ("summarize.py", "netc check"),
+        ("launch_resize_and_crop_images.sh", "netc convert-imageset"),
+        ("examples/imagenet/make_imagenet_mean.sh", "netc image-mean"),
+        ("train_net.bin", "netc train"),
+        ("finetune_net", "netc train"),
+        ("test_net", "netc test"),
+        ("net_speed_benchmark", "netc time"),
     ],
 )
 def test_caffes_programs_are_answered_by_their_names_here(
     typed: str, told: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert main([typed]) == 2
+    assert main(shlex.split(typed)) == 2
     assert told in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("flag", ["-logtostderr", "--logtostderr=1", "-alsologtostderr=true"])
+def test_glogs_flags_ask_for_what_netc_does(flag: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    model = written(tmp_path, DEPLOY)
+    assert main(["time", flag, "-model", model, "-phase=TEST", "-iterations", "1", "-level=0", "-stage", ""]) == 0
+    assert "Average Forward pass" in capfd.readouterr().err
+    assert main(["time", "-logtostderr=0", "-model", model]) == 2
+    assert main(["time", "-log_dir=x", "-model", model]) == 2
+    assert "'--log-dir'" in capfd.readouterr().err

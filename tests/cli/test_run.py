@@ -157,7 +157,9 @@ def test_an_exception_shows_the_programs_own_lines(tmp_path: Path, capfd: pytest
     assert "netc/cli" not in err
     net = written(tmp_path, 'layer { name: "x" type: "Nothing" }')
     assert main(["run", program(f"import caffe\ncaffe.Net({net!r}, 0)")]) == 65
-    assert "unknown layer type" in capfd.readouterr().err
+    err = capfd.readouterr().err
+    assert "unknown layer type" in err
+    assert err.count("  File ") == 1, "of the program, not of netc"
 
 
 PYTHON2 = [

@@ -91,10 +91,10 @@ def _train(source: str, effects: dict[str, str], options: dict[str, Any]) -> int
 
 def _in_processes(param: Any, options: dict[str, Any], run: Callable[[str, Group], int]) -> int:
     """Call `run` with the device and the group of this process; or start those that do. Returns the exit status."""
-    from netc.runtime.parallel.group import Group, launched, local_rank
+    from netc.runtime.parallel.group import Group, launched, local_rank, local_size
     from netc.runtime.parallel.launch import launch
 
-    devices = train_devices(options["gpu"], options["nproc"], param)
+    devices = train_devices(options["gpu"], options["nproc"], param, local_size() if launched() else 0)
     if not launched():
         if len(devices) > 1:
             return launch(len(devices), sys.argv[1:])

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from netc.errors import NetcError, counted, raise_all
+from netc.errors import NetcError, raise_all
 from netc.errors.foreign import allowing
 from netc.errors.origin import Origin
 from netc.graph.ir import Node
@@ -24,6 +24,7 @@ from netc.runtime.net.module import Net
 from netc.runtime.net.numerics import settle
 from netc.runtime.parallel.group import Group
 from netc.runtime.parallel.iteration import Iteration, Overlapped
+from netc.runtime.parallel.shards import too_many
 from netc.runtime.solver import initial, state
 from netc.runtime.solver.diverged import explain
 from netc.runtime.solver.nets import Builder
@@ -132,13 +133,7 @@ class Solver:
             return None
         shards = self.shards or self.group.size
         if self.group.size > shards * self.param.iter_size:
-            units = counted(shards * self.param.iter_size, "shard")
-            raise NetcError(
-                "R661",
-                f"{self.group.size} processes have {units} of a batch to compute",
-                None,
-                "start fewer processes, or set more --shards",
-            )
+            raise too_many(self.group.size, shards * self.param.iter_size)
         if not self.shards:
             self.report.rounded(self.group.size)
             return Overlapped(self.net, self.slots, self.param.iter_size, self.group)

@@ -20,6 +20,7 @@ from netc.errors import NetcError, Place
 from netc.files import checked_json
 from netc.layers.base import format_shape
 from netc.runtime.net.module import Net
+from netc.runtime.parallel.group import Group
 from netc.runtime.solver import snapshot as files
 from netc.runtime.solver.manifest import damaged
 from netc.runtime.solver.rules import Slot
@@ -42,6 +43,7 @@ class Resumable(Protocol):
     last_update: list[torch.Tensor]
     start: str
     shards: int
+    group: Group
     id: str | None
 
     @property
@@ -129,8 +131,9 @@ def _extras(run: Resumable) -> dict[str, Any]:
 
 
 def conditions(run: Resumable) -> dict[str, Any]:
-    """What bit-exactness depends on besides the files."""
+    """What bit-exactness depends on besides the files; with shards not on the number of processes."""
     return {
+        **({} if run.shards else {"processes": run.group.size}),
         "seed": run.seed,
         "iter_size": run.param.iter_size,
         "shards": run.shards,

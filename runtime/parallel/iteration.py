@@ -49,7 +49,7 @@ class Iteration:
     """
 
     def __init__(self, net: Net, slots: list[Slot], iter_size: int, shards: int, group: Group) -> None:
-        check_divisible(net.graph, shards)
+        check_divisible(net.graph, shards, group.size)
         self.net, self.slots, self.group = net, slots, group
         self.iter_size, self.shards = iter_size, shards
         self._moving = [slot for slot in slots if slot.lr_mult]

@@ -48,6 +48,14 @@ EFFECTS = click.Choice(["snapshot", "stop", "none"])
     show_default=True,
     help="How long a process waits for one that does not answer.",
 )
+@click.option(
+    "--compare-every",
+    metavar="N",
+    type=Whole(0),
+    default=100,
+    show_default=True,
+    help="Compare the weights that several processes have every N iterations (0: never).",
+)
 @click.option("--caffe-batch", is_flag=True, help="Several processes read a batch each, as Caffe's GPUs do.")
 @device_options
 @click.option("--sigint_effect", type=EFFECTS, default="stop", show_default=True, help="What Ctrl-C does.")
@@ -106,7 +114,9 @@ def _work(param: Any, origin: Any, effects: dict[str, str], options: dict[str, A
             click.echo(str(error), err=True)
         status = error.exit_status
     except Exception:
-        click.echo(f"netc: {group.where() if group else f'rank {rank}'} has failed:", err=True)
+        click.echo(
+            f"netc: {group.where() if group else f'rank {rank}'} has failed {group.at() if group else ''}:", err=True
+        )
         raise
     if group is not None:
         group.close()
@@ -160,7 +170,7 @@ def _start(param: Any, origin: Any, effects: dict[str, str], options: dict[str, 
         shards=options["shards"],
         group=options["group"],
     )
-    run.id = identity
+    run.id, run.compare_every = identity, options["compare_every"]
     return run
 
 

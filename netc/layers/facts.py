@@ -90,8 +90,14 @@ class Facts:
     mean_over: str = SAMPLES
     """What a scalar top is the mean of, so that it can be told from those of the parts of a batch."""
 
-    carries_state: ClassVar[bool] = False
+    carries_state: bool = False
     """What a pass leaves behind is where the next one begins (recurrent layers)."""
+
+    mixes_rows: ClassVar[bool] = False
+    """A row of a top along axis 0 depends on other rows of the bottoms (recurrent layers, whose axis 0 is time)."""
+
+    keeps_own: ClassVar[bool] = False
+    """Code runs in it that may keep values between passes where nobody sees them (Python)."""
 
     def running(self) -> Mapping[int, float]:
         """The parameters that a TRAIN pass itself updates, and does not read, by position: which share of them is kept

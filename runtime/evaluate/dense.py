@@ -74,8 +74,8 @@ def _only_output(graph: Graph) -> str:
 class Dense:
     """A classifier's convolutional form, on the classifier's own parameters.
 
-    `image`: the input. `form`: the net as a graph. `stride`: (rows, columns) of pixels from a place to the next; `size`:
-    (height, width) of the classifier's input, the window of a place.
+    `image`: the input. `form`: the net as a graph. `stride`: (rows, columns) of pixels from a place to the next.
+    `size`: (height, width) of the classifier's input, the window of a place.
     """
 
     net: Net

@@ -28,7 +28,7 @@ _HOME = {
     "read_solver": "netc.graph.read",
 }
 
-__all__ = [*_HOME, "check", "load_net", "load_solver"]
+__all__ = [*_HOME, "check", "load_net", "load_solver", "posteriors"]
 
 
 def __getattr__(name: str) -> Any:
@@ -51,6 +51,23 @@ def load_net(
     """A net ready to run: `netc.runtime.net.load.load_net`, which takes `shapes`, `seed`, `workers`, `tf32`,
     `allow_python_layers` and `output_dir` too."""
     return import_module("netc.runtime.net.load").load_net(source, phase, weights, level, stages, device, **options)
+
+
+def posteriors(
+    net: Any,
+    images: Any,
+    scales: Any = (256,),
+    view: str = "dense",
+    flip: bool = True,
+    order: str = "scores",
+    crop: Any = None,
+    mean: Any = None,
+    **options: Any,
+) -> Any:
+    """The posterior of each class for each image by the paper's protocols, (images, classes):
+    `netc.runtime.evaluate.posteriors.posteriors`, which takes `blob` too."""
+    made = import_module("netc.runtime.evaluate.posteriors").posteriors
+    return made(net, images, scales, view, flip, order, crop, mean, **options)
 
 
 def load_solver(source: Any, weights: Any = None, snapshot: Any = None, device: str = "cpu", **options: Any) -> Any:

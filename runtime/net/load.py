@@ -26,6 +26,7 @@ from netc.runtime.data import can_probe
 from netc.runtime.data.probing import DataProbe
 from netc.runtime.net.module import Net
 from netc.runtime.net.numerics import settle
+from netc.weights.card import read_card
 from netc.weights.fitting import missing
 
 _EXAMPLE = 'give the whole shape of the top: shapes={"data": (1, 3, 224, 224)}'
@@ -75,6 +76,7 @@ def load_net(
         graph = compile_layers(layers, _TolerantProbe(data, told))
     given = draft.weights or None if weights is None else weights
     net = Net(graph, seed, workers, output_dir=output_dir, start=None if given is None else partial(_start, given))
+    net.card = read_card(os.fspath(given)) if isinstance(given, str | os.PathLike) else None
     return net.to(device)  # its data are opened when they are needed
 
 

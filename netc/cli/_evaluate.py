@@ -98,14 +98,14 @@ def _evaluate(net: str, weights: str, as_json: bool, options: dict[str, Any], gr
     from netc.runtime.evaluate import report
     from netc.runtime.evaluate.run import Run
 
-    say = _say if group.first else _nothing
+    told = say if group.first else _nothing
     other = report.read_predictions(options["against"]) if options["against"] else None
     if options["predictions"]:
         refuse_existing(options["predictions"], force=True)
     protocol = protocol_of(options)
-    members = _members([(net, weights), *map(_split, options["fuse"])], protocol, options, group, say)
-    names = _labels(options["labels"], members[0].classifier)
-    source = _source(options, names, members[0].classifier, say)
+    members = _members([(net, weights), *map(_split, options["fuse"])], protocol, options, group, told)
+    names = labels_of(options["labels"], members[0].classifier)
+    source = _source(options, names, members[0].classifier, told)
     try:
         with progress_bar("testing") as show:
             total = len(source)
@@ -117,7 +117,8 @@ def _evaluate(net: str, weights: str, as_json: bool, options: dict[str, Any], gr
     if group.first:
         order = protocol.order
         about = f"{protocol} of {', '.join(member.weights for member in members)}"
-        found = report.summary(outcome, order, names or source.classes, [_described(member) for member in members])
+        known = names or source.classes or members[0].classifier.names
+        found = report.summary(outcome, order, known, [_described(member) for member in members])
         if other is not None:
             found["mcnemar"] = report.paired(outcome, order, other, options["against"])
         if options["predictions"]:
@@ -128,7 +129,7 @@ def _evaluate(net: str, weights: str, as_json: bool, options: dict[str, Any], gr
     return BAD_DATA if outcome.broken else DONE
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
     click.echo(f"warning: {printable(text)}", err=True)
 
 
@@ -184,7 +185,7 @@ def _members(
     from netc.runtime.evaluate.run import Member
     from netc.runtime.evaluate.store import Store, other_nets
 
-    wanted = wanted_of(options, _device(options, group))
+    wanted = wanted_of(options, device_of(options, group))
     found = []
     for number, (net, weights) in enumerate(nets):
         path = locate(net, "train_val.prototxt") if net is not None else None
@@ -198,13 +199,14 @@ def _members(
     return found
 
 
-def _device(options: dict[str, Any], group: Group) -> str:
+def device_of(options: dict[str, Any], group: Group, threads: int | None = 1) -> str:
+    """The torch device. `threads`: those of one batch; with one, several batches are computed at a time."""
     from netc.cli._run import one_device
     from netc.runtime.net.numerics import settle
     from netc.runtime.parallel.group import local_rank
     from netc.runtime.solver.log import nowhere
 
-    settle(1, options["tf32"])  # a batch is computed by one thread, several batches at a time
+    settle(threads, options["tf32"])
     if group.size > 1 and options["gpu"]:
         return f"cuda:{local_rank()}"
     return one_device(options["gpu"], nowhere())
@@ -218,7 +220,7 @@ def _threads(options: dict[str, Any], group: Group) -> tuple[int, int]:
     return options["workers"] or cores, 1 if options["gpu"] else options["threads"] or cores
 
 
-def _labels(path: str | None, classifier: Classifier) -> list[str]:
+def labels_of(path: str | None, classifier: Classifier) -> list[str]:
     """The names of the classes. Raises NetcError R738 for a list of another length."""
     if path is None:
         return []

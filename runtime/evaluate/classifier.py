@@ -38,7 +38,8 @@ VERSION = 1
 class Classifier:
     """A net in the TEST phase, with what it takes.
 
-    `shown`: what is known of its images, by default what its card or net says. mean, crop: as netc.posteriors. Raises NetcError R730, R731, R733, R735 (a net of the TRAIN phase).
+    `shown`: what is known of its images, by default what its card or net says. mean, crop: as netc.posteriors. Raises
+    NetcError R730, R731, R733, R735 (a net of the TRAIN phase).
     """
 
     def __init__(
@@ -62,6 +63,8 @@ class Classifier:
         channels = self.graph.shapes[self.image][1]
         found = with_mean(found, mean, channels) if mean is not None else found
         self.input: Input = input_of(self.graph, self.image, found, says_no_mean(net.graph), crop)
+        self.names: Sequence[str] = ()
+        """Of the classes, where its card knows them."""
         self._most: dict[tuple[int, ...], int] = {}
 
     @cached_property

@@ -40,6 +40,13 @@ class Input:
     std: tuple[float, ...] = ()
     range: float = 255.0
 
+    def __str__(self) -> str:
+        parts = [f"{self.order if self.channels == 3 else 'gray'} from 0 to {self.range:g}"]
+        parts.append(f"mean {_listed(self.mean)}" if any(self.mean) else "no mean")
+        parts += [f"scale {self.scale:g}"] if self.scale != 1 else []
+        parts += [f"std {_listed(self.std)}"] if self.std else []
+        return ", ".join([*parts, f"{self.crop[0]}×{self.crop[1]} pixels"])
+
     def planes(self, pixels: Pixels) -> Planes:
         """(H, W, C) as decoded → (C, H, W), as the data layers compute it."""
         planes = planes_of(pixels) if self.order == "BGR" else pixels.transpose(2, 0, 1)
@@ -53,6 +60,10 @@ class Input:
         if self.std:
             out /= np.array(self.std, np.float32).reshape(-1, 1, 1)
         return out
+
+
+def _listed(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:.6g}" for value in values)
 
 
 # -- what a net's input is ---------------------------------------------------------------------------------------------

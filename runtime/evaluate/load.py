@@ -46,7 +46,10 @@ def classifier_of(net: str | None, weights: str, wanted: Wanted, say: Callable[[
         shown = replace(shown, mean=[0.0])
     layers = model.layers()
     made = Net(graph, start=lambda made: made.copy_from(layers).written(made.params))
-    return Classifier(made.to(wanted.device), wanted.blob, shown, crop=wanted.crop)
+    classifier = Classifier(made.to(wanted.device), wanted.blob, shown, crop=wanted.crop)
+    if model.card is not None and len(model.card.classes) == classifier.classes:
+        classifier.names = model.card.classes
+    return classifier
 
 
 def _all_said(model: Model) -> bool:

@@ -17,8 +17,10 @@ layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim:
 layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
   convolution_param { num_output: 5 kernel_size: 3 pad: 1 weight_filler { type: "xavier" } } }
 layer { name: "relu" type: "ReLU" bottom: "conv" top: "conv" }
-layer { name: "pool1" type: "Pooling" bottom: "conv" top: "pool1" pooling_param { pool: MAX kernel_size: 2 stride: 2 } }
-layer { name: "pool2" type: "Pooling" bottom: "pool1" top: "pool2" pooling_param { pool: AVE kernel_size: 2 stride: 2 } }
+layer { name: "pool1" type: "Pooling" bottom: "conv" top: "pool1"
+  pooling_param { pool: MAX kernel_size: 2 stride: 2 } }
+layer { name: "pool2" type: "Pooling" bottom: "pool1" top: "pool2"
+  pooling_param { pool: AVE kernel_size: 2 stride: 2 } }
 layer { name: "fc1" type: "InnerProduct" bottom: "pool2" top: "fc1"
   inner_product_param { num_output: 9 weight_filler { type: "xavier" } bias_filler { type: "uniform" } } }
 layer { name: "fc2" type: "InnerProduct" bottom: "fc1" top: "fc2"

@@ -116,6 +116,10 @@ class Run:
             for pool in (self._decoding, self._computing):
                 pool.shutdown(wait=True, cancel_futures=True)
         parts = self.group.agree(error, rows, self.broken)
+        if not any(part for part, _ in parts):
+            first = [one.error for _, broken in parts for one in broken][:3]
+            why = "; ".join(error.message for error in first) or "it has none"
+            raise NetcError("R740", f"no picture of {self.source.path} could be read: {why}", Place(self.source.path))
         return _outcome([row for part, _ in parts for row in part], [one for _, broken in parts for one in broken])
 
     # -- the pictures of this process ----------------------------------------------------------------------------------

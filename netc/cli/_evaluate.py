@@ -50,6 +50,10 @@ PROTOCOL = (
 )
 
 
+PATIENCE = 30 * 86_400
+"""Seconds: the processes meet at the end only, and one may have had much less to do."""
+
+
 def with_options(*groups: tuple[Callable[..., Any], ...]) -> Callable[..., Any]:
     """Adds groups of options to a command."""
 
@@ -69,7 +73,7 @@ def given(options: dict[str, Any]) -> list[str]:
 
 def evaluate(net: str, weights: str | None, as_json: bool, options: dict[str, Any]) -> int:
     """Alone, or as one of the processes that a launcher has started; or start these."""
-    from netc.runtime.parallel.group import Group, Processes, launched, local_rank
+    from netc.runtime.parallel.group import Group, Processes, launched
     from netc.runtime.parallel.launch import ended, launch
 
     if options["data"] is None:
@@ -80,7 +84,7 @@ def evaluate(net: str, weights: str | None, as_json: bool, options: dict[str, An
         if (options["nproc"] or 1) > 1:
             return launch(options["nproc"], sys.argv[1:])
         return _evaluate(net, weights, as_json, options, Group())
-    group = Processes(f"cuda:{local_rank()}" if options["gpu"] else "cpu")
+    group = Processes(timeout=PATIENCE)
     try:
         status = _evaluate(net, weights, as_json, options, group)
     except NetcError as error:
@@ -166,10 +170,9 @@ def wanted_of(options: dict[str, Any], device: str) -> Wanted:
     told = options["told"]
     if told.shapes:
         told.used = True
-    names = ("mean", "scale", "crop", "blob")
-    return Wanted(
-        **{name: options[name] for name in names}, channels=options["channels"] or "", shapes=told.shapes, device=device
-    )
+    names = ("mean", "scale", "crop", "blob", "precision")
+    given = {name: options[name] for name in names}
+    return Wanted(**given, channels=options["channels"] or "", shapes=told.shapes, device=device)
 
 
 def _members(
@@ -206,7 +209,7 @@ def device_of(options: dict[str, Any], group: Group, threads: int | None = 1) ->
     from netc.runtime.parallel.group import local_rank
     from netc.runtime.solver.log import nowhere
 
-    settle(threads, options["tf32"])
+    settle(threads, options["precision"])
     if group.size > 1 and options["gpu"]:
         return f"cuda:{local_rank()}"
     return one_device(options["gpu"], nowhere())

@@ -10,7 +10,7 @@ import click
 
 from netc.cli._evaluate import INPUT, labels_of, wanted_of, with_options
 from netc.cli._options import Whole, json_option, json_text, shape_option
-from netc.cli._run import device_options
+from netc.cli._run import device_options, precision_option
 from netc.cli._status import BAD_DATA, DONE
 from netc.errors import NetcError, printable
 
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 @with_options(INPUT)
 @shape_option()
 @device_options
+@precision_option("tf32", "bf16")
 @json_option
 def command(images: tuple[str, ...], weights: str, net: str | None, top: int, as_json: bool, **options: Any) -> int:
     """Name what is on pictures: the most probable classes, with their probabilities.

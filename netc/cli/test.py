@@ -8,7 +8,7 @@ import click
 
 from netc.cli._evaluate import INPUT, PROTOCOL, evaluate, given, with_options
 from netc.cli._options import Whole, json_option, json_text, shape_option, split
-from netc.cli._run import device_options, one_device
+from netc.cli._run import device_options, one_device, precision_option
 from netc.cli._status import DONE
 from netc.errors import NetcError, Place
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 @with_options(PROTOCOL, INPUT)
 @shape_option()
 @device_options
+@precision_option("tf32", "bf16")
 @json_option
 def command(model_path: str | None, model: str | None, weights: str | None, as_json: bool, **options: Any) -> int:
     """Score a net on its test data: a file, a folder with a train_val.prototxt, or a net that comes with netc.
@@ -55,6 +56,7 @@ def _build(source: str, weights: str | None, options: dict[str, Any]) -> tuple[N
     """The net with its weights, and the layers that have none."""
     from netc import proto
     from netc.files.shipped import locate
+    from netc.runtime.net.computing import Computing
     from netc.runtime.net.numerics import settle
     from netc.runtime.solver import initial, nets
     from netc.runtime.solver.log import stderr
@@ -62,12 +64,12 @@ def _build(source: str, weights: str | None, options: dict[str, Any]) -> tuple[N
     from netc.solver import plans
     from netc.weights import read
 
-    settle(options["threads"], options["tf32"])
+    settle(options["threads"], options["precision"])
     log = stderr()
     device = one_device(options["gpu"], log)
     state = proto.NetState(level=options["level"], stage=split(",".join(options["stage"])))
     path = locate(source, "train_val.prototxt")
-    builder = nets.Builder(0, device, options["workers"], options["output_dir"])
+    builder = nets.Builder(0, device, options["workers"], options["output_dir"], Computing(options["precision"]))
     plan = plans.NetPlan(path, path, plans.TEST, state)
     own = builder.own_weights(plan)
     if weights is None and not own:

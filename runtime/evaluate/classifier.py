@@ -84,9 +84,10 @@ class Classifier:
 
     @cached_property
     def key(self) -> str:
-        """SHA-256 of all that decides its scores: the net, its parameters, what it does to pixels, which scores."""
+        """SHA-256 of all that decides its scores: the net, its parameters, its input, which scores, and how it
+        computes."""
         sha = hashlib.sha256(canonical(self.graph.param).encode())
-        said = {**asdict(self.input), "blob": self.blob, "version": VERSION}
+        said = {**asdict(self.input), "blob": self.blob, "version": VERSION, **self.net.computing.conditions()}
         sha.update(json.dumps(said, sort_keys=True).encode())
         for name, blobs in self.net.params.items():
             sha.update(name.encode("utf-8", "surrogateescape"))

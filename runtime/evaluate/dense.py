@@ -115,7 +115,7 @@ def dense(net: Net, blob: str | None = None, *others: str) -> Dense:
     graph = deployed_graph(net)
     scores = scores_of(graph, blob)
     form = convolutional(graph, [scores.blob, *others])
-    twin = Net(form.graph, net.seed, start=_all_tensors)
+    twin = Net(form.graph, net.seed, start=_all_tensors, computing=net.computing)
     twin.share_views(net)
     height, width = form.graph.shapes[form.image][2:]
     return Dense(twin, form, form.image, scores.blob, _stride(form.graph, scores.blob), (height, width))

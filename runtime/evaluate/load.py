@@ -10,6 +10,7 @@ from netc.files.lines import numbered, read_text
 from netc.layers.base import Shape
 from netc.runtime.evaluate.classifier import Classifier
 from netc.runtime.evaluate.images import says_no_mean_of
+from netc.runtime.net.computing import Computing
 from netc.runtime.net.module import Net
 from netc.weights.asked import Asked
 from netc.weights.model import Model, open_model
@@ -19,7 +20,7 @@ from netc.weights.preprocessing import looks_of
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """What a caller says of a net where its files do not, or overrules them: mean, scale, crop and channels of its
-    input, the blob with its scores, the size of its images, the device."""
+    input, the blob with its scores, the size of its images, the device, what products are computed in."""
 
     mean: str = ""
     scale: float | None = None
@@ -28,6 +29,7 @@ class Wanted:
     blob: str | None = None
     shapes: Mapping[str, Shape] = field(default_factory=dict)
     device: str = "cpu"
+    precision: str = "fp32"
 
 
 def classifier_of(net: str | None, weights: str, wanted: Wanted, say: Callable[[str], None]) -> Classifier:
@@ -45,7 +47,8 @@ def classifier_of(net: str | None, weights: str, wanted: Wanted, say: Callable[[
     if shown.mean is None and _all_said(model):
         shown = replace(shown, mean=[0.0])
     layers = model.layers()
-    made = Net(graph, start=lambda made: made.copy_from(layers).written(made.params))
+    computing = Computing(wanted.precision)
+    made = Net(graph, start=lambda made: made.copy_from(layers).written(made.params), computing=computing)
     classifier = Classifier(made.to(wanted.device), wanted.blob, shown, crop=wanted.crop)
     if model.card is not None and len(model.card.classes) == classifier.classes:
         classifier.names = model.card.classes

@@ -27,6 +27,7 @@ from netc.prototxt.bind import bind
 from netc.prototxt.draft import Draft, is_set, locate, message_origins, origins_of
 from netc.prototxt.forks import TYPE_OF_BLOCK
 from netc.prototxt.source import may_be_binary
+from netc.prototxt.unknown import FILES
 from netc.upgrade import upgrade_net, upgrade_solver
 
 if TYPE_CHECKING:
@@ -182,13 +183,13 @@ class TextFile:
 
     @property
     def kind(self) -> str:
-        """ "solver" where more of its fields are a solver's than a net's, else "net"."""
+        """ "net", "solver" or "schedule": whose fields most of the file's are."""
         names = [item.name for item in self.tree.fields]
-        solver, net = (
-            sum(name in message.DESCRIPTOR.fields_by_name for name in names)
-            for message in (proto.SolverParameter, proto.NetParameter)
-        )
-        return "solver" if solver > net else "net"
+
+        def own(kind: str) -> int:
+            return sum(name in proto.message(kind).DESCRIPTOR.fields_by_name for name in names)
+
+        return FILES[max(FILES, key=own)]
 
     def draft(self) -> Draft:
         """The net: bind, upgrade."""
@@ -200,6 +201,11 @@ class TextFile:
         """The solver, and the origin of its fields."""
         origin = Origin(Place(self.source.path), lambda path: locate(self.source, self.tree, path))
         return upgrade_solver(bind(self.tree, proto.SolverParameter, self.source), origin.place), origin
+
+    def schedule(self) -> tuple[Any, Origin]:
+        """The schedule, and the origin of its fields."""
+        origin = Origin(Place(self.source.path), lambda path: locate(self.source, self.tree, path))
+        return bind(self.tree, proto.message("ScheduleParameter"), self.source), origin
 
 
 @dataclass(frozen=True, slots=True)

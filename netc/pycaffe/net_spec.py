@@ -179,8 +179,9 @@ class NetSpec:
     def vals(self) -> list[Any]:
         return list(self.tops.values())
 
-    def update(self, other: dict[str, Any]) -> None:
-        self.tops.update(other)
+    def update(self, name: str, params: dict[str, Any]) -> None:
+        """More fields, or other values, for the layer of the top `name` (SSD's Caffe has this)."""
+        self.tops[name].fn.params.update(params)
 
     def to_proto(self) -> Any:
         """The NetParameter."""

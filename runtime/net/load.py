@@ -25,9 +25,11 @@ from netc.layers.input import Input
 from netc.layers.sources import IMAGES, RecordSource
 from netc.runtime.data import can_probe
 from netc.runtime.data.probing import DataProbe
+from netc.runtime.net.computing import Computing
 from netc.runtime.net.device import check_device
 from netc.runtime.net.module import Net
 from netc.runtime.net.numerics import settle
+from netc.weights.card import read_card
 from netc.weights.fitting import missing
 
 Weights = str | os.PathLike[str] | Mapping[str, Sequence[Any]]
@@ -47,7 +49,7 @@ def load_net(
     seed: int = 0,
     shapes: Mapping[str, Sequence[int]] | None = None,
     workers: int | None = None,
-    tf32: bool = False,
+    precision: str = "fp32",
     allow_python_layers: Iterable[str] = (),
     output_dir: str | os.PathLike[str] | None = None,
     trust_net: bool = False,
@@ -69,8 +71,8 @@ def load_net(
 
     `shapes`: {top of an Input or data layer: shape}; goes before what the file and the data say. Images are meant as
     they are before a crop: with crop_size 227, (1, 3, 256, 256) makes a top of 1×3×227×227. `seed`: of fillers and
-    everything random. `workers`: threads that decode images (default: one a core). `tf32`: whether a GPU may
-    multiply with 10 bits of mantissa (see netc.runtime.net.numerics, also for what this sets in torch).
+    everything random. `workers`: threads that decode images (default: one a core). `precision`:
+    "fp32", "tf32" or "bf16" (docs/training.md; what this sets in torch is in netc.runtime.net.numerics).
     `allow_python_layers`: the modules whose Python layers may run. `output_dir`: below which folder HDF5Output layers
     may write (default: the working folder). `trust_net`: whether a net out of a weight file may open the data and other
     files that it names (netc.files.consent).
@@ -78,7 +80,7 @@ def load_net(
     here, W724 for weights of no layer of the net.
     """
     check_device(device)
-    settle(tf32=tf32)
+    settle(precision=precision)
     draft = draft_net(of_phase(source, phase))
     if trust_net:
         trust(draft.path)
@@ -89,7 +91,9 @@ def load_net(
     with closing(DataProbe(draft.path)) as data, allowing(allow_python_layers):
         graph = compile_layers(layers, _TolerantProbe(data, told))
     given = draft.weights or None if weights is None else weights
-    net = Net(graph, seed, workers, output_dir=output_dir, start=None if given is None else partial(_start, given))
+    start = None if given is None else partial(_start, given)
+    net = Net(graph, seed, workers, output_dir=output_dir, start=start, computing=Computing(precision))
+    net.card = read_card(os.fspath(given)) if isinstance(given, str | os.PathLike) else None
     return net.to(device)  # its data are opened when they are needed
 
 

@@ -36,6 +36,7 @@ class Wired:
 
     def _adopt(self, module: Module) -> None:
         self._module = module
+        self._name: str | None = None
         self._device = machine.device()
         module.to(self._device)
         self._callbacks: dict[str, list[Callback]] = {}
@@ -150,7 +151,12 @@ class Wired:
 
     @property
     def name(self) -> str:
-        return self._module.graph.name
+        """The net's name in its file, or what a program has called it."""
+        return self._module.graph.name if self._name is None else self._name
+
+    @name.setter
+    def name(self, name: str) -> None:
+        self._name = name
 
     @cached_property
     def blobs(self) -> OrderedDict[str, Blob]:

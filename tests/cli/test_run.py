@@ -7,10 +7,12 @@ import shlex
 import shutil
 import subprocess
 import sys
+import types
 import venv
 from pathlib import Path
 
 import click
+import numpy as np
 import pytest
 
 import netc.pycaffe
@@ -155,7 +157,9 @@ def test_an_exception_shows_the_programs_own_lines(tmp_path: Path, capfd: pytest
     assert "netc/cli" not in err
     net = written(tmp_path, 'layer { name: "x" type: "Nothing" }')
     assert main(["run", program(f"import caffe\ncaffe.Net({net!r}, 0)")]) == 65
-    assert "unknown layer type" in capfd.readouterr().err
+    err = capfd.readouterr().err
+    assert "unknown layer type" in err
+    assert err.count("  File ") == 1, "of the program, not of netc"
 
 
 PYTHON2 = [
@@ -165,6 +169,8 @@ PYTHON2 = [
     "if 1 <> 2: pass\n",
     "x = 0777\n",
     "exec 'x = 1'\n",
+    "sort(key=lambda (a, b): b)\n",
+    "if True:\n\tx = 1\n        y = 2\n",
 ]
 
 
@@ -177,12 +183,87 @@ def test_python_2_is_named(text: str, capfd: pytest.CaptureFixture[str]) -> None
 
 
 @pytest.mark.parametrize(
-    "text", ["import cPickle", "range(3)\nxrange(3)", "{}.iteritems()", "import helper2"]
-)  # fmt: skip
+    "text",
+    [
+        "import cPickle",
+        "import cPickle as pickle",
+        "try:\n    import cPickle\nexcept ValueError:\n    pass",
+        "range(3)\nxrange(3)",
+        "unicode('x')",
+        "{}.iteritems()",
+        "{}.has_key(1)",
+        "import helper2",
+        "iter([]).next()",
+        "{}.keys().sort()",
+        "'x'.decode('utf-8')",
+        "from itertools import izip",
+        "import itertools\nitertools.imap",
+        "import urllib\nurllib.urlopen('x')",
+        "import sys\nsys.maxint",
+        "{1: 2}.keys()[0]",
+        "from collections import OrderedDict\nOrderedDict(a=1).values()[0]",
+        "len(map(str, [1]))",
+        "{1: 2}.items() + [1]",
+        "range(3) + [4]",
+        "range(7 / 2)",
+        "import numpy as np\nnp.zeros(3)[: 4 / 2]",
+        "import numpy as np\nnp.zeros(np.float64(7) / 2)",
+        "open('out', 'wb').write('text')",
+        "import pickle\npickle.load(open('old.pkl', 'rb'))",
+        "import old.main",
+    ],
+)
 def test_python_2_without_its_syntax(text: str, capfd: pytest.CaptureFixture[str]) -> None:
     program("import urllib2", "helper2.py")
+    for name, words in (("__init__", ""), ("config", "x = 1"), ("main", "from config import x")):
+        program(words, f"old/{name}.py")
+    Path("old.pkl").write_bytes(b"S'\\xff\\xe9'\n.")  # a string of Python 2's that is not ASCII
     assert main(["run", program(text)]) == 1
-    assert "2to3" in capfd.readouterr().err
+    err = capfd.readouterr().err
+    assert "netc: " in err
+    assert "2to3" in err or "latin1" in err
+
+
+@pytest.mark.parametrize(
+    "text, told",
+    [
+        ("import skimage.io", "pip install scikit-image"),
+        ("import cv2", "pip install opencv-python-headless"),
+        ("from easydict import EasyDict", "pip install easydict"),
+        ("import numpy as np\nnp.asscalar(np.zeros(1))", "a.item()"),
+        ("import numpy as np\nnp.in1d([1], [1])", "np.isin"),
+        ("import time\ntime.clock()", "time.perf_counter"),
+        ("from collections import Mapping", "collections.abc.Mapping"),
+        ("def load(f, Loader): pass\nload('x')", "yaml.safe_load"),
+        ("import scipy_misc_of_old", "scipy.misc.imresize"),
+        ("from utils.boxes import overlaps", "setup.py build_ext --inplace"),
+    ],
+)
+def test_what_libraries_no_longer_have(
+    text: str, told: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("skimage", "cv2", "easydict"):  # as where they are not installed
+        monkeypatch.setitem(sys.modules, name, None)
+    scipy = types.ModuleType("scipy.misc")
+    monkeypatch.setitem(sys.modules, "scipy", types.ModuleType("scipy"))
+    monkeypatch.setitem(sys.modules, "scipy.misc", scipy)
+    program("from scipy.misc import imresize" if "scipy" in told else "", "scipy_misc_of_old.py")
+    program("", "utils/__init__.py")
+    program("", "utils/boxes.pyx")
+    assert main(["run", program(text)]) == 1
+    err = capfd.readouterr().err
+    assert told.removeprefix("scipy.misc.imresize") in err.split("netc: ")[1]
+    assert "2to3" not in err
+
+
+def test_numpys_old_names_are_there_for_a_program(capfd: pytest.CaptureFixture[str]) -> None:
+    text = """import numpy as np
+a = np.zeros(3, dtype=np.float)
+print(a.dtype, a.astype(np.int).dtype, a.astype(np.bool).dtype, np.array(["x"], dtype=np.object).dtype, np.str("x"))"""
+    assert main(["run", program(text)]) == 0
+    assert capfd.readouterr().out == "float64 int64 bool object x\n"
+    with pytest.raises(AttributeError):
+        _ = np.float  # type: ignore[attr-defined]
 
 
 def test_other_mistakes_are_not_blamed_on_python_2(capfd: pytest.CaptureFixture[str]) -> None:
@@ -240,6 +321,9 @@ netc.pycaffe.install()
 assert "torch" not in sys.modules
 import caffe
 from caffe import io
+from caffe.proto import caffe_pb2
+import google.protobuf
+assert google.protobuf.text_format.Merge("item { label: 1 }", caffe_pb2.LabelMap()).item[0].label == 1
 assert caffe is netc.pycaffe and io is netc.pycaffe.io and caffe.io.__name__ == "netc.pycaffe.io"
 assert caffe.__spec__.name == "netc.pycaffe"
 netc.pycaffe.uninstall()

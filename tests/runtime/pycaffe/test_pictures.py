@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from google.protobuf import text_format
 from PIL import Image
 
 import netc.pycaffe as caffe
@@ -95,6 +96,30 @@ def test_classifier_on_photos(shared: Path, folder: Path) -> None:
     assert label in many[0].argsort()[::-1][:5]
     assert label in one[0].argsort()[::-1][:5]
     assert many[0].sum() == pytest.approx(1, abs=1e-5)
+
+
+def test_a_picture_climbs_the_gradient_of_a_layer(folder: Path) -> None:
+    """As deep dreams do: the message with force_backward, a layer's data as its own diff, the picture in the blob."""
+    model = caffe.io.caffe_pb2.NetParameter()
+    text_format.Merge((folder / "deploy.prototxt").read_text(), model)
+    model.force_backward = True
+    weights = str(folder / "bvlc_googlenet.caffemodel")
+    net = caffe.Classifier(str(model), weights, mean=np.float32([104.0, 116.0, 122.0]), channel_swap=(2, 1, 0))
+    src, dst = net.blobs["data"], net.blobs["inception_4c/output"]
+    src.reshape(1, 3, 64, 96)
+    src.data[0] = np.random.default_rng(0).normal(size=(3, 64, 96)) * 10
+    bias, found = net.transformer.mean["data"], []
+    for _ in range(4):
+        net.forward(end="inception_4c/output")
+        found.append(float((dst.data**2).mean()))
+        dst.diff[:] = dst.data
+        net.backward(start="inception_4c/output")
+        gradient = src.diff[0]
+        src.data[:] += 1.5 / np.abs(gradient).mean() * gradient
+        src.data[:] = np.clip(src.data, -bias, 255 - bias)
+    assert dst.shape == (1, 512, 4, 6)
+    assert found == sorted(found)
+    assert found[-1] > 1.2 * found[0]
 
 
 MEANS = """layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 2 dim: 3 dim: 8 dim: 8 } } }

@@ -26,6 +26,7 @@ _HOME = {
     "load_net": "netc.runtime.net.load",
     "load_plugin": "netc.plugin",
     "load_solver": "netc.runtime.solver.solver",
+    "posteriors": "netc.runtime.evaluate.posteriors",
     "read_net": "netc.graph.read",
     "read_solver": "netc.graph.read",
 }
@@ -54,5 +55,6 @@ if TYPE_CHECKING:
     from netc.graph.read import read_net as read_net
     from netc.graph.read import read_solver as read_solver
     from netc.plugin import load_plugin as load_plugin
+    from netc.runtime.evaluate.posteriors import posteriors as posteriors
     from netc.runtime.net.load import load_net as load_net
     from netc.runtime.solver.solver import load_solver as load_solver

@@ -31,7 +31,8 @@ COMMANDS: dict[str, dict[str, str]] = {
     "Run": {
         "train": "Train a net by its solver.",
         "prove-parallel": "Show that several processes train as one does.",
-        "test": "Score a net on its test data.",
+        "test": "Score a net on its test data, or by the paper's protocols.",
+        "classify": "Name what is on pictures, by a trained net.",
         "time": "Measure how long each layer of a net takes.",
         "extract-features": "Write blobs of a net over its data into databases.",
         "run": "Run a Python program written for pycaffe.",
@@ -52,6 +53,7 @@ COMMANDS: dict[str, dict[str, str]] = {
     "Edit": {
         "new": "Copy a net that comes with netc, to edit it.",
         "fmt": "Write prototxt files in canonical form.",
+        "convolutional": "Write a classifier as a net for images of any size.",
         "upgrade": "Rewrite a net or solver of an older format in the current one.",
     },
     "Weights": {

@@ -53,6 +53,14 @@ EFFECTS = click.Choice(["snapshot", "stop", "none"])
     show_default=True,
     help="How long a process waits for one that does not answer.",
 )
+@click.option(
+    "--compare-every",
+    metavar="N",
+    type=Whole(0),
+    default=100,
+    show_default=True,
+    help="Compare the weights that several processes have every N iterations (0: never).",
+)
 @click.option("--caffe-batch", is_flag=True, help="Several processes read a batch each, as Caffe's GPUs do.")
 @device_options
 @precision_option("tf32", "bf16")
@@ -91,10 +99,10 @@ def _train(source: str, effects: dict[str, str], options: dict[str, Any]) -> int
 
 def _in_processes(param: Any, options: dict[str, Any], run: Callable[[str, Group], int]) -> int:
     """Call `run` with the device and the group of this process; or start those that do. Returns the exit status."""
-    from netc.runtime.parallel.group import Group, launched, local_rank
+    from netc.runtime.parallel.group import Group, launched, local_rank, local_size
     from netc.runtime.parallel.launch import launch
 
-    devices = train_devices(options["gpu"], options["nproc"], param)
+    devices = train_devices(options["gpu"], options["nproc"], param, local_size() if launched() else 0)
     if not launched():
         if len(devices) > 1:
             return launch(len(devices), sys.argv[1:])
@@ -124,7 +132,9 @@ def _work(run: Callable[[str, Group], int], device: str, options: dict[str, Any]
             click.echo(str(error), err=True)
         status = error.exit_status
     except Exception:
-        click.echo(f"netc: {group.where() if group else f'rank {rank}'} has failed:", err=True)
+        click.echo(
+            f"netc: {group.where() if group else f'rank {rank}'} has failed {group.at() if group else ''}:", err=True
+        )
         raise
     if group is not None:
         group.close()
@@ -182,7 +192,7 @@ def _start(param: Any, origin: Any, effects: dict[str, str], options: dict[str, 
         group=options["group"],
         precision=options["precision"],
     )
-    run.id = identity
+    run.id, run.compare_every = identity, options["compare_every"]
     return run
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -49,7 +48,7 @@ class Iteration:
     """
 
     def __init__(self, net: Net, slots: list[Slot], iter_size: int, shards: int, group: Group) -> None:
-        check_divisible(net.graph, shards)
+        check_divisible(net.graph, shards, group.size)
         self.net, self.slots, self.group = net, slots, group
         self.iter_size, self.shards = iter_size, shards
         self._moving = [slot for slot in slots if slot.lr_mult]
@@ -60,9 +59,7 @@ class Iteration:
         self._net: Callable[[Batch], Batch] = net
         self._sum = Sum(0)
 
-    def run(
-        self, iteration: int, feed: FeedFunction | None, wanted: bool, snapshot: Path | None
-    ) -> tuple[float, Batch]:
+    def run(self, iteration: int, feed: FeedFunction | None, wanted: bool) -> tuple[float, Batch]:
         """Forward and backward of one iteration: gradients come to stand in `.grad`. Returns the mean loss, and the
         outputs of the last pass: without `wanted` the scalars alone.
 
@@ -83,7 +80,7 @@ class Iteration:
                     raise failed
                 each, loss = self._forward(unit, batches.pop(unit), shares[unit], unit.k == every[-1].k and wanted)
                 if not math.isfinite(each.loss):
-                    raise self._diverged(unit, iteration, feed, each.loss, snapshot)
+                    raise self._diverged(unit, iteration, feed, each.loss)
                 passes.append(each)
             except NetcError as error:
                 failed = error
@@ -203,14 +200,12 @@ class Iteration:
         for slot, gradient in zip(self._moving, total, strict=True):
             slot.value.grad = gradient
 
-    def _diverged(
-        self, unit: Unit, iteration: int, feed: FeedFunction | None, loss: float, snapshot: Path | None
-    ) -> NetcError:
+    def _diverged(self, unit: Unit, iteration: int, feed: FeedFunction | None, loss: float) -> NetcError:
         """The whole batch is looked at, so that a row is named by its place in it."""
         given = dict(feed(unit.k)) if feed is not None else {}
         self.net.clock.part = None
         batch = self.net.feeding.batch(unit.k, (lambda k: given) if given else None)
-        return explain(self.net, iteration, unit.k, batch, loss, snapshot, given)
+        return explain(self.net, iteration, unit.k, batch, loss, given)
 
 
 class Overlapped(Iteration):

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from netc.errors import NetcError, counted, raise_all
+from netc.errors import NetcError, raise_all
 from netc.errors.foreign import allowing
 from netc.errors.origin import Origin
 from netc.graph.ir import Node
@@ -24,14 +24,17 @@ from netc.runtime.net.module import Net
 from netc.runtime.net.numerics import settle
 from netc.runtime.parallel.group import Group
 from netc.runtime.parallel.iteration import Iteration, Overlapped
+from netc.runtime.parallel.shards import too_many
+from netc.runtime.parallel.tripwire import compare
 from netc.runtime.solver import initial, state
-from netc.runtime.solver.diverged import explain
+from netc.runtime.solver.diverged import explain, of_gradients, with_state
 from netc.runtime.solver.nets import Builder
 from netc.runtime.solver.report import Report
 from netc.runtime.solver.rules import Slot, Updater
 from netc.runtime.solver.signals import Signals
 from netc.runtime.solver.snapshot import Snapshot
 from netc.runtime.solver.tester import Result, run_test
+from netc.runtime.solver.undo import Undo
 from netc.solver.plans import NetPlan, of_test_net, test_plans, train_plan
 from netc.solver.plateau import Plateau
 from netc.solver.policies import POLICIES
@@ -48,6 +51,7 @@ class Solver:
     start: the SHA-256 of the weights that a schedule has given it to start from; "" where it is none of its steps.
     id: the run that snapshots are of; None where none has been told. owner: the id of the run whose snapshot was
     restored.
+    compare_every: iterations after which several processes compare their weights; 0: never.
     stopped: why training ended before its time ("signal", "plateau"), else None.
     """
 
@@ -90,6 +94,7 @@ class Solver:
         self.plateau = Plateau(param) if param.lr_policy == "plateau" else None
         self._saved_at = -1
         self.id: str | None = None
+        self.compare_every = 100
         self.owner: str | None = None
         self.given_weights = initial.names(weights) if weights is not None else []
         self.last_snapshot: Path | None = None
@@ -128,21 +133,29 @@ class Solver:
 
     def _division(self) -> Iteration | None:
         """None where one process computes every batch whole."""
+        self._check_writers()
         if not self.shards and self.group.size == 1:
             return None
         shards = self.shards or self.group.size
         if self.group.size > shards * self.param.iter_size:
-            units = counted(shards * self.param.iter_size, "shard")
-            raise NetcError(
-                "R661",
-                f"{self.group.size} processes have {units} of a batch to compute",
-                None,
-                "start fewer processes, or set more --shards",
-            )
+            raise too_many(self.group.size, shards * self.param.iter_size)
         if not self.shards:
             self.report.rounded(self.group.size)
             return Overlapped(self.net, self.slots, self.param.iter_size, self.group)
         return Iteration(self.net, self.slots, self.param.iter_size, shards, self.group)
+
+    def _check_writers(self) -> None:
+        """Raises NetcError R666 for a layer that writes the rows of all passes, where this process has some of them."""
+        for net in (self.net, *self.test_nets) if self.group.size > 1 else ():
+            for node in net.graph.nodes:
+                if node.layer.output_file and node.layer.effect:
+                    raise NetcError(
+                        "R666",
+                        f'layer "{node.name}" ({node.type}) writes the rows of every pass to {node.layer.output_file}, '
+                        f"and each of {self.group.size} processes has only some of them",
+                        node.place,
+                        "train with one process, or leave the layer out",
+                    )
 
     def _testable(self, plans: list[NetPlan], builder: Builder) -> list[NetPlan]:
         """Without test_iter, Caffe tests nothing. netc tests on the whole set then, if the net has one."""
@@ -208,6 +221,7 @@ class Solver:
         if self.iter < stop and self.param.iter_size < 1:  # Caffe trains on: parameters times 1 / 0
             message = f"iter_size is {self.param.iter_size}: an iteration sees no batch, and has no loss"
             raise NetcError("R615", message, self.origin.place("iter_size"), "leave iter_size out, or set it to 1")
+        self._compare()
         while self.iter < stop:
             if self.test_due() and not self.scheduled_tests():
                 return
@@ -216,12 +230,27 @@ class Solver:
                 return
 
     def _iterate(self, feed: FeedFunction | None) -> None:
-        loss, outputs = self.forward_backward(feed)
+        try:
+            loss, outputs = self.forward_backward(feed)
+            if (diverged := of_gradients(self.net, self.slots, self.iter, loss)) is not None:
+                raise diverged
+        except NetcError as error:
+            self._undo.back()
+            if error.code == "R630":
+                raise with_state(error, self.last_snapshot) from None
+            raise
         self.losses.append(loss)
         if self._displayed():
             self.report.training(self.iter, self.loss, outputs, self.lr, self.net)
         self.apply_update()
         self.report.iterated(self.iter, loss)
+        if self.compare_every and self.iter % self.compare_every == 0:
+            self._compare()
+
+    def _compare(self) -> None:
+        """The weights of all processes are the same; also before the first iteration, and the last snapshot."""
+        if self.compare_every:
+            compare(self.group, self.net.params, self.iter)
 
     def _displayed(self) -> bool:
         return bool(self.param.display) and self.iter % self.param.display == 0
@@ -229,8 +258,9 @@ class Solver:
     def forward_backward(self, feed: FeedFunction | None = None) -> tuple[float, dict[str, Tensor]]:
         """Run iter_size batches forward and backward; gradients add up in `.grad`. Returns the mean loss and the
         outputs of the last batch."""
+        self._undo = Undo(self.net)
         if self._divided is not None:
-            return self._divided.run(self.iter, feed, self._displayed(), self.last_snapshot)
+            return self._divided.run(self.iter, feed, self._displayed())
         for slot in self.slots:
             slot.value.grad = None
         total, size = 0.0, self.param.iter_size
@@ -244,7 +274,8 @@ class Solver:
             if not math.isfinite(value):
                 given = dict(feed(k)) if feed is not None else {}
                 batch = self.net.feeding.batch(k, lambda _, tops=given: tops)  # type: ignore[misc]
-                raise explain(self.net, self.iter, k, batch, value, self.last_snapshot, given)
+                self._undo.back()
+                raise explain(self.net, self.iter, k, batch, value, given)
             total += value
         return total / size, {name: outputs[name].detach() for name in self.net.outputs}
 
@@ -355,6 +386,15 @@ class Solver:
         self.report.saved(path, self.iter)
         return path
 
+    @property
+    def saved(self) -> bool:
+        """Whether this run has saved the iteration that it has come to."""
+        return self._saved_at == self.iter
+
+    def finite(self) -> bool:
+        """Whether all parameters are."""
+        return all(bool(torch.isfinite(tensor).all()) for tensors in self.net.params.values() for tensor in tensors)
+
     def save_if_new(self, since: int) -> None:
         """Save a snapshot if iterations were done after `since` and the last one is not saved yet. Raises nothing: a
         failure is a warning."""
@@ -404,6 +444,7 @@ class Solver:
 
     def finish(self) -> None:
         """What ends a training run: the last snapshot, and where they are due the loss and tests of the trained net."""
+        self._compare()
         if self.param.snapshot_after_train and self._saved_at != self.iter:
             self.snapshot()
         self._require_saved()

@@ -83,14 +83,19 @@ def _identify(run: Solver) -> str:
 
 @contextmanager
 def _saving_what_was_learnt(run: Solver) -> Iterator[None]:
-    """Data that can no longer be read end training; a snapshot of what is not saved yet comes before that. Where an
-    iteration failed at a later one of its batches (iter_size), BatchNorm's running means have seen those before it."""
+    """Data that can no longer be read end training, and so does a value that is not finite: a snapshot of the state
+    before that iteration, if it is not saved yet, comes first."""
     start = run.iter
     try:
         yield
     except NetcError as error:
         if error.code[0] == "D" or error.code in _DATA_FAULTS:
             run.save_if_new(since=start)
+        elif error.code == "R630" and run.finite():
+            run.save_if_new(since=start)
+            if run.saved:
+                kept = f"{error.hint}; the state before this iteration is {run.last_snapshot}"
+                raise NetcError(error.code, error.message, error.place, kept, error.related) from None
         raise
 
 

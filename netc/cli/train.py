@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from netc.cli._options import MOST_THREADS, Whole, split
-from netc.cli._run import device_options, say_device, train_devices
+from netc.cli._run import device_options, precision_option, say_device, train_devices
+from netc.cli._schedule import train_schedule
 from netc.cli._status import DONE, INTERRUPTED, STOPPED, TERMINATED
 from netc.errors import NetcError
 
@@ -40,6 +43,8 @@ EFFECTS = click.Choice(["snapshot", "stop", "none"])
     type=Whole(0, MOST_SHARDS),
     help="Divide each batch into S parts: the same bits for any number of processes (0: do not divide).",
 )
+@click.option("--step", metavar="NAME", multiple=True, help="Of a schedule, this step and those it comes from.")
+@click.option("--dry-run", is_flag=True, help="Show which steps of a schedule are done and to do; train nothing.")
 @click.option(
     "--timeout",
     metavar="SECONDS",
@@ -58,10 +63,12 @@ EFFECTS = click.Choice(["snapshot", "stop", "none"])
 )
 @click.option("--caffe-batch", is_flag=True, help="Several processes read a batch each, as Caffe's GPUs do.")
 @device_options
+@precision_option("tf32", "bf16")
 @click.option("--sigint_effect", type=EFFECTS, default="stop", show_default=True, help="What Ctrl-C does.")
 @click.option("--sighup_effect", type=EFFECTS, default="snapshot", show_default=True, help="What a hangup does.")
 def command(solver_path: str | None, solver: str | None, sigint_effect: str, sighup_effect: str, **options: Any) -> int:
     """Train a net by its solver: a file, a folder with a solver.prototxt, or the name of a net that comes with netc.
+    Or train nets step by step: a schedule, such as vgg_D/schedule.prototxt.
 
     The log goes to stderr in Caffe's form, and as JSON to PREFIX.metrics.jsonl beside the snapshots. The first Ctrl-C
     saves a snapshot and ends with status 75; the same command with --resume auto then goes on, to the same bits.
@@ -77,22 +84,33 @@ def command(solver_path: str | None, solver: str | None, sigint_effect: str, sig
 def _train(source: str, effects: dict[str, str], options: dict[str, Any]) -> int:
     """Alone, or as one of the processes that a launcher has started; or start these."""
     from netc.files.shipped import locate
-    from netc.graph.read import locate_solver
-    from netc.runtime.parallel.group import Group, launched, local_rank
-    from netc.runtime.parallel.launch import launch
+    from netc.graph.read import TextFile, open_file
 
-    param, origin = locate_solver(locate(source, "solver.prototxt"))
+    opened = open_file(locate(source, "solver.prototxt"))
+    if isinstance(opened, TextFile) and opened.kind == "schedule":
+        return train_schedule(opened, options, _in_processes, partial(_run, effects=effects))
+    if options["step"] or options["dry_run"]:
+        raise click.UsageError("--step and --dry-run are for a schedule, and this is a solver")
+    param, origin = opened.solver()
     if options["iterations"] is not None:
         param.max_iter = options["iterations"]
-    devices = train_devices(options["gpu"], options["nproc"], param)
+    return _in_processes(param, options, partial(_run, param, origin, effects=effects, options=options))
+
+
+def _in_processes(param: Any, options: dict[str, Any], run: Callable[[str, Group], int]) -> int:
+    """Call `run` with the device and the group of this process; or start those that do. Returns the exit status."""
+    from netc.runtime.parallel.group import Group, launched, local_rank, local_size
+    from netc.runtime.parallel.launch import launch
+
+    devices = train_devices(options["gpu"], options["nproc"], param, local_size() if launched() else 0)
     if not launched():
         if len(devices) > 1:
             return launch(len(devices), sys.argv[1:])
-        return _run(param, origin, effects, options, devices[0], Group())
-    return _work(param, origin, effects, options, devices[local_rank() % len(devices)])
+        return run(devices[0], Group())
+    return _work(run, devices[local_rank() % len(devices)], options)
 
 
-def _work(param: Any, origin: Any, effects: dict[str, str], options: dict[str, Any], device: str) -> int:
+def _work(run: Callable[[str, Group], int], device: str, options: dict[str, Any]) -> int:
     """Train as one of several processes."""
     import faulthandler
 
@@ -104,7 +122,7 @@ def _work(param: Any, origin: Any, effects: dict[str, str], options: dict[str, A
     rank, group = int(os.environ["RANK"]), None
     try:
         group = Processes(device, options["timeout"])
-        status = _run(param, origin, effects, options, device, group)
+        status = run(device, group)
     except KeyboardInterrupt:
         status = INTERRUPTED
     except NetcError as error:
@@ -122,17 +140,20 @@ def _work(param: Any, origin: Any, effects: dict[str, str], options: dict[str, A
     return ended(status, rank)
 
 
-def _run(param: Any, origin: Any, effects: dict[str, str], options: dict[str, Any], device: str, group: Group) -> int:
+def _run(
+    param: Any, origin: Any, device: str, group: Group, *, effects: dict[str, str], options: dict[str, Any]
+) -> int:
     from netc.runtime.net.numerics import settle
     from netc.runtime.solver.training import train
 
     shards = param.shards if options["shards"] is None else options["shards"]
     # the number of threads decides in which order a sum is taken: with shards it is not the number of cores
-    settle(options["threads"] or (1 if shards or group.size > 1 else None), options["tf32"])
+    settle(options["threads"] or (1 if shards or group.size > 1 else None), options["precision"])
     if options["caffe_batch"]:
         param.iter_size *= group.size
         shards = shards or 1
     run = _start(param, origin, effects, {**options, "shards": shards, "device": device, "group": group})
+    run.start = options.get("start", "")
     try:
         stopped = train(run, options["force"])
     except NetcError as error:
@@ -168,6 +189,7 @@ def _start(param: Any, origin: Any, effects: dict[str, str], options: dict[str, 
         output_dir=options["output_dir"],
         shards=options["shards"],
         group=options["group"],
+        precision=options["precision"],
     )
     run.id, run.compare_every = identity, options["compare_every"]
     return run
@@ -179,8 +201,8 @@ def _going_on(param: Any, origin: Any, options: dict[str, Any], log: Log) -> tup
     from netc.runtime.parallel.launch import restarted
     from netc.runtime.solver.identity import launch_of
     from netc.runtime.solver.initial import names
-    from netc.runtime.solver.state import prefix
     from netc.runtime.solver.training import going_on
+    from netc.solver.settings import prefix
 
     where, source, group = prefix(param, origin.start.path), origin.start.path, options["group"]
     if launch_of() and (restarted() or not options["force"]):

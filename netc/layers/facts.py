@@ -109,6 +109,15 @@ class Facts:
     linear: ClassVar[bool] = False
     """Each value of a top is the sum of a row of the first parameter times values of the bottom (InnerProduct)."""
 
+    multiplies: ClassVar[bool] = False
+    """All its work is products of bottoms and parameters, which a GPU or CPU may be asked to compute in less precision;
+    it takes bottoms and parameters in any layout of memory (Convolution, InnerProduct)."""
+
+    def takes_any_form(self) -> bool:
+        """Whether `forward` takes bottoms of bfloat16, and in any layout of memory, as well as float32 in order, and
+        loses nothing by it: values are moved or compared, or multiplied one by one (ReLU, MAX pooling)."""
+        return self.multiplies
+
     transposed: ClassVar[bool] = False
     """`window` tells what one value of the bottom is spread over, and not what one of the top reads (Deconvolution)."""
 
@@ -120,6 +129,9 @@ class Facts:
 
     keeps_places: ClassVar[bool] = False
     """A value of the tops stands where the values of the bottoms stand that it comes from (ReLU, Eltwise)."""
+
+    each_place: ClassVar[bool] = False
+    """What it computes along `axis`, it computes at each place of the other axes by itself (Softmax)."""
 
     crops: ClassVar[bool] = False
     """The top is bottom 0 cut to the size of bottom 1 (Crop)."""
@@ -185,6 +197,10 @@ class Facts:
         """The names of `count` parameters of a layer with that many bottoms, numbers where the type has not so many."""
         names = next((names for names in cls.blob_lists if len(names) == count), Facts.blob_lists[0])
         return [*names[:count], *map(str, range(len(names), count))]
+
+    from_matrix: bool = False
+    """Parameter 0 may come from a file as the matrix of an InnerProduct over a whole window: the same values in the
+    same order, and so the same layer (Convolution)."""
 
     # -- pictures ------------------------------------------------------------------------------------------------------
 

@@ -105,8 +105,8 @@ def _start(iterations: int, log: Any, say: Say) -> Any:
     from netc.graph.read import locate_solver
     from netc.runtime.net.numerics import settle
     from netc.runtime.solver.solver import Solver
-    from netc.runtime.solver.state import prefix
     from netc.runtime.solver.training import going_on, signals
+    from netc.solver.settings import prefix
 
     settle()
     param, origin = locate_solver("solver.prototxt")

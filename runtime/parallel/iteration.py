@@ -167,7 +167,7 @@ class Iteration:
 
     def _at(self, unit: Unit) -> None:
         self.net.clock.iteration = unit.k
-        self.net.clock.part = unit.shard.of(self._batch)
+        self.net.clock.part, self.net.clock.batch = unit.shard.of(self._batch), self._batch
 
     def _forward(self, unit: Unit, batch: Batch, shares: dict[str, float], wanted: bool) -> tuple[Pass, Tensor]:
         self._at(unit)

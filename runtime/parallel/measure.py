@@ -29,7 +29,7 @@ from netc.runtime.solver.solver import Solver
 
 def main(path: str) -> int:
     task = json.loads(Path(path).read_text("utf-8"))
-    settle(1, False)
+    settle(1)
     group = Processes() if launched() else Group()
     status, found = 0, {}
     try:

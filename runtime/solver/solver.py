@@ -12,16 +12,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from netc.errors import NetcError, counted, raise_all
+from netc.errors import NetcError, raise_all
 from netc.errors.foreign import allowing
 from netc.errors.origin import Origin
 from netc.graph.ir import Node
-from netc.graph.read import locate_solver
+from netc.graph.read import NetSource, locate_solver, meant
+from netc.runtime.net.computing import FP32, computing
+from netc.runtime.net.device import check_device
 from netc.runtime.net.feeding import FeedFunction
 from netc.runtime.net.module import Net
 from netc.runtime.net.numerics import settle
 from netc.runtime.parallel.group import Group
 from netc.runtime.parallel.iteration import Iteration, Overlapped
+from netc.runtime.parallel.shards import too_many
 from netc.runtime.parallel.tripwire import compare
 from netc.runtime.solver import initial, state
 from netc.runtime.solver.diverged import explain, of_gradients, with_state
@@ -35,7 +38,7 @@ from netc.runtime.solver.undo import Undo
 from netc.solver.plans import NetPlan, of_test_net, test_plans, train_plan
 from netc.solver.plateau import Plateau
 from netc.solver.policies import POLICIES
-from netc.solver.settings import HISTORIES, check
+from netc.solver.settings import HISTORIES, check, prefix
 
 
 class Solver:
@@ -45,6 +48,7 @@ class Solver:
     iterations. net, test_nets: the nets; the test nets use the training net's own parameters, layer by layer name.
     test_feed: what test nets with Input layers are fed by, {input blob: tensor} of forward pass k.
     last_snapshot: the state this run saved last or was continued from; None before either.
+    start: the SHA-256 of the weights that a schedule has given it to start from; "" where it is none of its steps.
     id: the run that snapshots are of; None where none has been told. owner: the id of the run whose snapshot was
     restored.
     compare_every: iterations after which several processes compare their weights; 0: never.
@@ -68,6 +72,8 @@ class Solver:
         shards: int | None = None,
         group: Group | None = None,
         output_dir: str | os.PathLike[str] | None = None,
+        precision: str = FP32,
+        channels_last: bool | None = None,
     ) -> None:
         """The options are those of `load_solver`. `report`: where the run tells what it does (default: nowhere).
         `signals`: what may end the run or ask for a snapshot, once it is entered. `group`: the processes that train
@@ -76,8 +82,10 @@ class Solver:
         self.group = group or Group()
         self.shards = param.shards if shards is None else shards
         self.param, self.origin = param, origin
+        self.computing = computing(precision, channels_last, device)
         self.seed = max(0, param.random_seed) if seed is None else seed
         self.iter = 0
+        self.start = ""
         self.stopped: str | None = None
         self.signals = signals or Signals()
         self.test_feed: FeedFunction | None = None
@@ -94,7 +102,7 @@ class Solver:
         """Why the last snapshot that fell due is not there."""
         found = state.read(snapshot) if snapshot is not None else None
         plan = train_plan(param, origin.start.path, level, stages, origin)
-        builder = Builder(self.seed, device, workers, output_dir)
+        builder = Builder(self.seed, device, workers, output_dir, self.computing)
         first = initial.sources(param, origin, weights, found, builder.own_weights(plan))
         self._build(first, plan, builder)
         if found is not None:
@@ -120,6 +128,7 @@ class Solver:
 
     def divide(self) -> None:
         """Decide how iterations are computed in parts; again where the net's precision has changed."""
+        self.net.clock.passes = max(1, self.param.iter_size)
         self._divided = self._division()
 
     def _division(self) -> Iteration | None:
@@ -129,13 +138,7 @@ class Solver:
             return None
         shards = self.shards or self.group.size
         if self.group.size > shards * self.param.iter_size:
-            units = counted(shards * self.param.iter_size, "shard")
-            raise NetcError(
-                "R661",
-                f"{self.group.size} processes have {units} of a batch to compute",
-                None,
-                "start fewer processes, or set more --shards",
-            )
+            raise too_many(self.group.size, shards * self.param.iter_size)
         if not self.shards:
             self.report.rounded(self.group.size)
             return Overlapped(self.net, self.slots, self.param.iter_size, self.group)
@@ -341,6 +344,7 @@ class Solver:
             self.report.dropped(self.iter, self.plateau)
         if self.plateau.finished:
             self.stopped = "plateau"
+            self._saved_at = -1  # a snapshot from before this test does not know of the end
 
     def test_net(self, number: int, feed: FeedFunction | None = None) -> Result:
         """Test one net now, and report it."""
@@ -373,7 +377,7 @@ class Solver:
     @property
     def prefix(self) -> Path:
         """What the names of snapshots begin with."""
-        return state.prefix(self.param, self.origin.start.path)
+        return prefix(self.param, self.origin.start.path)
 
     def snapshot(self) -> Path:
         """Save weights and state as PREFIX_iter_N.caffemodel and .solverstate; returns the state's path."""
@@ -466,25 +470,62 @@ class Solver:
 
 
 def load_solver(
-    source: Any,
+    source: NetSource,
     weights: str | Sequence[str] | None = None,
-    snapshot: str | None = None,
+    snapshot: str | Snapshot | None = None,
     device: str = "cpu",
     *,
-    tf32: bool = False,
+    seed: int | None = None,
+    workers: int | None = None,
+    level: int = 0,
+    stages: Iterable[str] = (),
+    precision: str = FP32,
+    channels_last: bool | None = None,
     allow_python_layers: Iterable[str] = (),
-    **options: Any,
+    output_dir: str | os.PathLike[str] | None = None,
+    report: Report | None = None,
+    signals: Signals | None = None,
+    shards: int | None = None,
+    group: Group | None = None,
 ) -> Solver:
     """Read a solver (path, prototxt text or SolverParameter) and build its nets, ready to train.
 
-    weights: files to start from, instead of the solver's own `weights` and `transplant_param`. snapshot: a .solverstate
-    to continue from, instead of either. tf32: whether a GPU may multiply with 10 bits of mantissa (see
-    netc.runtime.net.numerics, also for what this sets in torch). allow_python_layers: the modules whose Python layers
-    may run. options: seed (default: random_seed, or 0), workers (threads that decode images), level and stages (of the
-    training net), output_dir (below which folder HDF5Output layers may write, by default the working folder), report,
-    signals.
+    >>> solver = netc.load_solver('''
+    ...     base_lr: 0.1 lr_policy: "fixed" max_iter: 3
+    ...     net_param {
+    ...       layer { name: "data" type: "DummyData" top: "x" top: "y" dummy_data_param {
+    ...         shape { dim: 4 dim: 2 } shape { dim: 4 } data_filler { type: "gaussian" } data_filler { } } }
+    ...       layer { name: "fc" type: "InnerProduct" bottom: "x" top: "fc" inner_product_param { num_output: 3 } }
+    ...       layer { name: "loss" type: "SoftmaxWithLoss" bottom: "fc" bottom: "y" top: "loss" } }''')
+    >>> loss = solver.step(3)
+    >>> solver.iter
+    3
+
+    The name of a net that comes with netc, or a folder, is its solver.prototxt. weights: files to start from, instead
+    of the solver's own `weights` and `transplant_param`. snapshot: a .solverstate to continue from, instead of either.
+    seed: default: random_seed, or 0. workers: threads that decode images. level, stages: of the training net.
+    precision: "fp32", "tf32" or "bf16": what products are computed in (docs/training.md; what this sets in torch is in
+    netc.runtime.net.numerics). channels_last: default: as is fastest. allow_python_layers: the modules whose Python
+    layers may run. output_dir: below which folder HDF5Output layers may write (default: the working folder).
+    report, signals, shards, group: as of `Solver`.
+    Raises NetcError, C201 and C251 for a device that is not here among them.
     """
-    settle(tf32=tf32)
-    param, origin = locate_solver(source)
+    check_device(device)
+    settle(precision=precision)
+    param, origin = locate_solver(meant(source, "solver.prototxt"))
+    options: dict[str, Any] = {"report": report, "signals": signals, "shards": shards, "group": group}
+    options |= {"precision": precision, "channels_last": channels_last}
     with allowing(allow_python_layers):
-        return Solver(param, origin, weights=weights, snapshot=snapshot, device=device, **options)
+        return Solver(
+            param,
+            origin,
+            weights=weights,
+            snapshot=snapshot,
+            device=device,
+            seed=seed,
+            workers=workers,
+            level=level,
+            stages=stages,
+            output_dir=output_dir,
+            **options,
+        )

@@ -20,6 +20,7 @@ from netc.errors import NetcError, Place
 from netc.files import checked_json
 from netc.layers.base import format_shape
 from netc.runtime.net.module import Net
+from netc.runtime.parallel.group import Group
 from netc.runtime.solver import snapshot as files
 from netc.runtime.solver.manifest import damaged
 from netc.runtime.solver.rules import Slot
@@ -41,6 +42,9 @@ class Resumable(Protocol):
     plateau: Plateau | None
     slots: list[Slot]
     last_update: list[torch.Tensor]
+    start: str
+    shards: int
+    group: Group
     id: str | None
 
     @property
@@ -59,6 +63,8 @@ BESIDE_THE_UPDATE = frozenset(
         "transplant_param",
         "random_seed",
         "iter_size",
+        "shards",
+        "override_param",
         "net",
         "net_param",
         "train_net",
@@ -69,16 +75,6 @@ BESIDE_THE_UPDATE = frozenset(
 
 EDITABLE = frozenset({"solver", "net"})
 """Conditions that are hashes of a text."""
-
-
-def prefix(param: Any, solver_path: str) -> Path:
-    """What the names of snapshots begin with: snapshot_prefix, the solver's name inside it where that is a folder, and
-    the solver's path without its ending where it is not set."""
-    own = Path(solver_path if not solver_path.startswith("<") else "solver")
-    if not param.snapshot_prefix:
-        return own.with_suffix("")
-    given = Path(param.snapshot_prefix)
-    return given / own.stem if given.is_dir() or param.snapshot_prefix.endswith("/") else given
 
 
 def save(run: Resumable) -> Path:
@@ -145,17 +141,21 @@ def _extras(run: Resumable) -> dict[str, Any]:
         "plateau": run.plateau.state() if run.plateau else None,
         **({"run": run.id} if run.id else {}),
         "conditions": conditions(run),
+        **({"start": run.start} if run.start else {}),
     }
 
 
 def conditions(run: Resumable) -> dict[str, Any]:
-    """What bit-exactness depends on besides the files."""
+    """What bit-exactness depends on besides the files; with shards not on the number of processes."""
     return {
+        **({} if run.shards else {"processes": run.group.size}),
         "seed": run.seed,
         "iter_size": run.param.iter_size,
+        "shards": run.shards,
         "threads": torch.get_num_threads(),
         "torch": str(torch.__version__),
         "device": next((slot.value.device.type for slot in run.slots), "cpu"),
+        **run.net.computing.conditions(),
         "solver": _solver_hash(run.param),
         "net": _hash(run.net.graph.param),
     }
@@ -270,6 +270,7 @@ _EXTRAS = checked_json.Record(
             ),
         ),
         "conditions": {str: (str, int, float)},
+        "start": str,
     },
 )
 

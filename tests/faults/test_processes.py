@@ -78,7 +78,7 @@ def test_a_loss_that_is_not_finite_on_one_rank_ends_all_and_the_state_before_it_
     assert spoilt["statuses"] == [65, 65]
     assert spoilt["saved"] == [3]
     assert "error[R630]: rank 1: the loss is nan at iteration 3" in spoilt["log"]
-    assert "the state before this iteration is run_iter_3.solverstate" in spoilt["log"]
+    assert "the last snapshot is run_iter_3.solverstate" in spoilt["log"]
 
 
 def test_a_layer_that_writes_rows_is_refused(found: Any) -> None:

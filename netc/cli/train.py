@@ -132,9 +132,8 @@ def _work(run: Callable[[str, Group], int], device: str, options: dict[str, Any]
             click.echo(str(error), err=True)
         status = error.exit_status
     except Exception:
-        click.echo(
-            f"netc: {group.where() if group else f'rank {rank}'} has failed {group.at() if group else ''}:", err=True
-        )
+        who, at = (group.where(), group.at()) if group else (f"rank {rank}", "at the start")
+        click.echo(f"netc: {who} has failed {at}:", err=True)
         raise
     if group is not None:
         group.close()

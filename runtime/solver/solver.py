@@ -211,7 +211,10 @@ class Solver:
         last one that fell due could not be saved.
         """
         self.losses.clear()
-        self.advance(self.iter + n, feed)
+        try:
+            self.advance(self.iter + n, feed)
+        except NetcError as error:
+            raise with_state(error, self.last_snapshot) from None
         self._require_saved()
         return self.loss
 
@@ -234,10 +237,8 @@ class Solver:
             loss, outputs = self.forward_backward(feed)
             if (diverged := of_gradients(self.net, self.slots, self.iter, loss)) is not None:
                 raise diverged
-        except NetcError as error:
+        except NetcError:
             self._undo.back()
-            if error.code == "R630":
-                raise with_state(error, self.last_snapshot) from None
             raise
         self.losses.append(loss)
         if self._displayed():

@@ -22,15 +22,13 @@ __version__ = "0.1.0"
 _HOME = {
     "NetcError": "netc.errors",
     "NetcErrors": "netc.errors",
-    "average_precision": "netc.runtime.localise.precision",
     "compile_net": "netc.graph.compile",
     "load_plugin": "netc.plugin",
-    "merge_boxes": "netc.runtime.localise.merging",
     "read_net": "netc.graph.read",
     "read_solver": "netc.graph.read",
 }
 
-__all__ = [*_HOME, "check", "load_net", "load_solver"]
+__all__ = [*_HOME, "average_precision", "check", "load_net", "load_solver", "merge_boxes"]
 
 
 def __getattr__(name: str) -> Any:
@@ -63,6 +61,19 @@ def load_solver(source: Any, weights: Any = None, snapshot: Any = None, device: 
     )
 
 
+def merge_boxes(boxes: Any, scores: Any, threshold: float) -> Any:
+    """Greedy merging of predicted boxes: (merged boxes, summed scores, members), as
+    `netc.runtime.localise.merging.merge_boxes` says."""
+    return import_module("netc.runtime.localise.merging").merge_boxes(boxes, scores, threshold)
+
+
+def average_precision(scores: Any, positive: Any, rule: str = "area") -> float:
+    """The average precision of a ranking by PASCAL VOC's rules, "area" or "11-point":
+    `netc.runtime.localise.precision.average_precision`."""
+    found: float = import_module("netc.runtime.localise.precision").average_precision(scores, positive, rule)
+    return found
+
+
 if TYPE_CHECKING:
     from netc.check.examine import check as check
     from netc.errors import NetcError as NetcError
@@ -71,5 +82,3 @@ if TYPE_CHECKING:
     from netc.graph.read import read_net as read_net
     from netc.graph.read import read_solver as read_solver
     from netc.plugin import load_plugin as load_plugin
-    from netc.runtime.localise.merging import merge_boxes as merge_boxes
-    from netc.runtime.localise.precision import average_precision as average_precision

@@ -101,6 +101,7 @@ CASES: dict[str, list[Case]] = {
     "Data": [
         Case("data_param { batch_size: 3 } transform_param { crop_size: 5 }", tops=2),
         Case("data_param { batch_size: 3 }", tops=1, probe=found((3, 1, 6, 7), (3,))),
+        Case("data_param { batch_size: 3 } transform_param { crop_size: 5 }", tops=3),
     ],
     "Deconvolution": [
         conv("num_output: 6 kernel_size: 4 stride: 2 pad: 1", other=((3, 4, 3, 2),)),

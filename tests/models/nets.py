@@ -24,6 +24,9 @@ FULL = [f"vgg_{letter}" for letter in DEPTHS]
 MINI = [f"mini_vgg_{letter}" for letter in "ABCDE"]
 NETS = [*FULL, *MINI]
 
+LOCALISING = [f"{base}_{kind}" for base in ("vgg_D", "mini_vgg_D") for kind in ("SCR", "PCR")]
+"""Net D with boxes for scores (appendix A), one for all classes or one for each."""
+
 TRANSPLANTED = ["conv1_1", "conv2_1", "conv3_1", "conv3_2", "fc6", "fc7", "fc8"]
 """Net A's first four convolutions and its three fully-connected layers."""
 

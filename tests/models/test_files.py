@@ -8,6 +8,7 @@ import netc
 from tests.models.nets import (
     DEPTHS,
     FOLDER,
+    LOCALISING,
     MINI,
     NETS,
     TRANSPLANTED,
@@ -36,7 +37,8 @@ def test_the_folders():
     folders = {
         path.parent.name: sorted(file.name for file in path.parent.iterdir()) for path in FOLDER.glob("*/*.prototxt")
     }
-    assert folders == dict.fromkeys(NETS, FILES)
+    with_frozen = sorted([*FILES, "solver_fc.prototxt", "train_val_fc.prototxt"])
+    assert folders == {**dict.fromkeys(NETS, FILES), **dict.fromkeys(LOCALISING, with_frozen)}
 
 
 # -- layers ------------------------------------------------------------------------------------------------------------

@@ -193,6 +193,11 @@ CASES: dict[str, list[Case]] = {
             other=((1, 4, 5), (1, 4, 20), (1, 4)),
         ),
     ],
+    "LabelSlice": [
+        Case("label_slice_param { slice_size: 4 }", ((3, 20), (3,)), ("normal", "below 5"), other=((5, 20), (5,))),
+        Case("", ((5, 7), (5, 1)), ("normal", "below 7")),
+        Case("label_slice_param { slice_size: 2 }", ((2, 6, 3, 4), (2,)), ("normal", "below 3")),
+    ],
     "Log": [one(fill=("positive",)), one("log_param { base: 2 scale: 3 shift: 0.5 }", fill=("positive",))],
     "MVN": [
         one(),

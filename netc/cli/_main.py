@@ -50,6 +50,7 @@ COMMANDS: dict[str, dict[str, str]] = {
     "Edit": {
         "new": "Copy a net that comes with netc, to edit it.",
         "fmt": "Write prototxt files in canonical form.",
+        "convolutional": "Write a classifier as a net for images of any size.",
         "upgrade": "Rewrite a net or solver of an older format in the current one.",
     },
     "Weights": {

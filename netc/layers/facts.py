@@ -115,6 +115,9 @@ class Facts:
     keeps_places: ClassVar[bool] = False
     """A value of the tops stands where the values of the bottoms stand that it comes from (ReLU, Eltwise)."""
 
+    each_place: ClassVar[bool] = False
+    """What it computes along `axis`, it computes at each place of the other axes by itself (Softmax)."""
+
     crops: ClassVar[bool] = False
     """The top is bottom 0 cut to the size of bottom 1 (Crop)."""
 
@@ -179,6 +182,10 @@ class Facts:
         """The names of `count` parameters of a layer with that many bottoms, numbers where the type has not so many."""
         names = next((names for names in cls.blob_lists if len(names) == count), Facts.blob_lists[0])
         return [*names[:count], *map(str, range(len(names), count))]
+
+    from_matrix: bool = False
+    """Parameter 0 may come from a file as the matrix of an InnerProduct over a whole window: the same values in the
+    same order, and so the same layer (Convolution)."""
 
     # -- pictures ------------------------------------------------------------------------------------------------------
 

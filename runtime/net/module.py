@@ -368,14 +368,27 @@ class Net(nn.Module):
             self._replace(place, tensor)
         step.views = other.views
 
+    def share_views(self, other: Net) -> None:
+        """Take the tensors of `other`'s layers of the same names, as views where a layer has another shape of as many
+        values here: a fully-connected layer that is a convolution (netc.passes.convolutional)."""
+        theirs = {step.node.name: step for step in reversed(other.steps) if step.params}
+        for step in self.steps:
+            if step.params:
+                tensors = theirs[step.node.name].held()
+                for position, (place, tensor) in enumerate(zip(step.params, tensors, strict=True)):
+                    self._take(step, position, place, tensor)
+
     def _share_by_name(self, step: Step, taken: Mapping[tuple[int, int], Tensor]) -> None:
         """A layer that the trained net lacks still has one parameter with the layers that it names."""
         for position, (place, ref) in enumerate(zip(step.params, step.node.params, strict=True)):
             if ref.owner in taken:
-                tensor = taken[ref.owner]
-                self._replace(place, tensor)
-                if tensor.shape != ref.blob.shape:
-                    step.views = {**step.views, position: ref.blob.shape}
+                self._take(step, position, place, taken[ref.owner])
+
+    def _take(self, step: Step, position: int, place: tuple[nn.Module, str], tensor: Tensor) -> None:
+        self._replace(place, tensor)
+        shape = step.node.params[position].blob.shape
+        if tensor.shape != shape:
+            step.views = {**step.views, position: shape}
 
     def _replace(self, place: tuple[nn.Module, str], tensor: Tensor) -> None:
         holder, name = place

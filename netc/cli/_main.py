@@ -31,6 +31,7 @@ COMMANDS: dict[str, dict[str, str]] = {
         "train": "Train a net by its solver.",
         "prove-parallel": "Show that several processes train as one does.",
         "test": "Score a net on its test data.",
+        "localise": "Find objects on pictures, and draw their boxes.",
         "time": "Measure how long each layer of a net takes.",
         "extract-features": "Write blobs of a net over its data into databases.",
         "run": "Run a Python program written for pycaffe.",

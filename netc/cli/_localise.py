@@ -26,6 +26,36 @@ def localisation_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def report(model: str, weights: str, options: dict[str, Any], as_json: bool) -> list[str]:
+    """What `netc test --localisation` prints: ILSVRC's errors on the net's test data."""
+    from netc.cli._options import json_text
+    from netc.cli._progress import progress_bar
+    from netc.cli._run import one_device
+    from netc.files.shipped import locate
+    from netc.runtime.localise.measure import measured, records_of
+    from netc.runtime.net.numerics import settle
+    from netc.runtime.solver.log import stderr
+
+    settle(options["threads"], options["tf32"])
+    device = one_device(options["gpu"], stderr())
+    given = {name: options[name] for name in ("classifier", "classifier_weights", "threshold")}
+    system = system_of([model], [weights], options["scales"], "", device, **given)
+    dense = options["view"] == "dense"
+    path = locate(model, "train_val.prototxt")
+    with records_of(path, options["data"] or "") as records, progress_bar("localising") as progress:
+        tally = measured(system, records, dense, progress)
+    found = {"view": options["view"], "scales": list(system.scales), **tally.as_dict()}
+    if as_json:
+        return [json_text(found)]
+    return [f"{name.replace('_', ' ')}: {_shown(value)}" for name, value in found.items()]
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list):
+        return " to ".join(map(_shown, value)) if value and isinstance(value[0], float) else ", ".join(map(str, value))
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
 def scales_of(text: str | None) -> list[int]:
     """ "256,384" as numbers, none for nothing. Raises C140 for anything else."""
     words = text.split(",") if text else []

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from netc.cli._localise import localisation_options, report
 from netc.cli._options import Whole, json_option, json_text, split
 from netc.cli._run import device_options, one_device
 from netc.errors import NetcError, Place
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
 @click.option("--model", metavar="FILE", help="The net; the same as the argument MODEL.")
 @click.option("--weights", metavar="FILES", help="Its weights (several: commas between them).")
 @click.option("--iterations", metavar="N", type=Whole(1), help="Batches to test on (default: the whole set).")
+@click.option("--localisation", is_flag=True, help="The net predicts boxes: ILSVRC's errors of localisation.")
+@click.option("--view", type=click.Choice(["centre", "dense"]), default="centre", help="What of a picture it looks at.")
+@click.option("--scales", metavar="Q,…", help="Shorter sides of the pictures (default: that of the test data).")
+@click.option("--data", metavar="SOURCE", help="Another database than that of the net's test data.")
+@localisation_options
 @device_options
 @json_option
 def command(model_path: str | None, model: str | None, weights: str | None, as_json: bool, **options: Any) -> None:
@@ -28,9 +34,18 @@ def command(model_path: str | None, model: str | None, weights: str | None, as_j
     A .caffemodel given as the net brings its own weights. Layers that the weights lack are named in a warning.
     Without --iterations every record counts exactly once (Caffe tests on 50 batches then). The log goes to stderr in
     Caffe's form, the means to stdout.
+
+    With --localisation the net is one that predicts boxes, and its test data have some (docs/localisation.md): with
+    --view centre the box of the true class on the central crop counts, with --view dense the boxes of all places; the
+    --classifier names five classes and rates the boxes.
     """
     if (model_path is None) == (model is None):
         raise click.UsageError("give the net once: netc test MODEL, or --model=MODEL")
+    if options["localisation"]:
+        if weights is None:
+            raise click.UsageError("give the weights: --weights=FILE.caffemodel")
+        click.echo("\n".join(report(str(model_path or model), weights, options, as_json)))
+        return
     net, fresh = _build(str(model_path or model), weights, options)
     try:
         result = _test(net, options["iterations"])

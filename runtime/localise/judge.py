@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -31,30 +32,42 @@ def overlap(box: Any, truth: Boxes) -> float:
 
 @dataclass(slots=True)
 class Tally:
-    """What was right, picture by picture. `overlaps`: the IoU of the box that is given for the true class, 0 where none
-    is; `first`, `five`: whether the first, and any of the first five, has the true class and an IoU above 0.5."""
+    """What was right, picture by picture. `overlaps`: the IoU of the box of the true class; `first`, `five`: whether
+    the first, and any of the first five of the classes that a classifier names, is the true one with an IoU above
+    0.5."""
 
     overlaps: list[float] = field(default_factory=list)
     first: list[bool] = field(default_factory=list)
     five: list[bool] = field(default_factory=list)
 
-    def add(self, found: Sequence[Located], label: int, truth: Boxes) -> None:
-        """`found`: the most probable class first. A label of None is right whatever the class."""
-        shared = [overlap(one.box, truth) if one.label in (None, label) else 0.0 for one in found[:5]]
-        self.overlaps.append(max(shared, default=0.0))
-        self.first.append(bool(shared) and shared[0] > ENOUGH)
-        self.five.append(any(value > ENOUGH for value in shared))
+    def add(self, own: Located, truth: Boxes, found: Sequence[Located] = ()) -> None:
+        """`own`: the box of the true class; `found`: those of the named classes, the most probable one first."""
+        self.overlaps.append(overlap(own.box, truth))
+        if found:
+            right = [one.label == own.label and overlap(one.box, truth) > ENOUGH for one in found[:5]]
+            self.first.append(right[0])
+            self.five.append(any(right))
 
-    @property
-    def images(self) -> int:
-        return len(self.overlaps)
+    def as_dict(self) -> dict[str, Any]:
+        """What is printed. `interval`: of 95 %, of the last error that is there."""
+        own = [value > ENOUGH for value in self.overlaps]
+        result: dict[str, Any] = {"images": len(own), "mean_iou": float(np.mean(self.overlaps))}
+        result["ground_truth_class_error"] = _error(own)
+        if self.five:
+            result |= {"top1_localisation_error": _error(self.first), "top5_localisation_error": _error(self.five)}
+        return {**result, "interval": list(interval(self.five or own))}
 
-    @property
-    def mean_iou(self) -> float:
-        return float(np.mean(self.overlaps))
 
-    def error(self, right: Sequence[bool]) -> float:
-        return 1 - sum(right) / len(right)
+def _error(right: Sequence[bool]) -> float:
+    return 1 - sum(right) / len(right)
+
+
+def interval(right: Sequence[bool], z: float = 1.959963984540054) -> tuple[float, float]:
+    """Wilson's interval of 95 % for the share of what is not right."""
+    n, share = len(right), _error(right)
+    middle = share + z * z / (2 * n)
+    half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return max(0.0, (middle - half) / (1 + z * z / n)), min(1.0, (middle + half) / (1 + z * z / n))
 
 
 def best_constant(truths: Sequence[Boxes], sizes: Sequence[tuple[int, int]]) -> tuple[Boxes, float]:

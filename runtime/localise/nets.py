@@ -8,6 +8,7 @@ from typing import Any
 
 from netc.errors import NetcError, Place
 from netc.files.shipped import locate
+from netc.runtime.data.boxes import Boxes
 from netc.runtime.data.datum import Picture
 from netc.runtime.localise.images import Looks, looks_of
 from netc.runtime.localise.merging import THRESHOLD
@@ -55,6 +56,14 @@ class System:
             hint = "give --classifier and --classifier-weights, or --label, the class that is looked for"
             raise NetcError("R764", "each class has a box of its own, and nothing tells which is there", None, hint)
         return [located(found, picture, None, self.threshold)]
+
+    def named(self, picture: Picture, label: int, truth: Boxes) -> tuple[Located, Boxes, list[Located]]:
+        """Protocol 2 for a picture of a known class: (the box of that class, `truth`, those of the five classes that
+        the classifier names)."""
+        found = self.predictions(picture)
+        five = [located(found, picture, one, self.threshold) for one in best_classes(found, 5)]
+        own = next((one for one in five if one.label == label), None)
+        return own or located(found, picture, label, self.threshold), truth, five
 
     def of_class(self, picture: Picture, label: int, dense: bool = True) -> Located:
         """The box of a class that is known: protocol 1 by the first net at the first scale, or all places."""

@@ -8,7 +8,7 @@ import click
 
 from netc.cli._localise import localisation_options, report
 from netc.cli._options import Whole, json_option, json_text, split
-from netc.cli._run import device_options, one_device
+from netc.cli._run import device_options, one_device, precision_option
 from netc.errors import NetcError, Place
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 @click.option("--data", metavar="SOURCE", help="Another database than that of the net's test data.")
 @localisation_options
 @device_options
+@precision_option("tf32", "bf16")
 @json_option
 def command(model_path: str | None, model: str | None, weights: str | None, as_json: bool, **options: Any) -> None:
     """Score a net on its test data: a file, a folder with a train_val.prototxt, or a net that comes with netc.
@@ -58,6 +59,7 @@ def _build(source: str, weights: str | None, options: dict[str, Any]) -> tuple[N
     """The net with its weights, and the layers that have none."""
     from netc import proto
     from netc.files.shipped import locate
+    from netc.runtime.net.computing import Computing
     from netc.runtime.net.numerics import settle
     from netc.runtime.solver import initial, nets
     from netc.runtime.solver.log import stderr
@@ -65,12 +67,12 @@ def _build(source: str, weights: str | None, options: dict[str, Any]) -> tuple[N
     from netc.solver import plans
     from netc.weights import read
 
-    settle(options["threads"], options["tf32"])
+    settle(options["threads"], options["precision"])
     log = stderr()
     device = one_device(options["gpu"], log)
     state = proto.NetState(level=options["level"], stage=split(",".join(options["stage"])))
     path = locate(source, "train_val.prototxt")
-    builder = nets.Builder(0, device, options["workers"], options["output_dir"])
+    builder = nets.Builder(0, device, options["workers"], options["output_dir"], Computing(options["precision"]))
     plan = plans.NetPlan(path, path, plans.TEST, state)
     own = builder.own_weights(plan)
     if weights is None and not own:

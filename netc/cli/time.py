@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from netc.cli._options import Whole, json_option, json_text, split
-from netc.cli._run import device_options, one_device
+from netc.cli._run import device_options, one_device, precision_option
 
 if TYPE_CHECKING:
     from netc.runtime.report.timing import Timing
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 )
 @click.option("--profile", metavar="FILE", help="Write each pass of each layer, for Perfetto or chrome://tracing.")
 @device_options
+@precision_option("tf32")
 @json_option
 def command(model_path: str | None, model: str | None, as_json: bool, **options: Any) -> None:
     """Measure a net, forward and backward: a file, a folder with a train_val.prototxt, or a net that comes with netc.
@@ -63,7 +64,7 @@ def _measured(source: str, options: dict[str, Any]) -> Timing:
         workers=options["workers"],
         output_dir=options["output_dir"],
     )
-    settle(options["threads"], options["tf32"])
+    settle(options["threads"], options["precision"])
     net = Net.of(module)
     if options["weights"]:
         net.copy_from(options["weights"])

@@ -20,7 +20,7 @@ class SpatialWeights(Layer):
     in_place = False
     param_field = "convolution_param"
     kind = "convolution"
-    overwritable = True
+    multiplies = overwritable = True
     weight_axes = 4
     geometry: Geometry
     spatial: ClassVar[str]

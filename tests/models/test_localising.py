@@ -8,6 +8,8 @@ import pytest
 
 import netc
 from netc.check.analyse import analyse
+from netc.graph.read import open_file
+from netc.solver.schedule import read_schedule
 from tests.models.nets import FOLDER, LOCALISING
 from tests.models.test_files import trunk
 from tests.models.test_numbers import net as analysed
@@ -34,7 +36,7 @@ def classes_of(name):
 
 
 @pytest.mark.parametrize("name", LOCALISING)
-@pytest.mark.parametrize("file, phase", [("deploy", "TEST"), ("train_val", "TRAIN"), ("train_val_fc", "TEST")])
+@pytest.mark.parametrize("file, phase", [("deploy", "TEST"), ("train_val", "TRAIN")])
 def test_parameters(name, file, phase):
     found = analysed(name, file, phase)
     assert found.params == PARAMETERS[name]
@@ -75,42 +77,47 @@ def test_data(name):
 
 
 @pytest.mark.parametrize("name", LOCALISING)
-def test_schedules(name):
+@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize("larger", [False, True])
+def test_solvers(name, frozen, larger):
     """The classifier's, from 10^-3 on, steered by the loss; all but the last layer comes from the classifier."""
     base = netc.read_solver(f"models/{base_of(name)}/solver.prototxt")
     layers = [layer.name for layer in trunk(net(base_of(name))) if layer.type in ("Convolution", "InnerProduct")]
-    for suffix in ("", "_fc"):
-        solver = netc.read_solver(f"models/{name}/solver{suffix}.prototxt")
-        assert solver.net == f"train_val{suffix}.prototxt"
-        assert solver.base_lr == pytest.approx(1e-3)
-        assert (solver.plateau_param.output, solver.plateau_param.goal) == ("loss", solver.plateau_param.MINIMIZE)
-        (plan,) = solver.transplant_param
-        assert plan.weights == f"{base_of(name)}_iter_*.caffemodel"
-        assert [copy.layer for copy in plan.copy] == layers[:-1]
-        assert solver.snapshot_prefix == name + suffix
-        for field in ("net", "base_lr", "plateau_param", "transplant_param", "snapshot_prefix"):
-            solver.ClearField(field)
-            base.ClearField(field)
-        assert solver == base
+    scale = 110 if name.startswith("mini") else 384
+    suffix = f"_S{scale}" * larger + "_fc" * frozen
+    solver = netc.read_solver(f"models/{name}/solver{suffix}.prototxt")
+    assert solver.base_lr == pytest.approx(1e-3)
+    assert (solver.plateau_param.output, solver.plateau_param.goal) == ("loss", solver.plateau_param.MINIMIZE)
+    (plan,) = solver.transplant_param
+    assert plan.weights == f"{base_of(name)}{f'_S{scale}' * larger}_iter_*.caffemodel"
+    assert [copy.layer for copy in plan.copy] == layers[:-1]
+    assert solver.snapshot_prefix == name + suffix
+    changes = [
+        (list(one.layer), one.HasField("lr_mult"), one.rescale_param.short_side) for one in solver.override_param
+    ]
+    assert changes == [(["data"], False, scale)] * larger + [(["conv*"], True, 0)] * frozen
+    assert all(one.lr_mult == 0 for one in solver.override_param)
+    for field in ("base_lr", "plateau_param", "transplant_param", "snapshot_prefix", "override_param"):
+        solver.ClearField(field)
+        base.ClearField(field)
+    assert solver == base
 
 
 @pytest.mark.parametrize("name", LOCALISING)
-def test_the_first_two_fully_connected_layers_alone(name):
-    """train_val_fc differs from train_val by the convolutions' rates."""
-    whole, frozen = net(name), net(name, "train_val_fc")
-    convolutions = [layer for layer in frozen.layer if layer.type == "Convolution"]
-    assert len(convolutions) == 13
-    for layer in convolutions:
-        assert [(param.lr_mult, param.decay_mult) for param in layer.param] == [(0, 0), (0, 0)]
-        for param, decay in zip(layer.param, (1, 0), strict=True):
-            param.lr_mult, param.decay_mult = 1, decay
-    assert frozen == whole
-
-
-def test_no_gradient_goes_through_the_convolutions():
-    graph = netc.compile_net("models/mini_vgg_D_PCR/train_val_fc.prototxt", phase="TRAIN")
-    learning = {node.name for node in graph.nodes if any(ref.lr_mult for ref in node.params)}
-    assert learning == {"fc6", "fc7", "fc8_box"}
+def test_schedules(name):
+    """The classifiers of both scales first, from which the steps with boxes start; Table 8's are alternatives."""
+    steps = read_schedule(open_file(f"models/{name}/schedule.prototxt"))
+    kind, scale = name.rpartition("_")[2], 110 if name.startswith("mini") else 384
+    found = {step.name: (step.weights_from, step.alternative, step.prefix.name) for step in steps}
+    own = {
+        kind: ("D", False, name),
+        f"{kind}_S{scale}": (f"D_S{scale}", False, f"{name}_S{scale}"),
+        f"{kind}_fc": ("D", True, f"{name}_fc"),
+        f"{kind}_S{scale}_fc": (f"D_S{scale}", True, f"{name}_S{scale}_fc"),
+    }
+    base = base_of(name)
+    start = {"A": ("", False, f"{base[:-1]}A"), "D": ("A", False, base)}
+    assert found == {**start, f"D_S{scale}": ("D", False, f"{base}_S{scale}"), **own}
 
 
 def test_the_page_has_their_sizes():

@@ -1,5 +1,7 @@
 """A localiser of raccoons: GoogLeNet's convolutions as they are, and four outputs behind them, trained on photos.
 
+Crops of 112 pixels out of a shorter side of 128: a quarter of the work, and a raccoon is still one.
+
 Every fifth photo of the shared raccoon set is for testing.
 """
 
@@ -14,10 +16,10 @@ from netc.prototxt.format import canonical
 
 HEAD = """
 layer { name: "data" type: "Data" top: "data" top: "label" top: "box" include { phase: TRAIN }
-  transform_param { rescale_param { short_side: 256 } crop_size: 224 mirror: true mean_value: [104, 117, 123] }
-  data_param { source: "train_lmdb" backend: LMDB batch_size: 32 sampling_param { shuffle: true } } }
+  transform_param { rescale_param { short_side: 128 } crop_size: 112 mirror: true mean_value: [104, 117, 123] }
+  data_param { source: "train_lmdb" backend: LMDB batch_size: 16 sampling_param { shuffle: true } } }
 layer { name: "data" type: "Data" top: "data" top: "label" top: "box" include { phase: TEST }
-  transform_param { rescale_param { short_side: 256 } crop_size: 224 mean_value: [104, 117, 123] }
+  transform_param { rescale_param { short_side: 128 } crop_size: 112 mean_value: [104, 117, 123] }
   data_param { source: "test_lmdb" backend: LMDB batch_size: 20 } }
 """
 TAIL = """
@@ -32,8 +34,8 @@ layer { name: "unread" type: "Silence" bottom: "label" }
 """
 SOLVER = """net: "raccoons.prototxt" type: "Adam" base_lr: 0.001 momentum: 0.9 momentum2: 0.999 weight_decay: 0.0005
 lr_policy: "step" stepsize: {step} gamma: 0.1 max_iter: {iterations} test_interval: {iterations}
-test_initialization: false display: 10 average_loss: 10 snapshot: {iterations} snapshot_prefix: "raccoons" random_seed: 1
-weights: "{weights}"
+test_initialization: false display: 10 average_loss: 10 snapshot: {iterations} snapshot_prefix: "raccoons"
+random_seed: 1 weights: "{weights}"
 """
 
 
@@ -47,8 +49,7 @@ def net(trunk: Path) -> str:
     for layer in body:
         layer.ClearField("param")
         if layer.type == "Convolution":
-            layer.param.add(lr_mult=0, decay_mult=0)
-            layer.param.add(lr_mult=0, decay_mult=0)
+            layer.param.extend([proto.ParamSpec(lr_mult=0), proto.ParamSpec(lr_mult=0)])
     made.layer.extend(body)
     made.layer.extend(netc.read_net(TAIL).layer)
     return canonical(made)

@@ -46,7 +46,7 @@ def test_from_the_demo_classifier(tmp_path, monkeypatch, capsys):
         Path(file).write_text((FOLDER / "mini_vgg_A" / file).read_text())
     assert main(["train", "solver.prototxt", "--iterations", "200"]) == 0
     Path("PCR.prototxt").write_text(made.on_net_a("PCR"))
-    Path("PCR_solver.prototxt").write_text(made.solver("PCR", 200, 0.001, "mini_vgg_A_iter_200.caffemodel"))
+    Path("PCR_solver.prototxt").write_text(made.solver("PCR", 200, "mini_vgg_A_iter_200.caffemodel"))
     assert main(["train", "PCR_solver.prototxt"]) == 0
     net = ["PCR.prototxt", "--weights", "PCR_iter_200.caffemodel"]
     centre = measured(capsys, *net)

@@ -36,7 +36,7 @@ def report(model: str, weights: str, options: dict[str, Any], as_json: bool) -> 
     from netc.runtime.net.numerics import settle
     from netc.runtime.solver.log import stderr
 
-    settle(options["threads"], options["tf32"])
+    settle(options["threads"], options["precision"])
     device = one_device(options["gpu"], stderr())
     given = {name: options[name] for name in ("classifier", "classifier_weights", "threshold")}
     system = system_of([model], [weights], options["scales"], "", device, **given)

@@ -28,6 +28,7 @@ _HOME = {
     "load_plugin": "netc.plugin",
     "load_solver": "netc.runtime.solver.solver",
     "merge_boxes": "netc.runtime.localise.merging",
+    "posteriors": "netc.runtime.evaluate.posteriors",
     "read_net": "netc.graph.read",
     "read_solver": "netc.graph.read",
 }
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from netc.graph.read import read_net as read_net
     from netc.graph.read import read_solver as read_solver
     from netc.plugin import load_plugin as load_plugin
+    from netc.runtime.evaluate.posteriors import posteriors as posteriors
     from netc.runtime.localise.merging import merge_boxes as merge_boxes
     from netc.runtime.localise.precision import average_precision as average_precision
     from netc.runtime.net.load import load_net as load_net

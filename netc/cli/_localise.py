@@ -26,7 +26,7 @@ def localisation_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def report(model: str, weights: str, options: dict[str, Any], as_json: bool) -> list[str]:
+def report(model: str, weights: str | None, options: dict[str, Any], as_json: bool) -> list[str]:
     """What `netc test --localisation` prints: ILSVRC's errors on the net's test data."""
     from netc.cli._options import json_text
     from netc.cli._progress import progress_bar
@@ -36,15 +36,20 @@ def report(model: str, weights: str, options: dict[str, Any], as_json: bool) -> 
     from netc.runtime.net.numerics import settle
     from netc.runtime.solver.log import stderr
 
+    if weights is None:
+        raise click.UsageError("give the weights: --weights=FILE.caffemodel")
+    if (view := options["view"] or "centre") not in ("centre", "dense"):
+        raise click.UsageError(
+            "--localisation looks at the centre of a picture, or at all of it: --view centre or dense"
+        )
     settle(options["threads"], options["precision"])
     device = one_device(options["gpu"], stderr())
     given = {name: options[name] for name in ("classifier", "classifier_weights", "threshold")}
-    system = system_of([model], [weights], options["scales"], "", device, **given)
-    dense = options["view"] == "dense"
+    system = system_of([model], [weights], options["scales"], options["mean"], device, **given)
     path = locate(model, "train_val.prototxt")
     with records_of(path, options["data"] or "") as records, progress_bar("localising") as progress:
-        tally = measured(system, records, dense, progress)
-    found = {"view": options["view"], "scales": list(system.scales), **tally.as_dict()}
+        tally = measured(system, records, view == "dense", progress)
+    found = {"view": view, "scales": list(system.scales), **tally.as_dict()}
     if as_json:
         return [json_text(found)]
     return [f"{name.replace('_', ' ')}: {_shown(value)}" for name, value in found.items()]

@@ -74,8 +74,8 @@ def _only_output(graph: Graph) -> str:
 class Dense:
     """A classifier's convolutional form, on the classifier's own parameters.
 
-    `image`: the input. `form`: the net as a graph. `stride`: (rows, columns) of pixels from a place to the next; `size`:
-    (height, width) of the classifier's input, the window of a place.
+    `image`: the input. `form`: the net as a graph. `stride`: (rows, columns) of pixels from a place to the next.
+    `size`: (height, width) of the classifier's input, the window of a place.
     """
 
     net: Net
@@ -115,7 +115,7 @@ def dense(net: Net, blob: str | None = None, *others: str) -> Dense:
     graph = deployed_graph(net)
     scores = scores_of(graph, blob)
     form = convolutional(graph, [scores.blob, *others])
-    twin = Net(form.graph, net.seed, start=_all_tensors)
+    twin = Net(form.graph, net.seed, start=_all_tensors, computing=net.computing)
     twin.share_views(net)
     height, width = form.graph.shapes[form.image][2:]
     return Dense(twin, form, form.image, scores.blob, _stride(form.graph, scores.blob), (height, width))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 
 from netc.runtime.data.boxes import Boxes, iou
 from netc.runtime.data.datum import Picture
+from netc.runtime.evaluate.statistics import wilson
 from netc.runtime.localise.predict import Located
 
 ENOUGH = 0.5
@@ -55,19 +55,12 @@ class Tally:
         result["ground_truth_class_error"] = _error(own)
         if self.five:
             result |= {"top1_localisation_error": _error(self.first), "top5_localisation_error": _error(self.five)}
-        return {**result, "interval": list(interval(self.five or own))}
+        judged = self.five or own
+        return {**result, "interval": list(wilson(judged.count(False), len(judged)))}
 
 
 def _error(right: Sequence[bool]) -> float:
     return 1 - sum(right) / len(right)
-
-
-def interval(right: Sequence[bool], z: float = 1.959963984540054) -> tuple[float, float]:
-    """Wilson's interval of 95 % for the share of what is not right."""
-    n, share = len(right), _error(right)
-    middle = share + z * z / (2 * n)
-    half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return max(0.0, (middle - half) / (1 + z * z / n)), min(1.0, (middle + half) / (1 + z * z / n))
 
 
 def best_constant(truths: Sequence[Boxes], sizes: Sequence[tuple[int, int]]) -> tuple[Boxes, float]:

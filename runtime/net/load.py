@@ -29,6 +29,7 @@ from netc.runtime.net.computing import Computing
 from netc.runtime.net.device import check_device
 from netc.runtime.net.module import Net
 from netc.runtime.net.numerics import settle
+from netc.weights.card import read_card
 from netc.weights.fitting import missing
 
 Weights = str | os.PathLike[str] | Mapping[str, Sequence[Any]]
@@ -92,6 +93,7 @@ def load_net(
     given = draft.weights or None if weights is None else weights
     start = None if given is None else partial(_start, given)
     net = Net(graph, seed, workers, output_dir=output_dir, start=start, computing=Computing(precision))
+    net.card = read_card(os.fspath(given)) if isinstance(given, str | os.PathLike) else None
     return net.to(device)  # its data are opened when they are needed
 
 

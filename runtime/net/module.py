@@ -26,6 +26,7 @@ from netc.weights.keys import module_names
 
 if TYPE_CHECKING:
     from netc.runtime.data.probing import DataProbe
+    from netc.weights.card import Card
 
 
 class Net(nn.Module):
@@ -65,6 +66,8 @@ class Net(nn.Module):
         hidden = [top for top, _ in self._loss_weights if top not in graph.outputs]
         self._returned = (*graph.outputs, *hidden)
         self._routes: dict[tuple[str, ...], Route] = {}
+        self.card: Card | None = None
+        """What the file of its weights says of them, where that is known."""
         self._fill(start(self) if start is not None else ())
 
     def __repr__(self) -> str:

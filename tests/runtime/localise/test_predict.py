@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 
 import numpy as np
 import pytest
@@ -13,7 +12,7 @@ import netc
 from netc import NetcError
 from netc.runtime.data.datum import Picture
 from netc.runtime.localise.images import Looks
-from netc.runtime.localise.judge import Tally, best_constant, interval, overlap
+from netc.runtime.localise.judge import Tally, best_constant, overlap
 from netc.runtime.localise.nets import System
 from netc.runtime.localise.predict import (
     Located,
@@ -181,16 +180,6 @@ def test_boxes_of_classes_without_a_classifier():
 
 
 # -- judging -----------------------------------------------------------------------------------------------------------
-
-
-def test_wilsons_interval():
-    """The roots of (p - share)² = z² p (1 - p) / n."""
-    for wrong, n in ((0, 10), (3, 10), (10, 10), (70, 500)):
-        low, high = interval([False] * wrong + [True] * (n - wrong))
-        share, z = wrong / n, 1.959963984540054
-        roots = np.sort(np.roots([1 + z * z / n, -2 * share - z * z / n, share * share]))
-        assert (low, high) == pytest.approx((max(roots[0], 0), min(roots[1], 1)), abs=1e-12)
-    assert not math.isnan(low)
 
 
 def test_the_best_constant_box():

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from netc.errors import NetcError
 from netc.graph.compile import compile_net
 from netc.layers.sources import IMAGES
-from netc.runtime.data.datum import Picture
 from netc.runtime.data.records import Records, open_records
 from netc.runtime.localise.judge import Tally, own_boxes
 from netc.runtime.localise.nets import System
@@ -38,7 +36,7 @@ def measured(system: System, records: Records, dense: bool, progress: Progress |
     """
     tally = Tally()
     for index in range(len(records)):
-        picture = _colored(records.picture(index))
+        picture = records.picture(index)
         truth, label = own_boxes(picture), int(float(picture.label))
         if not len(truth):
             message = f"{records.name(index)} has no box of its own class"
@@ -50,12 +48,3 @@ def measured(system: System, records: Records, dense: bool, progress: Progress |
         if progress:
             progress(index + 1, len(records))
     return tally
-
-
-def _colored(picture: Picture) -> Picture:
-    """With three channels, which the nets take."""
-    channels = picture.size[0]
-    if channels == 3:
-        return picture
-    planes = picture.planes[:1].repeat(3, axis=0) if channels < 3 else picture.planes[:3]
-    return replace(picture, pixels=planes, planar=True)

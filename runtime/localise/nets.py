@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from netc.errors import NetcError, Place
+from netc.errors import NetcError
 from netc.files.shipped import locate
 from netc.runtime.data.boxes import Boxes
 from netc.runtime.data.datum import Picture
-from netc.runtime.localise.images import Looks, looks_of
+from netc.runtime.evaluate.classifier import Classifier
+from netc.runtime.evaluate.classify import default_scale
+from netc.runtime.evaluate.load import Wanted, classifier_of
 from netc.runtime.localise.merging import THRESHOLD
 from netc.runtime.localise.predict import (
-    Classifier,
     Localiser,
     Located,
     Predictions,
     best_classes,
     central,
-    classifier,
+    check_rating,
     everywhere,
     localiser,
     located,
 )
-from netc.runtime.net.load import load_net
-from netc.runtime.net.module import Net
-from netc.weights.preprocessing import preprocessing_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,40 +82,22 @@ def system(
     """The localisers and the classifiers, as pairs of a net and its weights: no classifier, one for all, or one each.
     Without `scales` that of the first net's test data counts.
 
-    Raises NetcError R760, R761, R762, R765 (no scale is known), and what loading raises.
+    Raises NetcError R760, R761, and as netc.runtime.evaluate.load.classifier_of.
     """
-    loaded = [_load(*pair, mean, device) for pair in nets]
-    localisers = [localiser(net, looks) for net, looks, _ in loaded]
-    rating = [_load(*pair, mean, device) for pair in ratings]
-    rating = rating * len(loaded) if len(rating) == 1 else rating
-    classifiers: list[Classifier | None] = [None] * len(loaded)
-    for number, (one, own) in enumerate(zip(rating, localisers)):
-        classifiers[number] = classifier(one[0], one[1], own)
-    short = loaded[0][2]
-    if not scales and short is None:
-        message = "the net does not say how large its pictures are tested"
-        raise NetcError("R765", message, Place(nets[0][0]), "give --scales 256, the shorter side in pixels")
-    return System(list(zip(localisers, classifiers)), scales or [short or 0], threshold)
+    loaded = [localiser(_load(*pair, mean, device)) for pair in nets]
+    classifiers = [_load(*pair, mean, device) for pair in ratings]
+    classifiers = classifiers * len(loaded) if len(classifiers) == 1 else classifiers
+    for rating, own in zip(classifiers, loaded):
+        check_rating(rating, own)
+    rated: list[Classifier | None] = [*classifiers] or [None] * len(loaded)
+    return System(list(zip(loaded, rated, strict=True)), scales or [_own_scale(loaded[0].net)], threshold)
 
 
-def _load(name: str, weights: str, mean: str, device: str) -> tuple[Net, Looks, int | None]:
-    """A net in the TEST phase, what its images are, and the shorter side that its test data are rescaled to."""
-    net = load_net(locate(name, "train_val.prototxt"), "TEST", weights, device=device)
-    net.feeding.close()
-    found = preprocessing_of(_Layers(net), net.graph, net.graph.path, mean)
-    if found.mean is None and _transform(net) is not None:
-        found.mean = [0.0]
-    short = _transform(net).rescale_param.short_side if _transform(net) is not None else 0
-    return net, looks_of(found, name), int(short) or None
+def _load(name: str, weights: str, mean: str, device: str) -> Classifier:
+    return classifier_of(locate(name, "train_val.prototxt"), weights, Wanted(mean=mean, device=device), warnings.warn)
 
 
-class _Layers:
-    """A compiled net's layers, where those of a NetParameter are asked for."""
-
-    def __init__(self, net: Net) -> None:
-        self.layer: list[Any] = [node.layer.param for node in net.graph.nodes]
-
-
-def _transform(net: Net) -> Any:
-    found = [node.layer.param for node in net.graph.nodes if node.layer.param.HasField("transform_param")]
-    return found[0].transform_param if found else None
+def _own_scale(net: Classifier) -> int:
+    """The shorter side that the net's test data are rescaled to, else the usual one for its input."""
+    found = [layer.transform_param.rescale_param.short_side for layer in net.net.graph.param.layer]
+    return int(max(found, default=0)) or default_scale(net)

@@ -11,36 +11,29 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from netc.errors import NetcError, Place
 from netc.runtime.data.boxes import Boxes, clipped, corners
 from netc.runtime.data.datum import Picture
-from netc.runtime.evaluate.dense import Dense, dense
-from netc.runtime.localise.images import Looks, centre, tensor, whole
+from netc.runtime.data.decoding import Pixels
+from netc.runtime.evaluate.classifier import Classifier
+from netc.runtime.evaluate.images import check_room, pixels_of, resized
+from netc.runtime.evaluate.protocol import CENTRE, windows
 from netc.runtime.localise.merging import THRESHOLD, merge_boxes
-from netc.runtime.net.module import Net
 
 
 @dataclass(frozen=True, slots=True)
 class Localiser:
     """A net whose output is a box (single-class regression, `classes` 1) or one for each class (per-class)."""
 
-    dense: Dense
-    looks: Looks
+    net: Classifier
     classes: int
 
     @property
     def per_class(self) -> bool:
         return self.classes > 1
-
-
-@dataclass(frozen=True, slots=True)
-class Classifier:
-    """A net whose output are scores of classes, of the same window as a localiser."""
-
-    dense: Dense
-    looks: Looks
-    classes: int
 
 
 class Predictions(NamedTuple):
@@ -59,53 +52,65 @@ class Located(NamedTuple):
     score: float
 
 
-def localiser(net: Net, looks: Looks) -> Localiser:
-    """Raises NetcError R760 for a net whose outputs are not four for each class, and as `dense`."""
-    found = dense(net)
-    outputs = found.form.graph.shapes[found.blob][1]
-    if outputs % 4:
-        message = f'the output "{found.blob}" has {outputs} channels, and a box takes four'
-        raise NetcError("R760", message, Place(net.graph.path), "vgg_D_SCR and vgg_D_PCR are nets that predict boxes")
-    return Localiser(found, looks, outputs // 4)
+def localiser(net: Classifier) -> Localiser:
+    """Raises NetcError R760 for a net whose outputs are not four for each class, and as `Classifier.dense`."""
+    if net.classes % 4:
+        message = f'the output "{net.blob}" has {net.classes} channels, and a box takes four'
+        hint = "vgg_D_SCR and vgg_D_PCR are nets that predict boxes"
+        raise NetcError("R760", message, Place(net.graph.path), hint)
+    _ = net.dense
+    return Localiser(net, net.classes // 4)
 
 
-def classifier(net: Net, looks: Looks, of: Localiser) -> Classifier:
-    """The classifier that rates what a localiser predicts. Raises NetcError R761 where the two do not look at the same
-    windows, or not for the same classes."""
-    found = dense(net)
-    classes = found.form.graph.shapes[found.blob][1]
-    if (found.size, found.stride) != (of.dense.size, of.dense.stride):
-        windows = [f"{one.size[0]}×{one.size[1]} every {one.stride[0]}" for one in (found, of.dense)]
+def check_rating(rating: Classifier, of: Localiser) -> None:
+    """Raises NetcError R761 where a classifier does not look at the windows of the localiser that it rates, or does not
+    know the same classes."""
+    own, other = rating.dense, of.net.dense
+    if (own.size, own.stride) != (other.size, other.stride):
+        windows = [f"{one.size[0]}×{one.size[1]} every {one.stride[0]}" for one in (own, other)]
         message = f"the classifier's windows are not the localiser's: {windows[0]} pixels, and {windows[1]}"
-        raise NetcError("R761", message, Place(net.graph.path), "both are made from one net")
-    if of.per_class and classes != of.classes:
-        message = f"the classifier has {classes} classes, and the localiser boxes for {of.classes}"
-        raise NetcError("R761", message, Place(net.graph.path))
-    return Classifier(found, looks, classes)
+        raise NetcError("R761", message, Place(rating.graph.path), "both are made from one net")
+    if of.per_class and rating.classes != of.classes:
+        message = f"the classifier has {rating.classes} classes, and the localiser boxes for {of.classes}"
+        raise NetcError("R761", message, Place(rating.graph.path))
 
 
-def central(net: Localiser, picture: Picture, short: int, label: int = 0) -> Boxes:
+def central(own: Localiser, picture: Picture, short: int, label: int = 0) -> Boxes:
     """Protocol 1: (4,) the box that the central crop gives, that of the class `label` where each has one. Cut at the
-    picture's edges."""
-    crop = centre(picture, short, net.dense.size)
-    (found,) = net.dense.maps(tensor(picture, crop, net.looks))
-    window = np.array([crop.left, crop.top, crop.left + crop.size[1], crop.top + crop.size[0]], np.float64)
-    boxes = _boxes(found.numpy()[0], window.reshape(1, 1, 4), _scale(picture, crop.height, crop.width))
-    return clipped(boxes[0, label if net.per_class else 0], *_size(picture))
+    picture's edges. Raises NetcError R732 for a scale smaller than the crop."""
+    size = own.net.dense.size
+    check_room([short], size)
+    pixels = resized(_pixels(own.net, picture), short)
+    ((top, left),) = windows(CENTRE, pixels.shape[:2], size)
+    crop = np.array([left, top, left + size[1], top + size[0]], np.float64)
+    (found,) = own.net.dense.maps(_tensor(own.net, pixels[top : top + size[0], left : left + size[1]]))
+    boxes = _boxes(found.cpu().numpy()[0], crop.reshape(1, 1, 4), _scale(picture, pixels))
+    return clipped(boxes[0, label if own.per_class else 0], *_size(picture))
 
 
-def everywhere(net: Localiser, rating: Classifier | None, picture: Picture, short: int) -> Predictions:
-    """Protocol 2: the boxes of every place of the net's window on the whole picture."""
-    crop = whole(picture, short)
-    (found,) = net.dense.maps(tensor(picture, crop, net.looks))
-    rows, columns = found.shape[2:]
-    windows = net.dense.places(rows, columns).numpy().astype(np.float64)
-    boxes = _boxes(found.numpy()[0], windows, _scale(picture, crop.height, crop.width))
+def everywhere(own: Localiser, rating: Classifier | None, picture: Picture, short: int) -> Predictions:
+    """Protocol 2: the boxes of every place of the net's window on the whole picture. Raises NetcError R732."""
+    check_room([short], own.net.dense.size)
+    pixels = resized(_pixels(own.net, picture), short)
+    (found,) = own.net.dense.maps(_tensor(own.net, pixels))
+    places = own.net.dense.places(*found.shape[2:]).numpy().astype(np.float64)
+    boxes = _boxes(found.cpu().numpy()[0], places, _scale(picture, pixels))
     if rating is None:
         return Predictions(boxes, np.ones((len(boxes), 1)))
-    (scores,) = rating.dense.maps(tensor(picture, crop, rating.looks))
-    probabilities = scores[0].double().softmax(0).flatten(1).T.numpy()
+    (scores,) = rating.dense.maps(_tensor(rating, resized(_pixels(rating, picture), short)))
+    probabilities = scores[0].double().softmax(0).flatten(1).T.cpu().numpy()
     return Predictions(boxes, probabilities)
+
+
+def _pixels(net: Classifier, picture: Picture) -> Pixels:
+    """(H, W, C) as the net takes it: red, green, blue, or gray."""
+    rows = picture.planes.transpose(1, 2, 0)
+    return pixels_of(rows[..., 2::-1] if rows.shape[2] > 2 else rows[..., :1], net.input.channels == 3, picture.name)
+
+
+def _tensor(net: Classifier, pixels: Pixels) -> Tensor:
+    """(1, C, h, w), where the net is."""
+    return torch.from_numpy(net.input.planes(pixels))[None].to(net.device)
 
 
 def _boxes(map_: Boxes, windows: Boxes, scale: Boxes) -> Boxes:
@@ -116,10 +121,10 @@ def _boxes(map_: Boxes, windows: Boxes, scale: Boxes) -> Boxes:
     return (corners(placed) * scale).reshape(-1, parts.shape[2], 4)
 
 
-def _scale(picture: Picture, height: int, width: int) -> Boxes:
+def _scale(picture: Picture, pixels: Pixels) -> Boxes:
     """From pixels of the rescaled picture to its own."""
-    _, own_height, own_width = picture.size
-    return np.array([own_width / width, own_height / height] * 2)
+    _, height, width = picture.size
+    return np.array([width / pixels.shape[1], height / pixels.shape[0]] * 2)
 
 
 def _size(picture: Picture) -> tuple[int, int]:

@@ -11,7 +11,7 @@ import torch
 import netc
 from netc import NetcError
 from netc.runtime.data.datum import Picture
-from netc.runtime.localise.images import Looks
+from netc.runtime.evaluate.classifier import Classifier
 from netc.runtime.localise.judge import Tally, best_constant, overlap
 from netc.runtime.localise.nets import System
 from netc.runtime.localise.predict import (
@@ -19,7 +19,7 @@ from netc.runtime.localise.predict import (
     Predictions,
     best_classes,
     central,
-    classifier,
+    check_rating,
     everywhere,
     localiser,
     located,
@@ -32,7 +32,7 @@ layer {{ name: "conv" type: "Convolution" bottom: "data" top: "conv"
 layer {{ name: "fc" type: "InnerProduct" bottom: "conv" top: "fc"
   inner_product_param {{ num_output: {outputs} weight_filler {{ type: "gaussian" std: {std} }} }} }}
 """
-LOOKS = Looks((10.0, 20.0, 30.0))
+MEAN = (10.0, 20.0, 30.0)
 
 
 def net_of(*bias, stride=2, std=0.0):
@@ -45,6 +45,10 @@ def net_of(*bias, stride=2, std=0.0):
     return net
 
 
+def of(net):
+    return Classifier(net, mean=MEAN)
+
+
 def picture(height, width, label=0, boxes=None):
     pixels = np.random.default_rng(height * width).integers(0, 255, (height, width, 3), np.uint8)
     return Picture(pixels, float(label), "p", boxes=None if boxes is None else np.array(boxes, float))
@@ -52,7 +56,7 @@ def picture(height, width, label=0, boxes=None):
 
 def test_each_place_has_the_box_of_its_window():
     """A net that always says "my whole window" gives the windows, in pixels of the picture before it was rescaled."""
-    net = localiser(net_of(0.5, 0.5, 1, 1), LOOKS)
+    net = localiser(of(net_of(0.5, 0.5, 1, 1)))
     found = everywhere(net, None, picture(24, 40), 12)  # rescaled to 12×20
     windows = [[2 * x, 2 * y, 2 * x + 16, 2 * y + 16] for y, x in itertools.product(range(0, 5, 2), range(0, 13, 2))]
     assert np.allclose(found.boxes[:, 0], windows, atol=1e-5)
@@ -61,7 +65,7 @@ def test_each_place_has_the_box_of_its_window():
 
 
 def test_a_box_in_its_window():
-    net = localiser(net_of(0.25, 0.75, 0.5, 0.25), LOOKS)
+    net = localiser(of(net_of(0.25, 0.75, 0.5, 0.25)))
     found = everywhere(net, None, picture(8, 10), 8)
     first, second = [0, 5, 4, 7], [2, 5, 6, 7]
     assert np.allclose(found.boxes[:, 0], [first, second], atol=1e-6)
@@ -69,38 +73,39 @@ def test_a_box_in_its_window():
 
 def test_the_central_crop():
     """8×8 out of the middle of 12×20: from (6, 2) on, twice that in the picture of 24×40."""
-    net = localiser(net_of(0.5, 0.5, 1, 1), LOOKS)
+    net = localiser(of(net_of(0.5, 0.5, 1, 1)))
     assert np.allclose(central(net, picture(24, 40), 12), [12, 4, 28, 20], atol=1e-5)
-    wide = localiser(net_of(0.5, 0.5, 9, 0.5), LOOKS)
+    wide = localiser(of(net_of(0.5, 0.5, 9, 0.5)))
     assert np.allclose(central(wide, picture(24, 40), 12), [0, 8, 40, 16], atol=1e-5)  # cut at the edges
-    with pytest.raises(NetcError, match="less than the crop") as caught:
+    with pytest.raises(NetcError, match="smaller than the classifier's input") as caught:
         central(net, picture(24, 40), 7)
-    assert caught.value.code == "R763"
+    assert caught.value.code == "R732"
 
 
 def test_the_central_crop_is_what_the_net_says_of_it():
     raw = net_of(0.5, 0.5, 0.3, 0.2, std=0.2)
     one = picture(24, 40)
-    crop = one.pixels[8:16, 16:24, ::-1].transpose(2, 0, 1) - np.array(LOOKS.mean, np.float32).reshape(3, 1, 1)
+    crop = one.pixels[8:16, 16:24, ::-1].transpose(2, 0, 1) - np.array(MEAN, np.float32).reshape(3, 1, 1)
     x, y, width, height = raw(torch.from_numpy(crop)[None].float())["fc"][0].tolist()
     width, height = max(width, 0), max(height, 0)
     wanted = np.array([x - width / 2, y - height / 2, x + width / 2, y + height / 2]) * 8 + [16, 8, 16, 8]
-    found = central(localiser(raw, LOOKS), one, 24)
+    found = central(localiser(of(raw)), one, 24)
     assert np.allclose(found, wanted.clip(0, [40, 24, 40, 24]), atol=1e-4)
 
 
 def test_a_box_for_each_class_and_a_classifier():
     """Class k's numbers are 4k to 4k + 3; the classifier's soft-max at the same places rates them."""
-    net = localiser(net_of(0.5, 0.5, 1, 1, 0.5, 0.5, 0.5, 0.5), LOOKS)
+    net = localiser(of(net_of(0.5, 0.5, 1, 1, 0.5, 0.5, 0.5, 0.5)))
     scorer = net_of(0.2, 1.0, std=0.3)
-    rating = classifier(scorer, LOOKS, net)
+    rating = of(scorer)
+    check_rating(rating, net)
     one = picture(8, 12)
     found = everywhere(net, rating, one, 8)
     assert found.boxes.shape == (3, 2, 4)
     assert np.allclose(found.boxes[1], [[2, 0, 10, 8], [4, 2, 8, 6]], atol=1e-6)
     for place in range(3):
         crop = one.pixels[:, 2 * place : 2 * place + 8, ::-1].transpose(2, 0, 1).astype(np.float32)
-        scores = scorer(torch.from_numpy(crop - np.reshape(LOOKS.mean, (3, 1, 1)).astype(np.float32))[None])["fc"][0]
+        scores = scorer(torch.from_numpy(crop - np.reshape(MEAN, (3, 1, 1)).astype(np.float32))[None])["fc"][0]
         assert found.scores[place] == pytest.approx(scores.double().softmax(0).tolist(), rel=1e-5)
     assert net.per_class
     assert np.allclose(central(net, one, 8, 1), [4, 2, 8, 6], atol=1e-6)
@@ -108,15 +113,15 @@ def test_a_box_for_each_class_and_a_classifier():
 
 @pytest.mark.parametrize("bias, stride, code", [((1, 2, 3), 2, "R761"), ((1, 2), 3, "R761")])
 def test_classifiers_that_do_not_fit(bias, stride, code):
-    net = localiser(net_of(*[0.5] * 8), LOOKS)
+    net = localiser(of(net_of(*[0.5] * 8)))
     with pytest.raises(NetcError) as caught:
-        classifier(net_of(*bias, stride=stride), LOOKS, net)
+        check_rating(of(net_of(*bias, stride=stride)), net)
     assert caught.value.code == code
 
 
 def test_a_net_without_boxes():
     with pytest.raises(NetcError, match="3 channels") as caught:
-        localiser(net_of(1, 2, 3), LOOKS)
+        localiser(of(net_of(1, 2, 3)))
     assert caught.value.code == "R760"
 
 
@@ -170,12 +175,12 @@ def test_half_of_it_is_not_enough():
 
 
 def test_boxes_of_classes_without_a_classifier():
-    system = System([(localiser(net_of(*[0.5] * 8), LOOKS), None)], [8])
+    system = System([(localiser(of(net_of(*[0.5] * 8))), None)], [8])
     with pytest.raises(NetcError) as caught:
         system.best(picture(8, 8), 5)
     assert caught.value.code == "R764"
     assert system.of_class(picture(8, 8), 1).box.tolist() == [2, 2, 6, 6]
-    one = System([(localiser(net_of(0.5, 0.5, 0.5, 0.5), LOOKS), None)], [8])
+    one = System([(localiser(of(net_of(0.5, 0.5, 0.5, 0.5))), None)], [8])
     assert [(found.label, found.box.tolist()) for found in one.best(picture(8, 8), 5)] == [(None, [2, 2, 6, 6])]
 
 

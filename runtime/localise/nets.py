@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from netc.errors import NetcError
 from netc.files.shipped import locate
+from netc.graph.filter import phase_number
+from netc.graph.read import read_net
 from netc.runtime.data.boxes import Boxes
 from netc.runtime.data.datum import Picture
 from netc.runtime.evaluate.classifier import Classifier
@@ -25,6 +27,8 @@ from netc.runtime.localise.predict import (
     localiser,
     located,
 )
+
+TEST = phase_number("TEST")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,14 +94,23 @@ def system(
     for rating, own in zip(classifiers, loaded):
         check_rating(rating, own)
     rated: list[Classifier | None] = [*classifiers] or [None] * len(loaded)
-    return System(list(zip(loaded, rated, strict=True)), scales or [_own_scale(loaded[0].net)], threshold)
+    return System(
+        list(zip(loaded, rated, strict=True)),
+        scales or [_own_scale(locate(nets[0][0], "train_val.prototxt"), loaded[0].net)],
+        threshold,
+    )
 
 
 def _load(name: str, weights: str, mean: str, device: str) -> Classifier:
     return classifier_of(locate(name, "train_val.prototxt"), weights, Wanted(mean=mean, device=device), warnings.warn)
 
 
-def _own_scale(net: Classifier) -> int:
+def _own_scale(path: str, net: Classifier) -> int:
     """The shorter side that the net's test data are rescaled to, else the usual one for its input."""
-    found = [layer.transform_param.rescale_param.short_side for layer in net.net.graph.param.layer]
+    try:
+        layers = read_net(path).layer
+    except NetcError:  # a weight file of another kind, which brings its net
+        return default_scale(net)
+    tests = [layer for layer in layers if not layer.include or any(rule.phase == TEST for rule in layer.include)]
+    found = [layer.transform_param.rescale_param.short_side for layer in tests]
     return int(max(found, default=0)) or default_scale(net)

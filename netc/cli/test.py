@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from netc.cli._evaluate import INPUT, PROTOCOL, evaluate, given, with_options
+from netc.cli._localise import localisation_options, report
 from netc.cli._options import Whole, json_option, json_text, shape_option, split
 from netc.cli._run import device_options, one_device, precision_option
 from netc.cli._status import DONE
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 @click.option("--model", metavar="FILE", help="The net; the same as the argument MODEL.")
 @click.option("--weights", metavar="FILES", help="Its weights (several: commas between them).")
 @click.option("--iterations", metavar="N", type=Whole(1), help="Batches to test on (default: the whole set).")
+@click.option("--localisation", is_flag=True, help="The net predicts boxes: ILSVRC's errors of localisation.")
+@localisation_options
 @with_options(PROTOCOL, INPUT)
 @shape_option()
 @device_options
@@ -36,9 +39,16 @@ def command(model_path: str | None, model: str | None, weights: str | None, as_j
 
     With --data, --scales or --view it is tested by the paper's protocols instead (docs/evaluation.md): on whole
     pictures or crops of them, at several sizes, with other nets; the errors are printed with their 95 % intervals.
+
+    With --localisation the net is one that predicts boxes, and its test data have some (docs/localisation.md): with
+    --view centre, the default, the box of the true class on the central crop counts, with --view dense the boxes of all
+    places; the --classifier names five classes and rates the boxes.
     """
     if (model_path is None) == (model is None):
         raise click.UsageError("give the net once: netc test MODEL, or --model=MODEL")
+    if options["localisation"]:
+        click.echo("\n".join(report(str(model_path or model), weights, options, as_json)))
+        return DONE
     if chosen := given(options):
         if options["iterations"] is not None:
             raise click.UsageError(f"--iterations is for a net's own test data, not with --{chosen[0]}")

@@ -48,7 +48,7 @@ class RecordFeed:
     """The feed of a Data or ImageData layer (netc.runtime.data.Feed).
 
     Raises NetcError, from `batch` too: D520 (a record that is not a picture), D521 (smaller than the crop), D522 (does
-    not fit the first of its batch).
+    not fit the first of its batch), D564 (without a box, where the layer has a top for it).
     """
 
     def __init__(
@@ -150,6 +150,7 @@ class _Job:
         self._left = len(positions)
         self._data: NDArray[np.float32] | None = None
         self._labels = np.zeros((len(positions), *feed.label_shape), np.float32)
+        self._boxes = np.zeros((len(positions), 4), np.float32)
         self._errors: dict[int, BaseException] = {}
         self._sizes: dict[int, tuple[str, Shape]] = {}
 
@@ -178,6 +179,8 @@ class _Job:
             if self._data is None:
                 self._data = np.empty((len(self.positions), *planes.shape), np.float32)
         self._sizes[position], self._labels[at] = (picture.name, planes.shape), picture.label
+        if feed.tops > 2:
+            self._boxes[at] = feed.transform.box(picture, crop)
         if planes.shape == self._data.shape[1:]:
             feed.transform.arithmetic(planes, crop, draws, self._data[at])
 
@@ -189,8 +192,8 @@ class _Job:
         elif len({size for _, size in self._sizes.values()}) > 1:
             self.future.set_exception(self._misfit())
         else:
-            tensors = [torch.from_numpy(self._data), torch.from_numpy(self._labels)]
-            self.future.set_result(tensors[: self.feed.tops])
+            tensors = [self._data, self._labels, self._boxes][: self.feed.tops]
+            self.future.set_result([torch.from_numpy(tensor) for tensor in tensors])
 
     def _misfit(self) -> NetcError:
         sizes = [self._sizes[position] for position in self.positions]

@@ -62,5 +62,8 @@ class Concat(Layer):
 
         return [torch.cat(list(bottoms), self.axis) if len(bottoms) > 1 else bottoms[0]]
 
+    def hands_on(self) -> bool:
+        return len(self.param.bottom) == 1
+
     def emit(self, site: Site) -> Code:
         return Code(f"torch.cat({tuple_of(site.bottoms)}, dim={self.axis})" if len(site.bottoms) > 1 else site.x)

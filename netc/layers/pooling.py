@@ -34,7 +34,7 @@ class Pooling(Layer):
     in_place = False
     param_field = "pooling_param"
     kind = "pooling"
-    keeps_zeros = keeps_rms = rounds_up = True
+    keeps_zeros = keeps_rms = rounds_up = fresh = True
     kernel: Sizes | None
     stride: Sizes
     pad: Sizes

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from netc.layers.activations import Pointwise
-from netc.layers.base import layer
+from netc.layers.affine import Affine, doubles
+from netc.layers.base import Shape, layer
 from netc.layers.code import Code, Site, number
 
 if TYPE_CHECKING:
@@ -31,6 +33,14 @@ class Power(Pointwise):
         line = x * scale if scale != 1 else x
         line = line + shift if shift else line
         return line if power == 1 else line.pow(power)
+
+    def hands_on(self) -> bool:
+        return (self.options.power, self.options.scale, self.options.shift) == (1, 1, 0)
+
+    def affine(self, arrays: Sequence[Any], bottoms: Sequence[Shape]) -> Affine | str:
+        if self.options.power != 1:
+            return "its power is not 1"
+        return Affine(None, *doubles(self.options.scale, self.options.shift))
 
     def emit(self, site: Site) -> Code:
         power, scale, shift = self.options.power, self.options.scale, self.options.shift

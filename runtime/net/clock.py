@@ -15,13 +15,16 @@ from netc.runtime.net.outputs import Outputs
 
 class Clock(nn.Module):
     """The number of the forward pass, for everything random: `iteration` counts passes. The count is a tensor, so that
-    a compiled graph does not depend on it. `part`: which of the batch's samples the pass is about (None: all)."""
+    a compiled graph does not depend on it. `unit`: a number of the net's type (`net.double()`). `part`: which of the
+    batch's samples the pass is about (None: all)."""
 
     step: Tensor
+    unit: Tensor
 
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("step", torch.zeros((), dtype=torch.int64), persistent=False)
+        self.register_buffer("unit", torch.ones(()), persistent=False)
         self.part: range | None = None
 
     @property

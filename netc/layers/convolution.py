@@ -110,6 +110,23 @@ class SpatialWeights(Layer):
         """Of each output channel, the sum of its weights."""
         return weight.sum(tuple(range(1, weight.ndim)))
 
+    def onnx(self, op: Any, x: Sequence[Any], params: Sequence[Any], shapes: Sequence[Shape]) -> Sequence[Any] | None:
+        axes = len(self.geometry.kernel)
+        if len(shapes[0]) != axes + 2 or not 1 <= axes <= 3:
+            return None
+        if not self.transposed and not self.geometry.fits(shapes[0][2:]):
+            return None
+        windows = self.geometry
+        settings = {
+            "kernel_shape": list(windows.kernel),
+            "strides": list(windows.stride),
+            "pads": [*windows.pad, *windows.pad],
+            "dilations": list(windows.dilation),
+            "group": self.options.group,
+        }
+        kind = op.ConvTranspose if self.transposed else op.Conv
+        return [kind(one, *params, **settings) for one in x]
+
     # -- emitted code --------------------------------------------------------------------------------------------------
 
     def emit(self, site: Site) -> Code:

@@ -70,6 +70,15 @@ class InnerProduct(Layer):
         shifted = [(bias[0] if bias else 0) + added] if bias or affine.shifts else []
         return singles([weight * factor, *shifted])
 
+    def onnx(self, op: Any, x: Sequence[Any], params: Sequence[Any], shapes: Sequence[Shape]) -> Sequence[Any] | None:
+        if self.axis < 1:
+            return None
+        flat = x[0] if self.axis == 1 and len(shapes[0]) == 2 else op.Flatten(x[0], axis=self.axis)
+        y = op.Gemm(flat, *params, transB=0 if self.options.transpose else 1)
+        if self.axis == 1:
+            return [y]
+        return [op.Reshape(y, op.ints([-1, *shapes[0][1 : self.axis], self.options.num_output]))]
+
     def emit(self, site: Site) -> Code:
         x = site.x if self.axis == len(site.shape) - 1 else f"{site.x}.flatten({self.axis or ''})"
         kind = "TransposedLinear" if self.options.transpose else "nn.Linear"

@@ -51,6 +51,11 @@ class Broadcast(Layer):
         """How many of the `x` axes of bottom 0 follow those that a factor with `factor` axes spans."""
         return x - self.axis - factor
 
+    def spread_in_onnx(self, op: Any, factor: Any, shapes: Sequence[Shape]) -> Any:
+        """A factor of the shape of bottom 1, with axes of size 1 behind it."""
+        axes, behind = len(shapes[1]), self.behind(len(shapes[0]), len(shapes[1]))
+        return op.Unsqueeze(factor, op.ints(range(axes, axes + behind))) if behind and axes else factor
+
     def module(self, kind: str, site: Site, *settings: str) -> str:
         """`kind` with parameters of this layer's shape."""
         shape = self.blobs[0].shape
@@ -117,6 +122,12 @@ class Scale(Broadcast):
         bias = [joined.summand.reshape(shape)] if self.options.bias_term or joined.shifts else []
         return singles([joined.factor.reshape(shape), *bias])
 
+    def onnx(self, op: Any, x: Sequence[Any], params: Sequence[Any], shapes: Sequence[Shape]) -> Sequence[Any] | None:
+        if len(x) < 2:
+            return None
+        y = op.Mul(x[0], self.spread_in_onnx(op, x[1], shapes))
+        return [op.Add(y, self.spread_in_onnx(op, params[0], shapes))] if params else [y]
+
     def emit(self, site: Site) -> Code:
         bias, starts = self.options.bias_term, {"weight": 1.0, "bias": 0.0}
         if len(site.bottoms) == 1:
@@ -156,6 +167,11 @@ class Bias(Broadcast):
             return axis
         (summand,) = (array.reshape(-1) for array in doubles(*arrays))
         return Affine(axis, np.ones_like(summand), summand)
+
+    def onnx(self, op: Any, x: Sequence[Any], params: Sequence[Any], shapes: Sequence[Shape]) -> Sequence[Any] | None:
+        if len(x) < 2:
+            return None
+        return [op.Add(x[0], self.spread_in_onnx(op, x[1], shapes))]
 
     def emit(self, site: Site) -> Code:
         if len(site.bottoms) == 1:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from typing import Any
@@ -46,6 +46,9 @@ def load_net(
     allow_python_layers: Iterable[str] = (),
     output_dir: str | os.PathLike[str] | None = None,
     trust_net: bool = False,
+    engine: str = "torch",
+    precision: str = "fp32",
+    calibration: Iterable[Mapping[str, Any]] | None = None,
 ) -> Net:
     """Compile `source` (path, text or NetParameter) and make it executable on `device`, with `weights` if given. A
     .caffemodel given as the net brings its own. Layers that the weights lack keep their fillers' values: a Python
@@ -61,9 +64,13 @@ def load_net(
     `allow_python_layers`: the modules whose Python layers may run. `output_dir`: below which folder HDF5Output layers
     may write (default: the working folder). `trust_net`: whether a net out of a weight file may open the data and other
     files that it names (netc.files.consent).
+    `engine`: what runs TEST passes: "torch" (the exact walk), "compile", "openvino", "onnxruntime", or "auto", the
+    fastest here; `precision`: "fp32", "bf16", "fp16", "int8", where the engine has it; `calibration`: for int8, batches
+    as {input: array} (default: of the net's own data). docs/engines.md.
     Raises NetcError; C102 for shapes of what is not the top of such a layer, W724 for weights of no layer of the net.
     """
     settle(tf32=tf32)
+    make = engine_net(engine, precision, device, phase_number(phase), calibration)
     draft = draft_net(source)
     if trust_net:
         trust(draft.path)
@@ -74,8 +81,25 @@ def load_net(
     with closing(DataProbe(draft.path)) as data, allowing(allow_python_layers):
         graph = compile_layers(layers, _TolerantProbe(data, told))
     given = draft.weights or None if weights is None else weights
-    net = Net(graph, seed, workers, output_dir=output_dir, start=None if given is None else partial(_start, given))
+    net = make(graph, seed, workers, output_dir=output_dir, start=None if given is None else partial(_start, given))
     return net.to(device)  # its data are opened when they are needed
+
+
+def engine_net(
+    engine: str,
+    precision: str,
+    device: str,
+    phase: int = 1,
+    calibration: Iterable[Mapping[str, Any]] | None = None,
+    say: Callable[[str], None] | None = None,
+) -> Callable[..., Net]:
+    """What makes a net that an engine runs; `Net` for the exact walk. Raises NetcError as `engines.net.check`."""
+    from netc.runtime.engines.net import EngineNet, check, is_exact
+
+    check(engine, precision, device, phase)
+    if is_exact(engine, precision):
+        return Net
+    return partial(EngineNet, engine=engine, precision=precision, calibration=calibration, say=say)
 
 
 def _start(weights: Any, net: Net) -> list[Tensor]:

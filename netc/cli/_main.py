@@ -45,6 +45,7 @@ COMMANDS: dict[str, dict[str, str]] = {
         "diff": "Compare two nets or solvers by what they mean.",
         "parse-log": "Write the numbers of a training log as tables.",
         "explain": "Explain an error or warning by its code.",
+        "cache": "Show or clear what engines keep on the disk.",
         "device_query": "List the processors and GPUs that netc can use.",
     },
     "Edit": {
@@ -55,6 +56,7 @@ COMMANDS: dict[str, dict[str, str]] = {
     "Weights": {
         "weights": "Show what a weight file holds, or how two differ.",
         "convert-caffemodel": "Convert a weight file, and prove it.",
+        "optimise": "Fold a net's fixed layers into its weights.",
         "emit": "Write a net as one file of PyTorch code.",
     },
 }
@@ -75,12 +77,15 @@ CAFFES = {
     "finetune-net": "train",
     "test-net": "test",
     "net-speed-benchmark": "time",
+    "optimize": "optimise",
     "classify": "run classify.py",
     "detect": "run detect.py",
 }
 """Caffe's programs that have another name here → what to type behind netc."""
 
-WITHOUT_NETS = frozenset({"demo", "new", "convert-imageset", "image-mean", "explain", "device_query", "parse-log"})
+WITHOUT_NETS = frozenset(
+    {"demo", "new", "convert-imageset", "image-mean", "explain", "device_query", "parse-log", "cache"}
+)
 """Commands that read no net, and so have no use for the user's own layers. All others take `user_code_options`."""
 
 EPILOG = """\

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from netc.cli._engine import engine_options, net_maker
 from netc.cli._options import Whole, json_option, json_text, split
 from netc.cli._run import device_options, one_device
 from netc.errors import NetcError, Place
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 @click.option("--model", metavar="FILE", help="The net; the same as the argument MODEL.")
 @click.option("--weights", metavar="FILES", help="Its weights (several: commas between them).")
 @click.option("--iterations", metavar="N", type=Whole(1), help="Batches to test on (default: the whole set).")
+@engine_options
 @device_options
 @json_option
 def command(model_path: str | None, model: str | None, weights: str | None, as_json: bool, **options: Any) -> None:
@@ -27,16 +29,17 @@ def command(model_path: str | None, model: str | None, weights: str | None, as_j
 
     A .caffemodel given as the net brings its own weights. Layers that the weights lack are named in a warning.
     Without --iterations every record counts exactly once (Caffe tests on 50 batches then). The log goes to stderr in
-    Caffe's form, the means to stdout.
+    Caffe's form, the means to stdout. In int8 those of fp32 stand beside them.
     """
     if (model_path is None) == (model is None):
         raise click.UsageError("give the net once: netc test MODEL, or --model=MODEL")
     net, fresh = _build(str(model_path or model), weights, options)
     try:
         result = _test(net, options["iterations"])
+        exact = _exact(net, options["iterations"]) if options["precision"] == "int8" else None
     finally:
         net.feeding.close()
-    click.echo("\n".join(_report(result, fresh, as_json)))
+    click.echo("\n".join(_report(result, fresh, as_json, exact)))
 
 
 def _build(source: str, weights: str | None, options: dict[str, Any]) -> tuple[Net, list[str]]:
@@ -55,7 +58,8 @@ def _build(source: str, weights: str | None, options: dict[str, Any]) -> tuple[N
     device = one_device(options["gpu"], log)
     state = proto.NetState(level=options["level"], stage=split(",".join(options["stage"])))
     path = locate(source, "train_val.prototxt")
-    builder = nets.Builder(0, device, options["workers"], options["output_dir"])
+    make = net_maker(options["engine"], options["precision"], device)
+    builder = nets.Builder(0, device, options["workers"], options["output_dir"], make)
     plan = plans.NetPlan(path, path, plans.TEST, state)
     own = builder.own_weights(plan)
     if weights is None and not own:
@@ -93,11 +97,19 @@ def _test(net: Net, iterations: int | None) -> Result:
     return result
 
 
-def _report(result: Result, fresh: list[str], as_json: bool) -> list[str]:
+def _exact(net: Any, iterations: int | None) -> Result:
+    """The same test by the exact walk, in fp32."""
+    with net.exactly():
+        return _test(net, iterations)
+
+
+def _report(result: Result, fresh: list[str], as_json: bool, exact: Result | None) -> list[str]:
     from netc.runtime.solver.log import output_lines
     from netc.runtime.solver.report import plain
 
     if not as_json:
-        return list(output_lines(result.outputs, result.weights))
+        fp32 = output_lines(exact.outputs, exact.weights) if exact else ()
+        return [*output_lines(result.outputs, result.weights), *(f"fp32: {line}" for line in fp32)]
     found = {"outputs": plain(result.outputs), "loss": result.loss, "batches": result.batches}
+    found |= {"fp32": {"outputs": plain(exact.outputs), "loss": exact.loss}} if exact else {}
     return [json_text({**found, "samples": result.samples or None, "layers_without_weights": fresh})]

@@ -16,13 +16,14 @@ import torch
 from torch import Tensor
 
 from netc.errors import NetcError
+from netc.files.opening import open_regular
 from netc.graph.ir import Graph
 from netc.layers.base import Shape
 from netc.layers.python import Python
 from netc.passes.inference import Optimised, optimised
 from netc.runtime.engines import cache
 from netc.runtime.engines.cut import Segment, graph_of
-from netc.runtime.engines.known import Engine
+from netc.runtime.engines.known import ENGINES, Engine
 from netc.runtime.engines.onnx_model import ALIGNED, has_form, has_free_batch, pieces, written
 from netc.runtime.net.module import Net
 from netc.runtime.net.steps import Step
@@ -129,9 +130,11 @@ def _model_file(job: Job) -> tuple[Path, cache.Folder, str]:
     size = sum(-(-array.nbytes // ALIGNED) * ALIGNED for array in model.arrays)
     if size:
         folder.file("weights.bin", size, lambda: pieces(model.arrays))
-    name = cache.digest(model.model, job.engine.name, job.engine.version, job.precision)
+    name = cache.digest(model.model)
     path = folder.file(f"{name}.onnx", len(model.model), lambda: [model.model])
-    if path.read_bytes() != model.model:  # of the same size, but damaged
+    with open_regular(path) as file:
+        damaged = file.read() != model.model
+    if damaged:
         path.unlink()
         path = folder.file(f"{name}.onnx", len(model.model), lambda: [model.model])
     if size and not (path.parent / "weights.bin").exists():  # the model went elsewhere
@@ -179,9 +182,6 @@ def _openvino(job: Job) -> Program:
     if job.precision == "int8":
         path = _quantised(job, path, folder, name)
     core = openvino.Core()
-    able = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    if job.precision in ("bf16", "fp16") and job.precision.upper() not in able:
-        raise NetcError("R772", f"openvino has no {job.precision} on this processor", None, "take fp32, or int8")
     model = core.read_model(str(path))
     settings = {
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
@@ -190,6 +190,10 @@ def _openvino(job: Job) -> Program:
         "CACHE_DIR": str(folder.path / "openvino"),
     }
     compiled = core.compile_model(model, "CPU", settings)
+    taken = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+    if taken != _HINTS[job.precision]:
+        message = f"openvino has no {job.precision} on this processor: it would compute in {taken}"
+        raise NetcError("R772", message, None, "take fp32, bf16 or int8")
     request = compiled.create_infer_request()
     names = {name for port in compiled.inputs for name in port.names}
 
@@ -212,7 +216,8 @@ def _quantised(job: Job, path: Path, folder: cache.Folder, name: str) -> Path:
     import logging
 
     batches = job.samples(job.segment)
-    target = folder.path / f"{name}-{cache.digest(*(x.tobytes() for b in batches for x in b.values()))}.int8.onnx"
+    ranges = cache.digest(ENGINES["onnxruntime"].version, *(x.tobytes() for batch in batches for x in batch.values()))
+    target = folder.path / f"{name}-{ranges}.int8.onnx"
     if target.exists():
         return target
 

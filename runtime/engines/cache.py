@@ -11,6 +11,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable, Sequence
@@ -26,6 +27,7 @@ from netc.files.hashing import Chunk
 LIMIT = 8 << 30
 UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _USED = "used"
+_WRITING = threading.Lock()
 
 Say = Callable[[str], None]
 
@@ -154,6 +156,10 @@ class Folder:
     def file(self, name: str, size: int, chunks: Callable[[], Iterable[Chunk]]) -> Path:
         """A file of that name and size, written unless it is there. Raises NetcError X166, X167, O165 where not even
         the folder for temporary files has room."""
+        with _WRITING:
+            return self._file(name, size, chunks)
+
+    def _file(self, name: str, size: int, chunks: Callable[[], Iterable[Chunk]]) -> Path:
         path = self.path / name
         with suppress(OSError):
             if path.stat().st_size == size:
@@ -165,6 +171,6 @@ class Folder:
             if self.path != before or self.path.parent != root():
                 raise
             self._elsewhere(error.message)
-            return self.file(name, size, chunks)
+            return self._file(name, size, chunks)
         trim(self.path)
         return path

@@ -3,29 +3,45 @@
 from __future__ import annotations
 
 import json
+import platform
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from netc.errors import NetcError
 from netc.files.durable import write_whole
+from netc.files.opening import open_regular
+from netc.graph.ir import Graph
 from netc.runtime.engines import cache
-from netc.runtime.engines.known import ENGINES, candidates
+from netc.runtime.engines.known import ENGINES, Engine, candidates
+from netc.runtime.engines.plan import Plan
+from netc.runtime.net.clock import Clock
 from netc.runtime.net.steps import Route
-
-if TYPE_CHECKING:
-    from netc.runtime.engines.net import EngineNet, Plan
 
 SECONDS = 0.5
 LEAST, MOST = 3, 30
 """How long each engine is measured, and in how many passes."""
 
 
-def fastest(net: EngineNet, values: Mapping[str, Tensor], route: Route) -> Plan:
+class Runs(Protocol):
+    """A net that runs plans (`EngineNet`)."""
+
+    precision: str
+    clock: Clock
+    graph: Graph
+
+    def say(self, text: str) -> None: ...
+
+    def plan(self, engine: Engine, route: Route, quiet: bool = False) -> Plan: ...
+
+    def run_plan(self, plan: Plan, values: dict[str, Tensor], route: Route) -> dict[str, Tensor]: ...
+
+
+def fastest(net: Runs, values: Mapping[str, Tensor], route: Route) -> Plan:
     """The plan of the engine that takes the least time for these inputs. What fails, or gives other numbers, is left
     out; torch is always among them in fp32. Raises the last NetcError where nothing is left."""
     engines = candidates(net.precision, str(net.clock.step.device))
@@ -49,26 +65,26 @@ def fastest(net: EngineNet, values: Mapping[str, Tensor], route: Route) -> Plan:
     return plans[best]
 
 
-def measured(net: EngineNet, plan: Plan, values: Mapping[str, Tensor], route: Route) -> float:
+def measured(net: Runs, plan: Plan, values: Mapping[str, Tensor], route: Route) -> float:
     """Seconds of a pass, the median; the first one is not counted."""
-    net._run_plan(plan, dict(values), route)
+    net.run_plan(plan, dict(values), route)
     _wait(net)
     times: list[float] = []
     begun = time.perf_counter()
     while len(times) < LEAST or (len(times) < MOST and time.perf_counter() - begun < SECONDS):
         start = time.perf_counter()
-        net._run_plan(plan, dict(values), route)
+        net.run_plan(plan, dict(values), route)
         _wait(net)
         times.append(time.perf_counter() - start)
     return sorted(times)[len(times) // 2]
 
 
-def _wait(net: EngineNet) -> None:
+def _wait(net: Runs) -> None:
     if net.clock.step.device.type == "cuda":
         torch.cuda.synchronize()
 
 
-def _key(net: EngineNet, values: Mapping[str, Tensor], route: Route, versions: list[str]) -> str:
+def _key(net: Runs, values: Mapping[str, Tensor], route: Route, versions: list[str]) -> str:
     shapes = [(name, tuple(values[name].shape)) for name in route.needed]
     text = net.graph.param.SerializeToString(deterministic=True)
     device = (str(net.clock.step.device), torch.get_num_threads(), _processor())
@@ -76,11 +92,7 @@ def _key(net: EngineNet, values: Mapping[str, Tensor], route: Route, versions: l
 
 
 def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return ""
-    return next((line for line in lines if line.startswith("model name")), "")
+    return torch.backends.cpu.get_cpu_capability() + platform.processor() + platform.machine()
 
 
 def _file(key: str) -> Path:
@@ -88,10 +100,11 @@ def _file(key: str) -> Path:
 
 
 def _remembered(key: str, names: list[str]) -> str | None:
+    """What a file of the cache says, if it is whole and names an engine that is here."""
     try:
-        with _file(key).open("rb") as file:
+        with open_regular(_file(key)) as file:
             found = json.loads(file.read(1 << 16))
-    except (OSError, ValueError, RecursionError):
+    except (OSError, ValueError, RecursionError, NetcError):
         return None
     best = found.get("engine") if isinstance(found, dict) else None
     return best if isinstance(best, str) and best in names else None

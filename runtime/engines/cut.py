@@ -18,11 +18,12 @@ Steps = tuple[tuple[Step, tuple[str, ...], bool], ...]
 @dataclass(frozen=True, slots=True)
 class Segment:
     """Layers in a row that run in one place: in the `engine`, or in torch. `inputs`: blobs that it reads, `outputs`:
-    those that it makes and anything behind it, or the caller, needs."""
+    those that it makes and anything behind it, or the caller, needs. `copies`: what its Splits make → of what."""
 
     steps: Steps
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    copies: Mapping[str, str]
     engine: bool
 
     @property
@@ -54,14 +55,22 @@ def _segment(
     place: int, groups: Sequence[tuple[bool, Sequence[tuple[Step, tuple[str, ...], bool]]]], wanted: Sequence[str]
 ) -> Segment:
     engine, steps = groups[place]
-    later = {blob for _, others in groups[place + 1 :] for step, *_ in others for blob in step.node.bottoms}
+    needed = {blob for _, others in groups[place + 1 :] for step, *_ in others for blob in step.node.bottoms}
+    needed.update(wanted)
     made: dict[str, None] = {}
     inputs: dict[str, None] = {}
+    copies: dict[str, str] = {}
     for step, *_ in steps:
-        inputs.update(dict.fromkeys(blob for blob in step.node.bottoms if blob not in made))
-        made.update(dict.fromkeys(step.tops))
-    outputs = tuple(blob for blob in made if blob in later or blob in wanted)
-    return Segment(tuple(steps), tuple(inputs), outputs, engine)
+        bottoms = [copies.get(blob, blob) for blob in step.node.bottoms]
+        inputs.update(dict.fromkeys(blob for blob in bottoms if blob not in made))
+        if step.node.layer.copies_bottom:
+            copies.update(dict.fromkeys(step.tops, bottoms[0]))
+        else:
+            made.update(dict.fromkeys(step.tops))
+    needed.update(copies[blob] for blob in needed & copies.keys())
+    outputs = tuple(blob for blob in made if blob in needed)
+    passed = {copy: blob for copy, blob in copies.items() if copy in needed}
+    return Segment(tuple(steps), tuple(inputs), outputs, passed, engine)
 
 
 def graph_of(segment: Segment, shapes: Mapping[str, Shape]) -> Graph:
@@ -70,9 +79,15 @@ def graph_of(segment: Segment, shapes: Mapping[str, Shape]) -> Graph:
     for name in segment.inputs:
         layer = net.layer.add(name=f"input {name}", type=Input.type, top=[name])
         layer.input_param.shape.add(dim=shapes[name])
+    copied: dict[str, str] = {}
     for step, *_ in segment.steps:
+        bottoms = [copied.get(blob, blob) for blob in step.node.bottoms]
+        if step.node.layer.copies_bottom:  # compiling inserts those that are still needed
+            copied.update(dict.fromkeys(step.tops, bottoms[0]))
+            continue
         layer = net.layer.add()
         layer.CopyFrom(step.node.layer.param)
+        layer.bottom[:] = bottoms
         for field in ("include", "exclude", "blobs"):
             layer.ClearField(field)
     return compile_net(net, "TEST")

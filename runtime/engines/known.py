@@ -8,7 +8,7 @@ from importlib.util import find_spec
 
 from netc.errors import NetcError, did_you_mean
 
-TORCH, AUTO = "torch", "auto"
+TORCH, COMPILE, AUTO = "torch", "compile", "auto"
 
 PRECISIONS = ("fp32", "bf16", "fp16", "int8")
 
@@ -51,7 +51,7 @@ ENGINES = {
     engine.name: engine
     for engine in (
         Engine(TORCH, on_gpu=("fp32",)),
-        Engine("compile", (), "", ("fp32", "bf16"), ("fp32", "bf16", "fp16")),
+        Engine(COMPILE, (), "", ("fp32", "bf16"), ("fp32", "bf16", "fp16")),
         Engine("openvino", ("openvino", "onnx"), "openvino", ("fp32", "bf16", "fp16", "int8")),
         Engine("onnxruntime", ("onnxruntime", "onnx"), "onnx", ("fp32", "int8"), ("fp32",)),
     )
@@ -95,10 +95,13 @@ def pip_line(engine: Engine) -> str:
 
 
 def candidates(precision: str, device: str) -> list[Engine]:
-    """The engines that could be taken, torch first."""
+    """The engines that `auto` tries, torch first. On a CPU torch.compile takes up to a minute for each shape, and is
+    never faster than the others there, so it counts where there are no others."""
     gpu = not device.startswith("cpu")
-    return [
+    found = [
         engine
         for engine in ENGINES.values()
         if precision in (engine.on_gpu if gpu else engine.precisions) and not engine.missing
     ]
+    others = [engine for engine in found if engine.packages]
+    return [engine for engine in found if gpu or not others or engine.name != COMPILE]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
@@ -18,34 +18,13 @@ from netc.layers.base import Shape
 from netc.runtime.engines import backends, choice
 from netc.runtime.engines.cut import Segment, cut
 from netc.runtime.engines.known import AUTO, ENGINES, TOLERANCES, TORCH, Engine, candidates, check_precision, chosen
+from netc.runtime.engines.plan import Part, Plan
 from netc.runtime.net.module import Net
 from netc.runtime.net.steps import Route
 from netc.weights.proof import compared_all, reaches_of
 
 CALIBRATION = 10
 """Batches for the ranges of int8, where nothing else is said."""
-
-LoadedWith = tuple[str, str, Iterable[Mapping[str, Any]] | None]
-
-
-@dataclass(slots=True)
-class Part:
-    """A segment with its programs, by the shapes of its inputs (without the batch, where it is free)."""
-
-    segment: Segment
-    programs: dict[Any, backends.Program] = field(default_factory=dict)
-    free_batch: bool | None = None
-
-
-@dataclass(slots=True)
-class Plan:
-    """How the blobs of one call are computed. `differences`: of each blob that was proved, the largest one, relative to
-    its largest value. `started`: seconds that building and proving took."""
-
-    engine: Engine
-    parts: list[Part]
-    differences: dict[str, float] = field(default_factory=dict)
-    started: float = 0.0
 
 
 class EngineNet(Net):
@@ -56,6 +35,12 @@ class EngineNet(Net):
     data. `say` hears what a user should know: which layers stay with torch, a cache that cannot be used.
     Weights are taken over when a shape is first seen: call `forget_programs` after changing them.
     """
+
+    engine: str
+    precision: str
+    calibration: Iterable[Mapping[str, Any]] | None
+    plans: dict[Any, Plan]
+    say: Callable[[str], None]
 
     def __init__(
         self,
@@ -74,10 +59,20 @@ class EngineNet(Net):
         self.plans.clear()
 
     def _walk(self, values: dict[str, Tensor], route: Route) -> dict[str, Tensor]:
-        if torch.is_grad_enabled() or self.run.training:
+        if torch.is_grad_enabled() or self.run.training or self.engine == TORCH:
             return super()._walk(values, route)
         plan = self._planned(values, route)
-        return self._run_plan(plan, values, route)
+        return self.run_plan(plan, values, route)
+
+    @contextmanager
+    def exactly(self) -> Iterator[None]:
+        """Within it, passes take the exact walk."""
+        before, self.__dict__["engine"] = self.engine, TORCH
+        kept, self.__dict__["plans"] = self.plans, {}
+        try:
+            yield
+        finally:
+            self.__dict__.update(engine=before, plans=kept)
 
     def exact(self, values: Mapping[str, Tensor], wanted: Sequence[str]) -> dict[str, Tensor]:
         """The same blobs by torch, layer by layer."""
@@ -93,8 +88,7 @@ class EngineNet(Net):
         if key not in self.plans:
             auto = self.engine == AUTO
             self.plans[key] = choice.fastest(self, values, route) if auto else self.plan(self._engine(), route)
-        plan: Plan = self.plans[key]
-        return plan
+        return self.plans[key]
 
     def _engine(self) -> Engine:
         return chosen(self.engine, self.precision, str(self.clock.step.device))
@@ -111,7 +105,11 @@ class EngineNet(Net):
             self.say(f"{engine.name} does not run {counted(len(rest), 'layer')}, which torch does: {named}")
         return Plan(engine, [Part(segment) for segment in segments])
 
-    def _run_plan(self, plan: Plan, values: dict[str, Tensor], route: Route) -> dict[str, Tensor]:
+    def route_of_outputs(self) -> Route:
+        """That of a call without `blobs`."""
+        return self._route(self._returned)
+
+    def run_plan(self, plan: Plan, values: dict[str, Tensor], route: Route) -> dict[str, Tensor]:
         if not plan.parts:
             return super()._walk(values, route)
         for part in plan.parts:
@@ -134,6 +132,7 @@ class EngineNet(Net):
         with backends.failing(plan.engine, segment):
             found = program(inputs)
         values.update(zip(segment.outputs, found, strict=True))
+        values.update({copy: values[blob] for copy, blob in segment.copies.items()})
 
     def _built(self, plan: Plan, part: Part, shapes: dict[str, Shape], inputs: list[Tensor]) -> backends.Program:
         start = time.perf_counter()

@@ -49,6 +49,7 @@ def load_net(
     engine: str = "torch",
     precision: str = "fp32",
     calibration: Iterable[Mapping[str, Any]] | None = None,
+    make: Callable[..., Net] | None = None,
 ) -> Net:
     """Compile `source` (path, text or NetParameter) and make it executable on `device`, with `weights` if given. A
     .caffemodel given as the net brings its own. Layers that the weights lack keep their fillers' values: a Python
@@ -66,11 +67,11 @@ def load_net(
     files that it names (netc.files.consent).
     `engine`: what runs TEST passes: "torch" (the exact walk), "compile", "openvino", "onnxruntime", or "auto", the
     fastest here; `precision`: "fp32", "bf16", "fp16", "int8", where the engine has it; `calibration`: for int8, batches
-    as {input: array} (default: of the net's own data). docs/engines.md.
+    as {input: array} (default: of the net's own data). docs/engines.md. `make`: what makes the net, in their place.
     Raises NetcError; C102 for shapes of what is not the top of such a layer, W724 for weights of no layer of the net.
     """
     settle(tf32=tf32)
-    make = engine_net(engine, precision, device, phase_number(phase), calibration)
+    make = make or engine_net(engine, precision, device, phase_number(phase), calibration)
     draft = draft_net(source)
     if trust_net:
         trust(draft.path)

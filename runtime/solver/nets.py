@@ -31,9 +31,15 @@ class Builder:
     """Builds the nets of plans, reading each file once however many nets come from it."""
 
     def __init__(
-        self, seed: int, device: str, workers: int | None, output_dir: str | os.PathLike[str] | None = None
+        self,
+        seed: int,
+        device: str,
+        workers: int | None,
+        output_dir: str | os.PathLike[str] | None = None,
+        make: Callable[..., Net] = Net,
     ) -> None:
         self.seed, self.device, self.workers, self.output_dir = seed, device, workers, output_dir
+        self._make = make
         self._draft = Drafts()
 
     def compile(self, plan: NetPlan) -> Compiled:
@@ -44,7 +50,7 @@ class Builder:
 
     def build(self, compiled: Compiled, start: Callable[[Net], Iterable[Tensor]]) -> Net:
         """Make a graph executable; `start` as in `Net`."""
-        net = Net(compiled.graph, self.seed, self.workers, compiled.probe, start, self.output_dir)
+        net = self._make(compiled.graph, self.seed, self.workers, compiled.probe, start, self.output_dir)
         return net.to(self.device)
 
     def own_weights(self, plan: NetPlan) -> str:

@@ -8,13 +8,17 @@ from typing import Any
 import click
 
 ENGINES = ("torch", "compile", "openvino", "onnxruntime", "auto")
-PRECISIONS = ("fp32", "bf16", "fp16", "int8")
+PRECISIONS = ("fp32", "tf32", "bf16", "fp16", "int8")
 
 
 def engine_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Adds both to a command; `net_maker` takes their values."""
     precision = click.option(
-        "--precision", type=click.Choice(PRECISIONS), default="fp32", show_default=True, help="Of the engine's numbers."
+        "--precision",
+        type=click.Choice(PRECISIONS),
+        default="fp32",
+        show_default=True,
+        help="What is computed in: less is faster, and gives other numbers. Which there are depends on the engine.",
     )
     engine = click.option(
         "--engine",

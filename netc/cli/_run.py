@@ -15,7 +15,6 @@ OPTIONS = (
         "--gpu", metavar="N", help='The GPU to use (to train, also several: "0,1" or "all"). Default: the CPU.'
     ),
     click.option("--threads", metavar="N", type=Whole(1, MOST_THREADS), help="Threads of the CPU to compute with."),
-    click.option("--tf32", is_flag=True, help="Let a GPU multiply with 10 bits of mantissa: faster, other numbers."),
     click.option(
         "--workers", metavar="N", type=Whole(1, MOST_THREADS), help="Threads that decode images (default: one a core)."
     ),
@@ -32,6 +31,17 @@ def device_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(OPTIONS):
         command = option(command)
     return command
+
+
+def precision_option(*others: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """`--precision`: fp32, or one of `others`."""
+    return click.option(
+        "--precision",
+        type=click.Choice(["fp32", *others]),
+        default="fp32",
+        show_default=True,
+        help="What products are computed in: less is faster, and gives other numbers.",
+    )
 
 
 def train_devices(gpu: str | None, processes: int | None, solver: Any) -> list[str]:

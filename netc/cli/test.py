@@ -46,6 +46,7 @@ def _build(source: str, weights: str | None, options: dict[str, Any]) -> tuple[N
     """The net with its weights, and the layers that have none."""
     from netc import proto
     from netc.files.shipped import locate
+    from netc.runtime.net.load import exact_computing
     from netc.runtime.net.numerics import settle
     from netc.runtime.solver import initial, nets
     from netc.runtime.solver.log import stderr
@@ -53,13 +54,14 @@ def _build(source: str, weights: str | None, options: dict[str, Any]) -> tuple[N
     from netc.solver import plans
     from netc.weights import read
 
-    settle(options["threads"], options["tf32"])
+    computing = exact_computing(options["engine"], options["precision"])
+    settle(options["threads"], computing.precision)
     log = stderr()
     device = one_device(options["gpu"], log)
     state = proto.NetState(level=options["level"], stage=split(",".join(options["stage"])))
     path = locate(source, "train_val.prototxt")
     make = net_maker(options["engine"], options["precision"], device)
-    builder = nets.Builder(0, device, options["workers"], options["output_dir"], make)
+    builder = nets.Builder(0, device, options["workers"], options["output_dir"], computing, make)
     plan = plans.NetPlan(path, path, plans.TEST, state)
     own = builder.own_weights(plan)
     if weights is None and not own:

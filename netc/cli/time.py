@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from netc.cli._options import Whole, json_option, json_text, split
-from netc.cli._run import device_options, one_device
+from netc.cli._run import device_options, one_device, precision_option
 
 if TYPE_CHECKING:
     from netc.runtime.report.timing import Timing
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 @click.option("--engines", is_flag=True, help="Measure the forward pass of the TEST phase by each engine instead.")
 @click.option("--batch", metavar="N", type=Whole(1), help="Of the inputs, with --engines (default: the net's own).")
 @device_options
+@precision_option("tf32")
 @json_option
 def command(model_path: str | None, model: str | None, as_json: bool, engines: bool, **options: Any) -> None:
     """Measure a net, forward and backward: a file, a folder with a train_val.prototxt, or a net that comes with netc.
@@ -62,7 +63,7 @@ def _time_engines(source: str, options: dict[str, Any], as_json: bool) -> None:
     from netc.runtime.solver.log import stderr
 
     device = one_device(options["gpu"], stderr())
-    settle(options["threads"], options["tf32"])
+    settle(options["threads"])
     net = load_net(
         locate(source, "deploy.prototxt"),
         "TEST",
@@ -111,7 +112,7 @@ def _measured(source: str, options: dict[str, Any]) -> Timing:
         workers=options["workers"],
         output_dir=options["output_dir"],
     )
-    settle(options["threads"], options["tf32"])
+    settle(options["threads"], options["precision"])
     net = Net.of(module)
     if options["weights"]:
         net.copy_from(options["weights"])

@@ -37,6 +37,9 @@ class Concat(Layer):
     keeps_zeros = True
     axis: int
 
+    def takes_any_form(self) -> bool:
+        return True
+
     def rms(self, bottom: float, *others: float | None) -> float | None:
         known = [size for size in (bottom, *others) if size is not None]
         return max(known) if len(known) > len(others) else None

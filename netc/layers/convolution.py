@@ -21,7 +21,7 @@ class SpatialWeights(Layer):
     in_place = False
     param_field = "convolution_param"
     kind = "convolution"
-    overwritable = fresh = True
+    multiplies = overwritable = fresh = True
     weight_axes = 4
     geometry: Geometry
     spatial: ClassVar[str]

@@ -27,6 +27,9 @@ class Dropout(Layer):
     keeps_zeros = keeps_rms = drops_values = True
     idle = "in the TEST phase"
 
+    def takes_any_form(self) -> bool:
+        return True
+
     def summary(self) -> str | None:
         return f"{self.options.dropout_ratio:g}"
 
@@ -71,6 +74,9 @@ class Dropout(Layer):
         return Code(site.x if scales else f"{kept} * {site.x}")
 
     def _mask(self, run: Run, x: Tensor) -> Tensor:
+        """In float32 at least: bfloat16 has no 1 / 0.6."""
+        import torch
+
         ratio = self.options.dropout_ratio
-        kept: Tensor = (run.uniform(self, x) >= ratio).to(x.dtype)
+        kept: Tensor = (run.uniform(self, x) >= ratio).to(torch.float32 if x.dtype == torch.bfloat16 else x.dtype)
         return kept * (1 / (1 - ratio)) if ratio < 1 and self.options.scale_train else kept

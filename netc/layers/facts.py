@@ -106,6 +106,15 @@ class Facts:
     linear: ClassVar[bool] = False
     """Each value of a top is the sum of a row of the first parameter times values of the bottom (InnerProduct)."""
 
+    multiplies: ClassVar[bool] = False
+    """All its work is products of bottoms and parameters, which a GPU or CPU may be asked to compute in less precision;
+    it takes bottoms and parameters in any layout of memory (Convolution, InnerProduct)."""
+
+    def takes_any_form(self) -> bool:
+        """Whether `forward` takes bottoms of bfloat16, and in any layout of memory, as well as float32 in order, and
+        loses nothing by it: values are moved or compared, or multiplied one by one (ReLU, MAX pooling)."""
+        return self.multiplies
+
     transposed: ClassVar[bool] = False
     """`window` tells what one value of the bottom is spread over, and not what one of the top reads (Deconvolution)."""
 

@@ -24,7 +24,7 @@ class InnerProduct(Layer):
     in_place = False
     param_field = "inner_product_param"
     kind = "full"
-    linear = overwritable = fresh = True
+    linear = multiplies = overwritable = fresh = True
     weight_axes = 2
     axis: int
 

@@ -173,6 +173,9 @@ class Pooling(Layer):
         clip = any(self.pad) if self.clip is None else self.clip
         return within and (not self.ceil or clip or (reached and not any(self.pad)))
 
+    def takes_any_form(self) -> bool:
+        return bool(self.options.pool == MAX) and not self.with_position  # places are no numbers for bfloat16
+
     def window(self) -> Window | None:
         if self.kernel is None:
             return None

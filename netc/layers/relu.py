@@ -25,6 +25,9 @@ class ReLU(Layer):
     keeps_zeros = keeps_positive = True
     gated_by_output: bool
 
+    def takes_any_form(self) -> bool:
+        return True
+
     def dead_at_zero(self) -> bool:
         return bool(self.options.negative_slope == 0)
 

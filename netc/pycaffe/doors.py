@@ -37,6 +37,20 @@ HOMES = {
 """Module of pycaffe → the module of ours that it is."""
 
 
+OWN = "netc.pycaffe"
+ELSEWHERE = {f"{OWN}{name.removeprefix(NAME)}": home for name, home in HOMES.items() if home.startswith("netc.runtime")}
+"""Submodule of netc.pycaffe that needs torch → where it lies: `import netc.pycaffe.draw` finds it there."""
+
+
+class Elsewhere(MetaPathFinder):
+    """Finds the submodules of netc.pycaffe that lie under netc.runtime. It comes last, after the folder's own files."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        return ModuleSpec(fullname, _Loader(ELSEWHERE[fullname])) if fullname in ELSEWHERE else None
+
+
 class Finder(MetaPathFinder):
     """Finds `caffe` and its submodules at netc's."""
 
@@ -65,6 +79,8 @@ class _Loader(Loader):
     def exec_module(self, module: ModuleType) -> None:
         module.__spec__ = self._spec  # the import system has just put the alias's in its place
 
+
+sys.meta_path.append(Elsewhere())
 
 _finder = Finder()
 _lock = threading.Lock()

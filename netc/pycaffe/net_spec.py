@@ -98,6 +98,11 @@ def _blocks() -> dict[str, str]:
     return {field.message_type.name.removesuffix(_ENDING): field.name for field in fields if field.message_type}
 
 
+def param_name_dict() -> dict[str, str]:
+    """Type → what its message's field is called without "_param": {"InnerProduct": "inner_product", …}."""
+    return {kind: field.removesuffix("_param") for kind, field in _blocks().items()}
+
+
 def _block(type_name: str) -> str:
     return _blocks().get(type_name, "")
 
@@ -170,8 +175,9 @@ class NetSpec:
     def vals(self) -> list[Any]:
         return list(self.tops.values())
 
-    def update(self, other: dict[str, Any]) -> None:
-        self.tops.update(other)
+    def update(self, name: str, params: dict[str, Any]) -> None:
+        """More fields, or other values, for the layer of the top `name` (SSD's Caffe has this)."""
+        self.tops[name].fn.params.update(params)
 
     def to_proto(self) -> Any:
         """The NetParameter."""

@@ -10,7 +10,8 @@ from netc.errors import NetcError, did_you_mean
 
 TORCH, COMPILE, AUTO = "torch", "compile", "auto"
 
-PRECISIONS = ("fp32", "bf16", "fp16", "int8")
+PRECISIONS = ("fp32", "tf32", "bf16", "fp16", "int8")
+"""tf32 is torch's alone, on a GPU; torch's own bf16 is that of training (netc.runtime.net.computing)."""
 
 TOLERANCES = {"fp32": 1e-4, "fp16": 1e-2, "bf16": 5e-2, "int8": 3e-1}
 """Largest difference from the exact walk, relative to a blob's largest value: sums in another order and Winograd's
@@ -50,7 +51,7 @@ def _version(package: str) -> str:
 ENGINES = {
     engine.name: engine
     for engine in (
-        Engine(TORCH, on_gpu=("fp32",)),
+        Engine(TORCH, (), "", ("fp32", "tf32", "bf16"), ("fp32", "tf32", "bf16")),
         Engine(COMPILE, (), "", ("fp32", "bf16"), ("fp32", "bf16", "fp16")),
         Engine("openvino", ("openvino", "onnx"), "openvino", ("fp32", "bf16", "fp16", "int8")),
         Engine("onnxruntime", ("onnxruntime", "onnx"), "onnx", ("fp32", "int8"), ("fp32",)),
@@ -63,8 +64,8 @@ NAMES = (*ENGINES, AUTO)
 def chosen(name: str, precision: str, device: str) -> Engine:
     """An engine that is installed and has the precision on the device ("cpu", "cuda:0").
 
-    Raises NetcError C290 (no such engine, or precision), R771 (not installed), R772 (it lacks the precision), R776 (it
-    does not run on such a device)."""
+    Raises NetcError C290 (no such engine), R700 (no such precision), R771 (not installed), R772 (it lacks the
+    precision), R776 (it does not run on such a device)."""
     if name not in ENGINES:
         message = f'there is no engine "{name}"{did_you_mean(name, NAMES)}'
         raise NetcError("C290", message, None, f"the engines: {', '.join(NAMES)}")
@@ -87,7 +88,7 @@ def chosen(name: str, precision: str, device: str) -> Engine:
 def check_precision(precision: str) -> None:
     if precision not in PRECISIONS:
         message = f'there is no precision "{precision}"{did_you_mean(precision, PRECISIONS)}'
-        raise NetcError("C290", message, None, f"the precisions: {', '.join(PRECISIONS)}")
+        raise NetcError("R700", message, None, f"take one of {', '.join(PRECISIONS)}")
 
 
 def pip_line(engine: Engine) -> str:
@@ -95,13 +96,15 @@ def pip_line(engine: Engine) -> str:
 
 
 def candidates(precision: str, device: str) -> list[Engine]:
-    """The engines that `auto` tries, torch first. On a CPU torch.compile takes up to a minute for each shape, and is
-    never faster than the others there, so it counts where there are no others."""
+    """The engines that `auto` tries, torch's exact walk first. On a CPU torch.compile takes up to a minute for each
+    shape, and is never faster than the others there, so it counts where there are no others."""
     gpu = not device.startswith("cpu")
     found = [
         engine
         for engine in ENGINES.values()
-        if precision in (engine.on_gpu if gpu else engine.precisions) and not engine.missing
+        if precision in (engine.on_gpu if gpu else engine.precisions)
+        and not engine.missing
+        and (engine.name != TORCH or precision == "fp32")
     ]
     others = [engine for engine in found if engine.packages]
     return [engine for engine in found if gpu or not others or engine.name != COMPILE]

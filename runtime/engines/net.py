@@ -17,7 +17,7 @@ from netc.errors.remark import listed
 from netc.layers.base import Shape
 from netc.runtime.engines import backends, choice
 from netc.runtime.engines.cut import Segment, cut
-from netc.runtime.engines.known import AUTO, ENGINES, TOLERANCES, TORCH, Engine, candidates, check_precision, chosen
+from netc.runtime.engines.known import AUTO, TOLERANCES, TORCH, Engine, candidates, check_precision, chosen
 from netc.runtime.engines.plan import Part, Plan
 from netc.runtime.net.module import Net
 from netc.runtime.net.steps import Route
@@ -215,14 +215,10 @@ def check(engine: str, precision: str, device: str, phase: int) -> None:
     if engine == AUTO:
         check_precision(precision)
         if not candidates(precision, device):
-            chosen(TORCH, precision, device)
+            message = f"no engine that is installed here has {precision}"
+            raise NetcError("R772", message, None, "pip install 'netc[openvino,onnx]'")
     else:
         chosen(engine, precision, device)
-    if phase == 0 and (engine, precision) != (TORCH, "fp32"):
+    if phase == 0:
         message = f"the engine {engine} runs nets of the TEST phase, and this is that of TRAIN"
         raise NetcError("R776", message, None, "take torch for training")
-
-
-def is_exact(engine: str, precision: str) -> bool:
-    """Whether it is a `Net` as it is that was asked for."""
-    return engine == TORCH and precision == "fp32" and engine in ENGINES

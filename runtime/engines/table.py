@@ -12,7 +12,7 @@ import torch
 
 from netc.errors import NetcError
 from netc.runtime.engines.choice import measured
-from netc.runtime.engines.known import ENGINES, PRECISIONS, Engine, chosen
+from netc.runtime.engines.known import ENGINES, PRECISIONS, TORCH, Engine, chosen
 from netc.runtime.engines.net import EngineNet
 
 PAGE = 4096
@@ -51,6 +51,7 @@ def _pairs(device: str) -> Iterator[tuple[Engine, str]]:
     gpu = not device.startswith("cpu")
     for engine in ENGINES.values():
         has = engine.on_gpu if gpu else engine.precisions
+        has = has if engine.packages or engine.name != TORCH else ("fp32",)
         yield from ((engine, precision) for precision in PRECISIONS if precision in has)
 
 

@@ -8,24 +8,55 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from netc.graph.ir import Graph
 from netc.layers.base import Layer
 from netc.runtime.net import rand
 from netc.runtime.net.outputs import Outputs
 
 
 class Clock(nn.Module):
-    """The number of the forward pass, for everything random: `iteration` counts passes. The count is a tensor, so that
-    a compiled graph does not depend on it. `unit`: a number of the net's type (`net.double()`). `part`: which of the
-    batch's samples the pass is about (None: all)."""
+    """The number of the forward pass, for everything random: `iteration` counts passes. The count is a tensor, and so
+    is `start`, the first sample of `part`, so that a compiled graph does not depend on them. `unit` is a number of the
+    net's type (`net.double()`).
+
+    part: which of the batch's samples the pass is about (None: all), of `batch` in all. passes: how many of them are
+    one iteration of training (iter_size): their batches, one behind the other, are the global batch, and what is random
+    goes by the position in that.
+    """
 
     step: Tensor
+    start: Tensor
     unit: Tensor
 
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("step", torch.zeros((), dtype=torch.int64), persistent=False)
         self.register_buffer("unit", torch.ones(()), persistent=False)
-        self.part: range | None = None
+        self.register_buffer("start", torch.zeros((), dtype=torch.int64), persistent=False)
+        self._part: range | None = None
+        self.length = 0
+        self.batch = 0
+        self.passes = 1
+
+    @property
+    def part(self) -> range | None:
+        """Which of the batch's samples the pass is about; None: all."""
+        return self._part
+
+    @part.setter
+    def part(self, value: range | None) -> None:
+        self._part, self.length = value, len(value or ())
+        self.start.fill_(value.start if value else 0)
+
+    def first_row(self, rows: int) -> Tensor:
+        """Which row of the whole batch's blob is the first of this part's `rows`: each sample has as many rows as
+        another (`netc.runtime.parallel.divisible` refuses nets of which that is not so). A tensor in any case: torch's
+        compiler takes arithmetic on known numbers for that of an index, which does not wrap round."""
+        return self.start * rows // self.length if self.length else self.start
+
+    def whole_rows(self, rows: int) -> int:
+        """How many rows the whole batch's blob has, where this part's has `rows`."""
+        return self.batch * rows // self.length if self.length else rows
 
     @property
     def iteration(self) -> int:
@@ -39,21 +70,19 @@ class Clock(nn.Module):
 class LayerRun:
     """What layers see of the machine (netc.layers.base.Run)."""
 
-    def __init__(self, clock: Clock, seed: int, training: bool, outputs: Outputs) -> None:
-        self._clock, self._seed, self.training, self.outputs = clock, seed, training, outputs
-        self._keys: dict[str, int] = {}
+    def __init__(self, graph: Graph, clock: Clock, seed: int, outputs: Outputs) -> None:
+        self.training = any(node.layer.phase == 0 for node in graph.nodes)
+        self._clock, self.outputs = clock, outputs
+        self._keys = {node.layer.key: rand.key(seed, "layer", node.layer.key) for node in graph.nodes}
         self._state: dict[str, dict[str, Any]] = {}
 
     def uniform(self, layer: Layer, like: Tensor) -> Tensor:
-        key = rand.step_key(self._key(layer.key), self._clock.step)
-        rows = like.shape[0] if like.dim() else 1
-        first = _first_row(self._clock.part, rows)
+        clock, rows = self._clock, like.shape[0] if like.dim() else 1
+        step, first = clock.step, clock.first_row(rows)
+        if clock.passes > 1:
+            step, first = step // clock.passes, first + step % clock.passes * clock.whole_rows(rows)
+        key = rand.step_key(self._keys[layer.key], step)
         return rand.uniform_tensor(key, first, rows, like.numel() // max(rows, 1)).view(like.shape)
-
-    def _key(self, layer: str) -> int:
-        if layer not in self._keys:
-            self._keys[layer] = rand.key(self._seed, "layer", layer)
-        return self._keys[layer]
 
     def state(self, layer: Layer) -> dict[str, Any]:
         return self._state.setdefault(layer.key, {})
@@ -65,9 +94,3 @@ class LayerRun:
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def write(self, layer: Layer, rows: Mapping[str, Tensor]) -> None:
         self.outputs.write(layer, rows)
-
-
-def _first_row(part: range | None, rows: int) -> int:
-    """Which row of the whole batch's blob is the first of this part's `rows`: each sample has as many rows as another
-    (`netc.runtime.parallel.divisible` refuses nets of which that is not so)."""
-    return part.start * rows // len(part) if part else 0

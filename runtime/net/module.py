@@ -18,6 +18,7 @@ from netc.layers.base import Shape, format_shape
 from netc.layers.sources import ARRAYS
 from netc.runtime.net import rand
 from netc.runtime.net.clock import Clock, LayerRun
+from netc.runtime.net.computing import EXACT, Computing, plain
 from netc.runtime.net.feeding import Feeding
 from netc.runtime.net.fillers import fill_blob
 from netc.runtime.net.outputs import Outputs
@@ -38,7 +39,8 @@ class Net(nn.Module):
     gradients unless its file says force_backward, an input requires a gradient, or `train()` asks for it. `feeding` is
     what feeds the net's sources; `workers` threads decode for it, and `probe` is what told the graph the shapes of its
     data. `start` gives parameters their first values, as weights do, and returns those that it has written; the fillers
-    write all others. Layers that write files do so below `output_dir` (default: the working folder).
+    write all others. Layers that write files do so below `output_dir` (default: the working folder). `computing`: in
+    which precision and layout of memory.
     """
 
     def __init__(
@@ -49,13 +51,14 @@ class Net(nn.Module):
         probe: DataProbe | None = None,
         start: Callable[[Net], Iterable[Tensor]] | None = None,
         output_dir: str | os.PathLike[str] | None = None,
+        computing: Computing = EXACT,
     ) -> None:
         super().__init__()
+        self.computing = computing
         self.graph, self.seed = graph, seed
         self.clock = Clock()
         self.feeding = Feeding(graph, self.clock, seed, workers, probe)
-        training = any(node.layer.phase == 0 for node in graph.nodes)
-        self.run = LayerRun(self.clock, seed, training, Outputs(graph, output_dir))
+        self.run = LayerRun(graph, self.clock, seed, Outputs(graph, output_dir))
         self.inputs: tuple[str, ...] = graph.inputs
         self.outputs: tuple[str, ...] = graph.outputs
         self.steps = plan(graph, self._create_params())
@@ -66,7 +69,14 @@ class Net(nn.Module):
         self._returned = (*graph.outputs, *hidden)
         self._routes: dict[tuple[str, ...], Route] = {}
         self._fill(start(self) if start is not None else ())
-        self.train(training)
+        self.train(self.run.training)
+
+    def __repr__(self) -> str:
+        """A page at most: a line a layer with its type, the shapes of its tops and its number of parameters."""
+        return repr(self.graph).replace("<Graph", "<Net", 1)
+
+    def _repr_html_(self) -> str:
+        return self.graph._repr_html_().replace("<b>Graph", "<b>Net", 1)
 
     @property
     def blob_shapes(self) -> dict[str, Shape]:
@@ -153,6 +163,10 @@ class Net(nn.Module):
             self.clock.step += 1
         return result
 
+    def outputs_of(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The outputs and losses of the pass that the clock shows, from the tops of the sources; the clock stays."""
+        return self._walk(dict(values), self._route(self._returned))
+
     def computed_from(self, values: Mapping[str, Tensor], blobs: tuple[str, ...]) -> dict[str, Tensor]:
         """Some blobs of a pass, from the tops of the sources that they depend on. Nothing is counted or written."""
         route = self._route(blobs)
@@ -211,7 +225,9 @@ class Net(nn.Module):
             self._execute(step, values, over and not recorded)
             for blob in dead:
                 values.pop(blob, None)
-        return {name: values[name] for name in route.wanted}
+        if self.computing.plain:
+            return {name: values[name] for name in route.wanted}
+        return {name: plain(values[name]) for name in route.wanted}
 
     def _execute(self, step: Step, values: dict[str, Tensor], over: bool) -> None:
         bottoms = [
@@ -237,6 +253,8 @@ class Net(nn.Module):
 
     def _call(self, step: Step, bottoms: list[Tensor], params: list[Tensor], over: bool = False) -> Sequence[Tensor]:
         layer = step.node.layer
+        if not self.computing.plain:
+            bottoms, params = self.computing.given(layer, bottoms, params)
         if step.no_grad:
             with torch.no_grad():
                 return layer.forward(self.run, bottoms, params)

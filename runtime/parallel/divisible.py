@@ -42,7 +42,10 @@ def _check(graph: Graph, shard: Shard) -> None:
             _check_alone(node)
             found = _shapes(node, [shapes[bottom] for bottom in node.bottoms], shard)
         for name, whole, shape in zip(node.top_names, node.top_shapes, found, strict=True):
-            if shape not in (whole, _scaled(whole, part)):
+            scaled = _scaled(whole, part)
+            if node.layer.drops_values and shape != scaled:
+                _refuse(node, f'it drops values of "{name}", which is the same for every shard')
+            if shape not in (whole, scaled):
                 texts = format_shape(whole), format_shape(shape)
                 _refuse(node, f'"{name}" is {texts[0]} for a batch and {texts[1]} for a shard of it')
             shapes[name] = shape

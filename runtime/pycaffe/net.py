@@ -80,10 +80,12 @@ class Net(Wired):
         self._place()
         self._feed(range(first, last + 1))
         before, after = self._callbacks.get("before_forward"), self._callbacks.get("after_forward")
+        now = self._module.clock.step.clone()
         with torch.enable_grad(), files.as_raised():
             for index in range(first, last + 1):
                 if before:
                     _call(before, index)
+                self._works[index].ran_at = now
                 self._works[index].forward()
                 if after:
                     _call(after, index)

@@ -112,12 +112,18 @@ def _snapshot(state: weights.SolverState, model: Path, extras: dict[str, Any], v
     return Snapshot(*fields, model, extras, verified, path)
 
 
-def latest(prefix: str | os.PathLike[str], damaged: Callable[[NetcError], None] | None = None) -> Snapshot | None:
-    """The newest whole snapshot with this prefix, or None. `damaged` is told of each newer one that is not whole.
+def latest(
+    prefix: str | os.PathLike[str],
+    damaged: Callable[[NetcError], None] | None = None,
+    of: Callable[[Any], bool] = lambda owner: True,
+) -> Snapshot | None:
+    """The newest whole snapshot with this prefix, or None. `damaged` is told of each newer one that is not whole. `of`
+    says of the id of a run (None: it has none) whether its snapshots count.
     Files without a manifest are none: Caffe's own, or what a save leaves that was killed before its end."""
     for manifest in reversed(manifests(prefix)):
         try:
-            return _verified(manifest)
+            if of(read_manifest(manifest).extras.get("run")):
+                return _verified(manifest)
         except NetcError as error:
             if damaged is not None:
                 damaged(error)
@@ -131,12 +137,6 @@ def manifests(prefix: str | os.PathLike[str]) -> list[Path]:
         found = [(re.fullmatch(re.escape(name) + _NAME, entry), entry) for entry in os.listdir(folder)]
         return [folder / entry for _, entry in sorted((int(match[1]), entry) for match, entry in found if match)]
     return []
-
-
-def iteration_of(manifest: Path) -> int:
-    """The iteration that the name of a manifest says."""
-    match = re.search(_NAME, manifest.name)
-    return int(match[1]) if match else -1
 
 
 # -- saving ------------------------------------------------------------------------------------------------------------

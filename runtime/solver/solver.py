@@ -16,7 +16,9 @@ from netc.errors import NetcError, counted, raise_all
 from netc.errors.foreign import allowing
 from netc.errors.origin import Origin
 from netc.graph.ir import Node
-from netc.graph.read import locate_solver
+from netc.graph.read import NetSource, locate_solver, meant
+from netc.runtime.net.computing import FP32, computing
+from netc.runtime.net.device import check_device
 from netc.runtime.net.feeding import FeedFunction
 from netc.runtime.net.module import Net
 from netc.runtime.net.numerics import settle
@@ -33,7 +35,7 @@ from netc.runtime.solver.tester import Result, run_test
 from netc.solver.plans import NetPlan, of_test_net, test_plans, train_plan
 from netc.solver.plateau import Plateau
 from netc.solver.policies import POLICIES
-from netc.solver.settings import HISTORIES, check
+from netc.solver.settings import HISTORIES, check, prefix
 
 
 class Solver:
@@ -43,6 +45,9 @@ class Solver:
     iterations. net, test_nets: the nets; the test nets use the training net's own parameters, layer by layer name.
     test_feed: what test nets with Input layers are fed by, {input blob: tensor} of forward pass k.
     last_snapshot: the state this run saved last or was continued from; None before either.
+    start: the SHA-256 of the weights that a schedule has given it to start from; "" where it is none of its steps.
+    id: the run that snapshots are of; None where none has been told. owner: the id of the run whose snapshot was
+    restored.
     stopped: why training ended before its time ("signal", "plateau"), else None.
     """
 
@@ -63,6 +68,8 @@ class Solver:
         shards: int | None = None,
         group: Group | None = None,
         output_dir: str | os.PathLike[str] | None = None,
+        precision: str = FP32,
+        channels_last: bool | None = None,
     ) -> None:
         """The options are those of `load_solver`. `report`: where the run tells what it does (default: nowhere).
         `signals`: what may end the run or ask for a snapshot, once it is entered. `group`: the processes that train
@@ -71,8 +78,10 @@ class Solver:
         self.group = group or Group()
         self.shards = param.shards if shards is None else shards
         self.param, self.origin = param, origin
+        self.computing = computing(precision, channels_last, device)
         self.seed = max(0, param.random_seed) if seed is None else seed
         self.iter = 0
+        self.start = ""
         self.stopped: str | None = None
         self.signals = signals or Signals()
         self.test_feed: FeedFunction | None = None
@@ -80,12 +89,15 @@ class Solver:
         self.losses: deque[float] = deque(maxlen=param.average_loss)
         self.plateau = Plateau(param) if param.lr_policy == "plateau" else None
         self._saved_at = -1
+        self.id: str | None = None
+        self.owner: str | None = None
+        self.given_weights = initial.names(weights) if weights is not None else []
         self.last_snapshot: Path | None = None
         self._unsaved: NetcError | None = None
         """Why the last snapshot that fell due is not there."""
         found = state.read(snapshot) if snapshot is not None else None
         plan = train_plan(param, origin.start.path, level, stages, origin)
-        builder = Builder(self.seed, device, workers, output_dir)
+        builder = Builder(self.seed, device, workers, output_dir, self.computing)
         first = initial.sources(param, origin, weights, found, builder.own_weights(plan))
         self._build(first, plan, builder)
         if found is not None:
@@ -111,6 +123,7 @@ class Solver:
 
     def divide(self) -> None:
         """Decide how iterations are computed in parts; again where the net's precision has changed."""
+        self.net.clock.passes = max(1, self.param.iter_size)
         self._divided = self._division()
 
     def _division(self) -> Iteration | None:
@@ -300,6 +313,7 @@ class Solver:
             self.report.dropped(self.iter, self.plateau)
         if self.plateau.finished:
             self.stopped = "plateau"
+            self._saved_at = -1  # a snapshot from before this test does not know of the end
 
     def test_net(self, number: int, feed: FeedFunction | None = None) -> Result:
         """Test one net now, and report it."""
@@ -314,6 +328,7 @@ class Solver:
             )
         test_iter = self.param.test_iter[number] if self.param.test_iter else None
         self.report.testing(self.iter, number)
+        self.group.doing(f"at iteration {self.iter}, testing net #{number}")
         result = run_test(net, test_iter, self.tests_before(), feed, self._go_on, self.group)
         if not self._stopping():
             self.report.tested(self.iter, number, result, self.param.test_compute_loss)
@@ -331,7 +346,7 @@ class Solver:
     @property
     def prefix(self) -> Path:
         """What the names of snapshots begin with."""
-        return state.prefix(self.param, self.origin.start.path)
+        return prefix(self.param, self.origin.start.path)
 
     def snapshot(self) -> Path:
         """Save weights and state as PREFIX_iter_N.caffemodel and .solverstate; returns the state's path."""
@@ -364,6 +379,7 @@ class Solver:
 
     def _saved(self) -> Path:
         """Rank 0 writes; where it fails, all do."""
+        self.group.doing(f"at iteration {self.iter}, saving a snapshot")
         path: Path | None = None
         failed = None
         if self.group.first:
@@ -384,7 +400,7 @@ class Solver:
         self.report.resuming(str(found.path))
         for warning in state.restore(self, found):
             self.report.warn(warning)
-        self.last_snapshot = found.path
+        self.last_snapshot, self.owner = found.path, found.extras.get("run")
 
     def finish(self) -> None:
         """What ends a training run: the last snapshot, and where they are due the loss and tests of the trained net."""
@@ -413,25 +429,62 @@ class Solver:
 
 
 def load_solver(
-    source: Any,
+    source: NetSource,
     weights: str | Sequence[str] | None = None,
-    snapshot: str | None = None,
+    snapshot: str | Snapshot | None = None,
     device: str = "cpu",
     *,
-    tf32: bool = False,
+    seed: int | None = None,
+    workers: int | None = None,
+    level: int = 0,
+    stages: Iterable[str] = (),
+    precision: str = FP32,
+    channels_last: bool | None = None,
     allow_python_layers: Iterable[str] = (),
-    **options: Any,
+    output_dir: str | os.PathLike[str] | None = None,
+    report: Report | None = None,
+    signals: Signals | None = None,
+    shards: int | None = None,
+    group: Group | None = None,
 ) -> Solver:
     """Read a solver (path, prototxt text or SolverParameter) and build its nets, ready to train.
 
-    weights: files to start from, instead of the solver's own `weights` and `transplant_param`. snapshot: a .solverstate
-    to continue from, instead of either. tf32: whether a GPU may multiply with 10 bits of mantissa (see
-    netc.runtime.net.numerics, also for what this sets in torch). allow_python_layers: the modules whose Python layers
-    may run. options: seed (default: random_seed, or 0), workers (threads that decode images), level and stages (of the
-    training net), output_dir (below which folder HDF5Output layers may write, by default the working folder), report,
-    signals.
+    >>> solver = netc.load_solver('''
+    ...     base_lr: 0.1 lr_policy: "fixed" max_iter: 3
+    ...     net_param {
+    ...       layer { name: "data" type: "DummyData" top: "x" top: "y" dummy_data_param {
+    ...         shape { dim: 4 dim: 2 } shape { dim: 4 } data_filler { type: "gaussian" } data_filler { } } }
+    ...       layer { name: "fc" type: "InnerProduct" bottom: "x" top: "fc" inner_product_param { num_output: 3 } }
+    ...       layer { name: "loss" type: "SoftmaxWithLoss" bottom: "fc" bottom: "y" top: "loss" } }''')
+    >>> loss = solver.step(3)
+    >>> solver.iter
+    3
+
+    The name of a net that comes with netc, or a folder, is its solver.prototxt. weights: files to start from, instead
+    of the solver's own `weights` and `transplant_param`. snapshot: a .solverstate to continue from, instead of either.
+    seed: default: random_seed, or 0. workers: threads that decode images. level, stages: of the training net.
+    precision: "fp32", "tf32" or "bf16": what products are computed in (docs/training.md; what this sets in torch is in
+    netc.runtime.net.numerics). channels_last: default: as is fastest. allow_python_layers: the modules whose Python
+    layers may run. output_dir: below which folder HDF5Output layers may write (default: the working folder).
+    report, signals, shards, group: as of `Solver`.
+    Raises NetcError, C201 and C251 for a device that is not here among them.
     """
-    settle(tf32=tf32)
-    param, origin = locate_solver(source)
+    check_device(device)
+    settle(precision=precision)
+    param, origin = locate_solver(meant(source, "solver.prototxt"))
+    options: dict[str, Any] = {"report": report, "signals": signals, "shards": shards, "group": group}
+    options |= {"precision": precision, "channels_last": channels_last}
     with allowing(allow_python_layers):
-        return Solver(param, origin, weights=weights, snapshot=snapshot, device=device, **options)
+        return Solver(
+            param,
+            origin,
+            weights=weights,
+            snapshot=snapshot,
+            device=device,
+            seed=seed,
+            workers=workers,
+            level=level,
+            stages=stages,
+            output_dir=output_dir,
+            **options,
+        )

@@ -40,6 +40,9 @@ class Resumable(Protocol):
     plateau: Plateau | None
     slots: list[Slot]
     last_update: list[torch.Tensor]
+    start: str
+    shards: int
+    id: str | None
 
     @property
     def prefix(self) -> Path: ...
@@ -57,6 +60,8 @@ BESIDE_THE_UPDATE = frozenset(
         "transplant_param",
         "random_seed",
         "iter_size",
+        "shards",
+        "override_param",
         "net",
         "net_param",
         "train_net",
@@ -67,16 +72,6 @@ BESIDE_THE_UPDATE = frozenset(
 
 EDITABLE = frozenset({"solver", "net"})
 """Conditions that are hashes of a text."""
-
-
-def prefix(param: Any, solver_path: str) -> Path:
-    """What the names of snapshots begin with: snapshot_prefix, the solver's name inside it where that is a folder, and
-    the solver's path without its ending where it is not set."""
-    own = Path(solver_path if not solver_path.startswith("<") else "solver")
-    if not param.snapshot_prefix:
-        return own.with_suffix("")
-    given = Path(param.snapshot_prefix)
-    return given / own.stem if given.is_dir() or param.snapshot_prefix.endswith("/") else given
 
 
 def save(run: Resumable) -> Path:
@@ -127,7 +122,9 @@ def _extras(run: Resumable) -> dict[str, Any]:
         "solver_type": run.param.type,
         "losses": list(run.losses),
         "plateau": run.plateau.state() if run.plateau else None,
+        **({"run": run.id} if run.id else {}),
         "conditions": conditions(run),
+        **({"start": run.start} if run.start else {}),
     }
 
 
@@ -136,9 +133,11 @@ def conditions(run: Resumable) -> dict[str, Any]:
     return {
         "seed": run.seed,
         "iter_size": run.param.iter_size,
+        "shards": run.shards,
         "threads": torch.get_num_threads(),
         "torch": str(torch.__version__),
         "device": next((slot.value.device.type for slot in run.slots), "cpu"),
+        **run.net.computing.conditions(),
         "solver": _solver_hash(run.param),
         "net": _hash(run.net.graph.param),
     }
@@ -218,7 +217,7 @@ def _renamed(found: files.Snapshot) -> list[str]:
 _EXTRAS = checked_json.Record(
     {},
     {
-        "solver_type": str,
+        **dict.fromkeys(("solver_type", "run"), str),
         "losses": [float],
         "plateau": (
             None,
@@ -232,6 +231,7 @@ _EXTRAS = checked_json.Record(
             ),
         ),
         "conditions": {str: (str, int, float)},
+        "start": str,
     },
 )
 

@@ -109,7 +109,7 @@ def test_what_is_different() -> None:
 def test_the_programs_that_the_page_names(capsys: pytest.CaptureFixture[str]) -> None:
     """Each is a command, and each of Caffe's names is answered by it."""
     rows = re.findall(r"^\| (`.*?) \| `netc ([\w-]+)", PAGE.read_text(), re.MULTILINE)
-    assert len(rows) == 12
+    assert len(rows) == 15
     for caffes, ours in rows:
         assert load(ours) is not None
         for name in re.findall(r"`(?:caffe )?([\w.]+)", caffes):

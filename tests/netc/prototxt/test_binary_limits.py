@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +13,7 @@ from netc.errors import NetcError
 from netc.files.wire import field_head
 from netc.graph.read import open_file
 from netc.prototxt.source import MAX_BYTES, MAX_FIELDS
+from tests.effort import at_most
 from tools.fuzzing.guard import limits
 
 HEAD = proto.NetParameter(name="n", input=["a"], input_dim=[1, 3, 4, 4]).SerializeToString()
@@ -64,24 +64,20 @@ def test_it_is_refused_in_time(case: str, tmp_path: Path) -> None:
     code, make = FILES[case]
     path = tmp_path / "net.binary"
     path.write_bytes(make())
-    start = time.process_time()
-    with limits(), pytest.raises(NetcError) as caught:
+    with at_most(300), limits(), pytest.raises(NetcError) as caught:
         _read(path)
     assert caught.value.code == code
-    assert time.process_time() - start < 5  # a second or less on a machine that has nothing else to do
 
 
 @pytest.mark.parametrize("case", [case for case in cases("40 MB of layers") if "solver" not in str(case)])
 def test_so_are_weights_with_such_a_net(case: str, tmp_path: Path) -> None:
     path = tmp_path / "x.caffemodel"
     path.write_bytes(FILES[case][1]())
-    start = time.process_time()
-    with limits(), pytest.raises(NetcError) as caught:
+    with at_most(300), limits(), pytest.raises(NetcError) as caught:
         weights.read_net(path)
     assert caught.value.code in ("W740", "W702", "P104")
-    with limits(), suppress(NetcError):
+    with at_most(300), limits(), suppress(NetcError):
         weights.read_layers(path)
-    assert time.process_time() - start < 10
 
 
 def test_learned_arrays_do_not_count(tmp_path: Path) -> None:

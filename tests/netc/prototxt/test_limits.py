@@ -1,4 +1,4 @@
-"""Hostile and merely odd files: an answer in two seconds and 500 MB, whatever the text."""
+"""Hostile and merely odd files: an answer without much work and in 500 MB, whatever the text."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -35,25 +34,16 @@ EXPECTED = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def results() -> dict[str, dict[str, Any]]:
+def test_answers_without_much_work_and_memory() -> None:
+    """All cases in one test: a second worker would compile them all again."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, str(HERE / "hostile.py")]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    return dict(json.loads(done.stdout))
-
-
-@pytest.mark.parametrize("case", EXPECTED)
-def test_answer_in_time_and_memory(case: str, results: dict[str, dict[str, Any]]) -> None:
-    result = results[case]
-    assert result["code"] == EXPECTED[case]
-    assert result["seconds"] < 2
-    assert result["megabytes"] < 500
-
-
-def test_every_case_has_an_expectation(results: dict[str, dict[str, Any]]) -> None:
-    assert set(results) == set(EXPECTED)
+    results = json.loads(done.stdout)
+    assert {case: result["code"] for case, result in results.items()} == EXPECTED
+    assert {case: result for case, result in results.items() if result["seconds"] >= 200 * result["unit"]} == {}
+    assert {case: result for case, result in results.items() if result["megabytes"] >= 500} == {}
 
 
 @pytest.mark.parametrize(

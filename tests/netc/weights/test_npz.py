@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import time
 import tracemalloc
 import zipfile
 
@@ -13,6 +12,7 @@ import pytest
 from netc import weights
 from netc.errors import NetcError
 from netc.weights.formats import npz
+from tests.effort import at_most
 from tools.fuzzing.guard import limits
 
 ARRAYS = {
@@ -116,11 +116,9 @@ def test_megabytes_of_zeros_are_not_unpacked(tmp_path):
     assert weights.read(tmp_path / "x.npz")["fc"][0].shape == (40_000_000,)
     (tmp_path / "y.npz").write_bytes(_repeated(packed, raw, 32))
     assert (tmp_path / "y.npz").stat().st_size < 8 << 20
-    start = time.process_time()
-    with limits(), pytest.raises(NetcError) as caught:
+    with at_most(300), limits(), pytest.raises(NetcError) as caught:
         weights.read(tmp_path / "y.npz")
     assert caught.value.code == "W704"
-    assert time.process_time() - start < 3
 
 
 def _repeated(packed, raw, count):

@@ -135,10 +135,10 @@ def test_an_engine_that_fails_says_at_what(monkeypatch: pytest.MonkeyPatch) -> N
     "engine, options, code",
     [
         ("openvinno", {}, "C290"),
-        ("onnxruntime", {"precision": "fp8"}, "C290"),
+        ("onnxruntime", {"precision": "fp8"}, "R700"),
         ("onnxruntime", {"precision": "bf16"}, "R772"),
         ("torch", {"precision": "int8"}, "R772"),
-        ("openvino", {"device": "cuda"}, "R776"),
+        ("torch", {"precision": "fp8"}, "R700"),
         ("onnxruntime", {"phase": "TRAIN"}, "R776"),
     ],
 )
@@ -148,6 +148,14 @@ def test_what_cannot_be_asked_for(engine: str, options: dict[str, Any], code: st
     with pytest.raises(NetcError) as caught:
         netc.load_net(NET, engine=engine, **options)
     assert caught.value.code == code
+
+
+def test_an_engine_that_does_not_run_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(known, "find_spec", lambda name: True)
+    with pytest.raises(NetcError) as caught:
+        known.chosen("openvino", "fp32", "cuda:0")
+    assert caught.value.code == "R776"
+    assert [engine.name for engine in known.candidates("fp32", "cuda:0")] == ["torch", "compile", "onnxruntime"]
 
 
 def test_an_engine_that_is_not_installed_says_how_to(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -202,30 +202,37 @@ def test_weights_beyond_the_limit_of_onnx_stand_in_a_file_of_their_own(tmp_path,
 
 
 POOLED = """
-layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 1 %s } } }
-layer { name: "c" type: "Convolution" bottom: "x" top: "c" convolution_param { num_output: 3 kernel_size: 1 } }
-layer { name: "p" type: "Pooling" bottom: "c" top: "p" pooling_param { pool: %s pad: 1 kernel_size: 3 stride: 3 } }
-layer { name: "f" type: "InnerProduct" bottom: "p" top: "f" inner_product_param { num_output: 2 } }
+layer { name: "x%s" type: "Input" top: "x%s" input_param { shape { dim: 1 %s } } }
+layer { name: "c%s" type: "Convolution" bottom: "x%s" top: "c%s" convolution_param { num_output: 3 kernel_size: 1 } }
+layer { name: "p%s" type: "Pooling" bottom: "c%s" top: "p%s"
+  pooling_param { pool: %s pad: 1 kernel_size: 3 stride: 3 } }
+layer { name: "f%s" type: "InnerProduct" bottom: "p%s" top: "f%s" inner_product_param { num_output: 2 } }
 """
 
 
-@pytest.mark.parametrize("pool", ["AVE", "MAX"])
-@pytest.mark.parametrize("sizes", [(8, 8), (8, 9), (9, 9), (5, 8, 9), (8, 8, 8)])
-def test_onnx_infers_the_shapes_of_poolings(tmp_path, pool, sizes):
-    """ONNX's shape inference leaves out no window that starts behind the padding, as Caffe does."""
-    onnx = pytest.importorskip("onnx")
+def pooled(name: str, pool: str, sizes: tuple[int, ...]) -> str:
     dims = " ".join(f"dim: {size}" for size in (3, *sizes))
-    text = POOLED % (dims, pool)
+    return POOLED % (name, name, dims, *[name] * 6, pool, *[name] * 3)
+
+
+@pytest.mark.parametrize("several", [[(8, 8), (8, 9), (9, 9)], [(5, 8, 9), (8, 8, 8)]], ids=["2-D", "3-D"])
+def test_onnx_infers_the_shapes_of_poolings(tmp_path, several):
+    """ONNX's shape inference leaves out no window that starts behind the padding, as Caffe does."""
+    onnx, runtime = pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
+    cases = {f"{pool}{'x'.join(map(str, sizes))}": (pool, sizes) for sizes in several for pool in ("AVE", "MAX")}
+    text = "".join(pooled(name, *case) for name, case in cases.items())
     path = write(tmp_path / "net.caffemodel", text)
     convert(str(path), str(tmp_path / "net.onnx"))
     model = onnx.load(str(tmp_path / "net.onnx"))
     onnx.shape_inference.infer_shapes(model, strict_mode=True)
-    given = inputs({"x": (2, 3, *sizes)})
+    given = inputs({f"x{name}": (2, 3, *sizes) for name, (_, sizes) in cases.items()})
     with torch.no_grad():
-        wanted = netc.load_net(text, weights=str(path))({"x": torch.from_numpy(given["x"])})["f"].numpy()
-    runtime = pytest.importorskip("onnxruntime")
-    (found,) = runtime.InferenceSession(str(tmp_path / "net.onnx")).run(None, given)
-    assert np.abs(found - wanted).max() <= TOLERANCE * np.abs(wanted).max()
+        wanted = netc.load_net(text, weights=str(path))({name: torch.from_numpy(x) for name, x in given.items()})
+    session = runtime.InferenceSession(str(tmp_path / "net.onnx"))
+    found = dict(zip([value.name for value in session.get_outputs()], session.run(None, given), strict=True))
+    assert set(found) == {f"f{name}" for name in cases}
+    for name, value in found.items():
+        assert np.abs(value - wanted[name].numpy()).max() <= TOLERANCE * wanted[name].abs().max()
 
 
 def test_a_program_that_computes_something_else_is_not_published(tmp_path, monkeypatch):

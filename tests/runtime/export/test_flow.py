@@ -151,10 +151,10 @@ def test_a_shape_of_one_top_leaves_the_others_to_the_file(tmp_path, monkeypatch)
     (tmp_path / "net.prototxt").write_text(TWO.replace("nothere.txt", "a.txt"))
     path, _ = model(tmp_path / "two.caffemodel", netc.read_net(TWO), TWO_SHAPES)
     for told in ({"img": (7,)}, {"attr": (2,)}):
-        convert(path, "two.onnx", Options(net="net.prototxt", shapes=told))
+        convert(path, "two.pt2", Options(net="net.prototxt", shapes=told))
     for told in ({"img": (9,)}, {"attr": (3,)}):
         with pytest.raises(NetcError) as caught:
-            convert(path, "no.onnx", Options(net="net.prototxt", shapes=told))
+            convert(path, "no.pt2", Options(net="net.prototxt", shapes=told))
         assert caught.value.code == "W721"
 
 
@@ -263,7 +263,7 @@ def test_constants_are_in_the_program(tmp_path, to):
 
 def test_random_values_are_an_input(tmp_path):
     path, _ = model(tmp_path / "m.caffemodel", netc.read_net(CONSTANT % "gaussian"), {"c": [(2, 3, 3, 3), (2,)]})
-    made = convert(path, str(tmp_path / "m.onnx"))
+    made = convert(path, str(tmp_path / "m.pt2"))
     assert list(made.parity.inputs) == ["data", "ref"]
 
 
@@ -330,7 +330,7 @@ def test_an_input_is_drawn_as_its_readers_take_it(tmp_path, case):
         assert drawn.max() > high / 2
     path, _ = model(tmp_path / "m.caffemodel", netc.read_net(text), shapes)
     if case != "regions":
-        assert convert(path, str(tmp_path / "m.onnx")).parity.ok
+        assert convert(path, str(tmp_path / "m.pt2")).parity.ok
 
 
 def test_regions_lie_on_their_image():
@@ -413,14 +413,16 @@ CASES = [
 ]
 
 
+@pytest.mark.parametrize("to", ["pt2", pytest.param("onnx", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     "file, net, shapes, inputs", CASES, ids=[case[0].partition("/")[0] + str(case[1]) for case in CASES]
 )
-def test_cases(shared, tmp_path, file, net, shapes, inputs):
-    pytest.importorskip("onnxruntime")
+def test_cases(shared, tmp_path, file, net, shapes, inputs, to):
+    if to == "onnx":
+        pytest.importorskip("onnxruntime")
     path = shared / "cases" / file
     given = str(path.with_name(f"{net}.prototxt")) if net else None
-    made = convert(str(path), str(tmp_path / "m.onnx"), Options(net=given, shapes=shapes))
+    made = convert(str(path), str(tmp_path / f"m.{to}"), Options(net=given, shapes=shapes))
     assert list(made.parity.inputs) == inputs
     assert made.parity.worst.relative < 1e-5
 

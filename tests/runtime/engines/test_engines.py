@@ -179,6 +179,22 @@ def test_int8_needs_data_and_takes_them() -> None:
         assert torch.equal(net(x())["prob"], wanted)
 
 
+def test_precisions_are_not_taken_for_one_another() -> None:
+    """OpenVINO's own cache gives the program of fp32 where fp16 is asked for."""
+    pytest.importorskip("openvino")
+    found = {}
+    for precision in ("fp32", "bf16", "fp16"):
+        try:
+            found[precision] = loaded(engine="openvino", precision=precision)(x())["prob"]
+        except NetcError as error:
+            assert error.code == "R772"  # this processor computes in fp32 instead
+    wanted = loaded(engine="torch")(x())["prob"]
+    assert "fp32" in found
+    for precision, value in found.items():
+        assert float((value - wanted).abs().max() / wanted.max()) < known.TOLERANCES[precision]
+    assert all(not torch.equal(found["fp32"], found[other]) for other in found if other != "fp32")
+
+
 # -- auto --------------------------------------------------------------------------------------------------------------
 
 

@@ -120,7 +120,9 @@ class Feeding:
         return feed.record(first + row)
 
     def _moved(self, tensor: Tensor) -> Tensor:
-        return tensor.to(self._clock.step.device, non_blocking=True)
+        """On the net's device; in double precision for such a net. (A label of half the bits would be another one.)"""
+        double = self._clock.unit.dtype == torch.float64 and tensor.is_floating_point()
+        return tensor.to(self._clock.step.device, torch.float64 if double else tensor.dtype, non_blocking=True)
 
     # -- the sources ---------------------------------------------------------------------------------------------------
 

@@ -10,19 +10,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from netc.errors import NetcError, counted, raise_all
 from netc.errors.foreign import allowing
 from netc.errors.origin import Origin
 from netc.graph.ir import Node
 from netc.graph.read import locate_solver
+from netc.runtime.net.compiled import Compiled
 from netc.runtime.net.computing import FP32, computing
 from netc.runtime.net.feeding import FeedFunction
 from netc.runtime.net.module import Net
 from netc.runtime.net.numerics import settle
 from netc.runtime.parallel.group import Group
 from netc.runtime.parallel.iteration import Iteration, Overlapped
+from netc.runtime.parallel.memory import Plan, bytes_of
 from netc.runtime.solver import initial, state
 from netc.runtime.solver.diverged import explain
 from netc.runtime.solver.nets import Builder
@@ -66,6 +68,8 @@ class Solver:
         output_dir: str | os.PathLike[str] | None = None,
         precision: str = FP32,
         channels_last: bool | None = None,
+        compiled: bool = False,
+        memory: str | int | None = None,
     ) -> None:
         """The options are those of `load_solver`. `report`: where the run tells what it does (default: nowhere).
         `signals`: what may end the run or ask for a snapshot, once it is entered. `group`: the processes that train
@@ -92,6 +96,10 @@ class Solver:
         builder = Builder(self.seed, device, workers, output_dir, self.computing)
         first = initial.sources(param, origin, weights, found, builder.own_weights(plan))
         self._build(first, plan, builder)
+        if memory is not None:
+            self._fit_into(bytes_of(memory))
+        self.forward_pass: nn.Module = Compiled(self.net, self.report.warn) if compiled else self.net
+        self.divide()
         if found is not None:
             self._restore(found)
 
@@ -110,8 +118,18 @@ class Solver:
         self._check_watched()
         self.slots = [self._slot(ref, tensor) for ref, tensor in self.net.own_params()]
         self.updater = Updater(self.param, self.slots)
-        self.divide()
         self.last_update = [torch.zeros_like(slot.value) for slot in self.slots] if self.param.snapshot_diff else []
+
+    def _fit_into(self, limit: int) -> None:
+        """Set `shards` so that an iteration fits into so many bytes."""
+        plan = Plan(self.net, self.param.type, self.param.iter_size, self.group.size)
+        given, self.shards = self.shards, plan.parts(self.shards, limit)
+        mixing = [node.name for node in self.net.graph.nodes if node.layer.running()]
+        if self.shards > 1 and not given and mixing:
+            self.report.warn(
+                f"--memory has divided the batch into {self.shards} shards, and {', '.join(mixing)} takes means over "
+                "each of them, not over the batch"
+            )
 
     def divide(self) -> None:
         """Decide how iterations are computed in parts; again where the net's precision has changed."""
@@ -132,8 +150,19 @@ class Solver:
             )
         if not self.shards:
             self.report.rounded(self.group.size)
-            return Overlapped(self.net, self.slots, self.param.iter_size, self.group)
-        return Iteration(self.net, self.slots, self.param.iter_size, shards, self.group)
+            return Overlapped(self.net, self.slots, self.param.iter_size, self.group, self.forward_pass)
+        return Iteration(self.net, self.slots, self.param.iter_size, shards, self.group, self.forward_pass)
+
+    def options(self) -> dict[str, str]:
+        """What training computes with, in words."""
+        return {
+            **self.computing.conditions(),
+            "compiled": "yes" if isinstance(self.forward_pass, Compiled) else "no",
+            "update": "fused" if self.updater.is_fused else "layer by layer",
+            "shards": str(self.shards or "none"),
+            "processes": str(self.group.size),
+            "threads": str(torch.get_num_threads()),
+        }
 
     def _testable(self, plans: list[NetPlan], builder: Builder) -> list[NetPlan]:
         """Without test_iter, Caffe tests nothing. netc tests on the whole set then, if the net has one."""
@@ -241,7 +270,7 @@ class Solver:
 
     def _forward(self, k: int, feed: FeedFunction | None) -> dict[str, Tensor]:
         self.net.clock.iteration = k
-        return self.net(self.net.feeding.batch(k, feed))  # type: ignore[no-any-return]
+        return self.forward_pass(self.net.feeding.batch(k, feed))  # type: ignore[no-any-return]
 
     def apply_update(self) -> None:
         """Clip, divide by iter_size, decay and update with the rate of this iteration; then `iter` counts it."""
@@ -432,7 +461,8 @@ def load_solver(
     to continue from, instead of either. precision: "fp32", "tf32" or "bf16": what products are computed in
     (docs/training.md; what this sets in torch is in netc.runtime.net.numerics). allow_python_layers: the modules whose
     Python layers may run. options: seed (default: random_seed, or 0), workers (threads that decode images), level and
-    stages (of the training net), shards, channels_last (default: as is fastest), output_dir (below which folder
+    stages (of the training net), shards, channels_last (default: as is fastest), compiled (by
+    torch.compile), memory ("24GB": divide the batch so that training fits), output_dir (below which folder
     HDF5Output layers may write, by default the working folder), report, signals.
     """
     settle(precision=precision)

@@ -54,7 +54,7 @@ def _prepare(run: Solver, force: bool, held: ExitStack) -> None:
             preflight.check_folder(run.prefix, state.size(run), run.origin.place("snapshot_prefix"))
             held.enter_context(preflight.PrefixLock(run.prefix))
             _check_earlier(run, force)
-            run.report.starting(run.net.graph.name, run.prefix, run.iter)
+            run.report.starting(run.net.graph.name, run.prefix, run.iter, run.options())
         except NetcError as error:
             failed = error
     run.group.agree(failed)

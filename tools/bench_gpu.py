@@ -139,7 +139,8 @@ def _made(run: Run, options: argparse.Namespace, device: str) -> tuple[Callable[
         return netc_step(solver, batch), options.batch, operations, "netc"
     model, name = _other_model(run.net, graph)
     del solver
-    model = model.to(device, memory_format=torch.channels_last)
+    channels_last: Any = {"memory_format": torch.channels_last}
+    model = model.to(device, **channels_last)
     data = batch["data"].to(memory_format=torch.channels_last)
     called: Any = torch.compile(model) if run.compiled else model
     return loop(called, data, batch["label"].long(), run.precision, True), options.batch, operations, name

@@ -124,7 +124,8 @@ def _started(count: int, work: Any, *arguments: Any) -> Any:
         port = free.getsockname()[1]
         free.close()
         task = (count, port, str(Path(folder, "result")), work, arguments)
-        torch.multiprocessing.spawn(_worker, task, count)
+        spawn: Any = torch.multiprocessing.spawn  # type: ignore[attr-defined]
+        spawn(_worker, task, count)
         return torch.load(Path(folder, "result"))
 
 

@@ -90,7 +90,8 @@ def torch_step(name: str, net: Net, batch: dict[str, Tensor], precision: str, be
             module.weight.copy_(weight)
             module.bias.copy_(bias)
     if best:
-        model, data = model.to(memory_format=torch.channels_last), data.to(memory_format=torch.channels_last)
+        channels_last: Any = {"memory_format": torch.channels_last}
+        model, data = model.to(**channels_last), data.to(**channels_last)
     return loop(model.to(data.device), data, target, precision, best)
 
 

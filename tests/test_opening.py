@@ -51,7 +51,11 @@ ALLOWED = {
         "(FOLDER / NET / name).read_bytes": "a net that comes with netc",
     },
     "runtime/export/onnx.py": {"onnx.load": "the file that was just written, read again as a proof"},
-    "runtime/parallel/launch.py": {"status.read_text": "what a worker of ours has left in our own folder"},
+    "runtime/parallel/launch.py": {
+        "status.read_text": "what a worker of ours has left in our own folder",
+        "path.read_text": "the same",
+    },
+    "runtime/parallel/watch.py": {"open": "what the kernel says of a process"},
     "runtime/parallel/measure.py": {"Path(path).read_text": "the task that prove has written"},
     "runtime/parallel/prove.py": {
         "result.read_text": "what a worker of ours has left in our own folder",

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from importlib import import_module
 from typing import Any
 
 from netc.errors import Place
+from netc.graph import page
 from netc.graph.edges import Top, readers_of, resolve
-from netc.layers.base import Layer, ParamBlob, Shape
+from netc.layers.base import Layer, ParamBlob, Shape, count
 
 AUTOMATIC = "(automatic)"
 """Caffe's name for the top of a loss that has none; it names no blob that a layer could read."""
@@ -57,6 +59,11 @@ class Node:
     @property
     def place(self) -> Place:
         return self.layer.origin.start
+
+    @property
+    def param_count(self) -> int:
+        """How many values its parameters hold, shared ones included."""
+        return sum(count(ref.blob.shape) for ref in self.params)
 
     @property
     def in_place(self) -> bool:
@@ -124,6 +131,27 @@ class Graph:
     @property
     def phase(self) -> int:
         return int(self.state.phase)
+
+    def __repr__(self) -> str:
+        """A page at most: a line a layer with its type, the shapes of its tops and its number of parameters."""
+        rows = self._rows()
+        return page.text(f"Graph {self._title(len(rows))}", rows)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: a table of all layers, and a picture."""
+        rows = self._rows()
+        drawing = import_module("netc.look.draw")  # of the room for looking, which stands on this one
+        return page.html(f"Graph {self._title(len(rows))}", rows, drawing.svg_of(self))
+
+    def _title(self, layers: int) -> str:
+        return page.title(self.name, self.phase, layers, sum(count(ref.blob.shape) for _, _, ref in self.own_params()))
+
+    def _rows(self) -> list[page.Row]:
+        return [
+            page.row(node.name, node.type, node.top_names, node.top_shapes, node.param_count)
+            for node in self.nodes
+            if not node.layer.copies_bottom
+        ]
 
     @cached_property
     def edges(self) -> Edges:

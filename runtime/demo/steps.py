@@ -105,14 +105,16 @@ def _start(iterations: int, log: Any, say: Say) -> Any:
     from netc.graph.read import locate_solver
     from netc.runtime.net.numerics import settle
     from netc.runtime.solver.solver import Solver
-    from netc.runtime.solver.state import prefix
-    from netc.runtime.solver.training import newest, signals
+    from netc.runtime.solver.training import going_on, signals
+    from netc.solver.settings import prefix
 
     settle()
     param, origin = locate_solver("solver.prototxt")
     param.max_iter = iterations
-    snapshot = newest(prefix(param, origin.start.path), log)
-    return Solver(param, origin, snapshot=snapshot, report=_teller(param, log, say), signals=signals({}, log))
+    snapshot, identity = going_on(prefix(param, origin.start.path), origin.start.path, log)
+    run = Solver(param, origin, snapshot=snapshot, report=_teller(param, log, say), signals=signals({}, log))
+    run.id = identity
+    return run
 
 
 def _teller(param: Any, log: Any, say: Say) -> Any:
@@ -140,6 +142,6 @@ def draw_curves(metrics: Path, picture: Path, title: str) -> Path:
     from netc.runtime.report.curves import draw, panels_of, save
     from netc.runtime.solver.metrics import read
 
-    panels, marks = panels_of(read(metrics))
+    panels, marks = panels_of(read(metrics, newest=True))
     save(draw(panels, title, marks), picture)
     return picture

@@ -9,15 +9,16 @@ from contextlib import closing
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from netc.errors import NetcError, Place, did_you_mean
 from netc.errors.foreign import allowing
 from netc.errors.origin import Origin
 from netc.files.consent import trust
-from netc.graph.compile import compile_layers
+from netc.graph.compile import compile_layers, of_phase
 from netc.graph.filter import Layers, filter_net, phase_number, state_of
-from netc.graph.read import draft_net
+from netc.graph.read import NetSource, draft_net
 from netc.layers import registry
 from netc.layers.base import Layer, Shape
 from netc.layers.input import Input
@@ -25,20 +26,25 @@ from netc.layers.sources import IMAGES, RecordSource
 from netc.runtime.data import can_probe
 from netc.runtime.data.probing import DataProbe
 from netc.runtime.net.computing import Computing
+from netc.runtime.net.device import check_device
 from netc.runtime.net.module import Net
 from netc.runtime.net.numerics import settle
+from netc.weights.card import read_card
 from netc.weights.fitting import missing
+
+Weights = str | os.PathLike[str] | Mapping[str, Sequence[Any]]
+"""A file, or the arrays of each layer."""
 
 _EXAMPLE = 'give the whole shape of the top: shapes={"data": (1, 3, 224, 224)}'
 
 
 def load_net(
-    source: Any,
+    source: NetSource,
     phase: int | str = "TEST",
-    weights: Any = None,
+    weights: Weights | None = None,
     level: int = 0,
     stages: Iterable[str] = (),
-    device: str = "cpu",
+    device: str | torch.device = "cpu",
     *,
     seed: int = 0,
     shapes: Mapping[str, Sequence[int]] | None = None,
@@ -52,6 +58,14 @@ def load_net(
     .caffemodel given as the net brings its own. Layers that the weights lack keep their fillers' values: a Python
     warning names them.
 
+    >>> net = netc.load_net("mini_vgg_A")
+    >>> net(data=torch.zeros(1, 3, 64, 64))["prob"].shape
+    torch.Size([1, 10])
+
+    A `source` that is the name of a net that comes with netc, or a folder, is its deploy.prototxt, in the TRAIN phase
+    its train_val.prototxt. `phase`: "TEST" or "TRAIN". `weights`: a file of any format that netc reads, or
+    {layer: [arrays]}. `level`, `stages`: what rules of the net are asked for. `device`: as torch names it.
+
     `net()` reads the next batch of the net's data layers. Where their data are not here the net is loaded all the same,
     as far as its settings or `shapes` tell how large the images are, and takes their tops in the call (`net(data=x)`).
 
@@ -62,10 +76,12 @@ def load_net(
     `allow_python_layers`: the modules whose Python layers may run. `output_dir`: below which folder HDF5Output layers
     may write (default: the working folder). `trust_net`: whether a net out of a weight file may open the data and other
     files that it names (netc.files.consent).
-    Raises NetcError; C102 for shapes of what is not the top of such a layer, W724 for weights of no layer of the net.
+    Raises NetcError; C102 for shapes of what is not the top of such a layer, C201 and C251 for a device that is not
+    here, W724 for weights of no layer of the net.
     """
+    check_device(device)
     settle(precision=precision)
-    draft = draft_net(source)
+    draft = draft_net(of_phase(source, phase))
     if trust_net:
         trust(draft.path)
     layers = filter_net(draft, state_of(draft, phase_number(phase), level, stages))
@@ -77,6 +93,7 @@ def load_net(
     given = draft.weights or None if weights is None else weights
     start = None if given is None else partial(_start, given)
     net = Net(graph, seed, workers, output_dir=output_dir, start=start, computing=Computing(precision))
+    net.card = read_card(os.fspath(given)) if isinstance(given, str | os.PathLike) else None
     return net.to(device)  # its data are opened when they are needed
 
 

@@ -26,6 +26,7 @@ from netc.weights.keys import module_names
 
 if TYPE_CHECKING:
     from netc.runtime.data.probing import DataProbe
+    from netc.weights.card import Card
 
 
 class Net(nn.Module):
@@ -66,7 +67,16 @@ class Net(nn.Module):
         self._returned = (*graph.outputs, *hidden)
         self._whole = route_to(self.steps, self._returned)
         self._routes: dict[tuple[str, ...], Route] = {}
+        self.card: Card | None = None
+        """What the file of its weights says of them, where that is known."""
         self._fill(start(self) if start is not None else ())
+
+    def __repr__(self) -> str:
+        """A page at most: a line a layer with its type, the shapes of its tops and its number of parameters."""
+        return repr(self.graph).replace("<Graph", "<Net", 1)
+
+    def _repr_html_(self) -> str:
+        return self.graph._repr_html_().replace("<b>Graph", "<b>Net", 1)
 
     @property
     def blob_shapes(self) -> dict[str, Shape]:
@@ -379,14 +389,27 @@ class Net(nn.Module):
             self._replace(place, tensor)
         step.views = other.views
 
+    def share_views(self, other: Net) -> None:
+        """Take the tensors of `other`'s layers of the same names, as views where a layer has another shape of as many
+        values here: a fully-connected layer that is a convolution (netc.passes.convolutional)."""
+        theirs = {step.node.name: step for step in reversed(other.steps) if step.params}
+        for step in self.steps:
+            if step.params:
+                tensors = theirs[step.node.name].held()
+                for position, (place, tensor) in enumerate(zip(step.params, tensors, strict=True)):
+                    self._take(step, position, place, tensor)
+
     def _share_by_name(self, step: Step, taken: Mapping[tuple[int, int], Tensor]) -> None:
         """A layer that the trained net lacks still has one parameter with the layers that it names."""
         for position, (place, ref) in enumerate(zip(step.params, step.node.params, strict=True)):
             if ref.owner in taken:
-                tensor = taken[ref.owner]
-                self._replace(place, tensor)
-                if tensor.shape != ref.blob.shape:
-                    step.views = {**step.views, position: ref.blob.shape}
+                self._take(step, position, place, taken[ref.owner])
+
+    def _take(self, step: Step, position: int, place: tuple[nn.Module, str], tensor: Tensor) -> None:
+        self._replace(place, tensor)
+        shape = step.node.params[position].blob.shape
+        if tensor.shape != shape:
+            step.views = {**step.views, position: shape}
 
     def _replace(self, place: tuple[nn.Module, str], tensor: Tensor) -> None:
         holder, name = place

@@ -71,7 +71,7 @@ class Plan:
         size = batch_of(self.net.graph)
         for parts in divisors(size):
             if parts > 1:
-                check_divisible(self.net.graph, parts)
+                check_divisible(self.net.graph, parts, self.processes)
                 if self.needed(parts, True) <= limit:
                     return parts
         raise self._too_little(size, limit)

@@ -18,6 +18,7 @@ from netc.runtime.data import has_feed
 from netc.runtime.data.probing import DataProbe
 from netc.runtime.net.computing import EXACT, Computing
 from netc.runtime.net.module import Net
+from netc.solver.overrides import check_overridden
 from netc.solver.plans import NetPlan, planned_state
 
 
@@ -45,9 +46,11 @@ class Builder:
 
     def compile(self, plan: NetPlan) -> Compiled:
         """The graph of a plan, which needs its data for their shapes."""
-        draft = self._draft(plan.source)
+        draft = plan.draft(self._draft)
         probe = DataProbe(draft.path)
-        return Compiled(compile_draft(draft, planned_state(draft, plan), probe), probe)
+        graph = compile_draft(draft, planned_state(draft, plan), probe)
+        check_overridden(graph, plan.overrides)
+        return Compiled(graph, probe)
 
     def build(self, compiled: Compiled, start: Callable[[Net], Iterable[Tensor]]) -> Net:
         """Make a graph executable; `start` as in `Net`."""

@@ -70,10 +70,10 @@ class Report:
             "--shards makes it the same for any number",
         )
 
-    def starting(self, name: str, prefix: Path, iteration: int, options: Mapping[str, str]) -> None:
+    def starting(self, name: str, prefix: Path, iteration: int, options: Mapping[str, str], id: str = "") -> None:
         """Raises NetcError O613 where the records have no place."""
         try:
-            self.metrics = Metrics(prefix, iteration)
+            self.metrics = Metrics(prefix, iteration, id)
         except OSError as error:
             self.warn(f"there will be no records in {path_of(prefix)}: {error.strerror or error}")
         computing = ", ".join(f"{name} {value}" for name, value in options.items())

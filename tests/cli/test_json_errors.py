@@ -19,6 +19,7 @@ COMMANDS = [
 KEYS = {"code", "message", "path", "line", "column", "hint"}
 FAILING = {
     "test": (["nowhere.prototxt", "--weights", "nowhere.caffemodel"], 66),
+    "classify": (["nowhere.jpg", "--weights", "nowhere.caffemodel"], 66),
     "convert-imageset": (["nowhere", "list.txt", "out_lmdb"], 66),
     "image-mean": (["nowhere_lmdb"], 66),
     "check": (["nowhere.prototxt"], 66),

@@ -41,6 +41,18 @@ def starts_from_a(name: str) -> bool:
     return letter_of(name) in "BCDE"
 
 
+def scales_of(name: str) -> tuple[int, int, int]:
+    """S = 384 and the range [256; 512] of the paper, for crops of 224 pixels or of 64."""
+    return (110, 73, 146) if name in MINI else (384, 256, 512)
+
+
+def variants_of(name: str) -> list[str]:
+    """What stands behind `solver_` in the names of the net's other solvers: C, D and E were trained at three scales
+    (Table 3); the small net A starts as Glorot's paper says already."""
+    scales = [f"S{scales_of(name)[0]}", "jitter", "jitter_fc"] if letter_of(name) in "CDE" else []
+    return scales + (["glorot"] if letter_of(name) in "ABCDE" and name != "mini_vgg_A" else [])
+
+
 def base_of(name: str) -> str:
     """The net whose layers a deeper net starts from."""
     return "mini_vgg_A" if name in MINI else "vgg_A"

@@ -17,9 +17,10 @@ from tests.models.nets import (
     kernel_of,
     letter_of,
     starts_from_a,
+    variants_of,
 )
 
-FILES = ["deploy.prototxt", "solver.prototxt", "train_val.prototxt"]
+FILES = ["deploy.prototxt", "schedule.prototxt", "solver.prototxt", "train_val.prototxt"]
 
 
 def net(name, file="train_val"):
@@ -36,7 +37,8 @@ def test_the_folders():
     folders = {
         path.parent.name: sorted(file.name for file in path.parent.iterdir()) for path in FOLDER.glob("*/*.prototxt")
     }
-    assert folders == dict.fromkeys(NETS, FILES)
+    more = {name: [f"solver_{variant}.prototxt" for variant in variants_of(name)] for name in NETS}
+    assert folders == {name: sorted(FILES + more[name]) for name in NETS}
 
 
 # -- layers ------------------------------------------------------------------------------------------------------------

@@ -68,6 +68,7 @@ class Net(nn.Module):
         ]
         hidden = [top for top, _ in self._loss_weights if top not in graph.outputs]
         self._returned = (*graph.outputs, *hidden)
+        self._whole = route_to(self.steps, self._returned)
         self._routes: dict[tuple[str, ...], Route] = {}
         self.card: Card | None = None
         """What the file of its weights says of them, where that is known."""
@@ -168,7 +169,7 @@ class Net(nn.Module):
 
     def outputs_of(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The outputs and losses of the pass that the clock shows, from the tops of the sources; the clock stays."""
-        return self._walk(dict(values), self._route(self._returned))
+        return self._walk(dict(values), self._whole)
 
     def computed_from(self, values: Mapping[str, Tensor], blobs: tuple[str, ...]) -> dict[str, Tensor]:
         """Some blobs of a pass, from the tops of the sources that they depend on. Nothing is counted or written."""

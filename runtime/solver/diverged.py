@@ -46,7 +46,9 @@ def of_gradients(net: Net, slots: Sequence[Slot], iteration: int, loss: float) -
 
 
 def with_state(error: NetcError, snapshot: Path | None) -> NetcError:
-    """R630, and from where training can go on."""
+    """The error; with R630, from where training can go on."""
+    if error.code != "R630":
+        return error
     lost = f"the last snapshot is {snapshot}; go on from it with --snapshot" if snapshot else "there is no snapshot yet"
     return NetcError(error.code, error.message, error.place, f"{error.hint}; {lost}", error.related)
 

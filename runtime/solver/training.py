@@ -18,6 +18,7 @@ from netc.runtime.parallel.group import Group
 from netc.runtime.parallel.launch import listening
 from netc.runtime.solver import identity as identities
 from netc.runtime.solver import preflight, state
+from netc.runtime.solver.diverged import with_state
 from netc.runtime.solver.log import Log
 from netc.runtime.solver.signals import ECHO, Signals
 from netc.runtime.solver.snapshot import Snapshot, in_the_way, latest, strangers, take_back
@@ -59,7 +60,8 @@ def _prepare(run: Solver, force: bool, held: ExitStack) -> None:
             preflight.check_folder(run.prefix, state.size(run), run.origin.place("snapshot_prefix"))
             held.enter_context(preflight.PrefixLock(run.prefix))
             _check_earlier(run, force)
-            run.report.starting(run.net.graph.name, run.prefix, run.iter, _identify(run))
+            options, id = run.options(), _identify(run)
+            run.report.starting(run.net.graph.name, run.prefix, run.iter, options, id)
         except NetcError as error:
             failed = error
     run.group.agree(failed)
@@ -89,14 +91,9 @@ def _saving_what_was_learnt(run: Solver) -> Iterator[None]:
     try:
         yield
     except NetcError as error:
-        if error.code[0] == "D" or error.code in _DATA_FAULTS:
+        if error.code[0] == "D" or error.code in _DATA_FAULTS or (error.code == "R630" and run.finite()):
             run.save_if_new(since=start)
-        elif error.code == "R630" and run.finite():
-            run.save_if_new(since=start)
-            if run.saved:
-                kept = f"{error.hint}; the state before this iteration is {run.last_snapshot}"
-                raise NetcError(error.code, error.message, error.place, kept, error.related) from None
-        raise
+        raise with_state(error, run.last_snapshot) from None
 
 
 @contextmanager

@@ -57,7 +57,7 @@ def test_the_record_is_named_by_its_key_and_the_state_before_it_is_saved(folder:
     assert error.message.endswith('in the record "key015" of db')
     assert re.match(r"likely causes, the likeliest first: \(1\) a bad record: .*key015.* 500", str(error.hint))
     assert "the rate" in str(error.hint)
-    assert str(error.hint).endswith("the state before this iteration is run_iter_2.solverstate")
+    assert "the last snapshot is run_iter_2.solverstate; go on" in str(error.hint)
     expected = solver(shards=shards)
     expected.step(2)
     kept = solver(shards=shards, snapshot="run_iter_2.solverstate")

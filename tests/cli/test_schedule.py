@@ -324,6 +324,8 @@ def test_the_chain_of_a_small_net_with_tests_and_stops(tmp_path: Path, monkeypat
     run that nothing has disturbed."""
     for name in ("calm", "killed"):
         small_data(tmp_path / name, monkeypatch, 60, 20)
+        for path in (tmp_path / name).glob("*.prototxt"):  # the demo's own net
+            path.unlink()
         for net in ("mini_vgg_A", "mini_vgg_C"):
             copy_smaller(FOLDER / net, tmp_path / name / net)
     command = [sys.executable, "-m", "netc", "train", "mini_vgg_C/schedule.prototxt", "--iterations", "12"]

@@ -336,10 +336,11 @@ def test_the_chain_of_a_small_net_with_tests_and_stops(tmp_path: Path, monkeypat
         deaths += 1
         assert deaths < 60
     assert deaths > 0
-    finals = [path for path in (tmp_path / "calm").glob("*_iter_12.*") if "manifest" not in path.name]
+    calm = tmp_path / "calm"
+    finals = [path for path in calm.rglob("*_iter_12.*") if "manifest" not in path.name]
     assert len(finals) == 2 * 4
     for path in finals:
-        assert path.read_bytes() == (tmp_path / "killed" / path.name).read_bytes(), path.name
+        assert path.read_bytes() == (tmp_path / "killed" / path.relative_to(calm)).read_bytes(), path.name
 
 
 def copy_smaller(net: Path, folder: Path) -> None:

@@ -43,6 +43,15 @@ EFFECTS = click.Choice(["snapshot", "stop", "none"])
     type=Whole(0, MOST_SHARDS),
     help="Divide each batch into S parts: the same bits for any number of processes (0: do not divide).",
 )
+@click.option(
+    "--memory", metavar="SIZE", help="Divide each batch so that training fits, say into 24GB (for each process)."
+)
+@click.option("--compile", is_flag=True, help="Let torch compile the forward pass.")
+@click.option(
+    "--channels-last/--channels-first",
+    default=None,
+    help="How pictures lie in memory (default: as was measured to be faster on this kind of device).",
+)
 @click.option("--step", metavar="NAME", multiple=True, help="Of a schedule, this step and those it comes from.")
 @click.option("--dry-run", is_flag=True, help="Show which steps of a schedule are done and to do; train nothing.")
 @click.option(
@@ -153,6 +162,8 @@ def _run(
         param.iter_size *= group.size
         shards = shards or 1
     run = _start(param, origin, effects, {**options, "shards": shards, "device": device, "group": group})
+    if run.shards and not options["threads"]:  # --memory may have set them
+        settle(1, options["precision"])
     run.start = options.get("start", "")
     try:
         stopped = train(run, options["force"])
@@ -190,6 +201,9 @@ def _start(param: Any, origin: Any, effects: dict[str, str], options: dict[str, 
         shards=options["shards"],
         group=options["group"],
         precision=options["precision"],
+        channels_last=options["channels_last"],
+        compiled=options["compile"],
+        memory=options["memory"],
     )
     run.id, run.compare_every = identity, options["compare_every"]
     return run

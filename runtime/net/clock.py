@@ -16,7 +16,8 @@ from netc.runtime.net.outputs import Outputs
 
 class Clock(nn.Module):
     """The number of the forward pass, for everything random: `iteration` counts passes. The count is a tensor, and so
-    is `start`, the first sample of `part`, so that a compiled graph does not depend on them.
+    is `start`, the first sample of `part`, so that a compiled graph does not depend on them. `unit` is a number of the
+    net's type (`net.double()`).
 
     part: which of the batch's samples the pass is about (None: all), of `batch` in all. passes: how many of them are
     one iteration of training (iter_size): their batches, one behind the other, are the global batch, and what is random
@@ -25,10 +26,12 @@ class Clock(nn.Module):
 
     step: Tensor
     start: Tensor
+    unit: Tensor
 
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("step", torch.zeros((), dtype=torch.int64), persistent=False)
+        self.register_buffer("unit", torch.ones(()), persistent=False)
         self.register_buffer("start", torch.zeros((), dtype=torch.int64), persistent=False)
         self._part: range | None = None
         self.length = 0

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from netc.errors import NetcError
@@ -44,10 +44,19 @@ class Pass:
 class Iteration:
     """Computes iterations of a net's training in `shards` parts of each batch, by the processes of `group`.
 
-    Raises NetcError R660 where the net's batches cannot be divided so.
+    `forward`: the net as it is run, where it is compiled. Raises NetcError R660 where the net's batches cannot be
+    divided so.
     """
 
-    def __init__(self, net: Net, slots: list[Slot], iter_size: int, shards: int, group: Group) -> None:
+    def __init__(
+        self,
+        net: Net,
+        slots: list[Slot],
+        iter_size: int,
+        shards: int,
+        group: Group,
+        forward: nn.Module | None = None,
+    ) -> None:
         check_divisible(net.graph, shards, group.size)
         self.net, self.slots, self.group = net, slots, group
         self.iter_size, self.shards = iter_size, shards
@@ -56,7 +65,7 @@ class Iteration:
         self._counted = [node for node in net.graph.nodes if node.layer.mean_over == LABELS]
         self._running = _Running(net)
         self._batch = batch_of(net.graph)
-        self._net: Callable[[Batch], Batch] = net
+        self._net: Callable[[Batch], Batch] = forward or net
         self._sum = Sum(0)
 
     def run(self, iteration: int, feed: FeedFunction | None, wanted: bool) -> tuple[float, Batch]:
@@ -212,10 +221,12 @@ class Overlapped(Iteration):
     """The same with torch's own sum of gradients, bucket by bucket while the backward pass goes on: as fast as the
     machines allow, and equal to what one process computes up to rounding. There are as many shards as processes."""
 
-    def __init__(self, net: Net, slots: list[Slot], iter_size: int, group: Group) -> None:
+    def __init__(
+        self, net: Net, slots: list[Slot], iter_size: int, group: Group, forward: nn.Module | None = None
+    ) -> None:
         super().__init__(net, slots, iter_size, group.size, group)
         self._parallel = DistributedDataParallel(
-            net, broadcast_buffers=False, gradient_as_bucket_view=True, find_unused_parameters=True
+            forward or net, broadcast_buffers=False, gradient_as_bucket_view=True, find_unused_parameters=True
         )
         self._net = self._parallel
 

@@ -89,7 +89,7 @@ class Computed:
         if self._quiet:
             with torch.no_grad():
                 bottoms = [blob.tensor for blob in self.bottoms]
-                self._write(bottoms, self._module.tops(self.step, bottoms, own=True))
+                self._write(bottoms, self._module.tops(self.step, bottoms, self.step.in_place))
             return
         bottoms, self._ins = self._given()
         tops = self._write(bottoms, self._module.tops(self.step, bottoms))

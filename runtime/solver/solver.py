@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from netc.errors import NetcError, raise_all
 from netc.errors.foreign import allowing
 from netc.errors.origin import Origin
 from netc.graph.ir import Node
 from netc.graph.read import NetSource, locate_solver, meant
+from netc.runtime.net.compiled import Compiled
 from netc.runtime.net.computing import FP32, computing
 from netc.runtime.net.device import check_device
 from netc.runtime.net.feeding import FeedFunction
@@ -24,6 +25,7 @@ from netc.runtime.net.module import Net
 from netc.runtime.net.numerics import settle
 from netc.runtime.parallel.group import Group
 from netc.runtime.parallel.iteration import Iteration, Overlapped
+from netc.runtime.parallel.memory import Plan, bytes_of
 from netc.runtime.parallel.shards import too_many
 from netc.runtime.parallel.tripwire import compare
 from netc.runtime.solver import initial, state
@@ -74,6 +76,8 @@ class Solver:
         output_dir: str | os.PathLike[str] | None = None,
         precision: str = FP32,
         channels_last: bool | None = None,
+        compiled: bool = False,
+        memory: str | int | None = None,
     ) -> None:
         """The options are those of `load_solver`. `report`: where the run tells what it does (default: nowhere).
         `signals`: what may end the run or ask for a snapshot, once it is entered. `group`: the processes that train
@@ -105,6 +109,10 @@ class Solver:
         builder = Builder(self.seed, device, workers, output_dir, self.computing)
         first = initial.sources(param, origin, weights, found, builder.own_weights(plan))
         self._build(first, plan, builder)
+        if memory is not None:
+            self._fit_into(bytes_of(memory))
+        self.forward_pass: nn.Module = Compiled(self.net, self.report.warn) if compiled else self.net
+        self.divide()
         if found is not None:
             self._restore(found)
 
@@ -123,8 +131,18 @@ class Solver:
         self._check_watched()
         self.slots = [self._slot(ref, tensor) for ref, tensor in self.net.own_params()]
         self.updater = Updater(self.param, self.slots)
-        self.divide()
         self.last_update = [torch.zeros_like(slot.value) for slot in self.slots] if self.param.snapshot_diff else []
+
+    def _fit_into(self, limit: int) -> None:
+        """Set `shards` so that an iteration fits into so many bytes."""
+        plan = Plan(self.net, self.param.type, self.param.iter_size, self.group.size)
+        given, self.shards = self.shards, plan.parts(self.shards, limit)
+        mixing = [node.name for node in self.net.graph.nodes if node.layer.running()]
+        if self.shards > 1 and not given and mixing:
+            self.report.warn(
+                f"--memory has divided the batch into {self.shards} shards, and {', '.join(mixing)} takes means over "
+                "each of them, not over the batch"
+            )
 
     def divide(self) -> None:
         """Decide how iterations are computed in parts; again where the net's precision has changed."""
@@ -141,8 +159,19 @@ class Solver:
             raise too_many(self.group.size, shards * self.param.iter_size)
         if not self.shards:
             self.report.rounded(self.group.size)
-            return Overlapped(self.net, self.slots, self.param.iter_size, self.group)
-        return Iteration(self.net, self.slots, self.param.iter_size, shards, self.group)
+            return Overlapped(self.net, self.slots, self.param.iter_size, self.group, self.forward_pass)
+        return Iteration(self.net, self.slots, self.param.iter_size, shards, self.group, self.forward_pass)
+
+    def options(self) -> dict[str, str]:
+        """What training computes with, in words."""
+        return {
+            **self.computing.conditions(),
+            "compiled": "yes" if isinstance(self.forward_pass, Compiled) else "no",
+            "update": "fused" if self.updater.is_fused else "layer by layer",
+            "shards": str(self.shards or "none"),
+            "processes": str(self.group.size),
+            "threads": str(torch.get_num_threads()),
+        }
 
     def _check_writers(self) -> None:
         """Raises NetcError R666 for a layer that writes the rows of all passes, where this process has some of them."""
@@ -282,7 +311,7 @@ class Solver:
 
     def _forward(self, k: int, feed: FeedFunction | None) -> dict[str, Tensor]:
         self.net.clock.iteration = k
-        return self.net(self.net.feeding.batch(k, feed))  # type: ignore[no-any-return]
+        return self.forward_pass(self.net.feeding.batch(k, feed))  # type: ignore[no-any-return]
 
     def apply_update(self) -> None:
         """Clip, divide by iter_size, decay and update with the rate of this iteration; then `iter` counts it."""
@@ -474,7 +503,7 @@ def load_solver(
     source: NetSource,
     weights: str | Sequence[str] | None = None,
     snapshot: str | Snapshot | None = None,
-    device: str = "cpu",
+    device: str | torch.device = "cpu",
     *,
     seed: int | None = None,
     workers: int | None = None,
@@ -482,6 +511,8 @@ def load_solver(
     stages: Iterable[str] = (),
     precision: str = FP32,
     channels_last: bool | None = None,
+    compiled: bool = False,
+    memory: str | int | None = None,
     allow_python_layers: Iterable[str] = (),
     output_dir: str | os.PathLike[str] | None = None,
     report: Report | None = None,
@@ -506,7 +537,8 @@ def load_solver(
     of the solver's own `weights` and `transplant_param`. snapshot: a .solverstate to continue from, instead of either.
     seed: default: random_seed, or 0. workers: threads that decode images. level, stages: of the training net.
     precision: "fp32", "tf32" or "bf16": what products are computed in (docs/training.md; what this sets in torch is in
-    netc.runtime.net.numerics). channels_last: default: as is fastest. allow_python_layers: the modules whose Python
+    netc.runtime.net.numerics). channels_last: default: as is fastest. compiled: by torch.compile.
+    memory: "24GB", to divide the batch so that training fits. allow_python_layers: the modules whose Python
     layers may run. output_dir: below which folder HDF5Output layers may write (default: the working folder).
     report, signals, shards, group: as of `Solver`.
     Raises NetcError, C201 and C251 for a device that is not here among them.
@@ -515,14 +547,14 @@ def load_solver(
     settle(precision=precision)
     param, origin = locate_solver(meant(source, "solver.prototxt"))
     options: dict[str, Any] = {"report": report, "signals": signals, "shards": shards, "group": group}
-    options |= {"precision": precision, "channels_last": channels_last}
+    options |= {"precision": precision, "channels_last": channels_last, "compiled": compiled, "memory": memory}
     with allowing(allow_python_layers):
         return Solver(
             param,
             origin,
             weights=weights,
             snapshot=snapshot,
-            device=device,
+            device=str(device),
             seed=seed,
             workers=workers,
             level=level,

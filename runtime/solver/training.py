@@ -60,7 +60,8 @@ def _prepare(run: Solver, force: bool, held: ExitStack) -> None:
             preflight.check_folder(run.prefix, state.size(run), run.origin.place("snapshot_prefix"))
             held.enter_context(preflight.PrefixLock(run.prefix))
             _check_earlier(run, force)
-            run.report.starting(run.net.graph.name, run.prefix, run.iter, _identify(run))
+            options, id = run.options(), _identify(run)
+            run.report.starting(run.net.graph.name, run.prefix, run.iter, options, id)
         except NetcError as error:
             failed = error
     run.group.agree(failed)

@@ -125,6 +125,29 @@ def test_a_process_that_dies_anywhere_and_begins_again(
     assert digests(here) == undisturbed
 
 
+def test_a_signal_stops_the_schedule_with_a_snapshot(
+    here: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the second iteration of the second step; the same command goes on."""
+    undisturbed = _undisturbed(tmp_path_factory, monkeypatch)
+    monkeypatch.chdir(here)
+    done, iterate = 0, Solver._iterate
+
+    def asked(self: Solver, *args: object) -> None:
+        nonlocal done
+        done += 1
+        iterate(self, *args)  # type: ignore[arg-type]
+        if done == 5:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(Solver, "_iterate", asked)
+    assert main(["train", "schedule.prototxt"]) == 75
+    assert (here / "step_b_iter_1.manifest.json").exists()
+    assert main(["train", "schedule.prototxt"]) == 0
+    assert done == 12
+    assert digests(here) == undisturbed
+
+
 _known: dict[str, str] = {}
 
 
@@ -186,6 +209,21 @@ def test_the_same_schedule_by_the_name_of_its_folder(here: Path, capsys: pytest.
     assert (here / "step_a_iter_4.caffemodel").exists()
     assert main(["check", "plan/schedule.prototxt"]) == 0
     assert "B: plan/b.prototxt, starts from A" in capsys.readouterr().out
+
+
+def test_a_shipped_schedule_is_found_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "mini_vgg_E/schedule.prototxt", "--dry-run"]) == 0
+    assert [row.split()[0] for row in capsys.readouterr().out.splitlines()[1:5]] == ["A", "E", "E_S110", "E_jitter"]
+    assert main(["train", "mini_vgg_E/shedule.prototxt", "--dry-run"]) == 66
+    assert "F103" in capsys.readouterr().err
+    assert main(["new", "mini_vgg_E", "mini_vgg_E"]) == 0  # what is here goes before what comes with netc
+    Path("mini_vgg_E/schedule.prototxt").write_text('step { name: "mine" solver: "solver.prototxt" }')
+    capsys.readouterr()
+    assert main(["train", "mini_vgg_E/schedule.prototxt", "--dry-run"]) == 0
+    assert "mine" in capsys.readouterr().out
 
 
 WRONG = {

@@ -17,6 +17,7 @@ import netc
 from netc.cli import main
 from netc.cli._run import train_devices
 from netc.errors import NetcError
+from tests.cli.test_schedule import digests, write_schedule
 from tests.runtime.solver.conftest import write_run
 
 ROOT = Path(netc.__file__).parents[1]
@@ -189,3 +190,19 @@ def test_which_process_computes_where(
     with pytest.raises(NetcError) as caught:
         train_devices(gpu, processes, Solver(), started)
     assert caught.value.code == found
+
+
+@pytest.mark.slow
+def test_a_schedule_by_several_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of its steps by the same processes, to the bits of one."""
+    found = []
+    for count in ("1", "2"):
+        folder = tmp_path / count
+        folder.mkdir()
+        write_schedule(folder)
+        monkeypatch.chdir(folder)
+        command = [sys.executable, "-m", "netc", "train", "schedule.prototxt", "--shards", "2", "--nproc", count]
+        log = ended(start(command))
+        assert log.count('Step "') == 3
+        found.append(digests(folder))
+    assert found[0] == found[1]

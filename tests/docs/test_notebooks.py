@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import importlib
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -105,7 +106,8 @@ def test_a_name_that_is_not_there_is_found() -> None:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the notebooks, where they leave their files: one goes on from another's."""
-    return Path(shutil.copytree(FOLDER, tmp_path_factory.mktemp("notebooks") / "copies"))
+    left = shutil.ignore_patterns("small_vgg", "fine_tune", ".*")
+    return Path(shutil.copytree(FOLDER, tmp_path_factory.mktemp("notebooks") / "copies", ignore=left))
 
 
 def run(book: str, folder: Path) -> list[Any]:
@@ -162,8 +164,6 @@ def test_fine_tune(folder: Path, shared: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def percent(text: str, before: str, after: str = "") -> float:
     """The first number with a % sign behind `before`."""
-    import re
-
     found = re.search(re.escape(before) + r"\s*([\d.]+)%", "\n" + text)
     assert found, text
     return float(found[1])

@@ -130,10 +130,11 @@ class Classifier:
         return np.stack([planes[:, top : top + height, left : left + width] for top, left in corners])
 
     def _run(self, batch: NDArray[np.float32], flip: bool, net: Any) -> Posteriors:
-        """A batch of any length, by parts that stay within memory."""
+        """A batch of any length, by parts that stay within memory. Each part is a tensor of torch's own: where in
+        memory a matrix begins can decide in which order MKL sums up."""
         most = self._at_once(batch.shape, net == self._on_images)
         given = torch.from_numpy(np.ascontiguousarray(batch[..., ::-1]) if flip else batch)
-        parts = [posteriors_of(net(part.to(self.device))) for part in given.split(most)]
+        parts = [posteriors_of(net(part.clone().to(self.device))) for part in given.split(most)]
         return np.concatenate(parts, axis=1)
 
     def _on_images(self, batch: Tensor) -> Tensor:

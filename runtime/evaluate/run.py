@@ -106,6 +106,10 @@ class Run:
 
     def outcome(self) -> Outcome:
         """The results of all processes, on each of them. Raises NetcError of the first rank that has one."""
+        for member in self.members:
+            if member.store is not None:
+                member.store.look_up(member.protocol.looks())
+        self.group.agree(None)  # nobody computes before all have seen what there is
         rows: list[tuple[Any, ...]] = []
         error = None
         try:

@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,11 +47,14 @@ class Store:
         self._open: dict[Path, dict[bytes, Posteriors]] = {}
         self._lock = threading.Lock()
 
+    def look_up(self, looks: Iterable[Look]) -> None:
+        """See what there is of these looks. What comes later, from here or from another process, is not looked at."""
+        for look in looks:
+            self._known.setdefault(look, self._index(look))
+
     def get(self, look: Look, record: bytes) -> Posteriors | None:
-        """(2, classes) of a record, or None."""
+        """(2, classes) of a record, or None; `look_up` comes before it."""
         with self._lock:
-            if look not in self._known:
-                self._known[look] = self._index(look)
             path = self._known[look].get(record)
             return None if path is None else self._opened(path, look).get(record)
 

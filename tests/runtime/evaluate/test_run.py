@@ -190,17 +190,21 @@ def test_files_of_another_folder_do_not_count(tmp_path: Path) -> None:
     look, other = Look("dense", 14, False), Look("dense", 17, False)
     store = Store(tmp_path, "a" * 64, said.append)
     store.put(look, [b"r" * 32], np.full((2, 1, 4), 0.25))
-    assert Store(tmp_path, "a" * 64, said.append).get(look, b"r" * 32).tolist() == [[0.25] * 4] * 2
+    again = Store(tmp_path, "a" * 64, said.append)
+    again.look_up([look, other])
+    assert again.get(look, b"r" * 32).tolist() == [[0.25] * 4] * 2
+    assert again.get(other, b"r" * 32) is None
     shutil.copytree(tmp_path / ("a" * 64) / str(look), tmp_path / ("a" * 64) / str(other))
-    assert Store(tmp_path, "a" * 64, said.append).get(other, b"r" * 32) is None
-    assert len(said) == 1
+    renamed = Store(tmp_path, "a" * 64, said.append)
+    renamed.look_up([other])
+    assert (renamed.get(other, b"r" * 32), len(said)) == (None, 1)
 
 
 @pytest.mark.slow
 def test_any_number_of_processes_finds_the_same(made: Path, tmp_path: Path) -> None:
     """To the last bit: what each keeps on disk is the same file."""
     many = tmp_path / "photos"
-    for copy in range(30):  # three blocks and a bit
+    for copy in range(20):  # two blocks and a bit
         shutil.copytree(made / "photos", many, dirs_exist_ok=True, copy_function=_renamed(f"{copy}_"))
     kept = {}
     for processes in (1, 2, 3):
@@ -211,7 +215,7 @@ def test_any_number_of_processes_finds_the_same(made: Path, tmp_path: Path) -> N
         files = {path.relative_to(cache): path.read_bytes() for path in cache.rglob("*.posteriors")}
         kept[processes] = (json.loads(done.stdout), files)
     assert kept[1] == kept[2] == kept[3]
-    assert kept[1][0]["images"] == 450
+    assert kept[1][0]["images"] == 300
 
 
 def _renamed(prefix: str):

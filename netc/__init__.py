@@ -2,8 +2,8 @@
 
     >>> import netc
     >>> print(netc.check("vgg_E"))                                                # no torch needed
-    >>> graph = netc.compile_net("models/vgg_E/deploy.prototxt", phase="TEST")    # no torch needed
-    >>> net = netc.load_net("models/vgg_E/deploy.prototxt")                       # torch.nn.Module
+    >>> graph = netc.compile_net("vgg_E", phase="TEST")                           # no torch needed
+    >>> net = netc.load_net("vgg_E")                                              # torch.nn.Module
 
 Names are imported when they are first used, so that `import netc` costs nothing and torch loads only if it is needed.
 """

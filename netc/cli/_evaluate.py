@@ -33,7 +33,11 @@ INPUT = (
 PROTOCOL = (
     click.option("--data", metavar="SOURCE", help="Pictures: an LMDB, a list, or a folder with a sub-folder a class."),
     click.option("--root", metavar="DIR", help="Where the names of a list start (default: its own folder)."),
-    click.option("--scales", metavar="Q,…", help="Shorter sides to which pictures are rescaled (default: 256)."),
+    click.option(
+        "--scales",
+        metavar="Q,…",
+        help="Shorter sides to which pictures are rescaled (default: by the net, 256 for most).",
+    ),
     click.option(
         "--view", type=click.Choice(["dense", "crops", "centre", "both"]), help="What a net sees (default: dense)."
     ),
@@ -106,8 +110,8 @@ def _evaluate(net: str, weights: str, as_json: bool, options: dict[str, Any], gr
     other = report.read_predictions(options["against"]) if options["against"] else None
     if options["predictions"]:
         refuse_existing(options["predictions"], force=True)
-    protocol = protocol_of(options)
-    members = _members([(net, weights), *map(_split, options["fuse"])], protocol, options, group, told)
+    members = _members([(net, weights), *map(_split, options["fuse"])], options, group, told)
+    protocol = members[0].protocol
     names = labels_of(options["labels"], members[0].classifier)
     source = _source(options, names, members[0].classifier, told)
     try:
@@ -145,11 +149,12 @@ def _say_broken(outcome: Outcome) -> None:
         click.echo(f"{one.error}\n  not counted", err=True)
 
 
-def protocol_of(options: dict[str, Any]) -> Protocol:
-    """Raises NetcError R732 for scales that are none."""
+def protocol_of(options: dict[str, Any], classifier: Classifier) -> Protocol:
+    """Without --scales at the one that the classifier's net has. Raises NetcError R732 for scales that are none."""
+    from netc.runtime.evaluate.classify import default_scale
     from netc.runtime.evaluate.protocol import protocol
 
-    text = options["scales"] or "256"
+    text = options["scales"] or str(default_scale(classifier))
     try:
         scales = [int(part) for part in text.split(",")]
     except ValueError:
@@ -177,7 +182,6 @@ def wanted_of(options: dict[str, Any], device: str) -> Wanted:
 
 def _members(
     nets: list[tuple[str | None, str]],
-    protocol: Protocol,
     options: dict[str, Any],
     group: Group,
     say: Callable[[str], None],
@@ -189,11 +193,12 @@ def _members(
     from netc.runtime.evaluate.store import Store, other_nets
 
     wanted = wanted_of(options, device_of(options, group))
-    found = []
+    found: list[Member] = []
     for number, (net, weights) in enumerate(nets):
         path = locate(net, "train_val.prototxt") if net is not None else None
         classifier = classifier_of(path, weights, replace(wanted, blob=None, crop=None) if number else wanted, say)
         store = Store(options["cache"], classifier.key, say) if options["cache"] else None
+        protocol = found[0].protocol if found else protocol_of(options, classifier)
         found.append(Member(classifier, protocol, store, path or "", weights))
     if options["cache"]:
         others = other_nets(options["cache"], [member.classifier.key for member in found])

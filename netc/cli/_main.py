@@ -49,6 +49,7 @@ COMMANDS: dict[str, dict[str, str]] = {
         "parse-log": "Write the numbers of a training log as tables.",
         "plot-log": "Draw the curves of training logs.",
         "explain": "Explain an error or warning by its code.",
+        "cache": "Show or clear what engines keep on the disk.",
         "device_query": "List the processors and GPUs that netc can use.",
     },
     "Edit": {
@@ -60,6 +61,7 @@ COMMANDS: dict[str, dict[str, str]] = {
     "Weights": {
         "weights": "Show what a weight file holds, or how two differ.",
         "convert-caffemodel": "Convert a weight file, and prove it.",
+        "optimise": "Fold a net's fixed layers into its weights.",
         "emit": "Write a net as one file of PyTorch code.",
     },
 }
@@ -88,6 +90,7 @@ CAFFES = {
     "finetune-net": "train",
     "test-net": "test",
     "net-speed-benchmark": "time",
+    "optimize": "optimise",
     "classify": "run classify.py",
     "detect": "run detect.py",
 }
@@ -97,7 +100,7 @@ ENDINGS = (".example", ".exe", ".bin", ".py", ".sh")
 """Of the names of Caffe's programs."""
 
 WITHOUT_NETS = frozenset(
-    {"demo", "new", "convert-imageset", "image-mean", "explain", "device_query", "parse-log", "plot-log"}
+    {"demo", "new", "convert-imageset", "image-mean", "explain", "device_query", "parse-log", "plot-log", "cache"}
 )
 """Commands that read no net, and so have no use for the user's own layers. All others take `user_code_options`."""
 

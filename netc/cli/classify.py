@@ -48,15 +48,14 @@ def command(images: tuple[str, ...], weights: str, net: str | None, top: int, as
     """
     from netc.cli._evaluate import device_of, protocol_of, say
     from netc.files.shipped import locate
-    from netc.runtime.evaluate.classify import answers, default_scale
+    from netc.runtime.evaluate.classify import answers
     from netc.runtime.evaluate.load import classifier_of
     from netc.runtime.parallel.group import Group
 
     wanted = wanted_of(options, device_of(options, Group(), options["threads"]))
     classifier = classifier_of(locate(net, "deploy.prototxt") if net else None, weights, wanted, say)
     names = labels_of(options["labels"], classifier) or classifier.names
-    default = str(default_scale(classifier))
-    protocol = protocol_of({**options, "scales": options["scales"] or default, "order": None})
+    protocol = protocol_of({**options, "order": None}, classifier)
     click.echo(f"{classifier.input}; {protocol}", err=True)
     paths = list(_paths(images))
     found, broken = [], []

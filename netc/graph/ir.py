@@ -80,7 +80,8 @@ class Edges:
     """The edges of a graph.
 
     `writers[i][b]`: what bottom b of node i is. `makers[i][b]`: the same with copies left out, and `readers[top]`: the
-    bottoms that read a top, directly or through copies. `last[blob]`: what a blob is in the end, copies left out.
+    bottoms that read a top, directly or through copies; `uses[top]`: those that read it directly. `last[blob]`: what a
+    blob is in the end, copies left out.
     """
 
     def __init__(self, nodes: Sequence[Node]) -> None:
@@ -88,6 +89,7 @@ class Edges:
         copies = {index for index, node in enumerate(nodes) if node.layer.copies_bottom}
         self.nodes = nodes
         self.writers, _ = resolve(names)
+        self.uses = readers_of(self.writers)
         self.makers, self.last = resolve(names, copies)
         self.readers = readers_of(self.makers, copies)
 

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from netc.layers.affine import Affine, doubles
 from netc.layers.base import Layer, Run, Shape, layer
 from netc.layers.code import Code, Site, number
 
@@ -51,6 +52,14 @@ class Dropout(Layer):
         if self.phase == 0 or self.options.sample_weights_test:
             return [x * self._mask(run, x)]
         return [x if self.options.scale_train else x * (1 - self.options.dropout_ratio)]
+
+    def hands_on(self) -> bool:
+        return not self._counts()
+
+    def affine(self, arrays: Sequence[Any], bottoms: Sequence[Shape]) -> Affine | str:
+        if self.phase == 0 or self.options.sample_weights_test:
+            return "it draws random numbers"
+        return Affine(None, *doubles(1 if self.options.scale_train else 1 - self.options.dropout_ratio, 0))
 
     def emit(self, site: Site) -> Code:
         """In the TEST phase nothing; in a TRAIN net it follows `net.train()` and `net.eval()`."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+from netc.layers.affine import Affine
 from netc.layers.blob import ParamBlob, Shape
 from netc.layers.fillers import weighted_rms
 
@@ -19,6 +20,8 @@ SAMPLES, LABELS, SUM = "samples", "labels", "sum"
 class Facts:
     """The answers of a type that says nothing of itself."""
 
+    type: ClassVar[str]
+    param_field: ClassVar[str | None]
     blobs: list[ParamBlob]
     no_gradient: ClassVar[tuple[int, ...] | None]
 
@@ -90,8 +93,14 @@ class Facts:
     mean_over: str = SAMPLES
     """What a scalar top is the mean of, so that it can be told from those of the parts of a batch."""
 
-    carries_state: ClassVar[bool] = False
+    carries_state: bool = False
     """What a pass leaves behind is where the next one begins (recurrent layers)."""
+
+    mixes_rows: ClassVar[bool] = False
+    """A row of a top along axis 0 depends on other rows of the bottoms (recurrent layers, whose axis 0 is time)."""
+
+    keeps_own: ClassVar[bool] = False
+    """Code runs in it that may keep values between passes where nobody sees them (Python)."""
 
     def running(self) -> Mapping[int, float]:
         """The parameters that a TRAIN pass itself updates, and does not read, by position: which share of them is kept
@@ -151,6 +160,9 @@ class Facts:
     overwritable: ClassVar[bool] = False
     """torch's backward pass of `forward` does not need the tops: a layer in place behind it may write over them."""
 
+    fresh: ClassVar[bool] = False
+    """The tops are always new memory: where no gradients are recorded, a layer in place behind may write over them."""
+
     backward_reads_top: ClassVar[bool] = False
     """Caffe computes the gradient from the top, which a layer in place behind it must therefore not change."""
 
@@ -164,6 +176,30 @@ class Facts:
         if self.linear:
             return weighted_rms(bottom, self.blobs)
         return bottom if self.keeps_rms else None
+
+    # -- what a net that only computes does without -----------------------------------------------------------------
+
+    def hands_on(self) -> bool:
+        """Whether its top is its bottom, value for value, in its own phase and with its settings."""
+        return False
+
+    def affine(self, arrays: Sequence[Any], bottoms: Sequence[Shape]) -> Affine | str:
+        """What it multiplies with and adds, given its parameters, where these are the same for every input; or why they
+        are not ("" for a type that is of another kind)."""
+        return ""
+
+    def with_affine_behind(self, arrays: Sequence[Any], affine: Affine, top: Shape) -> list[Any] | str:
+        """Its parameters, single precision, with those of an affine layer behind it taken in; or why it cannot do so.
+        There is a bias among them where anything is added, which `set_bias` enters into the settings."""
+        return "it has no weights for it"
+
+    def with_affine_before(self, arrays: Sequence[Any], affine: Affine, bottom: Shape) -> list[Any] | str:
+        """The same for an affine layer before it."""
+        return "it has no weights for it"
+
+    def set_bias(self, param: Any) -> None:
+        """Enter into its settings, in `param`, that it has a bias."""
+        getattr(param, self.param_field or "").bias_term = True
 
     # -- parameters ----------------------------------------------------------------------------------------------------
 

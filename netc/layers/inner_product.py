@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from netc.layers.affine import Affine, doubles, singles
 from netc.layers.base import Layer, Run, Shape, canonical_axis, count, layer
 from netc.layers.code import Code, Site, call
 from netc.layers.convolution import Convolution
@@ -24,7 +25,7 @@ class InnerProduct(Layer):
     in_place = False
     param_field = "inner_product_param"
     kind = "full"
-    linear = multiplies = overwritable = True
+    linear = multiplies = overwritable = fresh = True
     weight_axes = 2
     axis: int
 
@@ -50,6 +51,34 @@ class InnerProduct(Layer):
         weight, bias = params[0], params[1] if len(params) > 1 else None
         x = bottoms[0].flatten(self.axis)
         return [F.linear(x, weight.t() if self.options.transpose else weight, bias)]
+
+    def with_affine_behind(self, arrays: Sequence[Any], affine: Affine, top: Shape) -> list[Any] | str:
+        weight, *bias = doubles(*arrays)
+        found = affine.on(self.axis, top)
+        if found is None:
+            return "it varies on an axis that is not that of the outputs"
+        factor, summand = found
+        shifted = [(bias[0] if bias else 0) * factor + summand] if bias or affine.shifts else []
+        return singles([weight * (factor if self.options.transpose else factor[:, None]), *shifted])
+
+    def with_affine_before(self, arrays: Sequence[Any], affine: Affine, bottom: Shape) -> list[Any] | str:
+        weight, *bias = doubles(*arrays)
+        found = affine.spread(bottom, self.axis)
+        if found is None:
+            return "it varies on an axis that is not multiplied"
+        factor, summand = (side[:, None] if self.options.transpose else side for side in found)
+        added = (weight * summand).sum(0 if self.options.transpose else 1)
+        shifted = [(bias[0] if bias else 0) + added] if bias or affine.shifts else []
+        return singles([weight * factor, *shifted])
+
+    def onnx(self, op: Any, x: Sequence[Any], params: Sequence[Any], shapes: Sequence[Shape]) -> Sequence[Any] | None:
+        if self.axis < 1:
+            return None
+        flat = x[0] if self.axis == 1 and len(shapes[0]) == 2 else op.Flatten(x[0], axis=self.axis)
+        y = op.Gemm(flat, *params, transB=0 if self.options.transpose else 1)
+        if self.axis == 1:
+            return [y]
+        return [op.Reshape(y, op.ints([-1, *shapes[0][1 : self.axis], self.options.num_output]))]
 
     def emit(self, site: Site) -> Code:
         x = site.x if self.axis == len(site.shape) - 1 else f"{site.x}.flatten({self.axis or ''})"

@@ -30,7 +30,7 @@ def preprocessing_of(
     """
     if scale is not None and not (scale and math.isfinite(scale)):
         raise NetcError("W767", f"a scale of {scale:g} leaves nothing of the input", None, "give such as --scale 0.017")
-    transform = _transform(param)
+    transform = transform_of(param)
     shape = _input_shape(graph)
     channels = shape[1] if len(shape) == 4 else 3
     result = Preprocessing("BGR" if channels == 3 else "")
@@ -135,7 +135,7 @@ def _numbers(values: list[float]) -> str:
     return ", ".join(f"{value:.6g}" for value in values)
 
 
-def _transform(param: Any) -> Any:
+def transform_of(param: Any) -> Any:
     """The transform_param of the data layer that tests see, else of the first one."""
     found = [layer for layer in param.layer if layer.HasField("transform_param")] if param is not None else []
     tests = [layer for layer in found if any(rule.phase == 1 for rule in layer.include)]

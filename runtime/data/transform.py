@@ -242,6 +242,18 @@ class Transform:
         if self.factor != 1:
             out *= self.factor
 
+    @property
+    def subtracts_colours(self) -> bool:
+        """Whether all that is subtracted is one number for each channel of a picture."""
+        return self.mean_file is None
+
+    def flipped(
+        self, planes: NDArray[Any], crop: Crop, draws: list[float], out: NDArray[np.uint8]
+    ) -> NDArray[np.float32] | None:
+        """The part of `arithmetic` that leaves bytes bytes: into `out`. Returns what is still to be subtracted."""
+        out[...] = planes[:, :, ::-1] if crop.flip else planes
+        return self._offset(len(planes), crop, draws)
+
     def shift(self, draws: list[float]) -> NDArray[np.float64]:
         """The colour shift of one picture (blue, green, red): Σ pᵢ αᵢ √λᵢ, αᵢ ~ N(0, std²) (numerics.md, T12)."""
         assert self.deviations is not None

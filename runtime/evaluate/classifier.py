@@ -65,6 +65,8 @@ class Classifier:
         self.input: Input = input_of(self.graph, self.image, found, says_no_mean(net.graph), crop)
         self.names: Sequence[str] = ()
         """Of the classes, where its card knows them."""
+        self.scale: int | None = None
+        """The shorter side to which its own data layer rescales pictures in tests."""
         self._most: dict[tuple[int, ...], int] = {}
 
     @cached_property

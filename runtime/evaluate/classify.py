@@ -34,9 +34,11 @@ class Answer(NamedTuple):
 
 
 def default_scale(classifier: Classifier) -> int:
-    """The shorter side of a picture where nobody says it: 256 for a classifier's input of 192 to 256 pixels, as for
-    Caffe's models, else that of the input."""
+    """The shorter side of a picture where the caller does not say it: as the net's rescale_param has it; else 256 for
+    an input of 192 to 256 pixels, as for Caffe's models, else that of the input."""
     side = max(classifier.input.crop)
+    if classifier.scale:
+        return max(classifier.scale, side)
     return 256 if side in USUAL else side
 
 

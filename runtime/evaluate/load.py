@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from netc.errors import NetcError, Place
 from netc.files.lines import numbered, read_text
@@ -14,7 +15,7 @@ from netc.runtime.net.computing import Computing
 from netc.runtime.net.module import Net
 from netc.weights.asked import Asked
 from netc.weights.model import Model, open_model
-from netc.weights.preprocessing import looks_of
+from netc.weights.preprocessing import looks_of, transform_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,15 @@ def classifier_of(net: str | None, weights: str, wanted: Wanted, say: Callable[[
     classifier = Classifier(made.to(wanted.device), wanted.blob, shown, crop=wanted.crop)
     if model.card is not None and len(model.card.classes) == classifier.classes:
         classifier.names = model.card.classes
+    classifier.scale = next(filter(None, map(_scale, (model.param, model.own and model.own.param))), None)
     return classifier
+
+
+def _scale(param: Any) -> int | None:
+    """The shorter side by a net's rescale_param, of a range the middle, as in tests."""
+    transform = transform_of(param)
+    given = transform.rescale_param if transform is not None else None
+    return (given.short_side or (given.min_short_side + given.max_short_side) // 2) if given is not None else None
 
 
 def _all_said(model: Model) -> bool:

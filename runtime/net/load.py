@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from typing import Any
@@ -25,7 +25,7 @@ from netc.layers.input import Input
 from netc.layers.sources import IMAGES, RecordSource
 from netc.runtime.data import can_probe
 from netc.runtime.data.probing import DataProbe
-from netc.runtime.net.computing import Computing
+from netc.runtime.net.computing import BF16, EXACT, FP32, TF32, Computing
 from netc.runtime.net.device import check_device
 from netc.runtime.net.module import Net
 from netc.runtime.net.numerics import settle
@@ -53,6 +53,9 @@ def load_net(
     allow_python_layers: Iterable[str] = (),
     output_dir: str | os.PathLike[str] | None = None,
     trust_net: bool = False,
+    engine: str = "torch",
+    calibration: Iterable[Mapping[str, Any]] | None = None,
+    make: Callable[..., Net] | None = None,
 ) -> Net:
     """Compile `source` (path, text or NetParameter) and make it executable on `device`, with `weights` if given. A
     .caffemodel given as the net brings its own. Layers that the weights lack keep their fillers' values: a Python
@@ -76,11 +79,17 @@ def load_net(
     `allow_python_layers`: the modules whose Python layers may run. `output_dir`: below which folder HDF5Output layers
     may write (default: the working folder). `trust_net`: whether a net out of a weight file may open the data and other
     files that it names (netc.files.consent).
+    `engine`: what runs TEST passes: "torch" (the exact walk), "compile", "openvino", "onnxruntime", or "auto", the
+    fastest here, with "fp32", "bf16", "fp16" or "int8" as `precision`, where the engine has it; `calibration`: for
+    int8, batches as {input: array} (default: of the net's own data); docs/engines.md. `make`: what makes the net, in
+    their place.
     Raises NetcError; C102 for shapes of what is not the top of such a layer, C201 and C251 for a device that is not
     here, W724 for weights of no layer of the net.
     """
     check_device(device)
-    settle(precision=precision)
+    make = make or engine_net(engine, precision, str(device), phase_number(phase), calibration)
+    computing = exact_computing(engine, precision)
+    settle(precision=computing.precision)
     draft = draft_net(of_phase(source, phase))
     if trust_net:
         trust(draft.path)
@@ -92,9 +101,34 @@ def load_net(
         graph = compile_layers(layers, _TolerantProbe(data, told))
     given = draft.weights or None if weights is None else weights
     start = None if given is None else partial(_start, given)
-    net = Net(graph, seed, workers, output_dir=output_dir, start=start, computing=Computing(precision))
+    net = make(graph, seed, workers, output_dir=output_dir, start=start, computing=computing)
     net.card = read_card(os.fspath(given)) if isinstance(given, str | os.PathLike) else None
     return net.to(device)  # its data are opened when they are needed
+
+
+def engine_net(
+    engine: str,
+    precision: str,
+    device: str,
+    phase: int = 1,
+    calibration: Iterable[Mapping[str, Any]] | None = None,
+    say: Callable[[str], None] | None = None,
+) -> Callable[..., Net]:
+    """What makes a net that an engine runs; `Net` for the exact walk. Raises NetcError as `engines.net.check`."""
+    if engine == TORCH and precision in (FP32, TF32, BF16):
+        return Net
+    from netc.runtime.engines.net import EngineNet, check
+
+    check(engine, precision, device, phase)
+    return partial(EngineNet, engine=engine, precision=precision, calibration=calibration, say=say)
+
+
+def exact_computing(engine: str, precision: str) -> Computing:
+    """How torch computes: in the precision that is asked for, or exactly, where an engine has it."""
+    return Computing(precision) if engine == TORCH else EXACT
+
+
+TORCH = "torch"
 
 
 def _start(weights: Any, net: Net) -> list[Tensor]:

@@ -39,9 +39,10 @@ class Builder:
         workers: int | None,
         output_dir: str | os.PathLike[str] | None = None,
         computing: Computing = EXACT,
+        make: Callable[..., Net] = Net,
     ) -> None:
         self.seed, self.device, self.workers, self.output_dir = seed, device, workers, output_dir
-        self.computing = computing
+        self.computing, self._make = computing, make
         self._draft = Drafts()
 
     def compile(self, plan: NetPlan) -> Compiled:
@@ -54,7 +55,8 @@ class Builder:
 
     def build(self, compiled: Compiled, start: Callable[[Net], Iterable[Tensor]]) -> Net:
         """Make a graph executable; `start` as in `Net`."""
-        net = Net(compiled.graph, self.seed, self.workers, compiled.probe, start, self.output_dir, self.computing)
+        given = self.seed, self.workers, compiled.probe, start, self.output_dir, self.computing
+        net = self._make(compiled.graph, *given)
         return net.to(self.device)
 
     def own_weights(self, plan: NetPlan) -> str:

@@ -30,6 +30,8 @@ FAILING = {
     "prove-parallel": (["nowhere.prototxt"], 66),
     "device-query": (["--gpu", "x"], 2),
     "weights": (["nowhere.caffemodel"], 66),
+    "cache": (["nonsense"], 2),
+    "optimise": (["nowhere.prototxt", "--weights", "nowhere.caffemodel"], 66),
     "convert-caffemodel": (["nowhere.caffemodel", "-o", "out.npz"], 66),
 }
 

@@ -2,8 +2,8 @@
 
     >>> import netc
     >>> print(netc.check("vgg_E"))                                                # no torch needed
-    >>> graph = netc.compile_net("models/vgg_E/deploy.prototxt", phase="TEST")    # no torch needed
-    >>> net = netc.load_net("models/vgg_E/deploy.prototxt")                       # torch.nn.Module
+    >>> graph = netc.compile_net("vgg_E", phase="TEST")                           # no torch needed
+    >>> net = netc.load_net("vgg_E")                                              # torch.nn.Module
 
 Names are imported when they are first used, so that `import netc` costs nothing and torch loads only if it is needed.
 """
@@ -22,10 +22,13 @@ __version__ = "0.1.0"
 _HOME = {
     "NetcError": "netc.errors",
     "NetcErrors": "netc.errors",
+    "average_precision": "netc.runtime.localise.precision",
     "compile_net": "netc.graph.compile",
     "load_net": "netc.runtime.net.load",
     "load_plugin": "netc.plugin",
     "load_solver": "netc.runtime.solver.solver",
+    "merge_boxes": "netc.runtime.localise.merging",
+    "posteriors": "netc.runtime.evaluate.posteriors",
     "read_net": "netc.graph.read",
     "read_solver": "netc.graph.read",
 }
@@ -54,5 +57,8 @@ if TYPE_CHECKING:
     from netc.graph.read import read_net as read_net
     from netc.graph.read import read_solver as read_solver
     from netc.plugin import load_plugin as load_plugin
+    from netc.runtime.evaluate.posteriors import posteriors as posteriors
+    from netc.runtime.localise.merging import merge_boxes as merge_boxes
+    from netc.runtime.localise.precision import average_precision as average_precision
     from netc.runtime.net.load import load_net as load_net
     from netc.runtime.solver.solver import load_solver as load_solver

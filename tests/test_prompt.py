@@ -22,7 +22,9 @@ from netc.errors import NetcError
 from netc.graph.page import LINES
 from tests.runtime.pycaffe.nets import DEPLOY
 
-PUBLIC = ["check", "compile_net", "load_net", "load_plugin", "load_solver", "read_net", "read_solver"]
+PUBLIC = ["check", "compile_net", "load_net", "load_plugin", "load_solver", "posteriors", "read_net", "read_solver"]
+"""Functions; the other public names are errors."""
+
 LONG = DEPLOY + "".join(
     f'layer {{ name: "r{n}" type: "ReLU" bottom: "prob" top: "r{n}" }}' for n in range(100)
 )  # fmt: skip

@@ -134,7 +134,7 @@ def files(name: str, batch: int, folder: Path) -> tuple[Path, Path]:
     net, weights = folder / f"{name}.prototxt", folder / f"{name}.caffemodel"
     net.write_text(canonical(param))
     if given:
-        return net, Path(given)
+        return net, Path(str(given))
     random = np.random.default_rng(0)
     with weights.open("wb") as file:
         write_chunks(file, caffemodel_chunks(param, dict(random_weights(graph, random))))

@@ -31,7 +31,9 @@ COMMANDS: dict[str, dict[str, str]] = {
     "Run": {
         "train": "Train a net by its solver.",
         "prove-parallel": "Show that several processes train as one does.",
-        "test": "Score a net on its test data.",
+        "test": "Score a net on its test data, or by the paper's protocols.",
+        "classify": "Name what is on pictures, by a trained net.",
+        "localise": "Find objects on pictures, and draw their boxes.",
         "time": "Measure how long each layer of a net takes.",
         "extract-features": "Write blobs of a net over its data into databases.",
         "run": "Run a Python program written for pycaffe.",
@@ -53,6 +55,7 @@ COMMANDS: dict[str, dict[str, str]] = {
     "Edit": {
         "new": "Copy a net that comes with netc, to edit it.",
         "fmt": "Write prototxt files in canonical form.",
+        "convolutional": "Write a classifier as a net for images of any size.",
         "upgrade": "Rewrite a net or solver of an older format in the current one.",
     },
     "Weights": {

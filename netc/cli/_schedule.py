@@ -42,7 +42,7 @@ def train_schedule(opened: TextFile, options: dict[str, Any], start: Start, run:
         return start(steps[0].param, options, partial(_run, steps, others, options, run))
     from netc.runtime.solver.schedule import lines, standings
 
-    click.echo(printable_lines("\n".join(lines(steps, standings(steps), others))))
+    click.echo(printable_lines("\n".join(lines(steps, standings(steps, options["seed"]), others))))
     return DONE
 
 
@@ -54,7 +54,7 @@ def _run(
     from netc.runtime.solver.schedule import lines
 
     log = stderr() if group.first else nowhere()
-    found = _standings(steps, group)
+    found = _standings(steps, options["seed"], group)
     files = {step.name: _file(step) for step in steps if step.weights and not found[step.name].done}
     for step in steps:
         if found[step.name].done:
@@ -72,7 +72,7 @@ def _run(
         status = run(param, step.origin, device, group, options=options | own)
         if status != DONE:
             return status
-        found = _standings(steps, group)
+        found = _standings(steps, options["seed"], group)
     log.info("caffe.cpp:212", "\n".join(lines(steps, found, others)))
     return DONE
 
@@ -84,14 +84,14 @@ def _file(step: Step) -> str:
     return resolve(step.weights, step.here.start.path, "weights", step.here.place("weights"))
 
 
-def _standings(steps: Sequence[Step], group: Group) -> dict[str, Standing]:
+def _standings(steps: Sequence[Step], seed: int | None, group: Group) -> dict[str, Standing]:
     """How far the steps have come: rank 0 looks, and tells the others."""
     from netc.runtime.solver.schedule import standings
 
     found, failed = None, None
     if group.first:
         try:
-            found = standings(steps)
+            found = standings(steps, seed)
         except NetcError as error:
             failed = error
     return cast("dict[str, Standing]", group.agree(failed, found)[0][0])

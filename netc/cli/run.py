@@ -17,6 +17,8 @@ from netc.cli._status import DONE, FAILED
 from netc.errors import NetcError, Place
 from netc.files.opening import open_regular
 
+_NETC = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "")
+
 
 class _Program(click.Command):
     """A command whose words after the program's name are the program's, whatever they look like."""
@@ -88,7 +90,11 @@ def _failed(error: BaseException) -> int:
         raise old from None
     if hint := _hint(error):
         error.add_note(f"netc: {hint}")
-    traceback.print_exception(type(error), error, _own(error.__traceback__))
+    told = traceback.TracebackException(type(error), error, _own(error.__traceback__))
+    if isinstance(error, NetcError):  # it says what to do; where in netc it was found does not help
+        while len(told.stack) > 1 and told.stack[-1].filename.startswith(_NETC):
+            told.stack.pop()
+    told.print(file=sys.stderr)
     return error.exit_status if isinstance(error, NetcError) else FAILED
 
 

@@ -8,6 +8,7 @@ import click
 
 from netc.cli._options import Whole, json_option, json_text, split
 from netc.cli._run import device_options, one_device, precision_option
+from netc.errors import printable
 
 if TYPE_CHECKING:
     from netc.runtime.report.timing import Timing
@@ -34,9 +35,10 @@ if TYPE_CHECKING:
 def command(model_path: str | None, model: str | None, as_json: bool, engines: bool, **options: Any) -> None:
     """Measure a net, forward and backward: a file, a folder with a train_val.prototxt, or a net that comes with netc.
 
-    The log goes to stderr in Caffe's form, a table of the layers to stdout. Inputs hold random numbers, data layers
-    read their data. --engines shows what each engine that is installed makes of the net: milliseconds and images a
-    second, the largest difference from torch's exact walk, memory, and the time until its first pass is done.
+    The log goes to stderr in Caffe's form, a table of the layers to stdout. Inputs hold random numbers; data layers
+    read their data, and where these are not here, hold random numbers too. --engines shows what each engine that is
+    installed makes of the net: milliseconds and images a second, the largest difference from torch's exact walk,
+    memory, and the time until its first pass is done.
     """
     if (model_path is None) == (model is None):
         raise click.UsageError("give the net once: netc time MODEL, or --model=MODEL")
@@ -126,6 +128,8 @@ def _measured(source: str, options: dict[str, Any]) -> Timing:
         timing = measure(net, options["iterations"], each)
     finally:
         module.feeding.close()
+    for name in timing.stand_ins:
+        log.warn("caffe.cpp:367", f'the data of layer "{printable(name)}" are not here: random numbers stand for them')
     _log(log, timing)
     return timing
 
@@ -151,6 +155,7 @@ def _facts(timing: Timing) -> dict[str, Any]:
     totals = timing.totals()
     return {
         "iterations": len(totals),
+        "stand_ins": timing.stand_ins,
         "layers": table(timing),
         "forward_ms": 1000 * timing.mean("forward"),
         "backward_ms": 1000 * timing.mean("backward"),

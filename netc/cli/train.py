@@ -43,6 +43,15 @@ EFFECTS = click.Choice(["snapshot", "stop", "none"])
     type=Whole(0, MOST_SHARDS),
     help="Divide each batch into S parts: the same bits for any number of processes (0: do not divide).",
 )
+@click.option(
+    "--memory", metavar="SIZE", help="Divide each batch so that training fits, say into 24GB (for each process)."
+)
+@click.option("--compile", is_flag=True, help="Let torch compile the forward pass.")
+@click.option(
+    "--channels-last/--channels-first",
+    default=None,
+    help="How pictures lie in memory (default: as was measured to be faster on this kind of device).",
+)
 @click.option("--step", metavar="NAME", multiple=True, help="Of a schedule, this step and those it comes from.")
 @click.option("--dry-run", is_flag=True, help="Show which steps of a schedule are done and to do; train nothing.")
 @click.option(
@@ -52,6 +61,14 @@ EFFECTS = click.Choice(["snapshot", "stop", "none"])
     default=600,
     show_default=True,
     help="How long a process waits for one that does not answer.",
+)
+@click.option(
+    "--compare-every",
+    metavar="N",
+    type=Whole(0),
+    default=100,
+    show_default=True,
+    help="Compare the weights that several processes have every N iterations (0: never).",
 )
 @click.option("--caffe-batch", is_flag=True, help="Several processes read a batch each, as Caffe's GPUs do.")
 @device_options
@@ -91,10 +108,10 @@ def _train(source: str, effects: dict[str, str], options: dict[str, Any]) -> int
 
 def _in_processes(param: Any, options: dict[str, Any], run: Callable[[str, Group], int]) -> int:
     """Call `run` with the device and the group of this process; or start those that do. Returns the exit status."""
-    from netc.runtime.parallel.group import Group, launched, local_rank
+    from netc.runtime.parallel.group import Group, launched, local_rank, local_size
     from netc.runtime.parallel.launch import launch
 
-    devices = train_devices(options["gpu"], options["nproc"], param)
+    devices = train_devices(options["gpu"], options["nproc"], param, local_size() if launched() else 0)
     if not launched():
         if len(devices) > 1:
             return launch(len(devices), sys.argv[1:])
@@ -124,7 +141,8 @@ def _work(run: Callable[[str, Group], int], device: str, options: dict[str, Any]
             click.echo(str(error), err=True)
         status = error.exit_status
     except Exception:
-        click.echo(f"netc: {group.where() if group else f'rank {rank}'} has failed:", err=True)
+        who, at = (group.where(), group.at()) if group else (f"rank {rank}", "at the start")
+        click.echo(f"netc: {who} has failed {at}:", err=True)
         raise
     if group is not None:
         group.close()
@@ -144,6 +162,8 @@ def _run(
         param.iter_size *= group.size
         shards = shards or 1
     run = _start(param, origin, effects, {**options, "shards": shards, "device": device, "group": group})
+    if run.shards and not options["threads"]:  # --memory may have set them
+        settle(1, options["precision"])
     run.start = options.get("start", "")
     try:
         stopped = train(run, options["force"])
@@ -181,8 +201,11 @@ def _start(param: Any, origin: Any, effects: dict[str, str], options: dict[str, 
         shards=options["shards"],
         group=options["group"],
         precision=options["precision"],
+        channels_last=options["channels_last"],
+        compiled=options["compile"],
+        memory=options["memory"],
     )
-    run.id = identity
+    run.id, run.compare_every = identity, options["compare_every"]
     return run
 
 

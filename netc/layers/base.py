@@ -256,6 +256,12 @@ class Layer(Facts):
         """Sliding-window geometry, for the receptive field; None: the layer keeps it as it is."""
         return None
 
+    def slid(self, plane: Shape) -> Any:
+        """The LayerParameter of a layer that computes at each place of a larger plane what this one computes of a whole
+        one of shape `plane` (channels, height, width), with the same parameters; None where the layer itself does.
+        Raises NetcError L308 where there is none (netc.passes.convolutional)."""
+        return None
+
     def sees_whole_plane(self) -> bool:
         """True where an output sees the whole input plane (InnerProduct, global pooling)."""
         return False

@@ -182,6 +182,7 @@ class Convolution(SpatialWeights):
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         axis, shape = self.check_bottoms(bottoms), bottoms[0]
         sizes = check_outputs(self, shape, shape[axis + 1 :], self.geometry)
+        self.from_matrix = self.options.group == 1
         self.learn_weights((self.options.num_output, shape[axis] // self.options.group, *self.geometry.kernel))
         return [(*shape[:axis], self.options.num_output, *sizes)] * len(bottoms)
 

@@ -93,8 +93,14 @@ class Facts:
     mean_over: str = SAMPLES
     """What a scalar top is the mean of, so that it can be told from those of the parts of a batch."""
 
-    carries_state: ClassVar[bool] = False
+    carries_state: bool = False
     """What a pass leaves behind is where the next one begins (recurrent layers)."""
+
+    mixes_rows: ClassVar[bool] = False
+    """A row of a top along axis 0 depends on other rows of the bottoms (recurrent layers, whose axis 0 is time)."""
+
+    keeps_own: ClassVar[bool] = False
+    """Code runs in it that may keep values between passes where nobody sees them (Python)."""
 
     def running(self) -> Mapping[int, float]:
         """The parameters that a TRAIN pass itself updates, and does not read, by position: which share of them is kept
@@ -126,6 +132,9 @@ class Facts:
 
     keeps_places: ClassVar[bool] = False
     """A value of the tops stands where the values of the bottoms stand that it comes from (ReLU, Eltwise)."""
+
+    each_place: ClassVar[bool] = False
+    """What it computes along `axis`, it computes at each place of the other axes by itself (Softmax)."""
 
     crops: ClassVar[bool] = False
     """The top is bottom 0 cut to the size of bottom 1 (Crop)."""
@@ -218,6 +227,10 @@ class Facts:
         """The names of `count` parameters of a layer with that many bottoms, numbers where the type has not so many."""
         names = next((names for names in cls.blob_lists if len(names) == count), Facts.blob_lists[0])
         return [*names[:count], *map(str, range(len(names), count))]
+
+    from_matrix: bool = False
+    """Parameter 0 may come from a file as the matrix of an InnerProduct over a whole window: the same values in the
+    same order, and so the same layer (Convolution)."""
 
     # -- pictures ------------------------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from netc.layers.affine import Affine, doubles, singles
 from netc.layers.base import Layer, Run, Shape, canonical_axis, count, layer
 from netc.layers.code import Code, Site, call
+from netc.layers.convolution import Convolution
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -85,8 +86,37 @@ class InnerProduct(Layer):
         settings = {} if self.options.bias_term else {"bias": False}
         return Code(site.call(x), call(kind, count(site.shape, self.axis), self.options.num_output, **settings))
 
+    def slid(self, plane: Shape) -> Any:
+        given, convolution = self.options, type(self.param)()
+        if self.axis != 1:
+            found = f"has no form as a convolution: it multiplies from axis {self.axis} on, not whole images"
+            self.fail(found, "inner_product_param.axis", code="L308")
+        if given.transpose:
+            found = "has no form as a convolution: its weights are transposed, and so no kernels as they lie"
+            self.fail(found, "inner_product_param.transpose", "transpose those of the file, and drop this", "L308")
+        convolution.CopyFrom(self.param)
+        convolution.ClearField("inner_product_param")
+        convolution.type = Convolution.type
+        made = convolution.convolution_param
+        made.num_output = given.num_output
+        if plane[1] == plane[2]:
+            made.kernel_size.append(plane[1])
+        else:
+            made.kernel_h, made.kernel_w = plane[1:]
+        for name in ("bias_term", "weight_filler", "bias_filler"):
+            if given.HasField(name):
+                _copy(getattr(given, name), made, name)
+        return convolution
+
     def macs(self, bottoms: Sequence[Shape], tops: Sequence[Shape]) -> int:
         return count(tops[0]) * count(bottoms[0], self.axis)
 
     def sees_whole_plane(self) -> bool:
         return True
+
+
+def _copy(value: Any, message: Any, name: str) -> None:
+    if isinstance(value, bool):
+        setattr(message, name, value)
+    else:
+        getattr(message, name).CopyFrom(value)

@@ -17,6 +17,7 @@ class Softmax(Layer):
     Shapes: any → the same. Errors: axis out of range. Source: softmax_layer.cpp.
     """
 
+    each_place = True
     param_field = "softmax_param"
     kind = "measure"
     axis: int

@@ -52,17 +52,22 @@ class Elsewhere(MetaPathFinder):
 
 
 class Finder(MetaPathFinder):
-    """Finds `caffe` and its submodules at netc's."""
+    """Finds `caffe` and its submodules at netc's; those that only a fork has, which are Python alone, in the fork's
+    checkout, where the program has put that on its path (SSD's `caffe.model_libs`)."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         if fullname != NAME and not fullname.startswith(f"{NAME}."):
             return None
-        if fullname not in HOMES:
+        if fullname in HOMES:
+            return ModuleSpec(fullname, _Loader(HOMES[fullname]), is_package=fullname in (NAME, f"{NAME}.proto"))
+        parent = fullname.rpartition(".")[0].split(".")
+        found = PathFinder.find_spec(fullname, [os.path.join(folder, *parent) for folder in sys.path])
+        if found is None:
             known = ", ".join(sorted(HOMES))
             raise ModuleNotFoundError(f"netc's caffe has no module {fullname!r}; it has {known}", name=fullname)
-        return ModuleSpec(fullname, _Loader(HOMES[fullname]), is_package=fullname in (NAME, f"{NAME}.proto"))
+        return found
 
 
 class _Loader(Loader):

@@ -140,6 +140,10 @@ def to_proto(*tops: Top | Function) -> Any:
     return proto.NetParameter(layer=list(layers.values()))
 
 
+class NoTop(AttributeError, KeyError):
+    """A NetSpec has no top of that name: pycaffe raises KeyError, and Python asks an attribute for AttributeError."""
+
+
 class NetSpec:
     """A net: each top that is set as an attribute (or an item) gets that name, and its layer that of its first top."""
 
@@ -155,7 +159,7 @@ class NetSpec:
         try:
             return self.tops[name]
         except KeyError:
-            raise AttributeError(f"the net has no top {name!r}") from None
+            raise NoTop(f"the net has no top {name!r}") from None
 
     def __delattr__(self, name: str) -> None:
         del self.tops[name]

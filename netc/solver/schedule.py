@@ -14,6 +14,7 @@ from typing import Any
 
 from netc.errors import NetcError, did_you_mean, raise_all
 from netc.errors.origin import Origin
+from netc.files.paths import candidates
 from netc.files.shipped import FOLDER, is_shipped, locate, names
 from netc.graph.read import TextFile, open_file
 from netc.solver.plans import path_of
@@ -121,9 +122,12 @@ def _step(block: Any, here: Origin, near: str) -> Step:
 
 def _solver(name: str, near: str, here: Origin) -> str:
     """The solver's file. A bare name in a schedule that comes with netc is of another net that does, whatever stands in
-    the working folder."""
+    the working folder, and NAME/FILE one of its files. In other schedules NAME/FILE is so where there is none here."""
     if is_shipped(near) and name in names():
         return str(FOLDER / name / "solver.prototxt")
+    others = name.partition("/")[0] in names() and (FOLDER / name).is_file()
+    if others and (is_shipped(near) or not any(map(os.path.lexists, candidates(name, near)))):
+        return str(FOLDER / name)
     if os.path.splitext(name)[1]:
         return path_of(name, near, here, "solver")
     beside = os.path.join(os.path.dirname(near), name)

@@ -17,7 +17,7 @@ from typing import Any
 from netc.errors import NetcError, Place
 from netc.files.shipped import FOLDER
 from netc.runtime.demo.draw import write_set
-from netc.runtime.imageset import Recipe, build, from_folders
+from netc.runtime.imageset import Recipe, build, from_folders, read_annotations
 from netc.runtime.imageset.mean import as_dict, statistics
 from netc.runtime.imageset.writer import write_file
 
@@ -49,9 +49,11 @@ def prepare(folder: Path, say: Say, progress: Callable[[int, int], None] | None 
     for name, (first, count) in SETS.items():
         database = folder / f"{name}_lmdb"
         if not database.exists():
-            write_set(folder / "pictures" / name, SEED, first, count, progress)
-            say(f"drew {count} pictures of ten classes: {folder / 'pictures' / name}")
-            summary = build(from_folders(folder / "pictures" / name).shuffled(SEED), database, Recipe(encoded=True))
+            pictures = folder / "pictures" / name
+            write_set(pictures, SEED, first, count, progress)
+            say(f"drew {count} pictures of ten classes, each with its box: {pictures}")
+            boxes = read_annotations(pictures / "boxes.json")
+            summary = build(from_folders(pictures).shuffled(SEED), database, Recipe(encoded=True), boxes=boxes)
             say(f"wrote the database {database}: {summary.pictures} pictures, {summary.datum_bytes / 2**20:.1f} MiB")
     if not (folder / "colors.json").exists():
         found = as_dict(statistics(folder / "train_lmdb"))

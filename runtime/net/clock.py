@@ -87,6 +87,28 @@ class LayerRun:
     def state(self, layer: Layer) -> dict[str, Any]:
         return self._state.setdefault(layer.key, {})
 
+    def kept(self) -> dict[str, list[Tensor]]:
+        """Copies of what the layers have kept from the last pass, as far as it is tensors or lists of them: {key of the
+        layer, "/", its own name for it: tensors}, "[]" behind the name of a list."""
+        return {
+            f"{key}/{name}" + ("[]" if isinstance(value, list) else ""): [part.detach().clone() for part in parts]
+            for key, values in self._state.items()
+            for name, value in values.items()
+            if (parts := _tensors(value)) is not None
+        }
+
+    def keep(self, kept: Mapping[str, list[Tensor]]) -> None:
+        """Let the layers go on from what `kept` has returned, and from nothing else."""
+        self.forget()
+        for path, tensors in kept.items():
+            key, _, name = path.rpartition("/")
+            parts = [part.to(self._clock.step.device, copy=True) for part in tensors]
+            self._state.setdefault(key, {})[name.removesuffix("[]")] = parts if name.endswith("[]") else parts[0]
+
+    def unkept(self) -> list[str]:
+        """The keys of layers that have kept something else."""
+        return [key for key, values in self._state.items() if any(_tensors(each) is None for each in values.values())]
+
     def forget(self) -> None:
         """Drop what the layers have kept."""
         self._state.clear()
@@ -94,3 +116,9 @@ class LayerRun:
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def write(self, layer: Layer, rows: Mapping[str, Tensor]) -> None:
         self.outputs.write(layer, rows)
+
+
+def _tensors(value: Any) -> list[Tensor] | None:
+    """The tensors of a value that is one, or a list of them; None for anything else, whole numbers included."""
+    parts = value if isinstance(value, list) else [value]
+    return parts if all(isinstance(part, Tensor) and part.is_floating_point() for part in parts) else None

@@ -29,6 +29,7 @@ from netc.runtime.net.computing import BF16, EXACT, FP32, TF32, Computing
 from netc.runtime.net.device import check_device
 from netc.runtime.net.module import Net
 from netc.runtime.net.numerics import settle
+from netc.weights.card import read_card
 from netc.weights.fitting import missing
 
 Weights = str | os.PathLike[str] | Mapping[str, Sequence[Any]]
@@ -101,6 +102,7 @@ def load_net(
     given = draft.weights or None if weights is None else weights
     start = None if given is None else partial(_start, given)
     net = make(graph, seed, workers, output_dir=output_dir, start=start, computing=computing)
+    net.card = read_card(os.fspath(given)) if isinstance(given, str | os.PathLike) else None
     return net.to(device)  # its data are opened when they are needed
 
 

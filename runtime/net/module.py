@@ -27,6 +27,7 @@ from netc.weights.keys import module_names
 
 if TYPE_CHECKING:
     from netc.runtime.data.probing import DataProbe
+    from netc.weights.card import Card
 
 
 class Net(nn.Module):
@@ -67,7 +68,10 @@ class Net(nn.Module):
         ]
         hidden = [top for top, _ in self._loss_weights if top not in graph.outputs]
         self._returned = (*graph.outputs, *hidden)
+        self._whole = route_to(self.steps, self._returned)
         self._routes: dict[tuple[str, ...], Route] = {}
+        self.card: Card | None = None
+        """What the file of its weights says of them, where that is known."""
         self._fill(start(self) if start is not None else ())
         self.train(self.run.training)
 
@@ -165,7 +169,7 @@ class Net(nn.Module):
 
     def outputs_of(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The outputs and losses of the pass that the clock shows, from the tops of the sources; the clock stays."""
-        return self._walk(dict(values), self._route(self._returned))
+        return self._walk(dict(values), self._whole)
 
     def computed_from(self, values: Mapping[str, Tensor], blobs: tuple[str, ...]) -> dict[str, Tensor]:
         """Some blobs of a pass, from the tops of the sources that they depend on. Nothing is counted or written."""
@@ -396,14 +400,27 @@ class Net(nn.Module):
             self._replace(place, tensor)
         step.views = other.views
 
+    def share_views(self, other: Net) -> None:
+        """Take the tensors of `other`'s layers of the same names, as views where a layer has another shape of as many
+        values here: a fully-connected layer that is a convolution (netc.passes.convolutional)."""
+        theirs = {step.node.name: step for step in reversed(other.steps) if step.params}
+        for step in self.steps:
+            if step.params:
+                tensors = theirs[step.node.name].held()
+                for position, (place, tensor) in enumerate(zip(step.params, tensors, strict=True)):
+                    self._take(step, position, place, tensor)
+
     def _share_by_name(self, step: Step, taken: Mapping[tuple[int, int], Tensor]) -> None:
         """A layer that the trained net lacks still has one parameter with the layers that it names."""
         for position, (place, ref) in enumerate(zip(step.params, step.node.params, strict=True)):
             if ref.owner in taken:
-                tensor = taken[ref.owner]
-                self._replace(place, tensor)
-                if tensor.shape != ref.blob.shape:
-                    step.views = {**step.views, position: ref.blob.shape}
+                self._take(step, position, place, taken[ref.owner])
+
+    def _take(self, step: Step, position: int, place: tuple[nn.Module, str], tensor: Tensor) -> None:
+        self._replace(place, tensor)
+        shape = step.node.params[position].blob.shape
+        if tensor.shape != shape:
+            step.views = {**step.views, position: shape}
 
     def _replace(self, place: tuple[nn.Module, str], tensor: Tensor) -> None:
         holder, name = place

@@ -55,6 +55,10 @@ class Group:
     def doing(self, what: str) -> None:
         """What this process is at, in words: where it is lost, the others name it with that."""
 
+    def where(self) -> str:
+        """This process, in words: rank, host and process."""
+        return f"rank {self.rank}"
+
     @contextmanager
     def waiting(self, call: str) -> Iterator[None]:
         """Within it, torch itself makes processes wait for one another. Raises NetcError R664 where one is lost."""
@@ -113,8 +117,11 @@ class Processes(Group):
         return self._watch.calling(call)
 
     def where(self) -> str:
-        """This process, in words: rank, host, process, and what it is at."""
-        return self._watch.where()
+        return self._watch.who()
+
+    def at(self) -> str:
+        """What this process is doing, and the collective that it is in."""
+        return self._watch.at()
 
     def gather(self, value: T) -> list[T]:
         found: list[Any] = [None] * self.size
@@ -144,6 +151,11 @@ class Processes(Group):
 def local_rank() -> int:
     """Which of the processes of this machine this is."""
     return int(os.environ.get("LOCAL_RANK", "0"))
+
+
+def local_size() -> int:
+    """How many processes a launcher has started on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
 def launched() -> bool:

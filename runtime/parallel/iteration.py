@@ -10,10 +10,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from netc.errors import NetcError
@@ -45,11 +44,20 @@ class Pass:
 class Iteration:
     """Computes iterations of a net's training in `shards` parts of each batch, by the processes of `group`.
 
-    Raises NetcError R660 where the net's batches cannot be divided so.
+    `forward`: the net as it is run, where it is compiled. Raises NetcError R660 where the net's batches cannot be
+    divided so.
     """
 
-    def __init__(self, net: Net, slots: list[Slot], iter_size: int, shards: int, group: Group) -> None:
-        check_divisible(net.graph, shards)
+    def __init__(
+        self,
+        net: Net,
+        slots: list[Slot],
+        iter_size: int,
+        shards: int,
+        group: Group,
+        forward: nn.Module | None = None,
+    ) -> None:
+        check_divisible(net.graph, shards, group.size)
         self.net, self.slots, self.group = net, slots, group
         self.iter_size, self.shards = iter_size, shards
         self._moving = [slot for slot in slots if slot.lr_mult]
@@ -57,12 +65,10 @@ class Iteration:
         self._counted = [node for node in net.graph.nodes if node.layer.mean_over == LABELS]
         self._running = _Running(net)
         self._batch = batch_of(net.graph)
-        self._net: Callable[[Batch], Batch] = net
+        self._net: Callable[[Batch], Batch] = forward or net
         self._sum = Sum(0)
 
-    def run(
-        self, iteration: int, feed: FeedFunction | None, wanted: bool, snapshot: Path | None
-    ) -> tuple[float, Batch]:
+    def run(self, iteration: int, feed: FeedFunction | None, wanted: bool) -> tuple[float, Batch]:
         """Forward and backward of one iteration: gradients come to stand in `.grad`. Returns the mean loss, and the
         outputs of the last pass: without `wanted` the scalars alone.
 
@@ -83,7 +89,7 @@ class Iteration:
                     raise failed
                 each, loss = self._forward(unit, batches.pop(unit), shares[unit], unit.k == every[-1].k and wanted)
                 if not math.isfinite(each.loss):
-                    raise self._diverged(unit, iteration, feed, each.loss, snapshot)
+                    raise self._diverged(unit, iteration, feed, each.loss)
                 passes.append(each)
             except NetcError as error:
                 failed = error
@@ -203,24 +209,24 @@ class Iteration:
         for slot, gradient in zip(self._moving, total, strict=True):
             slot.value.grad = gradient
 
-    def _diverged(
-        self, unit: Unit, iteration: int, feed: FeedFunction | None, loss: float, snapshot: Path | None
-    ) -> NetcError:
+    def _diverged(self, unit: Unit, iteration: int, feed: FeedFunction | None, loss: float) -> NetcError:
         """The whole batch is looked at, so that a row is named by its place in it."""
         given = dict(feed(unit.k)) if feed is not None else {}
         self.net.clock.part = None
         batch = self.net.feeding.batch(unit.k, (lambda k: given) if given else None)
-        return explain(self.net, iteration, unit.k, batch, loss, snapshot, given)
+        return explain(self.net, iteration, unit.k, batch, loss, given)
 
 
 class Overlapped(Iteration):
     """The same with torch's own sum of gradients, bucket by bucket while the backward pass goes on: as fast as the
     machines allow, and equal to what one process computes up to rounding. There are as many shards as processes."""
 
-    def __init__(self, net: Net, slots: list[Slot], iter_size: int, group: Group) -> None:
+    def __init__(
+        self, net: Net, slots: list[Slot], iter_size: int, group: Group, forward: nn.Module | None = None
+    ) -> None:
         super().__init__(net, slots, iter_size, group.size, group)
         self._parallel = DistributedDataParallel(
-            net, broadcast_buffers=False, gradient_as_bucket_view=True, find_unused_parameters=True
+            forward or net, broadcast_buffers=False, gradient_as_bucket_view=True, find_unused_parameters=True
         )
         self._net = self._parallel
 

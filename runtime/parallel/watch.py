@@ -96,10 +96,13 @@ class Watch:
         }
         self._store.set(f"netc/{self.rank}", json.dumps(said))
 
-    def where(self) -> str:
+    def who(self) -> str:
         """This process, in words."""
-        who = f"rank {self.rank} (host {socket.gethostname()}, process {os.getpid()})"
-        return f"{who} {self._at(self.doing, self._call)}"
+        return f"rank {self.rank} (host {socket.gethostname()}, process {os.getpid()})"
+
+    def at(self) -> str:
+        """What it is doing, and the collective that it is in."""
+        return self._at(self.doing, self._call)
 
     # -- asking after the others ---------------------------------------------------------------------------------------
 

@@ -41,6 +41,10 @@ class Work(Protocol):
         """Give the tops the shapes that the bottoms make."""
         ...
 
+    def moved(self) -> None:
+        """The net has gone to another device: what is kept of the last pass lies where it was."""
+        ...
+
 
 class Fed:
     """A source. The net writes its tops before the pass."""
@@ -56,6 +60,8 @@ class Fed:
     def backward(self) -> None: ...
 
     def reshape(self) -> None: ...
+
+    def moved(self) -> None: ...
 
 
 class Computed:
@@ -133,6 +139,11 @@ class Computed:
                     self.step.node.place,
                 )
         return shapes
+
+    def moved(self) -> None:
+        self._outs, self._ins = [], []
+        if self.ran_at is not None:
+            self.ran_at = self.ran_at.to(self._module.clock.step.device)
 
     # -- backward ------------------------------------------------------------------------------------------------------
 
@@ -259,6 +270,8 @@ class Called:
     def reshape(self) -> None:
         with doors.as_in_caffe(self._code.found):
             self.user.reshape(self.bottoms, self.tops)
+
+    def moved(self) -> None: ...
 
     def backward(self) -> None:
         """The layer writes the diffs of its bottoms, and writes or adds to those of its parameters, as it likes."""

@@ -40,6 +40,8 @@ class Wired:
         self._device = machine.device()
         module.to(self._device)
         self._callbacks: dict[str, list[Callback]] = {}
+        self.held: set[str] = set()
+        """Sources that read nothing: their tops stay as they are."""
         nodes = [step.node for step in module.steps]
         self._layer_names = [node.name for node in nodes]
         self._blobs_by_name: OrderedDict[str, NetBlob] = OrderedDict()

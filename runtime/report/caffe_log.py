@@ -22,7 +22,7 @@ _TIME = re.compile(r"^[IWEF](?:(\d{4}))?(\d\d)(\d\d) (\d\d):(\d\d):(\d\d)\.(\d{6
 _ITERATION = re.compile(r"Iteration (\d+)")
 _RATE = re.compile(r"lr = ([-+]?[0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)")
 _NUMBER = r"([-+]?(?:[\d.]+(?:[eE][-+]?\d+)?|nan|inf))"
-_LOSS = re.compile(r"Iteration \d+.*, loss = " + _NUMBER)
+_LOSS = re.compile(r"Iteration \d+.{0,200}, loss = " + _NUMBER)  # bounded: a hostile line must not cost its square
 _NET = re.compile(r"Testing net \(#(\d+)\)")
 _OUTPUT = re.compile(r"(Train|Test) net output #\d+: (\S+) = " + _NUMBER)
 

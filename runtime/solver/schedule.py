@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 from netc.errors import NetcError
 from netc.errors.words import table
+from netc.runtime.solver.identity import Command, chosen, seen_from
 from netc.runtime.solver.manifest import read_manifest
-from netc.runtime.solver.snapshot import Snapshot, latest
+from netc.runtime.solver.snapshot import Snapshot
 from netc.solver.schedule import Step
 
 
@@ -34,21 +35,23 @@ class Standing:
         return "done" if self.done else "begun" if self.iteration else "to do"
 
 
-def standings(steps: Iterable[Step]) -> dict[str, Standing]:
-    """How far each step has come, by name.
+def standings(steps: Iterable[Step], seed: int | None = None) -> dict[str, Standing]:
+    """How far each step has come, by name, in the run that its solver and `seed` (None: any) have begun.
 
-    Raises NetcError O630 for a step that was begun from other weights than those of its source now.
+    Raises NetcError O630 for a step that was begun from other weights than those of its source now, O614 where its
+    snapshots are those of other runs.
     """
     found: dict[str, Standing] = {}
     for step in steps:
-        found[step.name] = mine = _standing(step)
+        found[step.name] = mine = _standing(step, seed)
         if step.weights_from and mine.start and mine.start != found[step.weights_from].sha256:
             raise _other_start(step, found[step.weights_from])
     return found
 
 
-def _standing(step: Step) -> Standing:
-    newest = latest(step.prefix)
+def _standing(step: Step, seed: int | None) -> Standing:
+    command = Command(seen_from(step.prefix, step.path), seed)
+    newest, _ = chosen(step.prefix, command, "", lambda error: None)
     if newest is None:
         return Standing(step.name, 0, step.param.max_iter)
     ended = bool((newest.extras.get("plateau") or {}).get("finished"))

@@ -18,6 +18,7 @@ from netc.runtime.parallel.group import Group
 from netc.runtime.parallel.launch import listening
 from netc.runtime.solver import identity as identities
 from netc.runtime.solver import preflight, state
+from netc.runtime.solver.diverged import with_state
 from netc.runtime.solver.log import Log
 from netc.runtime.solver.signals import ECHO, Signals
 from netc.runtime.solver.snapshot import Snapshot, in_the_way, latest, strangers, take_back
@@ -59,7 +60,8 @@ def _prepare(run: Solver, force: bool, held: ExitStack) -> None:
             preflight.check_folder(run.prefix, state.size(run), run.origin.place("snapshot_prefix"))
             held.enter_context(preflight.PrefixLock(run.prefix))
             _check_earlier(run, force)
-            run.report.starting(run.net.graph.name, run.prefix, run.iter, _identify(run))
+            options, id = run.options(), _identify(run)
+            run.report.starting(run.net.graph.name, run.prefix, run.iter, options, id)
         except NetcError as error:
             failed = error
     run.group.agree(failed)
@@ -83,15 +85,15 @@ def _identify(run: Solver) -> str:
 
 @contextmanager
 def _saving_what_was_learnt(run: Solver) -> Iterator[None]:
-    """Data that can no longer be read end training; a snapshot of what is not saved yet comes before that. Where an
-    iteration failed at a later one of its batches (iter_size), BatchNorm's running means have seen those before it."""
+    """Data that can no longer be read end training, and so does a value that is not finite: a snapshot of the state
+    before that iteration, if it is not saved yet, comes first."""
     start = run.iter
     try:
         yield
     except NetcError as error:
-        if error.code[0] == "D" or error.code in _DATA_FAULTS:
+        if error.code[0] == "D" or error.code in _DATA_FAULTS or (error.code == "R630" and run.finite()):
             run.save_if_new(since=start)
-        raise
+        raise with_state(error, run.last_snapshot) from None
 
 
 @contextmanager

@@ -146,3 +146,8 @@ def test_what_cannot_be_drawn(capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["plot-log", *words]) == status, words
         assert said in capsys.readouterr().err
     assert not Path("a.png").exists()
+
+
+def test_a_hostile_line_costs_no_more_than_its_length() -> None:
+    line = "I1122 12:00:01.000000 1 x.cpp:1] " + "Iteration 1 " * 100_000
+    assert records(["I1122 12:00:00.000000 1 x.cpp:1] Solving net", line]) == []

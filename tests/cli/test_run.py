@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import types
+import venv
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 
@@ -154,7 +157,9 @@ def test_an_exception_shows_the_programs_own_lines(tmp_path: Path, capfd: pytest
     assert "netc/cli" not in err
     net = written(tmp_path, 'layer { name: "x" type: "Nothing" }')
     assert main(["run", program(f"import caffe\ncaffe.Net({net!r}, 0)")]) == 65
-    assert "unknown layer type" in capfd.readouterr().err
+    err = capfd.readouterr().err
+    assert "unknown layer type" in err
+    assert err.count("  File ") == 1, "of the program, not of netc"
 
 
 PYTHON2 = [
@@ -274,6 +279,35 @@ def test_what_is_no_program(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "--help"]) == 0
 
 
+def test_modules_that_only_a_fork_has(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """SSD's caffe.model_libs: Python alone, and out of the checkout that was never built. All others stay netc's."""
+    dead_caffe()
+    program("raise ImportError('dead')", "dead/caffe/io.py")
+    program(
+        "from caffe import layers as L\nfrom .proto import caffe_pb2\ndef body(x): return L.ReLU(x)",
+        "dead/caffe/libs.py",
+    )
+    Path("dead/caffe/more").mkdir()
+    program("", "dead/caffe/more/__init__.py")
+    program(
+        "from .. import libs\nfrom caffe.libs import body as again\nassert again is libs.body", "dead/caffe/more/x.py"
+    )
+    text = """
+import sys
+sys.path.insert(0, "dead")
+import caffe.io
+from caffe.libs import *
+import caffe.more.x
+import google.protobuf as pb2
+print(body(L.Input(shape=dict(dim=[1]))).to_proto().layer[1].type, pb2.text_format.Merge.__name__)
+"""
+    assert main(["run", program(text)]) == 0
+    assert capfd.readouterr().out == "ReLU Merge\n"
+    program("print 'two'", "dead/caffe/old.py")
+    assert main(["run", program("import sys; sys.path.insert(0, 'dead'); import caffe.old")]) == 2
+    assert "error[C220]" in capfd.readouterr().err
+
+
 def test_a_module_that_caffe_has_not() -> None:
     with pytest.raises(ModuleNotFoundError, match="it has caffe"):
         netc.pycaffe.doors.Finder().find_spec("caffe.nothing", None)
@@ -359,3 +393,33 @@ def test_glogs_flags_ask_for_what_netc_does(flag: str, tmp_path: Path, capfd: py
     assert main(["time", "-logtostderr=0", "-model", model]) == 2
     assert main(["time", "-log_dir=x", "-model", model]) == 2
     assert "'--log-dir'" in capfd.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_package_caffe_in_an_environment_of_its_own(tmp_path: Path) -> None:
+    """As docs/from_caffe.md says: installed by pip, used by a plain Python, taken away again."""
+    root = Path(__file__).parents[2]
+    shutil.copytree(root / "tools" / "caffe_package", tmp_path / "package")
+    venv.create(tmp_path / "env", with_pip=True, symlinks=True)
+    python = str(tmp_path / "env" / "bin" / "python")
+    (site,) = (tmp_path / "env" / "lib").glob("python*/site-packages")
+    (site / "netc-is-here.pth").write_text(f"{root}\n{Path(click.__file__).parents[1]}\n")
+    code = """import sys, caffe, caffe.io, caffe.draw
+from caffe.proto import caffe_pb2
+import netc.pycaffe
+assert caffe is netc.pycaffe is sys.modules["caffe"]
+print(caffe.Net(sys.argv[1], caffe.TEST).forward()["prob"].shape)"""
+    net = written(tmp_path, DEPLOY)
+
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        env = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+        return subprocess.run([python, *words], capture_output=True, text=True, timeout=300, env=env, cwd=tmp_path)
+
+    assert run("-c", code, net).returncode == 1
+    done = run("-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation", "--no-index", "./package")
+    assert done.returncode == 0, done.stderr
+    done = run("-c", code, net)
+    assert (done.stdout, done.returncode) == ("(2, 5)\n", 0), done.stderr
+    assert "netc" not in run("-c", "import sys; print([*sys.modules])").stdout.replace("netc-is", "")
+    assert run("-m", "pip", "uninstall", "-q", "-y", "netc-caffe").returncode == 0
+    assert run("-c", "import caffe").returncode == 1

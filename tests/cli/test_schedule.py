@@ -125,6 +125,29 @@ def test_a_process_that_dies_anywhere_and_begins_again(
     assert digests(here) == undisturbed
 
 
+def test_a_signal_stops_the_schedule_with_a_snapshot(
+    here: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the second iteration of the second step; the same command goes on."""
+    undisturbed = _undisturbed(tmp_path_factory, monkeypatch)
+    monkeypatch.chdir(here)
+    done, iterate = 0, Solver._iterate
+
+    def asked(self: Solver, *args: object) -> None:
+        nonlocal done
+        done += 1
+        iterate(self, *args)  # type: ignore[arg-type]
+        if done == 5:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(Solver, "_iterate", asked)
+    assert main(["train", "schedule.prototxt"]) == 75
+    assert (here / "step_b_iter_1.manifest.json").exists()
+    assert main(["train", "schedule.prototxt"]) == 0
+    assert done == 12
+    assert digests(here) == undisturbed
+
+
 _known: dict[str, str] = {}
 
 
@@ -161,6 +184,15 @@ def test_a_step_whose_start_has_changed_is_not_continued(here: Path, capsys: pyt
     assert main(["train", "schedule.prototxt", "--step", "B"]) == 0
 
 
+def test_snapshots_of_another_run_are_not_taken_for_a_steps(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Another solver has trained under the prefix of A, and further."""
+    text = (here / "solver.prototxt").read_text().replace('"tiny"', '"step_a"')
+    (here / "other.prototxt").write_text(text)
+    assert main(["train", "other.prototxt"]) == 0
+    assert main(["train", "schedule.prototxt"]) == 73
+    assert "O614]: no run of this command is here" in capsys.readouterr().err
+
+
 def test_a_step_that_its_plateau_has_ended_is_done(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = (here / "a.prototxt").read_text().replace("max_iter: 4", "max_iter: 1000")
     (here / "a.prototxt").write_text(text.replace("max_drops: 9 min_delta: 0.02", "max_drops: 0 min_delta: 100"))
@@ -177,6 +209,21 @@ def test_the_same_schedule_by_the_name_of_its_folder(here: Path, capsys: pytest.
     assert (here / "step_a_iter_4.caffemodel").exists()
     assert main(["check", "plan/schedule.prototxt"]) == 0
     assert "B: plan/b.prototxt, starts from A" in capsys.readouterr().out
+
+
+def test_a_shipped_schedule_is_found_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "mini_vgg_E/schedule.prototxt", "--dry-run"]) == 0
+    assert [row.split()[0] for row in capsys.readouterr().out.splitlines()[1:5]] == ["A", "E", "E_S110", "E_jitter"]
+    assert main(["train", "mini_vgg_E/shedule.prototxt", "--dry-run"]) == 66
+    assert "F103" in capsys.readouterr().err
+    assert main(["new", "mini_vgg_E", "mini_vgg_E"]) == 0  # what is here goes before what comes with netc
+    Path("mini_vgg_E/schedule.prototxt").write_text('step { name: "mine" solver: "solver.prototxt" }')
+    capsys.readouterr()
+    assert main(["train", "mini_vgg_E/schedule.prototxt", "--dry-run"]) == 0
+    assert "mine" in capsys.readouterr().out
 
 
 WRONG = {
@@ -273,23 +320,36 @@ def test_the_chain_of_a_small_net(
 
 @pytest.mark.slow
 def test_the_chain_of_a_small_net_with_tests_and_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """30 iterations a step, in processes that are killed now and then: the same weights and history as those of a run
-    that nothing has disturbed."""
-    small_data(tmp_path / "calm", monkeypatch, 200, 50)
-    small_data(tmp_path / "killed", monkeypatch, 200, 50)
-    command = [sys.executable, "-m", "netc", "train", "mini_vgg_C/schedule.prototxt", "--iterations", "30"]
-    run(command, tmp_path / "calm")
+    """Twelve iterations a step, in processes that are killed now and then: the same weights and history as those of a
+    run that nothing has disturbed."""
+    for name in ("calm", "killed"):
+        small_data(tmp_path / name, monkeypatch, 60, 20)
+        for net in ("mini_vgg_A", "mini_vgg_C"):
+            copy_smaller(FOLDER / net, tmp_path / name / net)
+    command = [sys.executable, "-m", "netc", "train", "mini_vgg_C/schedule.prototxt", "--iterations", "12"]
+    assert run(command, tmp_path / "calm") == 0
     rng, deaths = random.Random(4), 0
-    while (status := run(command, tmp_path / "killed", rng.uniform(15, 60))) != 0:
-        assert status == -signal.SIGKILL
+    while (status := run(command, tmp_path / "killed", rng.uniform(10, 30) + deaths)) != 0:
+        assert status == -signal.SIGKILL, (tmp_path / "killed" / "log").read_text()[-3000:]
         deaths += 1
         assert deaths < 60
     assert deaths > 0
-    finals = sorted(path.name for path in (tmp_path / "calm").glob("*_iter_30.*e*l*"))
-    assert len(finals) >= 4
-    for name in finals:
-        if "manifest" not in name:
-            assert (tmp_path / "calm" / name).read_bytes() == (tmp_path / "killed" / name).read_bytes()
+    finals = [path for path in (tmp_path / "calm").glob("*_iter_12.*") if "manifest" not in path.name]
+    assert len(finals) == 2 * 4
+    for path in finals:
+        assert path.read_bytes() == (tmp_path / "killed" / path.name).read_bytes(), path.name
+
+
+def copy_smaller(net: Path, folder: Path) -> None:
+    """A net's files, with batches of 16, a test every five iterations and a snapshot every three."""
+    folder.mkdir()
+    changes = {"batch_size: 64": "batch_size: 16", "batch_size: 50": "batch_size: 10"}
+    changes |= {"test_interval: 50": "test_interval: 5", "snapshot: 1000": "snapshot: 3"}
+    for path in net.glob("*.prototxt"):
+        text = path.read_text()
+        for old, new in changes.items():
+            text = text.replace(old, new)
+        (folder / path.name).write_text(text)
 
 
 def run(command: list[str], folder: Path, life: float = 3600) -> int:

@@ -19,13 +19,16 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import torch  # noqa: F401 - imported before the fork
+import torch
 
 from netc.cli import main
 from netc.cli.train import command  # noqa: F401
-from netc.runtime.solver import solver, training  # noqa: F401
+from netc.errors import NetcError
+from netc.runtime.net.module import Net
+from netc.runtime.solver import snapshot, solver, training  # noqa: F401
 
 LAST = 40
+RESUME = ("--resume", "auto", "--timeout", "20")
 
 SOLVER = f"""base_lr: 0.05 lr_policy: "fixed" momentum: 0.9 max_iter: {LAST} snapshot: 4 iter_size: 2 shards: 2
 snapshot_prefix: "run" random_seed: 5 average_loss: 3 display: 10
@@ -42,15 +45,19 @@ net_param {{
 """
 
 
-def start(folder: Path, size: int, options: tuple[str, ...] = ("--resume", "auto")) -> list[int]:
-    """The numbers of so many processes that train."""
+def start(
+    folder: Path, size: int, options: tuple[str, ...] = RESUME, fault: Callable[[int], None] | None = None
+) -> list[int]:
+    """The numbers of so many processes that train. `fault`: what is broken in each, by its rank."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port = found.getsockname()[1]
-    return [_fork(folder, rank, size, port, options) for rank in range(size)]
+    return [_fork(folder, rank, size, port, options, fault) for rank in range(size)]
 
 
-def _fork(folder: Path, rank: int, size: int, port: int, options: tuple[str, ...]) -> int:
+def _fork(
+    folder: Path, rank: int, size: int, port: int, options: tuple[str, ...], fault: Callable[[int], None] | None
+) -> int:
     child = os.fork()
     if child:
         return child
@@ -62,6 +69,8 @@ def _fork(folder: Path, rank: int, size: int, port: int, options: tuple[str, ...
         os.dup2(log, 2)
         os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(size))
         os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+        if fault is not None:
+            fault(rank)
         status = main(["train", "solver.prototxt", *options])
     finally:
         os._exit(status)
@@ -79,7 +88,7 @@ def killed(folder: Path, seconds: float, generator: random.Random, size: int = 2
     first = generator.choice([*processes, None])
     for each in [first] if first else processes:
         os.kill(each, signal.SIGKILL)
-    if first and generator.random() < 0.05:  # the others find out by themselves
+    if first and generator.random() < 0.02:  # the others find out by themselves
         return ended(processes)
     for each in processes:
         os.kill(each, signal.SIGKILL)
@@ -117,6 +126,7 @@ def once(folder: Path, trials: int) -> dict[str, object]:
         generator = random.Random(trial)
         killed(fresh(folder), generator.uniform(0, seconds), generator)
         same += to_the_end(folder, generator.choice([2, 2, 2, 1, 3])) == expected
+        print(f"{same} of {trial + 1}", file=sys.stderr, flush=True)
     return {"trials": trials, "same": same}
 
 
@@ -155,6 +165,65 @@ def signalled(folder: Path, name: str, rank: int) -> dict[str, object]:
     return {"statuses": ended(processes), "saved": len(list(folder.glob("*.manifest.json")))}
 
 
+def broken(folder: Path, fault: Callable[[int], None], *options: str, text: str = SOLVER) -> dict[str, object]:
+    """Two train, and something is wrong with one of them: statuses, what rank 0 has said, what is saved."""
+    fresh(folder)
+    (folder / "solver.prototxt").write_text(text)
+    statuses = ended(start(folder, 2, options, fault))
+    saved = sorted(int(path.name.split("_")[2].split(".")[0]) for path in folder.glob("*.manifest.json"))
+    return {"statuses": statuses, "log": (folder / "log-0").read_text(), "saved": saved}
+
+
+def flips_a_bit(rank: int) -> None:
+    """After its sixth iteration rank 1 has another weight."""
+    update = solver.Solver.apply_update
+
+    def apply_update(run: solver.Solver) -> None:
+        update(run)
+        if rank == 1 and run.iter == 6:
+            run.net.params["fc"][0].detach().view(torch.int32).flatten()[7] ^= 1 << 20
+
+    solver.Solver.apply_update = apply_update  # type: ignore[method-assign]
+
+
+def full_disk(rank: int, upto: int) -> None:
+    """No snapshot up to an iteration can be saved."""
+    save = snapshot._commit
+
+    def commit(prefix: Path, manifest: Path, parts: object, iteration: int, extras: object) -> None:
+        if iteration <= upto:
+            raise NetcError("X701", "the disk is full")
+        save(prefix, manifest, parts, iteration, extras)  # type: ignore[arg-type]
+
+    snapshot._commit = commit  # type: ignore[assignment]
+
+
+def not_finite(rank: int) -> None:
+    """At iteration 3 the loss of rank 1 is not a number."""
+    losses = Net.losses
+
+    def spoilt(net: Net, outputs: dict[str, torch.Tensor], *more: object) -> torch.Tensor:
+        loss = losses(net, outputs, *more)  # type: ignore[arg-type]
+        return loss * float("nan") if rank == 1 and net.clock.iteration == 8 else loss  # behind pass 7
+
+    Net.losses = spoilt  # type: ignore[method-assign, assignment]
+
+
+WRITER = """layer { name: "out" type: "HDF5Output" bottom: "fc" bottom: "y" hdf5_output_param { file_name: "f.h5" } } }
+"""
+
+
+def faults(folder: Path) -> dict[str, object]:
+    """What breaks one of two processes, or what all depend on."""
+    return {
+        "bit": broken(folder / "bit", flips_a_bit, "--compare-every", "4"),
+        "full": broken(folder / "full", lambda rank: full_disk(rank, 8)),
+        "full at the end": broken(folder / "end", lambda rank: full_disk(rank, LAST)),
+        "not finite": broken(folder / "nan", not_finite),
+        "writer": broken(folder / "writer", lambda rank: None, text=SOLVER.rstrip()[:-1] + WRITER),
+    }
+
+
 def _wait_for(ready: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 120
     while not ready() and time.monotonic() < deadline:
@@ -167,6 +236,7 @@ def some(folder: Path) -> dict[str, object]:
         "again": again(folder / "again", 10),
         "stopped": stopped(folder / "stopped"),
         "signalled": signalled(folder / "signalled", "SIGINT", 1),
+        **faults(folder),
     }
 
 

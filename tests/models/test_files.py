@@ -8,11 +8,13 @@ import netc
 from tests.models.nets import (
     DEPTHS,
     FOLDER,
+    LOCALISING,
     MINI,
     NETS,
     TRANSPLANTED,
     WIDTHS,
     base_of,
+    boxed_variants,
     divisor_of,
     kernel_of,
     letter_of,
@@ -38,7 +40,8 @@ def test_the_folders():
         path.parent.name: sorted(file.name for file in path.parent.iterdir()) for path in FOLDER.glob("*/*.prototxt")
     }
     more = {name: [f"solver_{variant}.prototxt" for variant in variants_of(name)] for name in NETS}
-    assert folders == {name: sorted(FILES + more[name]) for name in NETS}
+    more |= {name: [f"solver_{variant}.prototxt" for variant in boxed_variants(name)] for name in LOCALISING}
+    assert folders == {name: sorted(FILES + more[name]) for name in [*NETS, *LOCALISING]}
 
 
 # -- layers ------------------------------------------------------------------------------------------------------------

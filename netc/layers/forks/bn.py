@@ -39,6 +39,7 @@ class BN(Layer):
     """
 
     fork = "SegNet (alexgkendall/caffe-segnet)"
+    keeps_places = True
     param_field = "bn_param"
     kind = "normalisation"
     blob_lists = (("scale", "shift"), ("scale", "shift", "mean", "variance"), ("slope", "bias", "mean", "variance"))

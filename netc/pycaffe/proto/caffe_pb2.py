@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from google.protobuf import text_format as _text_format  # noqa: F401 (programs then find google.protobuf.text_format)
+from google.protobuf import text_format as text_format  # py-faster-rcnn finds it as google.protobuf.text_format
 
 from netc import proto
 

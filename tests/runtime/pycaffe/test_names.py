@@ -55,9 +55,8 @@ def test_what_caffes_own_module_shows() -> None:
     """The names of `dir(caffe)` in BVLC's 1.0."""
     theirs = """Net SGDSolver NesterovSolver AdaGradSolver RMSPropSolver AdaDeltaSolver AdamSolver NCCL Timer
     init_log log set_mode_cpu set_mode_gpu set_device Layer get_solver layer_type_list set_random_seed solver_count
-    set_solver_count
-    solver_rank set_solver_rank set_multiprocess has_nccl __version__ TRAIN TEST Classifier Detector io layers params
-    NetSpec to_proto net_spec proto pycaffe classifier detector"""
+    set_solver_count solver_rank set_solver_rank set_multiprocess has_nccl __version__ TRAIN TEST Classifier Detector
+    io layers params NetSpec to_proto net_spec proto pycaffe classifier detector"""
     assert set(theirs.split()) <= set(dir(caffe))
     assert (caffe.TRAIN, caffe.TEST, caffe.__version__) == (caffe_pb2.TRAIN, caffe_pb2.TEST, "1.0.0")
     assert caffe_pb2.Phase.Name(caffe.TEST) == "TEST"
@@ -178,6 +177,20 @@ def test_a_layer_that_is_run_anew_has_the_mask_of_its_last_pass() -> None:
     assert (net.blobs["drop"].data != mask[:2]).any(), "the next pass has the next mask"
 
 
+def test_a_net_that_moves_between_its_passes_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As by set_mode_gpu after a forward pass. There is no GPU here: the other device is the CPU by another name, so
+    this holds that nothing recorded is used again, and not that a GPU computes it."""
+    net = caffe.Net(DROPS, caffe.TRAIN)
+    net.blobs["data"].data[...] = 1
+    net.forward()
+    mask = net.blobs["drop"].data.copy()
+    net.blobs["drop"].diff[...] = 1
+    monkeypatch.setattr(machine, "device", lambda: "cpu:0")
+    net.backward()
+    assert net.device == "cpu:0"
+    assert (net.blobs["data"].diff == mask).all()
+
+
 # -- solvers -----------------------------------------------------------------------------------------------------------
 
 FIRST = {
@@ -243,6 +256,27 @@ def test_maps_of_coordinates_and_their_parts() -> None:
     assert caffe.coord_map.compose((1, 2, 3), (None, 5, 7)) == (1, 10, 17)
     with pytest.raises(caffe.coord_map.UndefinedMapException):
         caffe.coord_map.coord_map(L.InnerProduct(conv).fn)
+
+
+@pytest.mark.parametrize("error", [KeyError, AttributeError])
+def test_a_top_that_a_net_has_not(error: type[Exception]) -> None:
+    with pytest.raises(error):
+        _ = caffe.NetSpec().nothing
+    assert not hasattr(caffe.NetSpec(), "nothing")
+
+
+def test_files_that_are_not_there(tmp_path: Path) -> None:
+    """pycaffe looks for the files of its constructors; what Caffe itself reads later would end the process."""
+    net = written(tmp_path, DEPLOY)
+    with pytest.raises(RuntimeError, match="Could not open file gone"):
+        caffe.Net(net, caffe.TEST, weights="gone")
+    with pytest.warns(UserWarning, match="deprecated"), pytest.raises(RuntimeError, match="Could not open file gone"):
+        caffe.Net(net, "gone", caffe.TEST)
+    for call in (lambda: caffe.SGDSolver("gone"), lambda: caffe.get_solver("gone")):
+        with pytest.raises(RuntimeError, match="Could not open file gone"):
+            call()
+    with pytest.raises(NetcError):
+        caffe.Net(net, caffe.TEST).copy_from("gone")
 
 
 # -- detector ----------------------------------------------------------------------------------------------------------

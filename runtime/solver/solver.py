@@ -28,6 +28,7 @@ from netc.runtime.parallel.iteration import Iteration, Overlapped
 from netc.runtime.parallel.memory import Plan, bytes_of
 from netc.runtime.parallel.shards import too_many
 from netc.runtime.parallel.tripwire import compare
+from netc.runtime.parallel.watch import LOST
 from netc.runtime.solver import initial, state
 from netc.runtime.solver.diverged import explain, of_gradients, with_state
 from netc.runtime.solver.nets import Builder
@@ -439,6 +440,8 @@ class Solver:
         try:
             self.snapshot()
         except NetcError as error:
+            if error.code == LOST:  # not the disk: no snapshot will ever be agreed on
+                raise
             self._unsaved = error
             self.report.warn(f"no snapshot of iteration {self.iter}, training goes on: {error}", self.iter)
 

@@ -39,7 +39,7 @@ from netc.weights.formats.caffemodel import caffemodel_chunks
 
 SHARED = Path(os.environ.get("NETC_SHARED") or Path(__file__).resolve().parents[2] / "shared")
 ZOO = SHARED / "zoo"
-NETS = {
+NETS: dict[str, tuple[str | Path, str | Path]] = {
     "vgg_A": ("models/vgg_A/deploy.prototxt", ""),
     "vgg_D": ("models/vgg_D/deploy.prototxt", ""),
     "googlenet": (

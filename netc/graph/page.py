@@ -6,9 +6,7 @@ html(title, rows, picture) -> str     the same as a table, with a picture: what 
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import Sequence
-from html import escape
 from typing import NamedTuple
 
 from netc.errors import counted, printable
@@ -69,6 +67,9 @@ def _line(row: Row, names: int, types: int) -> str:
 def html(title: str, rows: Sequence[Row], picture: str) -> str:
     """A table, and a picture (SVG) as an image of its own: its style is not the page's. Both scroll; the picture of a
     long net has to be unfolded."""
+    from base64 import b64encode
+    from html import escape
+
     unfolded = ' open="open"' if len(rows) <= LINES else ""
     body = "".join(
         _cells([each.name, each.type, each.tops, f"{each.params:,}" if each.params else ""]) for each in rows
@@ -86,4 +87,6 @@ _HEAD = ("layer", "type", "tops", "parameters")
 
 
 def _cells(texts: Sequence[str], tag: str = "td") -> str:
+    from html import escape
+
     return "<tr>" + "".join(f'<{tag} style="text-align:left">{escape(text)}</{tag}>' for text in texts) + "</tr>"

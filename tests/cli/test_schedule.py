@@ -324,6 +324,8 @@ def test_the_chain_of_a_small_net_with_tests_and_stops(tmp_path: Path, monkeypat
     run that nothing has disturbed."""
     for name in ("calm", "killed"):
         small_data(tmp_path / name, monkeypatch, 60, 20)
+        for path in (tmp_path / name).glob("*.prototxt"):  # the demo's own net
+            path.unlink()
         for net in ("mini_vgg_A", "mini_vgg_C"):
             copy_smaller(FOLDER / net, tmp_path / name / net)
     command = [sys.executable, "-m", "netc", "train", "mini_vgg_C/schedule.prototxt", "--iterations", "12"]
@@ -334,10 +336,11 @@ def test_the_chain_of_a_small_net_with_tests_and_stops(tmp_path: Path, monkeypat
         deaths += 1
         assert deaths < 60
     assert deaths > 0
-    finals = [path for path in (tmp_path / "calm").glob("*_iter_12.*") if "manifest" not in path.name]
+    calm = tmp_path / "calm"
+    finals = [path for path in calm.rglob("*_iter_12.*") if "manifest" not in path.name]
     assert len(finals) == 2 * 4
     for path in finals:
-        assert path.read_bytes() == (tmp_path / "killed" / path.name).read_bytes(), path.name
+        assert path.read_bytes() == (tmp_path / "killed" / path.relative_to(calm)).read_bytes(), path.name
 
 
 def copy_smaller(net: Path, folder: Path) -> None:

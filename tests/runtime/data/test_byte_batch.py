@@ -6,7 +6,7 @@ import torch
 
 from netc import proto
 from netc.runtime.data import open_feed
-from netc.runtime.data.pixels import Pixels
+from netc.runtime.data.byte_batch import ByteBatch
 from tests.runtime.data.made import data_layer, encoded, photo, raw, write_lmdb
 from tests.runtime.data.test_feed import RECIPE
 
@@ -38,7 +38,7 @@ def test_the_bits_are_those_of_the_cpu(transform, tmp_path):
     source = write_lmdb(tmp_path / "db", records)
     expected, found = (batches(source, transform, device) for device in ("cpu", "meta"))
     for (pictures, labels), (pixels, same_labels) in zip(expected, found, strict=True):
-        assert isinstance(pixels, Pixels)
+        assert isinstance(pixels, ByteBatch)
         assert pixels.bytes.dtype == torch.uint8
         assert torch.equal(pixels.to("cpu"), pictures)
         assert torch.equal(labels, same_labels)

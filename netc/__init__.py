@@ -22,8 +22,10 @@ __version__ = "0.1.0"
 _HOME = {
     "NetcError": "netc.errors",
     "NetcErrors": "netc.errors",
+    "average_precision": "netc.runtime.localise.precision",
     "compile_net": "netc.graph.compile",
     "load_plugin": "netc.plugin",
+    "merge_boxes": "netc.runtime.localise.merging",
     "read_net": "netc.graph.read",
     "read_solver": "netc.graph.read",
 }
@@ -69,3 +71,5 @@ if TYPE_CHECKING:
     from netc.graph.read import read_net as read_net
     from netc.graph.read import read_solver as read_solver
     from netc.plugin import load_plugin as load_plugin
+    from netc.runtime.localise.merging import merge_boxes as merge_boxes
+    from netc.runtime.localise.precision import average_precision as average_precision

@@ -2,8 +2,8 @@
 
     >>> import netc
     >>> print(netc.check("vgg_E"))                                                # no torch needed
-    >>> graph = netc.compile_net("models/vgg_E/deploy.prototxt", phase="TEST")    # no torch needed
-    >>> net = netc.load_net("models/vgg_E/deploy.prototxt")                       # torch.nn.Module
+    >>> graph = netc.compile_net("vgg_E", phase="TEST")                           # no torch needed
+    >>> net = netc.load_net("vgg_E")                                              # torch.nn.Module
 
 Names are imported when they are first used, so that `import netc` costs nothing and torch loads only if it is needed.
 """
@@ -24,13 +24,16 @@ _HOME = {
     "NetcErrors": "netc.errors",
     "average_precision": "netc.runtime.localise.precision",
     "compile_net": "netc.graph.compile",
+    "load_net": "netc.runtime.net.load",
     "load_plugin": "netc.plugin",
+    "load_solver": "netc.runtime.solver.solver",
     "merge_boxes": "netc.runtime.localise.merging",
+    "posteriors": "netc.runtime.evaluate.posteriors",
     "read_net": "netc.graph.read",
     "read_solver": "netc.graph.read",
 }
 
-__all__ = [*_HOME, "check", "load_net", "load_solver"]
+__all__ = [*_HOME, "check"]
 
 
 def __getattr__(name: str) -> Any:
@@ -41,26 +44,9 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module 'netc' has no attribute {name!r}")
 
 
-def load_net(
-    source: Any,
-    phase: int | str = "TEST",
-    weights: Any = None,
-    level: int = 0,
-    stages: Any = (),
-    device: str = "cpu",
-    **options: Any,
-) -> Any:
-    """A net ready to run: `netc.runtime.net.load.load_net`, which takes `shapes`, `seed`, `workers`, `tf32`,
-    `allow_python_layers` and `output_dir` too."""
-    return import_module("netc.runtime.net.load").load_net(source, phase, weights, level, stages, device, **options)
-
-
-def load_solver(source: Any, weights: Any = None, snapshot: Any = None, device: str = "cpu", **options: Any) -> Any:
-    """A training run: `netc.runtime.solver.solver.load_solver`, which takes `seed`, `workers`, `level`, `stages`,
-    `tf32`, `allow_python_layers` and `output_dir` too."""
-    return import_module("netc.runtime.solver.solver").load_solver(
-        source, weights=weights, snapshot=snapshot, device=device, **options
-    )
+def __dir__() -> list[str]:
+    """What a prompt completes: the public names, not the rooms that happen to be imported."""
+    return sorted([*__all__, "__version__"])
 
 
 if TYPE_CHECKING:
@@ -71,5 +57,8 @@ if TYPE_CHECKING:
     from netc.graph.read import read_net as read_net
     from netc.graph.read import read_solver as read_solver
     from netc.plugin import load_plugin as load_plugin
+    from netc.runtime.evaluate.posteriors import posteriors as posteriors
     from netc.runtime.localise.merging import merge_boxes as merge_boxes
     from netc.runtime.localise.precision import average_precision as average_precision
+    from netc.runtime.net.load import load_net as load_net
+    from netc.runtime.solver.solver import load_solver as load_solver

@@ -51,7 +51,11 @@ ALLOWED = {
         "(FOLDER / NET / name).read_bytes": "a net that comes with netc",
     },
     "runtime/export/onnx.py": {"onnx.load": "the file that was just written, read again as a proof"},
-    "runtime/parallel/launch.py": {"status.read_text": "what a worker of ours has left in our own folder"},
+    "runtime/parallel/launch.py": {
+        "status.read_text": "what a worker of ours has left in our own folder",
+        "path.read_text": "the same",
+    },
+    "runtime/parallel/watch.py": {"open": "what the kernel says of a process"},
     "runtime/parallel/measure.py": {"Path(path).read_text": "the task that prove has written"},
     "runtime/parallel/prove.py": {
         "result.read_text": "what a worker of ours has left in our own folder",
@@ -63,6 +67,8 @@ ALLOWED = {
     "netc/files/owned.py": {"os.open": "a file that netc appends to; follows no link, waits for no pipe"},
     "netc/errors/terminal.py": {"os.open": "/dev/null", "open": "a standard stream"},
     "netc/solver/plans.py": {"filecmp.cmp": "two regular files, if they are no longer than a prototxt may be"},
+    "runtime/engines/table.py": {"open": "/proc/self/statm"},
+    "runtime/export/optimise.py": {"(staging.folder / weights.name).open": "the file that is being written"},
     "netc/cli/new.py": {"source.read_text": "a net that comes with netc"},
     "proto/__init__.py": {"resources.files(__name__).joinpath(file_name).read_bytes": "netc's own"},
     "runtime/data/record_feed.py": {"self.open": "not a file but a feed"},

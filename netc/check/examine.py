@@ -23,11 +23,13 @@ from netc.files.paths import resolve
 from netc.files.shipped import locate
 from netc.graph.compile import compile_layers
 from netc.graph.filter import NAMES, Layers, filter_net, phase_number, state_of
-from netc.graph.read import open_file
+from netc.graph.read import TextFile, open_file
 from netc.layers import registry
 from netc.layers.base import Shape
 from netc.prototxt.draft import Draft
+from netc.solver.overrides import check_overridden
 from netc.solver.plans import NetPlan, lacks, of_test_net, planned_state, test_plans, train_plan
+from netc.solver.schedule import read_schedule
 from netc.solver.settings import check as check_settings
 
 TEST = 1
@@ -86,7 +88,9 @@ def examine_named(name: str, request: Request) -> Report:
 def _examine(report: Report, request: Request) -> None:
     opened = open_file(report.path)
     report.kind = opened.kind
-    if opened.kind == "solver":
+    if isinstance(opened, TextFile) and opened.kind == "schedule":
+        _schedule(report, opened, request)
+    elif opened.kind == "solver":
         _solver(report, *opened.solver(), request)
     else:
         _net(report, opened.draft(), request)
@@ -178,6 +182,17 @@ def _solver(report: Report, param: Any, origin: Origin, request: Request) -> Non
     report.remark(transplant_advice(report, param, origin))
 
 
+def _schedule(report: Report, file: TextFile, request: Request) -> None:
+    """Each step as a solver that is given its weights."""
+    for step in read_schedule(file):
+        found = Report(step.path, "solver", given=step.weights_from or step.weights, told=request.told)
+        found.collect(lambda step=step, found=found: _solver(found, step.param, step.origin, request))  # type: ignore[misc]
+        found.solver, _ = step.started_from(found.given)
+        report.steps.append((f"{step.name}: {step.path}, starts from {step.source}", found))
+        report.errors += [error for error in found.errors if str(error) not in {str(one) for one in report.errors}]
+        report.remark(found.advice)
+
+
 def _tests(report: Report, plans: Sequence[NetPlan], trained: NetPlan) -> None:
     for number, plan in enumerate(plans):
         label = f"TEST #{number}" if len(plans) > 1 else "TEST"
@@ -190,9 +205,12 @@ def _tests(report: Report, plans: Sequence[NetPlan], trained: NetPlan) -> None:
 
 
 def _plan(report: Report, plan: Any, label: str, test_iter: int | None = None) -> None:
-    draft = report.draft(plan.source)
-    initialised = bool(report.solver.weights or report.solver.transplant_param)
+    draft = plan.draft(report.draft)
+    initialised = bool(report.given or report.solver.weights or report.solver.transplant_param)
+    known = len(report.nets)
     _build(report, draft, planned_state(draft, plan), label, initialised, test_iter)
+    for net in report.nets[known:]:
+        check_overridden(net.analysis.graph, plan.overrides)
 
 
 def transplant_advice(report: Report, param: Any, origin: Origin) -> Iterator[Advice]:
@@ -201,7 +219,8 @@ def transplant_advice(report: Report, param: Any, origin: Origin) -> Iterator[Ad
     for number, transplant in enumerate(param.transplant_param):
         at = f"transplant_param[{number}]"
         try:
-            resolve(transplant.weights, report.path, "weights")
+            if not report.given:
+                resolve(transplant.weights, report.path, "weights")
         except NetcError as error:
             yield Advice(
                 "A870", f"these weights are not here: {error.message}", origin.place(f"{at}.weights"), error.hint

@@ -34,15 +34,18 @@ class Net:
 class Report:
     """All that was found about one file; `str()` is the page that the command prints.
 
-    kind: "net" or "solver"; solver: its SolverParameter. nets: those that could be built, each with its analysis.
-    errors: every error, not the first alone. advice: remarks on what is valid, but probably unintended. draft, told:
-    what the examination works with.
+    kind: "net", "solver" or "schedule"; solver: its SolverParameter. nets: those that could be built, each with its
+    analysis. steps: of a schedule, each step's line and the report on its solver. given: the weights that a schedule
+    starts the solver from, or "". errors: every error, not the first alone. advice: remarks on what is valid, but
+    probably unintended. draft, told: what the examination works with.
     """
 
     path: str
     kind: str
     solver: Any = None
     nets: list[Net] = field(default_factory=list)
+    steps: list[tuple[str, Report]] = field(default_factory=list)
+    given: str = ""
     errors: list[NetcError] = field(default_factory=list)
     advice: list[Advice] = field(default_factory=list)
     draft: Drafts = field(default_factory=Drafts)
@@ -57,10 +60,13 @@ class Report:
         return "\n".join([*self.page(), *map(str, self.errors), *map(str, self.advice)])
 
     def page(self, batch: int | None = None) -> Iterator[str]:
-        """Lines: the verdict, the solver's line, and the nets; `batch`: images for which to reckon the memory."""
+        """Lines: the verdict, the solver's line, and the nets, or the steps; `batch`: images for which to reckon the
+        memory."""
         yield f"{printable(self.path)}: {_verdict(self)}"
         if self.solver is not None:
             yield _solver_line(self)
+        for line, step in self.steps:
+            yield printable_lines(f"{line}\n{_solver_line(step)}".replace("\n", "\n  "))
         for number, net in enumerate(self.nets):
             yield ""
             yield from _net_lines(self, net, self.nets[0] if number else None, batch)
@@ -73,6 +79,7 @@ class Report:
             "errors": [as_dict(error) for error in self.errors],
             "warnings": [as_dict(remark) for remark in self.advice],
             "nets": [_net(self, net, batch) for net in self.nets],
+            **({"steps": [step.as_dict(batch) for _, step in self.steps]} if self.steps else {}),
         }
 
     def collect(self, step: Callable[[], object]) -> None:
@@ -105,6 +112,8 @@ def _solver_line(report: Report) -> str:
     batches = f" of {counted(images, 'image')}, {scaled(images * p.max_iter)} in all" if images else ""
     batches += _epochs(report, images * p.max_iter)
     text = f'{p.type}, rate {p.base_lr:g} by "{p.lr_policy}", {counted(p.max_iter, "iteration")}{batches}'
+    for block in p.override_param:
+        text += f"\nsets for {', '.join(block.layer)}: {', '.join(field.name for field, _ in block.ListFields()[1:])}"
     for transplant in p.transplant_param:
         text += f"\nstarts from {transplant.weights}: {', '.join(copy.layer for copy in transplant.copy)}"
     return printable_lines(text)

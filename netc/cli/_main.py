@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Sequence
@@ -30,7 +31,9 @@ COMMANDS: dict[str, dict[str, str]] = {
     "Run": {
         "train": "Train a net by its solver.",
         "prove-parallel": "Show that several processes train as one does.",
-        "test": "Score a net on its test data.",
+        "test": "Score a net on its test data, or by the paper's protocols.",
+        "classify": "Name what is on pictures, by a trained net.",
+        "localise": "Find objects on pictures, and draw their boxes.",
         "time": "Measure how long each layer of a net takes.",
         "extract-features": "Write blobs of a net over its data into databases.",
         "run": "Run a Python program written for pycaffe.",
@@ -44,17 +47,21 @@ COMMANDS: dict[str, dict[str, str]] = {
         "draw": "Draw a net as SVG, DOT or Mermaid.",
         "diff": "Compare two nets or solvers by what they mean.",
         "parse-log": "Write the numbers of a training log as tables.",
+        "plot-log": "Draw the curves of training logs.",
         "explain": "Explain an error or warning by its code.",
+        "cache": "Show or clear what engines keep on the disk.",
         "device_query": "List the processors and GPUs that netc can use.",
     },
     "Edit": {
         "new": "Copy a net that comes with netc, to edit it.",
         "fmt": "Write prototxt files in canonical form.",
+        "convolutional": "Write a classifier as a net for images of any size.",
         "upgrade": "Rewrite a net or solver of an older format in the current one.",
     },
     "Weights": {
         "weights": "Show what a weight file holds, or how two differ.",
         "convert-caffemodel": "Convert a weight file, and prove it.",
+        "optimise": "Fold a net's fixed layers into its weights.",
         "emit": "Write a net as one file of PyTorch code.",
     },
 }
@@ -63,24 +70,38 @@ COMMANDS: dict[str, dict[str, str]] = {
 MODULES = {normal(name): f"netc.cli.{name.replace('-', '_')}" for group in COMMANDS.values() for name in group}
 
 CAFFES = {
-    "caffe": "COMMAND: what stands behind caffe, as in netc train",
     "compute-image-mean": "image-mean",
     "upgrade-net-proto-text": "upgrade",
     "upgrade-solver-proto-text": "upgrade",
     "upgrade-net-proto-binary": "convert-caffemodel",
     "draw-net": "draw",
-    "parse-log.sh": "parse-log",
+    "extract-seconds": "parse-log",
+    "plot-training-log": "plot-log",
+    "plot-log.gnuplot": "plot-log",
     "summarize": "check",
+    "resize-and-crop-images": "convert-imageset",
+    "launch-resize-and-crop-images": "convert-imageset",
+    "create-imagenet": "convert-imageset",
+    "make-imagenet-mean": "image-mean",
+    "train-caffenet": "train",
+    "train-lenet": "train",
+    "resume-training": "train",
     "train-net": "train",
     "finetune-net": "train",
     "test-net": "test",
     "net-speed-benchmark": "time",
+    "optimize": "optimise",
     "classify": "run classify.py",
     "detect": "run detect.py",
 }
-"""Caffe's programs that have another name here → what to type behind netc."""
+"""Caffe's programs and scripts that have another name here → what to type behind netc."""
 
-WITHOUT_NETS = frozenset({"demo", "new", "convert-imageset", "image-mean", "explain", "device_query", "parse-log"})
+ENDINGS = (".example", ".exe", ".bin", ".py", ".sh")
+"""Of the names of Caffe's programs."""
+
+WITHOUT_NETS = frozenset(
+    {"demo", "new", "convert-imageset", "image-mean", "explain", "device_query", "parse-log", "plot-log", "cache"}
+)
 """Commands that read no net, and so have no use for the user's own layers. All others take `user_code_options`."""
 
 EPILOG = """\
@@ -112,13 +133,17 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         command = load(args[0])
         if command is None:
-            ctx.fail(f'there is no command "{args[0]}"{self._hint(ctx, args[0])}')
+            ctx.fail(f'there is no command "{args[0]}"{self._hint(ctx, *args)}')
         if not command.context_settings.get("allow_interspersed_args", True):
             return args[0], command, args[1:]  # words that are not netc's
         return args[0], command, from_gflags(args[1:], command.params)
 
-    def _hint(self, ctx: click.Context, name: str) -> str:
-        caffes = normal(os.path.basename(name)).removesuffix(".py").removesuffix(".bin")
+    def _hint(self, ctx: click.Context, name: str, *words: str) -> str:
+        caffes = normal(os.path.basename(name))
+        for ending in ENDINGS:
+            caffes = caffes.removesuffix(ending)
+        if caffes == "caffe":
+            return _of_caffe(words)
         if caffes in CAFFES or load(caffes) is not None:
             return f"; Caffe's is here: netc {CAFFES.get(caffes, caffes)}"
         if os.path.exists(name):
@@ -129,6 +154,14 @@ class LazyGroup(click.Group):
         for heading, group in COMMANDS.items():
             with formatter.section(heading):
                 formatter.write_dl(list(group.items()))
+
+
+def _of_caffe(words: Sequence[str]) -> str:
+    """What to type for `caffe COMMAND OPTIONS`: the same words behind netc."""
+    commands = "netc train, netc test, netc time, netc device_query"
+    if words and not words[0].startswith("-") and load(words[0]) is not None:
+        return f"; Caffe's is here, with the same words: netc {shlex.join(words)}"
+    return f"; Caffe's commands are here: {commands}"
 
 
 def load(name: str) -> click.Command | None:

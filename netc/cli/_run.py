@@ -15,7 +15,6 @@ OPTIONS = (
         "--gpu", metavar="N", help='The GPU to use (to train, also several: "0,1" or "all"). Default: the CPU.'
     ),
     click.option("--threads", metavar="N", type=Whole(1, MOST_THREADS), help="Threads of the CPU to compute with."),
-    click.option("--tf32", is_flag=True, help="Let a GPU multiply with 10 bits of mantissa: faster, other numbers."),
     click.option(
         "--workers", metavar="N", type=Whole(1, MOST_THREADS), help="Threads that decode images (default: one a core)."
     ),
@@ -34,16 +33,31 @@ def device_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def train_devices(gpu: str | None, processes: int | None, solver: Any) -> list[str]:
+def precision_option(*others: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """`--precision`: fp32, or one of `others`."""
+    return click.option(
+        "--precision",
+        type=click.Choice(["fp32", *others]),
+        default="fp32",
+        show_default=True,
+        help="What products are computed in: less is faster, and gives other numbers.",
+    )
+
+
+def train_devices(gpu: str | None, processes: int | None, solver: Any, started: int = 0) -> list[str]:
     """The torch device of each process that trains: of the GPUs that `--gpu` names one each, else the CPU for all.
+    `started`: how many a launcher has started on this machine already.
     Raises C203 where there are not as many GPUs as processes."""
     import torch
 
     count = torch.cuda.device_count()
     if gpu is None and _wants_gpu(solver) and count:
-        gpu = str(solver.device_id) if (processes or 1) == 1 else "all"
+        gpu = str(solver.device_id) if (started or processes or 1) == 1 else "all"
     numbers = _named(gpu, count)
-    if processes is not None and numbers and processes != len(numbers):
+    if numbers and started > len(numbers):
+        found = f"{started} processes were started on this machine, for {len(numbers)} GPUs, and each takes one"
+        raise NetcError("C203", found, None, "start as many as there are GPUs, and say --gpu all")
+    if processes is not None and numbers and processes != len(numbers) and not started:
         found = f"--nproc asks for {processes} processes, --gpu for {len(numbers)} GPUs, and each process takes one"
         raise NetcError("C203", found, None, "leave --nproc out")
     return [f"cuda:{number}" for number in numbers] or ["cpu"] * (processes or 1)

@@ -14,7 +14,8 @@ from netc.cli._status import BAD_DATA, DONE
 from netc.errors import NetcError, counted, printable
 
 if TYPE_CHECKING:
-    from netc.runtime.imageset import Listing, Recipe, Summary
+    from netc.runtime.imageset import Annotations, Listing, Recipe, Summary
+    from netc.runtime.imageset.boxes.base import Box
 
 SHOWN = 10
 
@@ -53,6 +54,11 @@ SHOWN = 10
 @click.option(
     "--synsets", type=click.Path(path_type=Path), help="Which synset each number of --ground-truth is: meta.mat."
 )
+@click.option(
+    "--boxes",
+    type=click.Path(path_type=Path),
+    help="Boxes to store with the pictures: a folder of XML files, COCO's .json, or a table of lines.",
+)
 @click.option("--allow-missing/--no-allow-missing", help="Exit with 0 even if pictures had to be left out.")
 @click.option("--workers", type=Whole(1, MOST_THREADS), help="Threads that decode (default: one a core).")
 @json_option
@@ -65,21 +71,36 @@ def command(paths: tuple[Path, ...], as_json: bool, allow_missing: bool, **optio
     set, which is one folder, takes its labels from the devkit: --ground-truth, --synsets and --labels
     (docs/imagenet.md).
 
+    With --boxes the pictures' boxes go into the records (docs/localisation.md). Where the pictures lie in ROOT itself,
+    their classes are those of the boxes. Pictures without a box are left out.
+
     Pictures that are missing or damaged are left out, counted, and make the exit status 65 unless --allow-missing is
     given. DB must not exist yet, and appears only when it is complete.
     """
     root, list_file, database = _places(paths)
     recipe = recipe_of(options, folders=list_file is None)
-    listing = _listing(root, list_file, options)
+    boxes = _boxes(options)
+    listing = _listing(root, list_file, boxes, options)
     with progress_bar("converting") as progress:
         from netc.runtime.imageset import build
 
-        workers, check_size = options["workers"], options["check_size"]
-        summary = build(listing, database, recipe, check_size=check_size, workers=workers, progress=progress)
+        kept = {"check_size": options["check_size"], "workers": options["workers"], "boxes": boxes}
+        summary = build(listing, database, recipe, progress=progress, **kept)
     if bool(options["resize_height"]) != bool(options["resize_width"]):
         summary.warnings.insert(0, "not resized: that needs --resize-height and --resize-width both, as in Caffe")
     _print(summary, listing, as_json)
-    return DONE if allow_missing or not summary.skipped else BAD_DATA
+    return DONE if allow_missing or not (summary.skipped or summary.left_out) else BAD_DATA
+
+
+def _boxes(options: dict[str, Any]) -> Annotations | None:
+    from netc.runtime.imageset import read_annotations
+
+    if options["boxes"] is None:
+        return None
+    if options["ignore_orientation"]:
+        message = "boxes are those of upright pictures, which --ignore-orientation does not make: give one of them"
+        raise NetcError("C140", message)
+    return read_annotations(options["boxes"])
 
 
 def _places(paths: tuple[Path, ...]) -> tuple[Path, Path | None, Path]:
@@ -124,21 +145,28 @@ def _check(options: dict[str, Any], height: int, width: int, encode_type: str) -
         raise NetcError("C140", f"--quality goes from 1 to 100, not {options['quality']}")
 
 
-def _listing(root: Path, list_file: Path | None, options: dict[str, Any]) -> Listing:
+def _listing(root: Path, list_file: Path | None, boxes: Annotations | None, options: dict[str, Any]) -> Listing:
     from dataclasses import replace
 
-    from netc.runtime.imageset import from_folders, from_ground_truth, from_list, read_classes
+    from netc.runtime.imageset import from_boxes, from_folders, from_ground_truth, from_list, read_classes
 
     truth, synsets = _ground_truth(list_file, options)
     classes = read_classes(options["labels"]) if options["labels"] else ()
     if truth is not None:
         listing = from_ground_truth(root, truth, synsets, classes)
+    elif list_file is None and boxes is not None and not _has_folders(root):
+        listing = from_boxes(root, boxes, classes)
     elif list_file is None:
         listing = from_folders(root, classes)
     else:
         listing = replace(from_list(root, list_file), classes=classes)
     shuffle = (list_file is None and truth is None) if options["shuffle"] is None else options["shuffle"]
     return listing.shuffled(options["seed"]) if shuffle else listing
+
+
+def _has_folders(root: Path) -> bool:
+    """Whether a folder has sub-folders, which then are classes."""
+    return root.is_dir() and any(path.is_dir() and not path.name.startswith(".") for path in root.iterdir())
 
 
 def _ground_truth(list_file: Path | None, options: dict[str, Any]) -> tuple[Path | None, Path]:
@@ -169,7 +197,7 @@ def _print(summary: Summary, listing: Listing, as_json: bool) -> None:
         click.echo(json_text(as_dict(summary, listing)))
         return
     click.echo("\n".join(lines(summary, listing)))
-    for line in skipped_lines(summary):
+    for line in [*skipped_lines(summary), *box_lines(summary)]:
         click.echo(line, err=True)
 
 
@@ -186,6 +214,8 @@ def lines(summary: Summary, listing: Listing) -> list[str]:
         f"  labels               {len(counts)}, from {min(summary.per_label)} to {max(summary.per_label)}, {each} each",
         f"  stored as            {summary.kept} files as they were, {summary.pictures - summary.kept} written anew",
     ]
+    if summary.boxes:
+        rows.append(f"  boxes                {summary.boxes:,}, {len(summary.cut):,} of them cut at the picture's edge")
     if listing.classes:
         rows.append(f"  names of the labels  {summary.database}.labels.txt")
     if listing.passed_over:
@@ -219,6 +249,22 @@ def skipped_lines(summary: Summary) -> list[str]:
     return rows + ([f"    and {hidden} more (--json lists all)"] if hidden > 0 else [])
 
 
+def box_lines(summary: Summary) -> list[str]:
+    """Which boxes were cut or left out, and why: a line a reason, then the first of them."""
+    by_reason: dict[str, list[Box]] = {}
+    for reason, box in summary.left_out:
+        by_reason.setdefault(reason, []).append(box)
+    rows = []
+    if summary.cut:
+        rows.append(_told("cut at the edge of their pictures", summary.cut))
+    return rows + [_told(f"left out, {reason}", boxes) for reason, boxes in by_reason.items()]
+
+
+def _told(what: str, boxes: Sequence[Box]) -> str:
+    shown = ", ".join(f'"{printable(box.name)}" {box.place}' for box in boxes[:3]) + (", …" if len(boxes) > 3 else "")
+    return f"boxes {what}: {len(boxes):,} ({shown})"
+
+
 def as_dict(summary: Summary, listing: Listing) -> dict[str, Any]:
     return {
         "database": str(summary.database),
@@ -230,8 +276,15 @@ def as_dict(summary: Summary, listing: Listing) -> dict[str, Any]:
         "classes": list(listing.classes),
         "passed_over": list(listing.passed_over),
         "warnings": summary.warnings,
+        "boxes": summary.boxes,
+        "boxes_cut": [_box_dict(box) for box in summary.cut],
+        "boxes_left_out": [{**_box_dict(box), "reason": reason} for reason, box in summary.left_out],
         "skipped": [
             {"name": skip.entry.name, "line": skip.entry.line, "path": skip.path, "reason": skip.reason}
             for skip in summary.skipped
         ],
     }
+
+
+def _box_dict(box: Box) -> dict[str, Any]:
+    return {"class": box.name, "edges": list(box.edges), "place": str(box.place)}

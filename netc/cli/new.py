@@ -15,7 +15,8 @@ from netc.errors import NetcError, Place, did_you_mean, printable
 @click.argument("net", metavar="NET")
 @click.argument("folder", metavar="FOLDER", type=click.Path(path_type=Path))
 def command(net: str, folder: Path) -> None:
-    """Copy a net that comes with netc, such as vgg_A, into FOLDER: its train_val, deploy and solver, to edit.
+    """Copy a net that comes with netc, such as vgg_A, into FOLDER, to edit: its train_val and deploy, its solvers and
+    its schedule.
 
     FOLDER is made if it is not there; files in it are never overwritten. The solver finds the net beside it, so FOLDER
     can be moved. Where snapshots go, snapshot_prefix in the solver says.
@@ -25,9 +26,9 @@ def command(net: str, folder: Path) -> None:
     sources = _files(net)
     _refuse(folder, [source.name for source in sources])
     for source in sources:
-        text = source.read_text(encoding="utf-8").replace(
-            f"`netc train {net}`", f"`netc train {shlex.quote(str(folder))}`"
-        )
+        text = source.read_text(encoding="utf-8")
+        for end in ("`", "/"):
+            text = text.replace(f"`netc train {net}{end}", f"`netc train {shlex.quote(str(folder))}{end}")
         write_whole(folder / source.name, [text.encode()])
         click.echo(printable(str(folder / source.name)))
     shown = shlex.quote(str(folder))

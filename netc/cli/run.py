@@ -17,6 +17,8 @@ from netc.cli._status import DONE, FAILED
 from netc.errors import NetcError, Place
 from netc.files.opening import open_regular
 
+_NETC = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "")
+
 
 class _Program(click.Command):
     """A command whose words after the program's name are the program's, whatever they look like."""
@@ -80,16 +82,28 @@ def _run(script: str | None, module: str | None) -> int:
 
 
 def _failed(error: BaseException) -> int:
-    """The traceback of the program, as Python prints it, and a word about Python 2 where that is the cause."""
-    from netc.cli._python2 import as_python2, remark
+    """The traceback of the program, as Python prints it, and a word where its age is the cause."""
+    from netc.cli._python2 import as_python2
 
     old = as_python2(error)
     if old is not None:
         raise old from None
-    if hint := remark(error):
+    if hint := _hint(error):
         error.add_note(f"netc: {hint}")
-    traceback.print_exception(type(error), error, _own(error.__traceback__))
+    told = traceback.TracebackException(type(error), error, _own(error.__traceback__))
+    if isinstance(error, NetcError):  # it says what to do; where in netc it was found does not help
+        while len(told.stack) > 1 and told.stack[-1].filename.startswith(_NETC):
+            told.stack.pop()
+    told.print(file=sys.stderr)
     return error.exit_status if isinstance(error, NetcError) else FAILED
+
+
+def _hint(error: BaseException) -> str:
+    from netc.cli import _old_libraries, _python2
+
+    if _old_libraries.is_unbuilt(error, sys.path):
+        return "it lies there as Cython (.pyx) and was never built: python setup.py build_ext --inplace in its folder"
+    return _python2.remark(error) or _old_libraries.remark(error)
 
 
 def _own(frames: TracebackType | None) -> TracebackType | None:
@@ -101,7 +115,9 @@ def _own(frames: TracebackType | None) -> TracebackType | None:
 
 @contextmanager
 def _as_the_program(argv: list[str], folder: str) -> Iterator[None]:
-    """What a program finds when Python runs it: its own words, its folder first on the path, and caffe."""
+    """What a program finds when Python runs it: its own words, its folder first on the path, and caffe. numpy has the
+    names that old programs use (np.float), for the same time."""
+    from netc.cli._old_libraries import numpys_old_names
     from netc.pycaffe import doors
 
     kept: Any = (sys.argv[:], sys.path[:], doors.is_installed())
@@ -111,7 +127,8 @@ def _as_the_program(argv: list[str], folder: str) -> Iterator[None]:
     sys.path.insert(0, folder)
     doors.install()
     try:
-        yield
+        with numpys_old_names():
+            yield
     finally:
         sys.argv[:], sys.path[:] = kept[0], kept[1]
         if not kept[2]:

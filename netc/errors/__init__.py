@@ -18,8 +18,10 @@ command line returns.
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from types import TracebackType
 
 EXIT_STATUS = {"F": 66, "O": 73, "X": 74, "C": 2}
 """Exit status by the code's letter; every other letter is bad input data, 65."""
@@ -130,8 +132,34 @@ class NetcError(Exception):
             lines.append(f"  help: {printable_lines(self.hint)}")
         return "\n".join(line for line in lines if line)
 
+    def _render_traceback_(self, *_: object) -> list[str]:
+        """What IPython and Jupyter show instead of a traceback: where the user's own code was, and the error."""
+        return [*_users_frame(self.__traceback__), *str(self).splitlines()]
+
     def __reduce__(self) -> tuple[object, ...]:  # travels from a decode worker to the parent process
         return type(self), (self.code, self.message, self.place, self.hint, self.related)
+
+
+_FOLDER = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_INSIDE = tuple(os.path.join(os.path.realpath(os.path.join(_FOLDER, room)), "") for room in ("", "runtime", "proto"))
+"""Where netc's own code lies: also in a bare checkout, whose rooms are links."""
+
+
+def _users_frame(frames: TracebackType | None) -> list[str]:
+    """The last line of code that is not netc's before netc's own begin, as a traceback shows it, without its carets."""
+    import traceback
+
+    found: traceback.FrameSummary | None = None
+    for frame in traceback.extract_tb(frames):
+        if os.path.realpath(frame.filename).startswith(_INSIDE):
+            break
+        found = frame
+    if found is None:
+        return []
+    return [
+        f'  File "{found.filename}", line {found.lineno}, in {found.name}',
+        *[f"    {found.line}"] * bool(found.line),
+    ]
 
 
 class NetcErrors(NetcError):

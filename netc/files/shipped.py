@@ -17,13 +17,16 @@ def names() -> list[str]:
 
 def locate(name: str | os.PathLike[str], file: str) -> str:
     """The path that a command's argument means: a file is itself, a folder its own `file`, and a name without a
-    folder that is neither is the net of that name that comes with netc. `file`: "solver.prototxt", say.
+    folder that is neither is the net of that name that comes with netc. `file`: "solver.prototxt", say. NAME/FILE is a
+    file of a net that comes with netc, where there is none here.
 
     Raises NetcError F103 for a name that is nothing of these, with the nearest net, and for a folder without the file.
     """
     path = Path(name)
     if path.is_dir():
         return _inside(path, file)
+    if not os.path.lexists(path) and len(path.parts) == 2 and path.parts[0] in names():
+        return _inside(FOLDER / path.parts[0], path.parts[1])
     if os.path.lexists(path) or path.suffix or path.parent != Path():
         return str(name)
     if path.name not in names():

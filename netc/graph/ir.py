@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from importlib import import_module
 from typing import Any
 
 from netc.errors import Place
+from netc.graph import page
 from netc.graph.edges import Top, readers_of, resolve
-from netc.layers.base import Layer, ParamBlob, Shape
+from netc.layers.base import Layer, ParamBlob, Shape, count
 
 AUTOMATIC = "(automatic)"
 """Caffe's name for the top of a loss that has none; it names no blob that a layer could read."""
@@ -59,6 +61,11 @@ class Node:
         return self.layer.origin.start
 
     @property
+    def param_count(self) -> int:
+        """How many values its parameters hold, shared ones included."""
+        return sum(count(ref.blob.shape) for ref in self.params)
+
+    @property
     def in_place(self) -> bool:
         """Whether the first top is written over the first bottom."""
         return bool(self.tops) and self.tops[:1] == self.bottoms[:1]
@@ -73,7 +80,8 @@ class Edges:
     """The edges of a graph.
 
     `writers[i][b]`: what bottom b of node i is. `makers[i][b]`: the same with copies left out, and `readers[top]`: the
-    bottoms that read a top, directly or through copies. `last[blob]`: what a blob is in the end, copies left out.
+    bottoms that read a top, directly or through copies; `uses[top]`: those that read it directly. `last[blob]`: what a
+    blob is in the end, copies left out.
     """
 
     def __init__(self, nodes: Sequence[Node]) -> None:
@@ -81,6 +89,7 @@ class Edges:
         copies = {index for index, node in enumerate(nodes) if node.layer.copies_bottom}
         self.nodes = nodes
         self.writers, _ = resolve(names)
+        self.uses = readers_of(self.writers)
         self.makers, self.last = resolve(names, copies)
         self.readers = readers_of(self.makers, copies)
 
@@ -124,6 +133,27 @@ class Graph:
     @property
     def phase(self) -> int:
         return int(self.state.phase)
+
+    def __repr__(self) -> str:
+        """A page at most: a line a layer with its type, the shapes of its tops and its number of parameters."""
+        rows = self._rows()
+        return page.text(f"Graph {self._title(len(rows))}", rows)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: a table of all layers, and a picture."""
+        rows = self._rows()
+        drawing = import_module("netc.look.draw")  # of the room for looking, which stands on this one
+        return page.html(f"Graph {self._title(len(rows))}", rows, drawing.svg_of(self))
+
+    def _title(self, layers: int) -> str:
+        return page.title(self.name, self.phase, layers, sum(count(ref.blob.shape) for _, _, ref in self.own_params()))
+
+    def _rows(self) -> list[page.Row]:
+        return [
+            page.row(node.name, node.type, node.top_names, node.top_shapes, node.param_count)
+            for node in self.nodes
+            if not node.layer.copies_bottom
+        ]
 
     @cached_property
     def edges(self) -> Edges:

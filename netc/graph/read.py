@@ -13,34 +13,65 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from google.protobuf.message import Message
+
 from netc import proto
 from netc.errors import NetcError, Place, raise_all
 from netc.errors.origin import Origin
 from netc.files.consent import mark_unread
+from netc.files.shipped import locate as locate_shipped
 from netc.layers import Layer, registry
-from netc.prototxt import Message, Source, parse
+from netc.prototxt import Message as Tree
+from netc.prototxt import Source, parse
 from netc.prototxt.bind import bind
 from netc.prototxt.draft import Draft, is_set, locate, message_origins, origins_of
 from netc.prototxt.forks import TYPE_OF_BLOCK
 from netc.prototxt.source import may_be_binary
+from netc.prototxt.unknown import FILES
 from netc.upgrade import upgrade_net, upgrade_solver
 
 if TYPE_CHECKING:
     from netc.prototxt.binary import Binary
 
-NetSource = Any
-"""A path (of text or of a binary message), prototxt text, or a NetParameter."""
+NetSource = str | os.PathLike[str] | Message | Source
+"""A path (of text or of a binary message), prototxt text, or a NetParameter; at the public functions also a folder, or
+the name of a net that comes with netc (`meant`)."""
 
 
 def read_net(source: NetSource) -> Any:
-    """Read a net (path, or prototxt text) into a NetParameter of the current format, whatever the file's own, text or
-    binary. The learned arrays of a binary file are left out."""
-    return draft_net(source).param
+    """Read a net into a NetParameter of the current format, whatever the file's own, text or binary. The learned arrays
+    of a binary file are left out.
+
+    >>> net = netc.read_net("mini_vgg_A")
+    >>> net.name
+    'mini_vgg_A'
+    >>> [layer.type for layer in net.layer[-3:]]
+    ['SoftmaxWithLoss', 'Accuracy', 'Accuracy']
+
+    `source`: a path, prototxt text or a NetParameter, of which this is a copy; the name of a net that comes with netc
+    or a folder is its train_val.prototxt. Raises NetcError; NetcErrors where there are several.
+    """
+    return draft_net(meant(source, "train_val.prototxt")).param
 
 
 def read_solver(source: NetSource) -> Any:
-    """Read a solver (path, text or binary, or prototxt text) into a SolverParameter of the current format."""
-    return locate_solver(source)[0]
+    """Read a solver into a SolverParameter of the current format.
+
+    >>> netc.read_solver("mini_vgg_A").lr_policy
+    'plateau'
+
+    `source`: a path (text or binary), prototxt text or a SolverParameter; the name of a net that comes with netc or a
+    folder is its solver.prototxt. Raises NetcError; NetcErrors where there are several.
+    """
+    return locate_solver(meant(source, "solver.prototxt"))[0]
+
+
+def meant(source: NetSource, file: str) -> NetSource:
+    """The source that a call in Python means, as on the command line: a folder is its `file`, and a name that is no
+    file here that of the net that comes with netc. Raises NetcError F103."""
+    if not isinstance(source, str | os.PathLike) or _is_text(source) or not os.fspath(source):
+        return source
+    return locate_shipped(source, file)
 
 
 def draft_net(source: NetSource) -> Draft:
@@ -49,7 +80,7 @@ def draft_net(source: NetSource) -> Draft:
         given = proto.NetParameter()
         given.CopyFrom(proto.renewed(source))
         return _current(Draft(given, message_origins(given.layer, "<NetParameter>")))
-    return open_file(source).draft()
+    return open_file(_readable(source)).draft()
 
 
 def _current(given: Draft) -> Draft:
@@ -79,7 +110,16 @@ def locate_solver(source: NetSource) -> tuple[Any, Origin]:
     if _is_message(source, "SolverParameter"):
         origin = Origin(Place("<SolverParameter>"))
         return upgrade_solver(proto.renewed(source), origin.place), origin
-    return open_file(source).solver()
+    return open_file(_readable(source)).solver()
+
+
+def _readable(source: NetSource) -> str | os.PathLike[str] | Source:
+    """Anything but a message of ours. Raises NetcError C252."""
+    if isinstance(source, str | os.PathLike | Source):
+        return source
+    kind = getattr(getattr(source, "DESCRIPTOR", None), "full_name", type(source).__name__)
+    hint = "give a path, the text of a prototxt, or a message of netc's own (netc.read_net, netc.read_solver)"
+    raise NetcError("C252", f"a {kind} is neither a net nor a solver", None, hint)
 
 
 def _is_message(source: NetSource, name: str) -> bool:
@@ -139,17 +179,17 @@ class TextFile:
     """A text that is parsed, but not bound to a message."""
 
     source: Source
-    tree: Message
+    tree: Tree
 
     @property
     def kind(self) -> str:
-        """ "solver" where more of its fields are a solver's than a net's, else "net"."""
+        """ "net", "solver" or "schedule": whose fields most of the file's are."""
         names = [item.name for item in self.tree.fields]
-        solver, net = (
-            sum(name in message.DESCRIPTOR.fields_by_name for name in names)
-            for message in (proto.SolverParameter, proto.NetParameter)
-        )
-        return "solver" if solver > net else "net"
+
+        def own(kind: str) -> int:
+            return sum(name in proto.message(kind).DESCRIPTOR.fields_by_name for name in names)
+
+        return FILES[max(FILES, key=own)]
 
     def draft(self) -> Draft:
         """The net: bind, upgrade."""
@@ -161,6 +201,11 @@ class TextFile:
         """The solver, and the origin of its fields."""
         origin = Origin(Place(self.source.path), lambda path: locate(self.source, self.tree, path))
         return upgrade_solver(bind(self.tree, proto.SolverParameter, self.source), origin.place), origin
+
+    def schedule(self) -> tuple[Any, Origin]:
+        """The schedule, and the origin of its fields."""
+        origin = Origin(Place(self.source.path), lambda path: locate(self.source, self.tree, path))
+        return bind(self.tree, proto.message("ScheduleParameter"), self.source), origin
 
 
 @dataclass(frozen=True, slots=True)

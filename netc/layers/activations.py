@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from netc.layers.base import Layer, Run, Shape, layer
 from netc.layers.code import Code, Site, number
@@ -41,6 +41,9 @@ class AbsVal(Pointwise):
     def value(self, x: Tensor) -> Tensor:
         return x.abs()
 
+    def onnx(self, op: Any, x: Sequence[Any], params: Sequence[Any], shapes: Sequence[Shape]) -> Sequence[Any] | None:
+        return [op.Abs(x[0])]
+
     def emit(self, site: Site) -> Code:
         return Code(f"torch.abs({site.x})")
 
@@ -53,6 +56,9 @@ class BNLL(Pointwise):
         import torch.nn.functional as F
 
         return F.softplus(x, threshold=50)
+
+    def onnx(self, op: Any, x: Sequence[Any], params: Sequence[Any], shapes: Sequence[Shape]) -> Sequence[Any] | None:
+        return [op.Softplus(x[0])]
 
     def emit(self, site: Site) -> Code:
         return Code(f"F.softplus({site.x}, threshold=50)")
@@ -73,6 +79,10 @@ class Clip(Pointwise):
 
         low, high = self.options.min, self.options.max
         return x.clamp(low, high) if low <= high else torch.full_like(x, low)
+
+    def onnx(self, op: Any, x: Sequence[Any], params: Sequence[Any], shapes: Sequence[Shape]) -> Sequence[Any] | None:
+        low, high = self.options.min, self.options.max
+        return [op.Clip(x[0], op.numbers(low), op.numbers(high))] if low <= high else None
 
     def emit(self, site: Site) -> Code:
         low, high = self.options.min, self.options.max
@@ -101,6 +111,10 @@ class ELU(Pointwise):
         y = F.elu(x, self.options.alpha)
         return y if self.factor == 1 else y * self.factor
 
+    def onnx(self, op: Any, x: Sequence[Any], params: Sequence[Any], shapes: Sequence[Shape]) -> Sequence[Any] | None:
+        y = op.Elu(x[0], alpha=self.options.alpha)
+        return [y if self.factor == 1 else op.Mul(y, op.numbers(self.factor))]
+
     def emit(self, site: Site) -> Code:
         alpha = self.options.alpha
         call = f"F.elu({site.x}, {number(alpha)})" if alpha != 1 else f"F.elu({site.x})"
@@ -125,6 +139,9 @@ class ReLU6(Pointwise):
 
         return F.relu6(x)
 
+    def onnx(self, op: Any, x: Sequence[Any], params: Sequence[Any], shapes: Sequence[Shape]) -> Sequence[Any] | None:
+        return [op.Clip(x[0], op.numbers(0.0), op.numbers(6.0))]
+
     def emit(self, site: Site) -> Code:
         return Code(f"F.relu6({site.x})")
 
@@ -144,6 +161,9 @@ class SeLu(Pointwise):
 
         return F.selu(x)
 
+    def onnx(self, op: Any, x: Sequence[Any], params: Sequence[Any], shapes: Sequence[Shape]) -> Sequence[Any] | None:
+        return [op.Selu(x[0])]
+
     def emit(self, site: Site) -> Code:
         return Code(f"F.selu({site.x})")
 
@@ -157,6 +177,9 @@ class Sigmoid(Pointwise):
 
     def value(self, x: Tensor) -> Tensor:
         return x.sigmoid()
+
+    def onnx(self, op: Any, x: Sequence[Any], params: Sequence[Any], shapes: Sequence[Shape]) -> Sequence[Any] | None:
+        return [op.Sigmoid(x[0])]
 
     def emit(self, site: Site) -> Code:
         return Code(f"torch.sigmoid({site.x})")
@@ -176,6 +199,11 @@ class Swish(Pointwise):
         beta = self.options.beta
         return F.silu(x) if beta == 1 else x * (x * beta).sigmoid()
 
+    def onnx(self, op: Any, x: Sequence[Any], params: Sequence[Any], shapes: Sequence[Shape]) -> Sequence[Any] | None:
+        beta = self.options.beta
+        scaled = x[0] if beta == 1 else op.Mul(x[0], op.numbers(beta))
+        return [op.Mul(x[0], op.Sigmoid(scaled))]
+
     def emit(self, site: Site) -> Code:
         beta = self.options.beta
         return Code(f"F.silu({site.x})" if beta == 1 else f"{site.x} * torch.sigmoid({number(beta)} * {site.x})")
@@ -193,6 +221,9 @@ class TanH(Pointwise):
 
     def value(self, x: Tensor) -> Tensor:
         return x.tanh()
+
+    def onnx(self, op: Any, x: Sequence[Any], params: Sequence[Any], shapes: Sequence[Shape]) -> Sequence[Any] | None:
+        return [op.Tanh(x[0])]
 
     def emit(self, site: Site) -> Code:
         return Code(f"torch.tanh({site.x})")

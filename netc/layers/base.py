@@ -207,6 +207,15 @@ class Layer(Facts):
         hint = "leave the layer out, or run the net with netc.load_net"
         self.fail(f"cannot be written as a module of its own: {reason}", "", hint, "L391")
 
+    def onnx(self, op: Any, x: Sequence[Any], params: Sequence[Any], shapes: Sequence[Shape]) -> Sequence[Any] | None:
+        """The tops as ONNX values, for an engine; None where the type, or its settings, have no such form.
+
+        `op.Conv(x, w, strides=[2, 2])` adds a node and gives its value (`outputs=2`: a tuple), `op.numbers(…)` and
+        `op.ints(…)` are constants. `x`, `params`: the values of the bottoms and parameters. `shapes`: of the bottoms;
+        they hold for every pass, but for the size of the batch. A layer that is `affine` or `hands_on` needs none.
+        """
+        return None
+
     has_operators: ClassVar[bool] = False
     """Its pass depends on values, so torch cannot trace it: ONNX has `operators` in place of `forward`."""
 
@@ -245,6 +254,12 @@ class Layer(Facts):
 
     def window(self) -> Window | None:
         """Sliding-window geometry, for the receptive field; None: the layer keeps it as it is."""
+        return None
+
+    def slid(self, plane: Shape) -> Any:
+        """The LayerParameter of a layer that computes at each place of a larger plane what this one computes of a whole
+        one of shape `plane` (channels, height, width), with the same parameters; None where the layer itself does.
+        Raises NetcError L308 where there is none (netc.passes.convolutional)."""
         return None
 
     def sees_whole_plane(self) -> bool:

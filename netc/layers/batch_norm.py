@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from netc.layers.affine import Affine, doubles, normalising, then
 from netc.layers.base import Layer, ParamBlob, Run, Shape, layer
 from netc.layers.code import Code, Site, call
 from netc.prototxt.forks import INTEL, NVIDIA
@@ -34,7 +35,7 @@ class BatchNorm(Layer):
     param_field = "batch_norm_param"
     keeps_places = True
     kind = "normalisation"
-    keeps_zeros = True
+    keeps_zeros = fresh = True
     blob_lists = (("mean", "variance", "factor"), ("mean", "variance", "factor", "scale", "bias"))
     starts = {"scale_filler": 1.0}
     uses_sums: bool
@@ -122,6 +123,18 @@ class BatchNorm(Layer):
             return [normalisation.batch_norm(x, (params[0], params[1], params[2]), *settings)]
         y = normalisation.batch_norm_by_averages(x, (params[0], params[1]), *settings)
         return [scales.affine(y, params[3], params[4], x.dim() - 2)]
+
+    def affine(self, arrays: Sequence[Any], bottoms: Sequence[Shape]) -> Affine | str:
+        import numpy as np
+
+        if not self.uses_sums:
+            return "its statistics are those of each batch"
+        mean, variance, factor = doubles(*arrays[:3])
+        axis = 1 if len(bottoms[0]) > 1 else None
+        if self.nvidias:
+            return then(normalising(axis, mean, variance, self.eps), *doubles(*arrays[3:5]))
+        scale = np.where(factor == 0, 0.0, 1 / np.where(factor == 0, 1.0, factor))
+        return normalising(axis, mean * scale, variance * scale, self.eps)
 
     def emit(self, site: Site) -> Code:
         """In TEST by the sums, in TRAIN by the batch (after `net.eval()` by the sums), or as the file says."""

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from netc.layers.base import Layer, Run, Shape, at_least, canonical_axis, format_shape, layer
 from netc.layers.code import Code, Site, tuple_of
@@ -37,6 +37,9 @@ class Concat(Layer):
     keeps_zeros = True
     axis: int
 
+    def takes_any_form(self) -> bool:
+        return True
+
     def rms(self, bottom: float, *others: float | None) -> float | None:
         known = [size for size in (bottom, *others) if size is not None]
         return max(known) if len(known) > len(others) else None
@@ -61,6 +64,12 @@ class Concat(Layer):
         import torch
 
         return [torch.cat(list(bottoms), self.axis) if len(bottoms) > 1 else bottoms[0]]
+
+    def hands_on(self) -> bool:
+        return len(self.param.bottom) == 1
+
+    def onnx(self, op: Any, x: Sequence[Any], params: Sequence[Any], shapes: Sequence[Shape]) -> Sequence[Any] | None:
+        return [op.Concat(*x, axis=self.axis)]
 
     def emit(self, site: Site) -> Code:
         return Code(f"torch.cat({tuple_of(site.bottoms)}, dim={self.axis})" if len(site.bottoms) > 1 else site.x)

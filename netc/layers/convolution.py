@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from netc.layers.affine import Affine, doubles, singles
 from netc.layers.base import Layer, Run, Shape, Window, at_least, canonical_axis, count, format_shape, layer
 from netc.layers.code import Code, Site, call, same_or_tuple
 from netc.layers.windows import Geometry, check_outputs, fitted, geometry, window_summary
@@ -20,7 +21,7 @@ class SpatialWeights(Layer):
     in_place = False
     param_field = "convolution_param"
     kind = "convolution"
-    overwritable = True
+    multiplies = overwritable = fresh = True
     weight_axes = 4
     geometry: Geometry
     spatial: ClassVar[str]
@@ -70,6 +71,61 @@ class SpatialWeights(Layer):
 
     def window(self) -> Window | None:
         return self.geometry.window()
+
+    # -- affine layers around it ---------------------------------------------------------------------------------------
+
+    def with_affine_behind(self, arrays: Sequence[Any], affine: Affine, top: Shape) -> list[Any] | str:
+        weight, *bias = doubles(*arrays)
+        found = affine.on(len(top) - len(self.geometry.kernel) - 1, top)
+        if found is None:
+            return "it varies on an axis that is not that of the channels"
+        factor, summand = found
+        shifted = [(bias[0] if bias else 0) * factor + summand] if bias or affine.shifts else []
+        return singles([self._times(weight, factor, outputs=True), *shifted])
+
+    def with_affine_before(self, arrays: Sequence[Any], affine: Affine, bottom: Shape) -> list[Any] | str:
+        weight, *bias = doubles(*arrays)
+        axis = len(bottom) - len(self.geometry.kernel) - 1
+        found = affine.on(axis, bottom)
+        if found is None:
+            return "it varies on an axis that is not that of the channels"
+        factor, summand = found
+        if not affine.shifts:
+            return singles([self._times(weight, factor, outputs=False), *bias])
+        if self.transposed or any(self.geometry.pad) or not self.geometry.fits(bottom[axis + 1 :]):
+            return "it adds, and the zeros around the image do not change with it"
+        added = self._summed(self._times(weight, summand, outputs=False))
+        return singles([self._times(weight, factor, outputs=False), (bias[0] if bias else 0) + added])
+
+    def _times(self, weight: Any, factor: Any, outputs: bool) -> Any:
+        """The weights, each times the number of its output channel, or of its input channel."""
+        group, kernel = self.options.group, weight.shape[2:]
+        split = weight.reshape(group, weight.shape[0] // group, weight.shape[1], *kernel)
+        rows = outputs != self.transposed  # a transposed weight has the inputs first
+        places = (group, -1, 1) if rows else (group, 1, -1)
+        return (split * factor.reshape(*places, *[1] * len(kernel))).reshape(weight.shape)
+
+    @staticmethod
+    def _summed(weight: Any) -> Any:
+        """Of each output channel, the sum of its weights."""
+        return weight.sum(tuple(range(1, weight.ndim)))
+
+    def onnx(self, op: Any, x: Sequence[Any], params: Sequence[Any], shapes: Sequence[Shape]) -> Sequence[Any] | None:
+        axes = len(self.geometry.kernel)
+        if len(shapes[0]) != axes + 2 or not 1 <= axes <= 3:
+            return None
+        if not self.transposed and not self.geometry.fits(shapes[0][2:]):
+            return None
+        windows = self.geometry
+        settings = {
+            "kernel_shape": list(windows.kernel),
+            "strides": list(windows.stride),
+            "pads": [*windows.pad, *windows.pad],
+            "dilations": list(windows.dilation),
+            "group": self.options.group,
+        }
+        kind = op.ConvTranspose if self.transposed else op.Conv
+        return [kind(one, *params, **settings) for one in x]
 
     # -- emitted code --------------------------------------------------------------------------------------------------
 
@@ -126,6 +182,7 @@ class Convolution(SpatialWeights):
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         axis, shape = self.check_bottoms(bottoms), bottoms[0]
         sizes = check_outputs(self, shape, shape[axis + 1 :], self.geometry)
+        self.from_matrix = self.options.group == 1
         self.learn_weights((self.options.num_output, shape[axis] // self.options.group, *self.geometry.kernel))
         return [(*shape[:axis], self.options.num_output, *sizes)] * len(bottoms)
 

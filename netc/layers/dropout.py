@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from netc.layers.affine import Affine, doubles
 from netc.layers.base import Layer, Run, Shape, layer
 from netc.layers.code import Code, Site, number
 
@@ -25,6 +26,9 @@ class Dropout(Layer):
     kind = "activation"
     keeps_zeros = keeps_rms = drops_values = True
     idle = "in the TEST phase"
+
+    def takes_any_form(self) -> bool:
+        return True
 
     def summary(self) -> str | None:
         return f"{self.options.dropout_ratio:g}"
@@ -49,6 +53,14 @@ class Dropout(Layer):
             return [x * self._mask(run, x)]
         return [x if self.options.scale_train else x * (1 - self.options.dropout_ratio)]
 
+    def hands_on(self) -> bool:
+        return not self._counts()
+
+    def affine(self, arrays: Sequence[Any], bottoms: Sequence[Shape]) -> Affine | str:
+        if self.phase == 0 or self.options.sample_weights_test:
+            return "it draws random numbers"
+        return Affine(None, *doubles(1 if self.options.scale_train else 1 - self.options.dropout_ratio, 0))
+
     def emit(self, site: Site) -> Code:
         """In the TEST phase nothing; in a TRAIN net it follows `net.train()` and `net.eval()`."""
         ratio, scales = number(self.options.dropout_ratio), self.options.scale_train
@@ -62,6 +74,9 @@ class Dropout(Layer):
         return Code(site.x if scales else f"{kept} * {site.x}")
 
     def _mask(self, run: Run, x: Tensor) -> Tensor:
+        """In float32 at least: bfloat16 has no 1 / 0.6."""
+        import torch
+
         ratio = self.options.dropout_ratio
-        kept: Tensor = (run.uniform(self, x) >= ratio).to(x.dtype)
+        kept: Tensor = (run.uniform(self, x) >= ratio).to(torch.float32 if x.dtype == torch.bfloat16 else x.dtype)
         return kept * (1 / (1 - ratio)) if ratio < 1 and self.options.scale_train else kept

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from netc.layers.base import Layer, Run, Shape, at_least, format_shape, layer
 from netc.layers.code import Code, Site, call, number
@@ -74,6 +74,17 @@ class Eltwise(Layer):
         for other, weight in zip(others, self.weights[1:], strict=True):
             total = torch.add(total, other, alpha=weight)
         return total
+
+    def onnx(self, op: Any, x: Sequence[Any], params: Sequence[Any], shapes: Sequence[Shape]) -> Sequence[Any] | None:
+        if self.options.operation == MAX:
+            return [op.Max(*x)]
+        if self.options.operation == SUM:
+            x = [y if w == 1 else op.Mul(y, op.numbers(w)) for y, w in zip(x, self.weights, strict=True)]
+        join = op.Add if self.options.operation == SUM else op.Mul
+        total = x[0]
+        for other in x[1:]:
+            total = join(total, other)
+        return [total]
 
     def emit(self, site: Site) -> Code:
         if self.options.operation == PROD:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+from netc.layers.affine import Affine
 from netc.layers.blob import ParamBlob, Shape
 from netc.layers.fillers import weighted_rms
 
@@ -19,6 +20,8 @@ SAMPLES, LABELS, SUM = "samples", "labels", "sum"
 class Facts:
     """The answers of a type that says nothing of itself."""
 
+    type: ClassVar[str]
+    param_field: ClassVar[str | None]
     blobs: list[ParamBlob]
     no_gradient: ClassVar[tuple[int, ...] | None]
 
@@ -90,8 +93,14 @@ class Facts:
     mean_over: str = SAMPLES
     """What a scalar top is the mean of, so that it can be told from those of the parts of a batch."""
 
-    carries_state: ClassVar[bool] = False
+    carries_state: bool = False
     """What a pass leaves behind is where the next one begins (recurrent layers)."""
+
+    mixes_rows: ClassVar[bool] = False
+    """A row of a top along axis 0 depends on other rows of the bottoms (recurrent layers, whose axis 0 is time)."""
+
+    keeps_own: ClassVar[bool] = False
+    """Code runs in it that may keep values between passes where nobody sees them (Python)."""
 
     def running(self) -> Mapping[int, float]:
         """The parameters that a TRAIN pass itself updates, and does not read, by position: which share of them is kept
@@ -102,6 +111,15 @@ class Facts:
 
     linear: ClassVar[bool] = False
     """Each value of a top is the sum of a row of the first parameter times values of the bottom (InnerProduct)."""
+
+    multiplies: ClassVar[bool] = False
+    """All its work is products of bottoms and parameters, which a GPU or CPU may be asked to compute in less precision;
+    it takes bottoms and parameters in any layout of memory (Convolution, InnerProduct)."""
+
+    def takes_any_form(self) -> bool:
+        """Whether `forward` takes bottoms of bfloat16, and in any layout of memory, as well as float32 in order, and
+        loses nothing by it: values are moved or compared, or multiplied one by one (ReLU, MAX pooling)."""
+        return self.multiplies
 
     transposed: ClassVar[bool] = False
     """`window` tells what one value of the bottom is spread over, and not what one of the top reads (Deconvolution)."""
@@ -114,6 +132,9 @@ class Facts:
 
     keeps_places: ClassVar[bool] = False
     """A value of the tops stands where the values of the bottoms stand that it comes from (ReLU, Eltwise)."""
+
+    each_place: ClassVar[bool] = False
+    """What it computes along `axis`, it computes at each place of the other axes by itself (Softmax)."""
 
     crops: ClassVar[bool] = False
     """The top is bottom 0 cut to the size of bottom 1 (Crop)."""
@@ -139,6 +160,9 @@ class Facts:
     overwritable: ClassVar[bool] = False
     """torch's backward pass of `forward` does not need the tops: a layer in place behind it may write over them."""
 
+    fresh: ClassVar[bool] = False
+    """The tops are always new memory: where no gradients are recorded, a layer in place behind may write over them."""
+
     backward_reads_top: ClassVar[bool] = False
     """Caffe computes the gradient from the top, which a layer in place behind it must therefore not change."""
 
@@ -152,6 +176,30 @@ class Facts:
         if self.linear:
             return weighted_rms(bottom, self.blobs)
         return bottom if self.keeps_rms else None
+
+    # -- what a net that only computes does without -----------------------------------------------------------------
+
+    def hands_on(self) -> bool:
+        """Whether its top is its bottom, value for value, in its own phase and with its settings."""
+        return False
+
+    def affine(self, arrays: Sequence[Any], bottoms: Sequence[Shape]) -> Affine | str:
+        """What it multiplies with and adds, given its parameters, where these are the same for every input; or why they
+        are not ("" for a type that is of another kind)."""
+        return ""
+
+    def with_affine_behind(self, arrays: Sequence[Any], affine: Affine, top: Shape) -> list[Any] | str:
+        """Its parameters, single precision, with those of an affine layer behind it taken in; or why it cannot do so.
+        There is a bias among them where anything is added, which `set_bias` enters into the settings."""
+        return "it has no weights for it"
+
+    def with_affine_before(self, arrays: Sequence[Any], affine: Affine, bottom: Shape) -> list[Any] | str:
+        """The same for an affine layer before it."""
+        return "it has no weights for it"
+
+    def set_bias(self, param: Any) -> None:
+        """Enter into its settings, in `param`, that it has a bias."""
+        getattr(param, self.param_field or "").bias_term = True
 
     # -- parameters ----------------------------------------------------------------------------------------------------
 
@@ -179,6 +227,10 @@ class Facts:
         """The names of `count` parameters of a layer with that many bottoms, numbers where the type has not so many."""
         names = next((names for names in cls.blob_lists if len(names) == count), Facts.blob_lists[0])
         return [*names[:count], *map(str, range(len(names), count))]
+
+    from_matrix: bool = False
+    """Parameter 0 may come from a file as the matrix of an InnerProduct over a whole window: the same values in the
+    same order, and so the same layer (Convolution)."""
 
     # -- pictures ------------------------------------------------------------------------------------------------------
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from netc.layers.base import Layer, Run, Shape, canonical_axis, count, layer
 from netc.layers.code import Code, Site
@@ -36,6 +36,9 @@ class Flatten(Layer):
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
         return [bottoms[0].reshape(self._flat(tuple(bottoms[0].shape)))]
+
+    def onnx(self, op: Any, x: Sequence[Any], params: Sequence[Any], shapes: Sequence[Shape]) -> Sequence[Any] | None:
+        return [op.Reshape(x[0], op.ints([-1, *self._flat(shapes[0])[1:]]))]
 
     def emit(self, site: Site) -> Code:
         axes = len(site.shape)

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from netc.layers.affine import Affine, doubles, singles
 from netc.layers.base import Layer, Run, Shape, canonical_axis, count, layer
 from netc.layers.code import Code, Site, call
+from netc.layers.convolution import Convolution
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,7 +25,7 @@ class InnerProduct(Layer):
     in_place = False
     param_field = "inner_product_param"
     kind = "full"
-    linear = overwritable = True
+    linear = multiplies = overwritable = fresh = True
     weight_axes = 2
     axis: int
 
@@ -50,14 +52,71 @@ class InnerProduct(Layer):
         x = bottoms[0].flatten(self.axis)
         return [F.linear(x, weight.t() if self.options.transpose else weight, bias)]
 
+    def with_affine_behind(self, arrays: Sequence[Any], affine: Affine, top: Shape) -> list[Any] | str:
+        weight, *bias = doubles(*arrays)
+        found = affine.on(self.axis, top)
+        if found is None:
+            return "it varies on an axis that is not that of the outputs"
+        factor, summand = found
+        shifted = [(bias[0] if bias else 0) * factor + summand] if bias or affine.shifts else []
+        return singles([weight * (factor if self.options.transpose else factor[:, None]), *shifted])
+
+    def with_affine_before(self, arrays: Sequence[Any], affine: Affine, bottom: Shape) -> list[Any] | str:
+        weight, *bias = doubles(*arrays)
+        found = affine.spread(bottom, self.axis)
+        if found is None:
+            return "it varies on an axis that is not multiplied"
+        factor, summand = (side[:, None] if self.options.transpose else side for side in found)
+        added = (weight * summand).sum(0 if self.options.transpose else 1)
+        shifted = [(bias[0] if bias else 0) + added] if bias or affine.shifts else []
+        return singles([weight * factor, *shifted])
+
+    def onnx(self, op: Any, x: Sequence[Any], params: Sequence[Any], shapes: Sequence[Shape]) -> Sequence[Any] | None:
+        if self.axis < 1:
+            return None
+        flat = x[0] if self.axis == 1 and len(shapes[0]) == 2 else op.Flatten(x[0], axis=self.axis)
+        y = op.Gemm(flat, *params, transB=0 if self.options.transpose else 1)
+        if self.axis == 1:
+            return [y]
+        return [op.Reshape(y, op.ints([-1, *shapes[0][1 : self.axis], self.options.num_output]))]
+
     def emit(self, site: Site) -> Code:
         x = site.x if self.axis == len(site.shape) - 1 else f"{site.x}.flatten({self.axis or ''})"
         kind = "TransposedLinear" if self.options.transpose else "nn.Linear"
         settings = {} if self.options.bias_term else {"bias": False}
         return Code(site.call(x), call(kind, count(site.shape, self.axis), self.options.num_output, **settings))
 
+    def slid(self, plane: Shape) -> Any:
+        given, convolution = self.options, type(self.param)()
+        if self.axis != 1:
+            found = f"has no form as a convolution: it multiplies from axis {self.axis} on, not whole images"
+            self.fail(found, "inner_product_param.axis", code="L308")
+        if given.transpose:
+            found = "has no form as a convolution: its weights are transposed, and so no kernels as they lie"
+            self.fail(found, "inner_product_param.transpose", "transpose those of the file, and drop this", "L308")
+        convolution.CopyFrom(self.param)
+        convolution.ClearField("inner_product_param")
+        convolution.type = Convolution.type
+        made = convolution.convolution_param
+        made.num_output = given.num_output
+        if plane[1] == plane[2]:
+            made.kernel_size.append(plane[1])
+        else:
+            made.kernel_h, made.kernel_w = plane[1:]
+        for name in ("bias_term", "weight_filler", "bias_filler"):
+            if given.HasField(name):
+                _copy(getattr(given, name), made, name)
+        return convolution
+
     def macs(self, bottoms: Sequence[Shape], tops: Sequence[Shape]) -> int:
         return count(tops[0]) * count(bottoms[0], self.axis)
 
     def sees_whole_plane(self) -> bool:
         return True
+
+
+def _copy(value: Any, message: Any, name: str) -> None:
+    if isinstance(value, bool):
+        setattr(message, name, value)
+    else:
+        getattr(message, name).CopyFrom(value)

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from netc.layers.base import Layer, Run, Shape, check_planes, layer
 from netc.layers.code import Code, Site, call
@@ -52,6 +52,15 @@ class LRN(Layer):
         if self.options.norm_region == ACROSS_CHANNELS:
             return [normalisation.lrn_across_channels(bottoms[0], size, alpha, beta, self.options.k)]
         return [normalisation.lrn_within_channel(bottoms[0], size, alpha, beta)]
+
+    def onnx(self, op: Any, x: Sequence[Any], params: Sequence[Any], shapes: Sequence[Shape]) -> Sequence[Any] | None:
+        o = self.options
+        if o.norm_region == ACROSS_CHANNELS:
+            return [op.LRN(x[0], size=o.local_size, alpha=o.alpha, beta=o.beta, bias=o.k)]
+        size, edge = o.local_size, o.local_size // 2
+        settings = {"kernel_shape": [size, size], "strides": [1, 1], "pads": [edge] * 4, "count_include_pad": 1}
+        total = op.Mul(op.AveragePool(op.Mul(x[0], x[0]), **settings), op.numbers(o.alpha))
+        return [op.Mul(x[0], op.Pow(op.Add(total, op.numbers(1.0)), op.numbers(-o.beta)))]
 
     def emit(self, site: Site) -> Code:
         across = self.options.norm_region == ACROSS_CHANNELS

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from netc.layers.base import Layer, Run, Shape, Window, between, format_shape, layer
 from netc.layers.code import Code, Site, same_or_tuple
@@ -34,7 +34,7 @@ class Pooling(Layer):
     in_place = False
     param_field = "pooling_param"
     kind = "pooling"
-    keeps_zeros = keeps_rms = rounds_up = True
+    keeps_zeros = keeps_rms = rounds_up = fresh = True
     kernel: Sizes | None
     stride: Sizes
     pad: Sizes
@@ -117,6 +117,37 @@ class Pooling(Layer):
             return pooling.max_pool_with_position(x, *windows)
         return [pooling.max_pool(x, *windows) if self.options.pool == MAX else pooling.avg_pool(x, *windows)]
 
+    def onnx(self, op: Any, x: Sequence[Any], params: Sequence[Any], shapes: Sequence[Shape]) -> Sequence[Any] | None:
+        sizes = shapes[0][2:]
+        if self.with_position:
+            return None
+        kernel = self.kernel or sizes
+        settings = list(zip(sizes, kernel, self.stride, self.pad, self._checked_outputs(shapes[0]), strict=True))
+        filled = [min(windows, -(-(size + pad) // stride)) for size, _, stride, pad, windows in settings]
+        if filled != [windows for *_, windows in settings]:
+            return None  # windows with nothing in them
+        behind = [(w - 1) * stride + k - size - pad for size, k, stride, pad, w in settings]
+        common = {
+            "kernel_shape": list(kernel),
+            "strides": list(self.stride),
+            "pads": [*self.pad, *(max(0, edge) for edge in behind)],
+        }
+        if self.options.pool == MAX:
+            return [op.MaxPool(x[0], **common)]
+        y = op.AveragePool(x[0], **common, count_include_pad=1)
+        return [self._divided(op, y, settings) if any(b > p for b, p in zip(behind, self.pad, strict=True)) else y]
+
+    @staticmethod
+    def _divided(op: Any, y: Any, settings: Sequence[Sequence[int]]) -> Any:
+        """Means over whole windows as means over what lies within the padded image."""
+        import numpy as np
+
+        for axis, (size, kernel, stride, pad, windows) in enumerate(settings, 2):
+            start = np.arange(windows) * stride - pad
+            lengths = np.minimum(start + kernel, size + pad) - start
+            y = op.Mul(y, op.numbers((kernel / lengths).reshape(-1, *[1] * (len(settings) + 1 - axis))))
+        return y
+
     def emit(self, site: Site) -> Code:
         name, axes = "max_pool" if self.options.pool == MAX else "avg_pool", len(site.shape) - 2
         if self.kernel is None and not self.with_position:
@@ -141,6 +172,9 @@ class Pooling(Layer):
         reached = all(stride <= kernel for stride, kernel in zip(self.stride, self.kernel, strict=True))
         clip = any(self.pad) if self.clip is None else self.clip
         return within and (not self.ceil or clip or (reached and not any(self.pad)))
+
+    def takes_any_form(self) -> bool:
+        return bool(self.options.pool == MAX) and not self.with_position  # places are no numbers for bfloat16
 
     def window(self) -> Window | None:
         if self.kernel is None:

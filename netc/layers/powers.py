@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from netc.layers.activations import Pointwise
-from netc.layers.base import layer
+from netc.layers.affine import Affine, doubles
+from netc.layers.base import Shape, layer
 from netc.layers.code import Code, Site, number
 
 if TYPE_CHECKING:
@@ -31,6 +33,20 @@ class Power(Pointwise):
         line = x * scale if scale != 1 else x
         line = line + shift if shift else line
         return line if power == 1 else line.pow(power)
+
+    def hands_on(self) -> bool:
+        return (self.options.power, self.options.scale, self.options.shift) == (1, 1, 0)
+
+    def affine(self, arrays: Sequence[Any], bottoms: Sequence[Shape]) -> Affine | str:
+        if self.options.power != 1:
+            return "its power is not 1"
+        return Affine(None, *doubles(self.options.scale, self.options.shift))
+
+    def onnx(self, op: Any, x: Sequence[Any], params: Sequence[Any], shapes: Sequence[Shape]) -> Sequence[Any] | None:
+        power, scale, shift = self.options.power, self.options.scale, self.options.shift
+        if power * scale == 0:
+            return None
+        return [op.Pow(_line_in_onnx(op, x[0], scale, shift), op.numbers(power))]
 
     def emit(self, site: Site) -> Code:
         power, scale, shift = self.options.power, self.options.scale, self.options.shift
@@ -75,6 +91,10 @@ class Exp(Pointwise):
         outer = math.exp(self.options.shift * _log_base(self))
         return y * outer if outer != 1 else y
 
+    def onnx(self, op: Any, x: Sequence[Any], params: Sequence[Any], shapes: Sequence[Shape]) -> Sequence[Any] | None:
+        base = _log_base(self)
+        return [op.Exp(_line_in_onnx(op, x[0], self.options.scale * base, self.options.shift * base))]
+
     def emit(self, site: Site) -> Code:
         base = _log_base(self)
         return Code(f"torch.exp({_line(site.x, self.options.scale * base, self.options.shift * base)})")
@@ -102,6 +122,11 @@ class Log(Pointwise):
         y = (line + shift if shift else line).log()
         return y / base if base != 1 else y
 
+    def onnx(self, op: Any, x: Sequence[Any], params: Sequence[Any], shapes: Sequence[Shape]) -> Sequence[Any] | None:
+        y = op.Log(_line_in_onnx(op, x[0], self.options.scale, self.options.shift))
+        base = _log_base(self)
+        return [y if base == 1 else op.Div(y, op.numbers(base))]
+
     def emit(self, site: Site) -> Code:
         base = _log_base(self)
         logarithm = f"torch.log({_line(site.x, self.options.scale, self.options.shift)})"
@@ -123,3 +148,9 @@ def _line(x: str, scale: float, shift: float) -> str:
     """The expression of scale · x + shift."""
     scaled = x if scale == 1 else f"-{x}" if scale == -1 else f"{number(scale)} * {x}"
     return f"{scaled} {'+' if shift > 0 else '-'} {number(abs(shift))}" if shift else scaled
+
+
+def _line_in_onnx(op: Any, x: Any, scale: float, shift: float) -> Any:
+    """The value of scale · x + shift."""
+    scaled = x if scale == 1 else op.Mul(x, op.numbers(scale))
+    return op.Add(scaled, op.numbers(shift)) if shift else scaled

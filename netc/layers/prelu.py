@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from netc.layers.base import Layer, Run, Shape, format_shape, layer
 from netc.layers.code import Code, Site
@@ -36,6 +36,10 @@ class PReLU(Layer):
         import torch.nn.functional as F
 
         return [F.prelu(bottoms[0], params[0].reshape(-1))]
+
+    def onnx(self, op: Any, x: Sequence[Any], params: Sequence[Any], shapes: Sequence[Shape]) -> Sequence[Any] | None:
+        slope = [1] if self.options.channel_shared else [shapes[0][1], *[1] * (len(shapes[0]) - 2)]
+        return [op.PRelu(x[0], op.Reshape(params[0], op.ints(slope)))]
 
     def emit(self, site: Site) -> Code:
         module = "SharedPReLU()" if self.options.channel_shared else f"nn.PReLU({site.shape[1]})"

@@ -26,6 +26,7 @@ class Python(Layer):
     bottoms = at_least(0)
     tops = at_least(0)
     param_field = "python_param"
+    keeps_own = True
     no_code = "it runs a Python module of your own"
     code: PythonCode
 

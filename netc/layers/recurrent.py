@@ -29,13 +29,17 @@ class Recurrent(Layer):
         ("input_weight", "input_bias", "hidden_weight"),
         ("input_weight", "input_bias", "static_weight", "hidden_weight"),
     )
-    carries_state = True
+    mixes_rows = True
     states: ClassVar[int]
     """How many hidden states there are."""
     gates: ClassVar[int]
     """How many values the input makes for each hidden unit."""
     step: ClassVar[str]
     """The function of netc.layers.functions.recurrent that makes one step."""
+
+    @property
+    def carries_state(self) -> bool:  # type: ignore[override]
+        return not self.options.expose_hidden
 
     @property
     def _exposed(self) -> int:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from netc.layers.base import Layer, Run, Shape, layer
 from netc.layers.code import Code, Site, number
@@ -25,6 +25,9 @@ class ReLU(Layer):
     keeps_zeros = keeps_positive = True
     gated_by_output: bool
 
+    def takes_any_form(self) -> bool:
+        return True
+
     def dead_at_zero(self) -> bool:
         return bool(self.options.negative_slope == 0)
 
@@ -43,6 +46,10 @@ class ReLU(Layer):
             return [F.relu(x)]
         y = F.leaky_relu(x, slope)
         return [_gated(x, y, slope) if self.gated_by_output else y]
+
+    def onnx(self, op: Any, x: Sequence[Any], params: Sequence[Any], shapes: Sequence[Shape]) -> Sequence[Any] | None:
+        slope = self.options.negative_slope
+        return [op.LeakyRelu(x[0], alpha=slope) if slope else op.Relu(x[0])]
 
     def emit(self, site: Site) -> Code:
         slope = self.options.negative_slope

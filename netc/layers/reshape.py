@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from netc.layers.base import Layer, Run, Shape, count, format_shape, layer
 from netc.layers.code import Code, Site
@@ -79,6 +79,10 @@ class Reshape(Layer):
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
         return [bottoms[0].reshape(self._target(tuple(bottoms[0].shape)))]
+
+    def onnx(self, op: Any, x: Sequence[Any], params: Sequence[Any], shapes: Sequence[Shape]) -> Sequence[Any] | None:
+        target = self._target(shapes[0])
+        return [op.Reshape(x[0], op.ints([-1, *target[1:]]))] if target else None
 
     def emit(self, site: Site) -> Code:
         start, end = self._replaced(site.shape)

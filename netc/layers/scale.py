@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from netc.layers.affine import Affine, doubles, singles, spanning
 from netc.layers.base import Layer, Run, Shape, between, canonical_axis, format_shape, layer
 from netc.layers.code import Code, Site, call
 
@@ -14,7 +15,7 @@ class Broadcast(Layer):
     """A factor or summand that spans some axes of bottom 0: a parameter, or bottom 1 where there is one."""
 
     bottoms = between(1, 2)
-    keeps_places = True
+    keeps_places = fresh = True
     kind = "normalisation"
     axis: int
 
@@ -49,6 +50,11 @@ class Broadcast(Layer):
     def behind(self, x: int, factor: int) -> int:
         """How many of the `x` axes of bottom 0 follow those that a factor with `factor` axes spans."""
         return x - self.axis - factor
+
+    def spread_in_onnx(self, op: Any, factor: Any, shapes: Sequence[Shape]) -> Any:
+        """A factor of the shape of bottom 1, with axes of size 1 behind it."""
+        axes, behind = len(shapes[1]), self.behind(len(shapes[0]), len(shapes[1]))
+        return op.Unsqueeze(factor, op.ints(range(axes, axes + behind))) if behind and axes else factor
 
     def module(self, kind: str, site: Site, *settings: str) -> str:
         """`kind` with parameters of this layer's shape."""
@@ -100,6 +106,28 @@ class Scale(Broadcast):
         x, factor, *bias = (*bottoms, *params)
         return [scales.affine(x, factor, bias[0] if bias else None, self.behind(x.dim(), factor.dim()))]
 
+    def affine(self, arrays: Sequence[Any], bottoms: Sequence[Shape]) -> Affine | str:
+        axis = "its factor is another blob" if len(bottoms) > 1 else spanning(self.axis, self.blobs[0].shape)
+        if isinstance(axis, str):
+            return axis
+        factor, *bias = (array.reshape(-1) for array in doubles(*arrays))
+        return Affine(axis, factor, bias[0] if bias else 0 * factor)
+
+    def with_affine_before(self, arrays: Sequence[Any], affine: Affine, bottom: Shape) -> list[Any] | str:
+        own = self.affine(arrays, [bottom])
+        if isinstance(own, str) or own.axis is None or affine.axis not in (None, own.axis):
+            return own if isinstance(own, str) and own else "they vary on different axes"
+        shape = self.blobs[0].shape
+        joined = Affine(own.axis, affine.factor * own.factor, affine.summand * own.factor + own.summand)
+        bias = [joined.summand.reshape(shape)] if self.options.bias_term or joined.shifts else []
+        return singles([joined.factor.reshape(shape), *bias])
+
+    def onnx(self, op: Any, x: Sequence[Any], params: Sequence[Any], shapes: Sequence[Shape]) -> Sequence[Any] | None:
+        if len(x) < 2:
+            return None
+        y = op.Mul(x[0], self.spread_in_onnx(op, x[1], shapes))
+        return [op.Add(y, self.spread_in_onnx(op, params[0], shapes))] if params else [y]
+
     def emit(self, site: Site) -> Code:
         bias, starts = self.options.bias_term, {"weight": 1.0, "bias": 0.0}
         if len(site.bottoms) == 1:
@@ -130,6 +158,20 @@ class Bias(Broadcast):
 
         x, summand = (*bottoms, *params)
         return [x + scales.spread(summand, self.behind(x.dim(), summand.dim()))]
+
+    def affine(self, arrays: Sequence[Any], bottoms: Sequence[Shape]) -> Affine | str:
+        import numpy as np
+
+        axis = "its summand is another blob" if len(bottoms) > 1 else spanning(self.axis, self.blobs[0].shape)
+        if isinstance(axis, str):
+            return axis
+        (summand,) = (array.reshape(-1) for array in doubles(*arrays))
+        return Affine(axis, np.ones_like(summand), summand)
+
+    def onnx(self, op: Any, x: Sequence[Any], params: Sequence[Any], shapes: Sequence[Shape]) -> Sequence[Any] | None:
+        if len(x) < 2:
+            return None
+        return [op.Add(x[0], self.spread_in_onnx(op, x[1], shapes))]
 
     def emit(self, site: Site) -> Code:
         if len(site.bottoms) == 1:

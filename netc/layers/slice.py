@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from netc.layers.base import Layer, Run, Shape, at_least, canonical_axis, layer
 from netc.layers.code import Code, Site, tuple_of
@@ -76,6 +76,16 @@ class Slice(Layer):
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
         x = bottoms[0]
         return list(x.split(self._sizes(x.shape[self.axis]), self.axis))
+
+    def onnx(self, op: Any, x: Sequence[Any], params: Sequence[Any], shapes: Sequence[Shape]) -> Sequence[Any] | None:
+        sizes = self._sizes(shapes[0][self.axis])
+        if self.axis == 0:
+            return None  # the batch
+        return (
+            op.Split(x[0], op.ints(sizes), axis=self.axis, outputs=len(sizes))
+            if len(sizes) > 1
+            else [op.Identity(x[0])]
+        )
 
     def emit(self, site: Site) -> Code:
         if self.parts == 1:

@@ -26,6 +26,9 @@ class Split(Layer):
     copies_bottom = True
     copies: int
 
+    def takes_any_form(self) -> bool:
+        return True
+
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         self.copies = len(self.param.top)
         return [bottoms[0]] * self.copies

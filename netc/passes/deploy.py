@@ -67,7 +67,7 @@ def deployed(layers: Layers, learned: Collection[str], shapes: Shapes, own_phase
     flow = _Flow(params, layers.state.phase, learned)
     fed = flow.fed()
     if fed:  # the copies that compiling needs are other ones now
-        params = _without_copies(params)
+        params = without_copies(params)
         origins = [origin for node, origin in zip(flow.nodes, layers.origins, strict=True) if not node.copies_bottom]
         flow = _Flow(params, layers.state.phase, learned)
         fed = flow.fed()
@@ -314,7 +314,7 @@ def _keep_bottoms(node: Layer, flags: Sequence[bool]) -> None:
         node.param.bottom[:] = [blob for blob, stays in zip(node.param.bottom[:], flags, strict=True) if stays]
 
 
-def _without_copies(params: Sequence[Any]) -> list[Any]:
+def without_copies(params: Sequence[Any]) -> list[Any]:
     """The layers without Splits, whose readers read what is copied: compiling inserts those that are still needed."""
     nodes: Mapping[str, type[Layer]] = registry()
     copies = {index for index, param in enumerate(params) if nodes.get(param.type, Layer).copies_bottom}

@@ -14,7 +14,7 @@ from netc.prototxt.ast import FieldNode, Message, Scalar
 from netc.prototxt.forks import EACH_AXIS
 from netc.prototxt.scalars import FieldInfo, Misfit, convert, wanted
 from netc.prototxt.source import Source
-from netc.prototxt.unknown import Types, explain, other_file
+from netc.prototxt.unknown import FILES, Types, explain, other_file
 
 
 def bind(tree: Message, message_class: Callable[[], Any], source: Source, types: Types = frozenset) -> Any:
@@ -22,22 +22,28 @@ def bind(tree: Message, message_class: Callable[[], Any], source: Source, types:
 
     Raises NetcError S201 (unknown field), S202 (wrong kind of value), S203 (out of range), S204 (unknown enum value),
     S205 (field given twice), S206 (list on a singular field), S207 (bad string escape), S208 (required field missing),
-    S209 (a solver where a net is expected, or the reverse).
+    S209 (a solver where a net is expected, or another of these files).
     """
     message = message_class()
-    if (field := other_file(tree, message.DESCRIPTOR)) is not None:
-        raise _other_file(field, message.DESCRIPTOR, source)
+    if (other := other_file(tree, message.DESCRIPTOR)) is not None:
+        raise _other_file(*other, FILES[message.DESCRIPTOR.name], source)
     binder = _Binder(source, types)
     binder.fill(message, message.DESCRIPTOR, tree)
     raise_all(binder.errors)
     return message
 
 
-def _other_file(field: FieldNode, descriptor: Descriptor, source: Source) -> NetcError:
-    found, expected = ("solver", "net") if descriptor.name == "NetParameter" else ("net", "solver")
-    hint = "the file that a solver's `net:` names is the net" if found == "solver" else "a solver has a line `net: …`"
+_REMEDIES = {
+    "net": "the file that a solver's `net:` names is the net",
+    "solver": "a solver has a line `net: …`",
+    "schedule": "a schedule has blocks `step { solver: … }`; it is for netc train",
+}
+
+
+def _other_file(found: str, field: FieldNode, expected: str, source: Source) -> NetcError:
     place = source.place(field.offset, len(field.name))
-    return NetcError("S209", f'this is a {found}, not a {expected}: "{field.name}" is a field of {found}s', place, hint)
+    message = f'this is a {found}, not a {expected}: "{field.name}" is a field of {found}s'
+    return NetcError("S209", message, place, _REMEDIES["schedule" if found == "schedule" else expected])
 
 
 @cache

@@ -57,15 +57,22 @@ def _values(field: FieldDescriptor) -> list[str]:
     return [value.name for value in field.enum_type.values] if field.enum_type else []
 
 
-def other_file(tree: Message, descriptor: Descriptor) -> FieldNode | None:
-    """The first field that shows a net where a solver is expected, or the reverse; None where the file fits."""
-    other = {"NetParameter": "SolverParameter", "SolverParameter": "NetParameter"}.get(descriptor.name)
-    if other is None:
-        return None
-    mine, theirs = descriptor.fields_by_name, descriptor.file.message_types_by_name[other].fields_by_name
-    if any(field.name in mine and field.name not in theirs for field in tree.fields):
-        return None
-    return next((field for field in tree.fields if field.name in theirs and field.name not in mine), None)
+FILES = {"NetParameter": "net", "SolverParameter": "solver", "ScheduleParameter": "schedule"}
+"""The messages that are files of their own → what such a file is called."""
+
+
+def other_file(tree: Message, descriptor: Descriptor) -> tuple[str, FieldNode] | None:
+    """What the file is instead of the one expected, such as a net instead of a solver, and the first field that shows
+    it; None where the file fits."""
+    mine = descriptor.fields_by_name
+    for other in FILES if descriptor.name in FILES else ():
+        theirs = descriptor.file.message_types_by_name[other].fields_by_name
+        if any(field.name in mine and field.name not in theirs for field in tree.fields):
+            continue
+        for field in tree.fields:
+            if field.name in theirs and field.name not in mine:
+                return FILES[other], field
+    return None
 
 
 def _children_with(name: str, descriptor: Descriptor, block: Message) -> list[str]:

@@ -37,18 +37,37 @@ HOMES = {
 """Module of pycaffe → the module of ours that it is."""
 
 
+OWN = "netc.pycaffe"
+ELSEWHERE = {f"{OWN}{name.removeprefix(NAME)}": home for name, home in HOMES.items() if home.startswith("netc.runtime")}
+"""Submodule of netc.pycaffe that needs torch → where it lies: `import netc.pycaffe.draw` finds it there."""
+
+
+class Elsewhere(MetaPathFinder):
+    """Finds the submodules of netc.pycaffe that lie under netc.runtime. It comes last, after the folder's own files."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        return ModuleSpec(fullname, _Loader(ELSEWHERE[fullname])) if fullname in ELSEWHERE else None
+
+
 class Finder(MetaPathFinder):
-    """Finds `caffe` and its submodules at netc's."""
+    """Finds `caffe` and its submodules at netc's; those that only a fork has, which are Python alone, in the fork's
+    checkout, where the program has put that on its path (SSD's `caffe.model_libs`)."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         if fullname != NAME and not fullname.startswith(f"{NAME}."):
             return None
-        if fullname not in HOMES:
+        if fullname in HOMES:
+            return ModuleSpec(fullname, _Loader(HOMES[fullname]), is_package=fullname in (NAME, f"{NAME}.proto"))
+        parent = fullname.rpartition(".")[0].split(".")
+        found = PathFinder.find_spec(fullname, [os.path.join(folder, *parent) for folder in sys.path])
+        if found is None:
             known = ", ".join(sorted(HOMES))
             raise ModuleNotFoundError(f"netc's caffe has no module {fullname!r}; it has {known}", name=fullname)
-        return ModuleSpec(fullname, _Loader(HOMES[fullname]), is_package=fullname in (NAME, f"{NAME}.proto"))
+        return found
 
 
 class _Loader(Loader):
@@ -65,6 +84,8 @@ class _Loader(Loader):
     def exec_module(self, module: ModuleType) -> None:
         module.__spec__ = self._spec  # the import system has just put the alias's in its place
 
+
+sys.meta_path.append(Elsewhere())
 
 _finder = Finder()
 _lock = threading.Lock()

@@ -84,24 +84,33 @@ def datum_to_array(datum: Any) -> Array:
 
 
 def load_image(filename: Any, color: bool = True) -> Array:
-    """A picture file as an array: height × width × 3, or × 1 without `color`; transparency is left away.
+    """A picture file as an array: height × width × 3, or × 1 without `color`; transparency is left away. `filename` may
+    be an open file too, such as what a browser has sent in an io.BytesIO.
 
     Grey is 0.2125 R + 0.7154 G + 0.0721 B. Raises OSError, NetcError F102 (not a regular file), D520 (too many pixels).
     """
+    if hasattr(filename, "read"):
+        values = _decoded(filename, getattr(filename, "name", "of an open file"))
+    else:
+        from netc.files.opening import open_regular
+
+        with open_regular(filename) as file:
+            values = _decoded(file, filename)
+    if not color:
+        return values if values.shape[2] == 1 else (values @ _LUMA)[:, :, np.newaxis].astype(np.float32)
+    return np.tile(values, (1, 1, 3)) if values.shape[2] == 1 else values
+
+
+def _decoded(file: Any, name: Any) -> Array:
     from PIL import Image
 
-    from netc.files.opening import open_regular
-
-    with open_regular(filename) as file, Image.open(file) as picture:
+    with Image.open(file) as picture:
         decoding = import_module("netc.runtime.data.decoding")
         try:
             decoding.check_size(*picture.size)
         except decoding.Undecodable as reason:
-            raise NetcError("D520", f'the picture "{filename}" cannot be used: {reason}') from None
-        values = _unit(picture)
-    if not color:
-        return values if values.shape[2] == 1 else (values @ _LUMA)[:, :, np.newaxis].astype(np.float32)
-    return np.tile(values, (1, 1, 3)) if values.shape[2] == 1 else values
+            raise NetcError("D520", f'the picture "{name}" cannot be used: {reason}') from None
+        return _unit(picture)
 
 
 _LUMA = np.array([0.2125, 0.7154, 0.0721])

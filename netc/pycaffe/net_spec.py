@@ -98,6 +98,11 @@ def _blocks() -> dict[str, str]:
     return {field.message_type.name.removesuffix(_ENDING): field.name for field in fields if field.message_type}
 
 
+def param_name_dict() -> dict[str, str]:
+    """Type → what its message's field is called without "_param": {"InnerProduct": "inner_product", …}."""
+    return {kind: field.removesuffix("_param") for kind, field in _blocks().items()}
+
+
 def _block(type_name: str) -> str:
     return _blocks().get(type_name, "")
 
@@ -135,6 +140,10 @@ def to_proto(*tops: Top | Function) -> Any:
     return proto.NetParameter(layer=list(layers.values()))
 
 
+class NoTop(AttributeError, KeyError):
+    """A NetSpec has no top of that name: pycaffe raises KeyError, and Python asks an attribute for AttributeError."""
+
+
 class NetSpec:
     """A net: each top that is set as an attribute (or an item) gets that name, and its layer that of its first top."""
 
@@ -150,7 +159,7 @@ class NetSpec:
         try:
             return self.tops[name]
         except KeyError:
-            raise AttributeError(f"the net has no top {name!r}") from None
+            raise NoTop(f"the net has no top {name!r}") from None
 
     def __delattr__(self, name: str) -> None:
         del self.tops[name]
@@ -170,8 +179,9 @@ class NetSpec:
     def vals(self) -> list[Any]:
         return list(self.tops.values())
 
-    def update(self, other: dict[str, Any]) -> None:
-        self.tops.update(other)
+    def update(self, name: str, params: dict[str, Any]) -> None:
+        """More fields, or other values, for the layer of the top `name` (SSD's Caffe has this)."""
+        self.tops[name].fn.params.update(params)
 
     def to_proto(self) -> Any:
         """The NetParameter."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import filecmp
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,7 @@ from netc.files.shipped import is_shipped
 from netc.prototxt.draft import Draft
 from netc.prototxt.format import quoted
 from netc.prototxt.source import MAX_BYTES
+from netc.solver.overrides import Override, overridden, overrides
 from netc.solver.settings import test_net_count
 
 TRAIN, TEST = 0, 1
@@ -23,12 +24,18 @@ TRAIN, TEST = 0, 1
 
 @dataclass(slots=True)
 class NetPlan:
-    """A net to be built: its source (path or NetParameter), what Caffe's log calls it, and the solver's own state."""
+    """A net to be built: its source (path or NetParameter), what Caffe's log calls it, and the solver's own state and
+    settings for it."""
 
     source: Any
     label: str
     phase: int
     state: Any = field(default_factory=lambda: proto.NetState())
+    overrides: list[Override] = field(default_factory=list)
+
+    def draft(self, drafts: Callable[[Any], Draft]) -> Draft:
+        """The net as the solver means it; `drafts` reads the source. Raises NetcError R710."""
+        return overridden(drafts(self.source), self.overrides, strict=self.phase == TRAIN)
 
 
 def train_plan(
@@ -38,6 +45,7 @@ def train_plan(
     solver's fields, for the place of an error."""
     plan = next(iter(_train_sources(param, near, origin)))
     plan.state.MergeFrom(param.train_state)
+    plan.overrides = overrides(param, origin)
     if level:
         plan.state.level = level
     plan.state.stage.extend(stages)
@@ -50,18 +58,19 @@ def _train_sources(param: Any, near: str, origin: Origin | None) -> Iterable[Net
         yield NetPlan(param.train_net_param, "train_net_param", TRAIN)
     if param.HasField("train_net"):
         yield NetPlan(
-            _path(param.train_net, near, origin, "train_net"),
+            path_of(param.train_net, near, origin, "train_net"),
             f"train_net file: {param.train_net}",
             TRAIN,
         )
     if param.HasField("net_param"):
         yield NetPlan(param.net_param, "net_param", TRAIN)
     if param.HasField("net"):
-        yield NetPlan(_path(param.net, near, origin, "net"), f"net file: {param.net}", TRAIN)
+        yield NetPlan(path_of(param.net, near, origin, "net"), f"net file: {param.net}", TRAIN)
 
 
-def _path(name: str, near: str, origin: Origin | None, field: str) -> str:
-    """The file of a net. Raises NetcError F120 where there is none, F122 where there are two that differ."""
+def path_of(name: str, near: str, origin: Origin | None, field: str) -> str:
+    """The file that a solver or schedule names. Raises NetcError F120 where there is none, F122 where there are two
+    that differ."""
     place = origin.place(field) if origin is not None else None
     found = resolve(name, near, place=place)
     beside = os.path.join(os.path.dirname(near), name)
@@ -86,14 +95,16 @@ def test_plans(param: Any, near: str, origin: Origin | None) -> list[NetPlan]:
     """The test nets in Caffe's order: test_net_param, test_net, then instances of the net shared with training."""
     plans = [NetPlan(net, "test_net_param", TEST) for net in param.test_net_param]
     for number, name in enumerate(param.test_net):
-        path = _path(name, near, origin, f"test_net[{number}]")
+        path = path_of(name, near, origin, f"test_net[{number}]")
         plans.append(NetPlan(path, f"test_net file: {name}", TEST))
     while len(plans) < test_net_count(param):
         own = param.HasField("net_param")
-        shared = param.net_param if own else _path(param.net, near, origin, "net")
+        shared = param.net_param if own else path_of(param.net, near, origin, "net")
         plans.append(NetPlan(shared, "net_param" if own else f"net file: {param.net}", TEST))
     for plan, state in zip(plans, param.test_state):
         plan.state.MergeFrom(state)
+    for plan in plans:
+        plan.overrides = overrides(param, origin)
     return plans
 
 

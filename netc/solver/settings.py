@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from netc.errors import NetcError, did_you_mean, raise_all
@@ -23,6 +24,16 @@ squares (Adam)."""
 
 Found = Iterator[tuple[str, str, str, str | None]]
 """(code, message, field, hint) of each violation."""
+
+
+def prefix(param: Any, solver_path: str) -> Path:
+    """What the names of snapshots begin with: snapshot_prefix, the solver's name inside it where that is a folder, and
+    the solver's path without its ending where it is not set."""
+    own = Path(solver_path if not solver_path.startswith("<") else "solver")
+    if not param.snapshot_prefix:
+        return own.with_suffix("")
+    given = Path(param.snapshot_prefix)
+    return given / own.stem if given.is_dir() or param.snapshot_prefix.endswith("/") else given
 
 
 def check(param: Any, origin: Origin) -> None:

@@ -43,7 +43,8 @@ def facts_of(graph: Graph) -> Facts:
         said = nodes[name].layer.doubtful(arrays)
         return said and f'layer "{printable(name)}" ({nodes[name].type}): {said}'
 
-    return Facts(shared, unread, other_count, doubtful)
+    kernels = frozenset(spot for spot, _ in blobs if spot[1] == 0 and nodes[spot[0]].layer.from_matrix)
+    return Facts(shared, unread, other_count, doubtful, kernels)
 
 
 def _first_of_each_name(graph: Graph) -> dict[str, Node]:

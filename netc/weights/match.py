@@ -28,12 +28,13 @@ class Facts:
     """What is known of a net's parameters. shared: a blob → the one that owns it; an HDF5 file may lack those, and a
     layer of nothing else is not fresh where their owners are copied. unread: blobs that a file may leave out.
     other_count: (layer, count) → what it means that a file has as many arrays. doubtful: (layer, arrays) → what
-    should be said of them."""
+    should be said of them. kernels: blobs that may come as the matrix of an InnerProduct (`from_matrix`)."""
 
     shared: Mapping[Spot, Spot] = field(default_factory=dict)
     unread: Collection[Spot] = frozenset()
     other_count: Callable[[str, int], str | None] = lambda layer, count: None
     doubtful: Callable[[str, Sequence[Any]], str | None] = lambda layer, arrays: None
+    kernels: Collection[Spot] = frozenset()
 
     def owner(self, spot: Spot) -> Spot:
         return self.shared.get(spot, spot)
@@ -264,10 +265,16 @@ def _layer(
         fitted = fit(array, shape, (origin, index) in weights.legacy)
         if fitted is None and (layer, index) in facts.shared and array.size == math.prod(shape):
             fitted = array.reshape(shape)  # as its owner has it (share_mode: PERMISSIVE)
+        if fitted is None and (layer, index) in facts.kernels and _is_matrix(array, (origin, index) in weights.legacy):
+            fitted = _reshaped(array, shape, False)
         if fitted is None:
             raise _mismatch(layer, blob, shape, array.shape, weights.path)
         copies.append(Copy(layer, index, blob, origin, array.shape, fitted))
     return copies
+
+
+def _is_matrix(array: Array, legacy: bool) -> bool:
+    return len(without_leading_ones(array.shape) if legacy else array.shape) == 2
 
 
 def _mismatch(layer: str, blob: str, wanted: Shape, found: Shape, path: str) -> NetcError:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from netc.errors import NetcError, Place
 from netc.files.paths import resolve
 from netc.graph.ir import Graph
 from netc.weights.card import Preprocessing
 from netc.weights.mean import read_mean
+
+if TYPE_CHECKING:
+    from netc.weights.model import Model
 
 
 def preprocessing_of(
@@ -27,7 +30,7 @@ def preprocessing_of(
     """
     if scale is not None and not (scale and math.isfinite(scale)):
         raise NetcError("W767", f"a scale of {scale:g} leaves nothing of the input", None, "give such as --scale 0.017")
-    transform = _transform(param)
+    transform = transform_of(param)
     shape = _input_shape(graph)
     channels = shape[1] if len(shape) == 4 else 3
     result = Preprocessing("BGR" if channels == 3 else "")
@@ -38,6 +41,34 @@ def preprocessing_of(
     own = int(transform.crop_size) if transform is not None and transform.crop_size else square
     result.crop = crop if crop is not None else own
     return result
+
+
+def looks_of(
+    model: Model, net: str | None = None, mean: str = "", scale: float | None = None, crop: int | None = None
+) -> tuple[Preprocessing, list[str]]:
+    """What the images of a weight file's net look like: as its card says, else as the net that is given (`net`: its
+    path), else as the net in the file. The second: where two of these differ.
+
+    Raises NetcError as `preprocessing_of` and `converted_looks`.
+    """
+    given = mean, scale, crop
+    shown = preprocessing_of(model.param, model.graph, net or model.path, *given)
+    if model.card is not None:
+        against = contradicted(model.card.preprocessing, shown, "the file's card", "the net", *given)
+        return converted_looks(model.card.preprocessing, shown, *given), against
+    if model.own is None:
+        return shown, []
+    own = _own_looks(model)
+    return completed(shown, own, *given), contradicted(shown, own, "the net", "the net in the file", *given)
+
+
+def _own_looks(model: Model) -> Preprocessing:
+    """What the net that the file was trained as says of its images."""
+    assert model.own is not None
+    try:
+        return preprocessing_of(model.own.param, model.graph, model.path)
+    except NetcError:  # its mean does not fit the net that was given
+        return Preprocessing()
 
 
 def converted_looks(
@@ -104,7 +135,7 @@ def _numbers(values: list[float]) -> str:
     return ", ".join(f"{value:.6g}" for value in values)
 
 
-def _transform(param: Any) -> Any:
+def transform_of(param: Any) -> Any:
     """The transform_param of the data layer that tests see, else of the first one."""
     found = [layer for layer in param.layer if layer.HasField("transform_param")] if param is not None else []
     tests = [layer for layer in found if any(rule.phase == 1 for rule in layer.include)]

@@ -25,12 +25,14 @@ if TYPE_CHECKING:
 class Feed(Protocol):
     """The data of one source layer.
 
-    `shapes`: of the tops. `size`: records in the source, None where it has no end.
+    `shapes`: of the tops. `size`: records in the source, None where it has no end. `device`: where its batches will
+    go; on another than the CPU, a top may be `ByteBatch`, which becomes a tensor there (`to`).
     """
 
     shapes: list[Shape]
     batch_size: int
     size: int | None
+    device: str
 
     def batch(self, k: int, stop: int | None = None, shard: Shard = WHOLE, step: int = 1) -> list[Tensor]:
         """The tops of forward pass `k`: records [k·B, (k+1)·B) of the endless sequence, cut off at position `stop`; of

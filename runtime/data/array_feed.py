@@ -19,6 +19,8 @@ class ArrayFeed:
     Raises NetcError D555 where they are not.
     """
 
+    device = "cpu"
+
     def __init__(self, layer: Layer, data: Any, labels: Any) -> None:
         self.shapes: list[Shape] = [tuple(shape) for shape in layer.setup([])]
         self.batch_size = self.shapes[0][0]

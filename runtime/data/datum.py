@@ -14,6 +14,9 @@ from netc.files.wire import BYTES, Wire
 from netc.layers.base import format_shape
 from netc.runtime.data.decoding import Undecodable, as_array, decode
 
+BOX = 5
+"""Numbers of an object in a record: class, x1, y1, x2, y2."""
+
 
 @dataclass(frozen=True, slots=True)
 class Picture:
@@ -21,13 +24,15 @@ class Picture:
 
     `pixels`: a Pillow image or an array (H, W, C) uint8, channels in the order red, green, blue (, alpha), or one;
     where `planar`, an array (C, H, W) as stored in a raw Datum: uint8 or float32, by Caffe's convention blue, green,
-    red. `name`: its key or file.
+    red. `name`: its key or file. `boxes`: (k, 5) of the objects on it, where the record has some: class, x1, y1, x2, y2
+    in pixels of this picture (docs/localisation.md).
     """
 
     pixels: Any
     label: float | NDArray[np.float64]
     name: str
     planar: bool = False
+    boxes: NDArray[np.float64] | None = None
 
     @property
     def size(self) -> tuple[int, int, int]:
@@ -59,11 +64,21 @@ def from_datum(key: bytes, value: bytes, color: bool | None, upright: bool = Tru
         datum = proto.Datum.FromString(value)
     except Exception as error:  # protobuf's own kinds of error differ between its versions
         raise Undecodable(f"it is not a Datum ({error})") from None
+    boxes = _boxes(datum)
     if datum.encoded:
-        return Picture(decode(datum.data, color, upright).pixels, float(datum.label), name)
+        return Picture(decode(datum.data, color, upright).pixels, float(datum.label), name, boxes=boxes)
     if not datum.channels:
         _refuse_annotated(value)
-    return Picture(_planes(datum), float(datum.label), name, planar=True)
+    return Picture(_planes(datum), float(datum.label), name, planar=True, boxes=boxes)
+
+
+def _boxes(datum: Any) -> NDArray[np.float64] | None:
+    """The boxes of a picture: in `float_data`, which Caffe reads only where `data` is empty. None for other numbers."""
+    if not datum.float_data or not datum.data or len(datum.float_data) % BOX:
+        return None
+    boxes = np.array(datum.float_data, np.float64).reshape(-1, BOX)
+    sound = np.isfinite(boxes).all() and (boxes[:, 1:3] < boxes[:, 3:]).all()
+    return boxes if sound else None
 
 
 def _refuse_annotated(value: bytes) -> None:
@@ -80,8 +95,8 @@ def _refuse_annotated(value: bytes) -> None:
 
 
 ANNOTATED = (
-    "netc does not read boxes from databases: feed such a net from Python, or make a database of the pictures alone "
-    "with convert-imageset"
+    "netc has boxes in the Datum itself: make the database with convert-imageset --boxes, or of the pictures alone; or "
+    "feed such a net from Python"
 )
 
 

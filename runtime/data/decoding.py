@@ -9,6 +9,8 @@ from __future__ import annotations
 import io
 import os
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,6 +74,26 @@ def decode(content: bytes, color: bool | None, upright: bool = True) -> Decoded:
     return Decoded(pixels, colored, turn != 1)
 
 
+def size_of(content: bytes, upright: bool = True) -> tuple[int, int]:
+    """(height, width) of what `decode` gives, from the header alone. Raises Undecodable."""
+    with _said(), Image.open(io.BytesIO(content), formats=FORMATS) as image:
+        check_size(image.width, image.height)
+        size, exif = (image.height, image.width), image.info.get("exif") or b""
+    jpeg = content[:2] == b"\xff\xd8"
+    turned = upright and orientation(_exif_of_jpeg(content) if jpeg else exif) >= 5
+    return size[::-1] if turned else size
+
+
+def of_image(image: Image.Image, color: bool) -> Pixels:
+    """(H, W, C) of a Pillow image that a program has opened, as of the file: three channels or one, turned upright.
+    Raises Undecodable."""
+    with _said():
+        check_size(image.width, image.height)
+        pixels = as_array(_converted(image, color, False))
+    turn = orientation(image.info.get("exif") or b"")
+    return np.ascontiguousarray(_turned(pixels, turn)) if turn != 1 else pixels
+
+
 def as_array(pixels: Any) -> Pixels:
     """(H, W, C) of a Pillow image or an array."""
     array = np.asarray(pixels)
@@ -102,12 +124,18 @@ def _by_simplejpeg(content: bytes, color: bool | None) -> _Found | None:
 
 
 def _by_pillow(content: bytes, color: bool | None, jpeg: bool) -> _Found:
+    with _said(), Image.open(io.BytesIO(content), formats=FORMATS) as image:
+        check_size(image.width, image.height)
+        colored = image.mode not in _GRAY
+        pixels = _converted(image, color, jpeg)
+        return pixels, colored, image.info.get("exif") or b""
+
+
+@contextmanager
+def _said() -> Iterator[None]:
+    """What Pillow raises, as Undecodable."""
     try:
-        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-            check_size(image.width, image.height)
-            colored = image.mode not in _GRAY
-            pixels = _converted(image, color, jpeg)
-            return pixels, colored, image.info.get("exif") or b""
+        yield
     except Undecodable:
         raise
     except UnidentifiedImageError:

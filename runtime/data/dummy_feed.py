@@ -18,6 +18,7 @@ class DummyFeed:
     """The feed of a DummyData layer (netc.runtime.data.Feed): endless."""
 
     size: int | None = None
+    device = "cpu"
 
     def __init__(self, layer: Layer, phase: int, seed: int, workers: int | None = None, opened: Any = None) -> None:
         self.layer, self.seed = layer, seed

@@ -29,6 +29,8 @@ class HDF5Feed:
     Raises NetcError D530 (datasets that do not fit, and what netc.runtime.data.hdf5_rows raises).
     """
 
+    device = "cpu"
+
     def __init__(self, layer: Layer, phase: int, seed: int, workers: int | None = None, opened: Any = None) -> None:
         self.layer = layer
         place = layer.origin.start

@@ -11,7 +11,7 @@ import os
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from torch import Tensor
 from netc.errors import NetcError, counted
 from netc.layers.base import Layer, Shape
 from netc.layers.sources import LIST
+from netc.runtime.data.byte_batch import ByteBatch, room
 from netc.runtime.data.datum import Picture
 from netc.runtime.data.order import Order, Sequence, shuffled
 from netc.runtime.data.records import Opened, open_records
@@ -48,8 +49,11 @@ class RecordFeed:
     """The feed of a Data or ImageData layer (netc.runtime.data.Feed).
 
     Raises NetcError, from `batch` too: D520 (a record that is not a picture), D521 (smaller than the crop), D522 (does
-    not fit the first of its batch).
+    not fit the first of its batch), D564 (without a box, where the layer has a top for it). On another `device` than
+    the CPU, pictures of bytes come as `ByteBatch`.
     """
+
+    device = "cpu"
 
     def __init__(
         self, layer: Layer, phase: int, seed: int, workers: int | None = None, opened: Opened | None = None
@@ -148,8 +152,10 @@ class _Job:
         self.future: Future[list[Tensor]] = Future()
         self._lock = threading.Lock()
         self._left = len(positions)
-        self._data: NDArray[np.float32] | None = None
+        self._data: NDArray[Any] | None = None
+        self._bytes: ByteBatch | None = None
         self._labels = np.zeros((len(positions), *feed.label_shape), np.float32)
+        self._boxes = np.zeros((len(positions), 4), np.float32)
         self._errors: dict[int, BaseException] = {}
         self._sizes: dict[int, tuple[str, Shape]] = {}
 
@@ -176,10 +182,31 @@ class _Job:
         planes = feed.transform.cut(picture, crop)
         with self._lock:
             if self._data is None:
-                self._data = np.empty((len(self.positions), *planes.shape), np.float32)
+                self._data = self._room(planes)
         self._sizes[position], self._labels[at] = (picture.name, planes.shape), picture.label
-        if planes.shape == self._data.shape[1:]:
+        if planes.shape != self._data.shape[1:]:
+            return
+        if feed.tops > 2:
+            self._boxes[at] = feed.transform.box(picture, crop)
+        if self._bytes is None:
             feed.transform.arithmetic(planes, crop, draws, self._data[at])
+        elif planes.dtype == np.uint8:
+            offset = feed.transform.flipped(planes, crop, draws, self._data[at])
+            if offset is not None and self._bytes.offsets is not None:
+                self._bytes.offsets[at] = torch.from_numpy(offset)
+        else:
+            whole = np.empty(planes.shape, np.float32)
+            feed.transform.arithmetic(planes, crop, draws, whole)
+            self._bytes.whole[at] = torch.from_numpy(whole)
+
+    def _room(self, planes: NDArray[Any]) -> NDArray[Any]:
+        """Memory for the batch, of pictures like this one: of bytes where they go to a device as such."""
+        feed, shape = self.feed, (len(self.positions), *planes.shape)
+        if feed.device == "cpu" or planes.dtype != np.uint8 or not feed.transform.subtracts_colours:
+            return np.empty(shape, np.float32)
+        self._bytes = ByteBatch(room(shape, feed.device), torch.zeros(*shape[:2], 1, 1), float(feed.transform.factor))
+        found: NDArray[Any] = self._bytes.bytes.numpy()
+        return found
 
     def _finish(self) -> None:
         if not self.future.set_running_or_notify_cancel():
@@ -189,7 +216,8 @@ class _Job:
         elif len({size for _, size in self._sizes.values()}) > 1:
             self.future.set_exception(self._misfit())
         else:
-            tensors = [torch.from_numpy(self._data), torch.from_numpy(self._labels)]
+            data: Any = torch.from_numpy(self._data) if self._bytes is None else self._bytes
+            tensors = [data, torch.from_numpy(self._labels), torch.from_numpy(self._boxes)]
             self.future.set_result(tensors[: self.feed.tops])
 
     def _misfit(self) -> NetcError:

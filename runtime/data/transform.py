@@ -18,6 +18,7 @@ from netc.files.paths import resolve
 from netc.layers import registry
 from netc.layers.base import Shape, format_shape
 from netc.prototxt.forks import no_reader_for, transform_of_fork
+from netc.runtime.data.boxes import area, centred
 from netc.runtime.data.datum import Picture, planes_of
 from netc.runtime.data.decoding import MAX_PIXELS, as_array
 from netc.runtime.data.rescale import Crop, rescaled, resized_region
@@ -140,7 +141,16 @@ class Transform:
             height = width = self.crop
         elif self.scales:
             height, width = rescaled(height, width, self.scales[0])
-        return [(self.batch_size, channels, height, width), (self.batch_size, *np.shape(first.label))][:tops]
+        if tops > 2:
+            self._check_boxes(first)
+        label = np.shape(first.label)
+        return [(self.batch_size, channels, height, width), (self.batch_size, *label), (self.batch_size, 4)][:tops]
+
+    def _check_boxes(self, first: Picture) -> None:
+        if self.options.ignore_orientation:
+            message = "boxes are those of upright pictures, and ignore_orientation leaves these as they lie"
+            raise self._fail("D564", message, "take ignore_orientation out")
+        self.object_of(first)
 
     # -- one picture ---------------------------------------------------------------------------------------------------
 
@@ -193,6 +203,30 @@ class Transform:
             raise self._fail("D509", message)
         return resized_region(planes.transpose(1, 2, 0), crop).transpose(2, 0, 1)
 
+    # -- its box -------------------------------------------------------------------------------------------------------
+
+    def box(self, picture: Picture, crop: Crop) -> NDArray[np.float64]:
+        """The box to be learned: (4,) centre x, centre y, width, height of the picture's object in the crop, in parts
+        of the crop's sides (T8); not cut at its edges. Raises NetcError D564."""
+        _, height, width = picture.size
+        (rows, columns), scale = crop.size, np.array([crop.width / width, crop.height / height] * 2)
+        x1, y1, x2, y2 = self.object_of(picture) * scale - [crop.left, crop.top] * 2
+        if crop.flip:
+            x1, x2 = columns - x2, columns - x1
+        return centred([x1, y1, x2, y2]) / [columns, rows, columns, rows]
+
+    def object_of(self, picture: Picture) -> NDArray[np.float64]:
+        """(4,) x1 y1 x2 y2 of the largest object of the picture's own class. Raises NetcError D564 without one."""
+        if picture.boxes is None:
+            message = f'the record "{picture.name}" has no boxes'
+            raise self._fail("D564", message, "netc convert-imageset --boxes stores them; or take the third top out")
+        own = picture.boxes[picture.boxes[:, 0] == picture.label, 1:]
+        if not len(own):
+            message = f'the record "{picture.name}" has no box of its own class, {picture.label:g}'
+            raise self._fail("D564", message)
+        largest: NDArray[np.float64] = own[area(own).argmax()]
+        return largest
+
     # -- arithmetic ----------------------------------------------------------------------------------------------------
 
     def arithmetic(self, planes: NDArray[Any], crop: Crop, draws: list[float], out: NDArray[np.float32]) -> None:
@@ -207,6 +241,18 @@ class Transform:
             out -= offset[:, :, ::-1] if crop.flip else offset
         if self.factor != 1:
             out *= self.factor
+
+    @property
+    def subtracts_colours(self) -> bool:
+        """Whether all that is subtracted is one number for each channel of a picture."""
+        return self.mean_file is None
+
+    def flipped(
+        self, planes: NDArray[Any], crop: Crop, draws: list[float], out: NDArray[np.uint8]
+    ) -> NDArray[np.float32] | None:
+        """The part of `arithmetic` that leaves bytes bytes: into `out`. Returns what is still to be subtracted."""
+        out[...] = planes[:, :, ::-1] if crop.flip else planes
+        return self._offset(len(planes), crop, draws)
 
     def shift(self, draws: list[float]) -> NDArray[np.float64]:
         """The colour shift of one picture (blue, green, red): Σ pᵢ αᵢ √λᵢ, αᵢ ~ N(0, std²) (numerics.md, T12)."""

@@ -117,6 +117,11 @@ class WindowTransform(Transform):
             raise self._fail("D507", f"{len(self.mean)} values of the mean for images of 3 channels")
         self.offset = self._square_mean()
 
+    @property
+    def subtracts_colours(self) -> bool:
+        """What is subtracted depends on the place: the border of a square stays 0."""
+        return False
+
     def _square_mean(self) -> NDArray[np.float32] | None:
         """What is subtracted: (3, crop, crop) from the middle of the mean image, or (3, 1, 1)."""
         if self.mean_file is None:

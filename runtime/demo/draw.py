@@ -163,11 +163,9 @@ def _light(r: Draws, height: int, width: int) -> Layer:
 def write_set(
     folder: Path, seed: int, first: int, count: int, report: Callable[[int, int], None] | None = None
 ) -> None:
-    """Draw pictures `first` … `first + count - 1` as `folder`/CLASS/INDEX.jpg, and their boxes as `folder`/boxes.json.
-
-    boxes.json: {"CLASS/INDEX.jpg": {"width": W, "height": H, "class": name, "box": [xmin, ymin, xmax, ymax]}}.
-    """
-    boxes = {}
+    """Draw pictures `first` … `first + count - 1` as `folder`/CLASS/INDEX.jpg, and write their boxes as COCO has them,
+    `folder`/boxes.json: images (file_name "CLASS/INDEX.jpg"), annotations (bbox: x, y, width, height), categories."""
+    images, annotations = [], []
     for name in CLASSES:
         (folder / name).mkdir(parents=True, exist_ok=True)
     for done, index in enumerate(range(first, first + count), 1):
@@ -175,7 +173,12 @@ def write_set(
         name = f"{CLASSES[picture.label]}/{index:05d}.jpg"
         Image.fromarray(picture.pixels).save(folder / name, quality=QUALITY)
         height, width = picture.pixels.shape[:2]
-        boxes[name] = {"width": width, "height": height, "class": CLASSES[picture.label], "box": list(picture.box)}
+        images.append({"id": index, "file_name": name, "width": width, "height": height})
+        x1, y1, x2, y2 = picture.box
+        box = {"bbox": [x1, y1, x2 - x1, y2 - y1], "area": (x2 - x1) * (y2 - y1), "iscrowd": 0}
+        annotations.append({"id": index, "image_id": index, "category_id": picture.label, **box})
         if report:
             report(done, count)
-    (folder / "boxes.json").write_text(json.dumps(boxes, indent=1) + "\n")
+    categories = [{"id": label, "name": name} for label, name in enumerate(CLASSES)]
+    boxes = {"images": images, "annotations": annotations, "categories": categories}
+    (folder / "boxes.json").write_text(json.dumps(boxes) + "\n")

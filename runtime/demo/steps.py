@@ -17,7 +17,7 @@ from typing import Any
 from netc.errors import NetcError, Place
 from netc.files.shipped import FOLDER
 from netc.runtime.demo.draw import write_set
-from netc.runtime.imageset import Recipe, build, from_folders
+from netc.runtime.imageset import Recipe, build, from_folders, read_annotations
 from netc.runtime.imageset.mean import as_dict, statistics
 from netc.runtime.imageset.writer import write_file
 
@@ -49,9 +49,11 @@ def prepare(folder: Path, say: Say, progress: Callable[[int, int], None] | None 
     for name, (first, count) in SETS.items():
         database = folder / f"{name}_lmdb"
         if not database.exists():
-            write_set(folder / "pictures" / name, SEED, first, count, progress)
-            say(f"drew {count} pictures of ten classes: {folder / 'pictures' / name}")
-            summary = build(from_folders(folder / "pictures" / name).shuffled(SEED), database, Recipe(encoded=True))
+            pictures = folder / "pictures" / name
+            write_set(pictures, SEED, first, count, progress)
+            say(f"drew {count} pictures of ten classes, each with its box: {pictures}")
+            boxes = read_annotations(pictures / "boxes.json")
+            summary = build(from_folders(pictures).shuffled(SEED), database, Recipe(encoded=True), boxes=boxes)
             say(f"wrote the database {database}: {summary.pictures} pictures, {summary.datum_bytes / 2**20:.1f} MiB")
     if not (folder / "colors.json").exists():
         found = as_dict(statistics(folder / "train_lmdb"))
@@ -105,14 +107,16 @@ def _start(iterations: int, log: Any, say: Say) -> Any:
     from netc.graph.read import locate_solver
     from netc.runtime.net.numerics import settle
     from netc.runtime.solver.solver import Solver
-    from netc.runtime.solver.state import prefix
-    from netc.runtime.solver.training import newest, signals
+    from netc.runtime.solver.training import going_on, signals
+    from netc.solver.settings import prefix
 
     settle()
     param, origin = locate_solver("solver.prototxt")
     param.max_iter = iterations
-    snapshot = newest(prefix(param, origin.start.path), log)
-    return Solver(param, origin, snapshot=snapshot, report=_teller(param, log, say), signals=signals({}, log))
+    snapshot, identity = going_on(prefix(param, origin.start.path), origin.start.path, log)
+    run = Solver(param, origin, snapshot=snapshot, report=_teller(param, log, say), signals=signals({}, log))
+    run.id = identity
+    return run
 
 
 def _teller(param: Any, log: Any, say: Say) -> Any:
@@ -140,6 +144,6 @@ def draw_curves(metrics: Path, picture: Path, title: str) -> Path:
     from netc.runtime.report.curves import draw, panels_of, save
     from netc.runtime.solver.metrics import read
 
-    panels, marks = panels_of(read(metrics))
+    panels, marks = panels_of(read(metrics, newest=True))
     save(draw(panels, title, marks), picture)
     return picture

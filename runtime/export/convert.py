@@ -27,7 +27,7 @@ from netc.weights.card import Card, Preprocessing
 from netc.weights.convert import CAFFES_LIMIT, definition, seal, write_proved
 from netc.weights.files import map_file
 from netc.weights.model import Model, open_model
-from netc.weights.preprocessing import completed, contradicted, converted_looks, preprocessing_of
+from netc.weights.preprocessing import looks_of
 from netc.weights.proof import TOLERANCE, Parity, compared_all, proved, reaches_of
 from netc.weights.reader import FORMATS
 from netc.weights.rgb import fold_rgb, folded_mean
@@ -141,27 +141,10 @@ class _Job:
     def __init__(self, source: Model, out: Path, format: str, options: Options) -> None:
         self.original, self.out, self.format, self.options = source, out, format, options
         given = options.mean, options.scale, options.crop
-        self.shown = preprocessing_of(source.param, source.graph, options.net or source.path, *given)
-        contradictions: list[str] = []
-        if source.card is not None:
-            contradictions = contradicted(source.card.preprocessing, self.shown, "the file's card", "the net", *given)
-            self.shown = converted_looks(source.card.preprocessing, self.shown, *given)
-        elif source.own is not None:
-            own = self._own_looks(source)
-            contradictions = contradicted(self.shown, own, "the net", "the net in the file", *given)
-            self.shown = completed(self.shown, own, *given)
+        self.shown, contradictions = looks_of(source, options.net, *given)
         self.source, self.preprocessing = fold_rgb(source, self.shown) if options.rgb else (source, self.shown)
         self.remarks = [*contradictions, *source.remarks]
         self.parity = Parity(tolerance=options.tolerance)
-
-    @staticmethod
-    def _own_looks(source: Model) -> Preprocessing:
-        """What the net that the file was trained as says of its images."""
-        assert source.own is not None
-        try:
-            return preprocessing_of(source.own.param, source.graph, source.path)
-        except NetcError:  # its mean does not fit the net that was given
-            return Preprocessing()
 
     def done(self, hashing: Hashing) -> Conversion:
         self._remark()

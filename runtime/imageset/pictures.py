@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from netc.errors import NetcError
 from netc.runtime.data import opencv
 from netc.runtime.data.decoding import MAX_PIXELS, Decoded, Undecodable, as_array, as_image, decode, read_picture
 from netc.runtime.data.rescale import rescaled
+from netc.runtime.imageset.boxes.fitting import Fitted, Size
 
 FORMATS = {"jpg": "JPEG", "jpeg": "JPEG", "png": "PNG", "bmp": "BMP", "webp": "WEBP", "tif": "TIFF", "tiff": "TIFF"}
 """File name extension → Pillow's name of a format that pictures can be written in."""
@@ -47,7 +49,7 @@ class Recipe:
 @dataclass(frozen=True, slots=True)
 class Record:
     """A serialized Datum and what the summary says about it. `kept`: the file's own bytes are inside; `turned`: with an
-    EXIF block that says how to turn them."""
+    EXIF block that says how to turn them; `fitted`: its boxes, where it has some."""
 
     datum: bytes
     channels: int
@@ -55,21 +57,31 @@ class Record:
     width: int
     kept: bool
     turned: bool = False
+    fitted: Fitted | None = None
 
 
-def convert(path: Path, label: int, recipe: Recipe) -> Record:
-    """Read, check and convert one file. Raises `Unusable` if it is missing, empty, or no whole picture."""
+Fit = Callable[[Size, Size], Fitted]
+"""(height, width) of a picture, and those it is stored with → its boxes."""
+
+
+def convert(path: Path, label: int, recipe: Recipe, fit: Fit | None = None) -> Record:
+    """Read, check and convert one file. Raises `Unusable` if it is missing, empty, no whole picture, or without the
+    boxes that `fit` is to give."""
     content = _read(path)
     picture = _decode(content, recipe)
     pixels = as_array(picture.pixels)
     target = _target(pixels, recipe)
+    fitted = fit(pixels.shape[:2], target) if fit is not None else None
+    if fitted is not None and fitted.wrong:
+        raise Unusable(fitted.wrong)
     extension = path.suffix[1:].lower()
     wanted = recipe.encode_type.lower() or extension
     plain = _same_type(extension, wanted) and not (recipe.gray and picture.colored)
     if recipe.encoded and target == pixels.shape[:2] and plain:
-        return _record(pixels, label, content, turned=picture.turned)
+        return _record(pixels, label, fitted, content, turned=picture.turned)
     pixels = _resized(pixels, target, smooth=bool(recipe.short_side))
-    return _record(pixels, label, _encode(pixels, wanted, recipe.quality) if recipe.encoded else None, kept=False)
+    encoded = _encode(pixels, wanted, recipe.quality) if recipe.encoded else None
+    return _record(pixels, label, fitted, encoded, kept=False)
 
 
 def _read(path: Path) -> bytes:
@@ -135,7 +147,12 @@ def _same_type(extension: str, wanted: str) -> bool:
 
 
 def _record(
-    pixels: opencv.Pixels, label: int, content: bytes | None, kept: bool = True, turned: bool = False
+    pixels: opencv.Pixels,
+    label: int,
+    fitted: Fitted | None,
+    content: bytes | None,
+    kept: bool = True,
+    turned: bool = False,
 ) -> Record:
     """A Datum of a compressed file's bytes, which Caffe gives no sizes, or of blue-green-red planes."""
     height, width, channels = pixels.shape
@@ -146,4 +163,7 @@ def _record(
         datum = proto.Datum(
             channels=channels, height=height, width=width, data=planes.tobytes(), label=label, encoded=False
         )
-    return Record(datum.SerializeToString(), channels, height, width, kept and content is not None, turned)
+    if fitted is not None:
+        datum.float_data.extend(fitted.boxes.ravel())
+    kept = kept and content is not None
+    return Record(datum.SerializeToString(), channels, height, width, kept, turned, fitted)

@@ -10,11 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from netc.errors import NetcError, Place, raise_all
+from netc.errors import NetcError, Place, counted, printable, raise_all
 from netc.files.lines import numbered, read_text
 from netc.files.opening import is_there
 from netc.files.paths import nearest_path
 from netc.runtime.data.image_list import MAX_SHOWN, ImageList, existing, picture_paths, read_image_list
+from netc.runtime.imageset.boxes.base import Annotation, Annotations
+from netc.runtime.imageset.boxes.fitting import label_of
 from netc.runtime.net import rand
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".gif"})
@@ -129,6 +131,42 @@ def from_folders(root: Path, classes: Sequence[str] = ()) -> Listing:
     loose = sorted(f.name for f in os.scandir(root) if not f.is_dir() and not f.name.startswith("."))
     others = [name for folder in folders for name in files[folder] if not _picture(name)]
     return Listing(root, entries, range(len(entries)), names, (*loose, *others))
+
+
+def from_boxes(root: Path, annotations: Annotations, classes: Sequence[str] = ()) -> Listing:
+    """The pictures that lie in `root` itself, in no class's folder: the class of each is that of its largest box, its
+    label the class's place in `classes` or, without them, among the sorted names.
+
+    A picture without a box that tells a class has label 0 and is left out later. Raises F140 where `root` is missing,
+    D541 where nothing is found or no box has a class, D545 for a class that `classes` lacks.
+    """
+    _check_folder(root)
+    listed = annotations.names()
+    found = [f.name for f in sorted(os.scandir(root), key=lambda f: f.name) if f.is_file() and f.name[0] != "."]
+    names = [name for name in found if _picture(name)] if listed is None else list(listed)
+    told = [label_of(annotation) if (annotation := _read(annotations, name)) else None for name in names]
+    known = tuple(classes) or tuple(sorted({name for name in told if name}))
+    if not known:
+        message = f"none of {counted(len(names), 'picture')} has a box that tells its class"
+        hint = "with a list the labels are its own: netc convert-imageset ROOT LISTFILE DB --boxes …"
+        raise NetcError("D541", message, Place(str(annotations.path)), hint)
+    for name in told:
+        if name and name not in known:
+            message = f'the class "{printable(name)}" of a picture is none of the {len(known)} given classes'
+            raise NetcError("D545", message, Place(str(annotations.path)))
+    entries = tuple(ListedImage(name, known.index(own) if own else 0) for name, own in zip(names, told, strict=True))
+    passed_over = tuple(name for name in found if name not in set(names))
+    return Listing(root, entries, range(len(entries)), known, passed_over)
+
+
+def _read(annotations: Annotations, name: str) -> Annotation | None:
+    """None also for a file that is not what it should be: the picture is left out for that."""
+    try:
+        return annotations.of(name)
+    except NetcError as error:
+        if error.code != "D565":
+            raise
+        return None
 
 
 def _picture(name: str) -> bool:

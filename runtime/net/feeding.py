@@ -120,7 +120,13 @@ class Feeding:
         return feed.record(first + row)
 
     def _moved(self, tensor: Tensor) -> Tensor:
-        return tensor.to(self._clock.step.device, non_blocking=True)
+        """On the net's device; in double precision for such a net. (A label of half the bits would be another one.)
+        A copy to a GPU goes on while others work, from memory that stays where it is."""
+        device = self._clock.step.device
+        if device.type == "cuda" and isinstance(tensor, Tensor) and tensor.device.type == "cpu":
+            tensor = tensor.pin_memory()
+        moved = tensor.to(device, non_blocking=True)
+        return moved.double() if self._clock.unit.dtype == torch.float64 and moved.is_floating_point() else moved
 
     # -- the sources ---------------------------------------------------------------------------------------------------
 
@@ -133,6 +139,7 @@ class Feeding:
         if key not in self._arrays and key not in self._opened:
             opened = self._probe.take(layer.param) if self._probe is not None else None
             self._opened[key] = open_feed(layer, layer.phase, self._seed, self._workers, opened)
+            self._opened[key].device = str(self._clock.step.device)
         return self._arrays.get(key) or self._opened[key]
 
     def use_arrays(self, node: Node, feed: Feed) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-
-from torch import Tensor
+from typing import Any
 
 from netc.errors import NetcError
 from netc.graph.ir import Graph, Node
+from netc.runtime.data.byte_batch import ByteBatch
 
 
 class LabelCheck:
@@ -17,9 +17,11 @@ class LabelCheck:
     def __init__(self, node: Node, blob: str, classes: int) -> None:
         self.node, self.blob, self.classes, self.ignored = node, blob, classes, node.layer.ignore
 
-    def __call__(self, tops: dict[str, Tensor], record: Callable[[str, int], str]) -> None:
+    def __call__(self, tops: dict[str, Any], record: Callable[[str, int], str]) -> None:
         """`record(top, row)`: which record a row is, in words, "" where that is not known."""
         labels = tops.get(self.blob)
+        if isinstance(labels, ByteBatch):
+            labels = labels.to("cpu")
         if labels is None or labels.numel() == 0:
             return
         low, high = (float(x) for x in labels.aminmax())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from netc.layers.base import Shape, format_shape
 from netc.layers.sources import ARRAYS
 from netc.runtime.net import rand
 from netc.runtime.net.clock import Clock, LayerRun
+from netc.runtime.net.computing import EXACT, Computing, plain
 from netc.runtime.net.feeding import Feeding
 from netc.runtime.net.fillers import fill_blob
 from netc.runtime.net.outputs import Outputs
@@ -25,6 +27,7 @@ from netc.weights.keys import module_names
 
 if TYPE_CHECKING:
     from netc.runtime.data.probing import DataProbe
+    from netc.weights.card import Card
 
 
 class Net(nn.Module):
@@ -33,10 +36,12 @@ class Net(nn.Module):
     their next batch.
 
     `state_dict` keys are "<layer>.<blob>" ("conv1_1.weight"). Shared parameters are one nn.Parameter under each name.
-    A parameter with lr_mult 0 has requires_grad False. `feeding` is what feeds the net's sources; `workers` threads
-    decode for it, and `probe` is what told the graph the shapes of its data. `start` gives parameters their first
-    values, as weights do, and returns those that it has written; the fillers write all others. Layers that write files
-    do so below `output_dir` (default: the working folder).
+    A parameter with lr_mult 0 has requires_grad False. A TEST net begins as after `eval()`, and records nothing for
+    gradients unless its file says force_backward, an input requires a gradient, or `train()` asks for it. `feeding` is
+    what feeds the net's sources; `workers` threads decode for it, and `probe` is what told the graph the shapes of its
+    data. `start` gives parameters their first values, as weights do, and returns those that it has written; the fillers
+    write all others. Layers that write files do so below `output_dir` (default: the working folder). `computing`: in
+    which precision and layout of memory.
     """
 
     def __init__(
@@ -47,13 +52,14 @@ class Net(nn.Module):
         probe: DataProbe | None = None,
         start: Callable[[Net], Iterable[Tensor]] | None = None,
         output_dir: str | os.PathLike[str] | None = None,
+        computing: Computing = EXACT,
     ) -> None:
         super().__init__()
+        self.computing = computing
         self.graph, self.seed = graph, seed
         self.clock = Clock()
         self.feeding = Feeding(graph, self.clock, seed, workers, probe)
-        training = any(node.layer.phase == 0 for node in graph.nodes)
-        self.run = LayerRun(self.clock, seed, training, Outputs(graph, output_dir))
+        self.run = LayerRun(graph, self.clock, seed, Outputs(graph, output_dir))
         self.inputs: tuple[str, ...] = graph.inputs
         self.outputs: tuple[str, ...] = graph.outputs
         self.steps = plan(graph, self._create_params())
@@ -62,8 +68,19 @@ class Net(nn.Module):
         ]
         hidden = [top for top, _ in self._loss_weights if top not in graph.outputs]
         self._returned = (*graph.outputs, *hidden)
+        self._whole = route_to(self.steps, self._returned)
         self._routes: dict[tuple[str, ...], Route] = {}
+        self.card: Card | None = None
+        """What the file of its weights says of them, where that is known."""
         self._fill(start(self) if start is not None else ())
+        self.train(self.run.training)
+
+    def __repr__(self) -> str:
+        """A page at most: a line a layer with its type, the shapes of its tops and its number of parameters."""
+        return repr(self.graph).replace("<Graph", "<Net", 1)
+
+    def _repr_html_(self) -> str:
+        return self.graph._repr_html_().replace("<b>Graph", "<b>Net", 1)
 
     @property
     def blob_shapes(self) -> dict[str, Shape]:
@@ -144,16 +161,26 @@ class Net(nn.Module):
         missing = [top for top in route.needed if top not in values]
         if missing:
             values = {**self._next(missing, route), **values}
-        result = self._walk(values, route)
+        with nullcontext() if self._records(values) else torch.no_grad():
+            result = self._walk(values, route)
         if self.run.training:
             self.clock.step += 1
         return result
 
+    def outputs_of(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The outputs and losses of the pass that the clock shows, from the tops of the sources; the clock stays."""
+        return self._walk(dict(values), self._whole)
+
     def computed_from(self, values: Mapping[str, Tensor], blobs: tuple[str, ...]) -> dict[str, Tensor]:
         """Some blobs of a pass, from the tops of the sources that they depend on. Nothing is counted or written."""
         route = self._route(blobs)
-        quiet = tuple(step for step in route.steps if not step[0].node.layer.effect)
-        return self._walk(dict(values), replace(route, steps=quiet))
+        silent = tuple(step for step in route.steps if not step[0].node.layer.effect)
+        return self._walk(dict(values), replace(route, steps=silent))
+
+    def _records(self, values: Mapping[str, Tensor]) -> bool:
+        """Whether gradients of this pass can be asked for."""
+        wanted = self.run.training or self.training or self.graph.force_backward
+        return wanted or any(value.requires_grad for value in values.values())
 
     def _next(self, missing: list[str], route: Route) -> dict[str, Tensor]:
         try:
@@ -197,26 +224,29 @@ class Net(nn.Module):
         return self._routes[wanted]
 
     def _walk(self, values: dict[str, Tensor], route: Route) -> dict[str, Tensor]:
-        for step, dead in route.steps:
-            self._execute(step, values)
+        recorded = torch.is_grad_enabled()
+        for step, dead, over in route.steps:
+            self._execute(step, values, over and not recorded)
             for blob in dead:
                 values.pop(blob, None)
-        return {name: values[name] for name in route.wanted}
+        if self.computing.plain:
+            return {name: values[name] for name in route.wanted}
+        return {name: plain(values[name]) for name in route.wanted}
 
-    def _execute(self, step: Step, values: dict[str, Tensor]) -> None:
+    def _execute(self, step: Step, values: dict[str, Tensor], over: bool) -> None:
         bottoms = [
             values[b].detach() if d else values[b] for b, d in zip(step.node.bottoms, step.detached, strict=True)
         ]
-        values.update(zip(step.tops, self.tops(step, bottoms), strict=True))
+        values.update(zip(step.tops, self.tops(step, bottoms, over), strict=True))
 
-    def tops(self, step: Step, bottoms: list[Tensor], own: bool = False) -> Sequence[Tensor]:
-        """The tops of one layer. `own`: a layer in place may write over its bottom even where no layer made that.
+    def tops(self, step: Step, bottoms: list[Tensor], over: bool = False) -> Sequence[Tensor]:
+        """The tops of one layer. `over`: it may write over its first bottom, even where torch has not recorded that.
         Raises NetcError R603 where it fails, or the layer's own error for these shapes."""
         params = step.values()
         if torch.compiler.is_compiling():
-            return self._call(step, bottoms, params)
+            return self._call(step, bottoms, params, over)
         try:
-            found = self._call(step, bottoms, params, own)
+            found = self._call(step, bottoms, params, over)
             if len(found) != len(step.tops):
                 raise ValueError(f"it returned {counted(len(found), 'top')} where it has {len(step.tops)}")
             return found
@@ -225,12 +255,14 @@ class Net(nn.Module):
         except Exception as error:
             raise self._explain(step.node, bottoms, error) from error
 
-    def _call(self, step: Step, bottoms: list[Tensor], params: list[Tensor], own: bool = False) -> Sequence[Tensor]:
+    def _call(self, step: Step, bottoms: list[Tensor], params: list[Tensor], over: bool = False) -> Sequence[Tensor]:
         layer = step.node.layer
+        if not self.computing.plain:
+            bottoms, params = self.computing.given(layer, bottoms, params)
         if step.no_grad:
             with torch.no_grad():
                 return layer.forward(self.run, bottoms, params)
-        if step.in_place and (own or not bottoms[0].is_leaf):
+        if over or (step.in_place and not bottoms[0].is_leaf):
             return layer.forward_in_place(self.run, bottoms, params)  # type: ignore[attr-defined,no-any-return]
         return layer.forward(self.run, bottoms, params)
 
@@ -368,14 +400,27 @@ class Net(nn.Module):
             self._replace(place, tensor)
         step.views = other.views
 
+    def share_views(self, other: Net) -> None:
+        """Take the tensors of `other`'s layers of the same names, as views where a layer has another shape of as many
+        values here: a fully-connected layer that is a convolution (netc.passes.convolutional)."""
+        theirs = {step.node.name: step for step in reversed(other.steps) if step.params}
+        for step in self.steps:
+            if step.params:
+                tensors = theirs[step.node.name].held()
+                for position, (place, tensor) in enumerate(zip(step.params, tensors, strict=True)):
+                    self._take(step, position, place, tensor)
+
     def _share_by_name(self, step: Step, taken: Mapping[tuple[int, int], Tensor]) -> None:
         """A layer that the trained net lacks still has one parameter with the layers that it names."""
         for position, (place, ref) in enumerate(zip(step.params, step.node.params, strict=True)):
             if ref.owner in taken:
-                tensor = taken[ref.owner]
-                self._replace(place, tensor)
-                if tensor.shape != ref.blob.shape:
-                    step.views = {**step.views, position: ref.blob.shape}
+                self._take(step, position, place, taken[ref.owner])
+
+    def _take(self, step: Step, position: int, place: tuple[nn.Module, str], tensor: Tensor) -> None:
+        self._replace(place, tensor)
+        shape = step.node.params[position].blob.shape
+        if tensor.shape != shape:
+            step.views = {**step.views, position: shape}
 
     def _replace(self, place: tuple[nn.Module, str], tensor: Tensor) -> None:
         holder, name = place

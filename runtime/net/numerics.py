@@ -10,15 +10,20 @@ import warnings
 from typing import Any
 
 
-def settle(threads: int | None = None, tf32: bool = False) -> None:
+def settle(threads: int | None = None, precision: str = "fp32") -> None:
     """Make results repeatable, and the same from Python and from the command line.
 
     cuDNN takes deterministic algorithms, and tries none out by their speed: a resumed run is bit-exact on a GPU, too.
-    TF32, products with 10 bits of mantissa that torch allows in convolutions, is off unless asked for by `tf32`.
-    `threads`: of the CPU, None leaves them; sums are added up in another order with another number.
+    TF32, products with 10 bits of mantissa that torch allows in convolutions, is off unless the `precision` is "tf32".
+    `threads`: of the CPU, None leaves them; sums are added up in another order with another number. Raises NetcError
+    R700 for a precision that there is not.
     """
     import torch
 
+    from netc.runtime.net.computing import TF32, check_precision
+
+    check_precision(precision)
+    tf32 = precision == TF32
     if threads is not None:
         torch.set_num_threads(threads)
     cudnn: Any = torch.backends.cudnn

@@ -50,15 +50,15 @@ def permutation(n: int, *parts: int | str) -> NDArray[np.int64]:
     return np.argsort(uniform(key(*parts), np.arange(n)), kind="stable")
 
 
-def uniform_tensor(key: torch.Tensor, first: int, rows: int, row_size: int) -> torch.Tensor:
+def uniform_tensor(key: torch.Tensor, first: torch.Tensor | int, rows: int, row_size: int) -> torch.Tensor:
     """Float32 numbers in [0, 1), shape (rows, row_size), on `key`'s device; row r belongs to position first + r.
 
-    `key` is a 0-d int64 tensor (a tensor, so that a compiled graph need not change with it). Each number is the one
-    that `uniform` gives for counter (first + r)·row_size + column, cut to 24 bits.
+    `key` is a 0-d int64 tensor, and `first` may be one (so that a compiled graph need not change with them). Each
+    number is the one that `uniform` gives for counter (first + r)·row_size + column, cut to 24 bits.
     """
     import torch
 
-    x = torch.arange(first * row_size, (first + rows) * row_size, dtype=torch.int64, device=key.device)
+    x = first * row_size + torch.arange(rows * row_size, dtype=torch.int64, device=key.device)
     bits = _shift(_mix(x * _signed(_GAMMA) + key), 40)
     return (bits.to(torch.float32) * 2.0**-24).view(rows, row_size)
 

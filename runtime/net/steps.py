@@ -22,6 +22,9 @@ class Step:
     detached: tuple[bool, ...]
     no_grad: bool
     in_place: bool
+    """In place, and torch's backward pass does not need what is overwritten."""
+    over_fresh: bool
+    """The first bottom is new memory that nothing else reads: without gradients it may be overwritten."""
     views: dict[int, Shape]
     """Parameters shared with a layer that gives them another shape (share_mode: PERMISSIVE): position → shape here."""
 
@@ -41,8 +44,9 @@ class Route:
     """What is run for the blobs that are wanted, and nothing else."""
 
     wanted: tuple[str, ...]
-    steps: tuple[tuple[Step, tuple[str, ...]], ...]
-    """In order, each with the blobs that nothing needs after it. Sources are not among them."""
+    steps: tuple[tuple[Step, tuple[str, ...], bool], ...]
+    """In order, each with the blobs that nothing needs after it, and whether it may write over its first bottom where
+    no gradients are recorded. Sources are not among them."""
     needed: tuple[str, ...]
     """The tops of sources that all this depends on."""
 
@@ -55,7 +59,8 @@ def route_to(steps: Sequence[Step], wanted: tuple[str, ...]) -> Route:
             needed.append([top for top in step.tops if top in alive])
         elif step.node.layer.effect or not alive.isdisjoint(step.tops):
             touched = dict.fromkeys((*step.node.bottoms, *step.tops))
-            kept.append((step, tuple(blob for blob in touched if blob not in alive)))
+            dead = tuple(blob for blob in touched if blob not in alive)
+            kept.append((step, dead, step.over_fresh and (step.node.in_place or step.node.bottoms[0] in dead)))
             alive.difference_update(step.tops)
             alive.update(step.node.bottoms)
     return Route(wanted, tuple(reversed(kept)), tuple(top for tops in reversed(needed) for top in tops))
@@ -71,6 +76,7 @@ def plan(graph: Graph, holders: Mapping[int, nn.Module]) -> list[Step]:
             _detached(node),
             node.layer.no_gradient is None,
             _overwrites(graph, index, node),
+            _is_over_fresh(graph, index, node),
             _views(graph, node),
         )
         for index, node in enumerate(graph.nodes)
@@ -91,6 +97,14 @@ def _overwrites(graph: Graph, index: int, node: Node) -> bool:
         return False
     writer, _ = graph.edges.writers[index][0]
     return graph.nodes[writer].layer.overwritable
+
+
+def _is_over_fresh(graph: Graph, index: int, node: Node) -> bool:
+    """Whether the layer can work in place on new memory that no other layer, Splits included, reads."""
+    if not (node.bottoms and hasattr(node.layer, "forward_in_place")):
+        return False
+    made = graph.edges.writers[index][0]
+    return graph.nodes[made[0]].layer.fresh and len(graph.edges.uses[made]) == 1
 
 
 def _views(graph: Graph, node: Node) -> dict[int, Shape]:

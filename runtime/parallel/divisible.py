@@ -19,10 +19,13 @@ def batch_of(graph: Graph) -> int:
     return max((shape[0] for node in _sources(graph) for shape in node.top_shapes if shape), default=0)
 
 
-def check_divisible(graph: Graph, shards: int) -> None:
+def check_divisible(graph: Graph, shards: int, processes: int = 1) -> None:
     """Raise NetcError R660 where a shard is not to each blob what the batch is, with fewer samples along axis 0; where
     a layer goes on from the pass before; or where it brings data that nobody can divide."""
     if shards == 1:
+        for node in graph.nodes if processes > 1 else ():  # each computes some of the passes, all rows of them
+            if not node.layer.mixes_rows or node.layer.carries_state:
+                _check_alone(node)
         return
     for shard in (Shard(0, shards), Shard(shards - 1, shards)):  # one of the smallest, and of the largest
         _check(graph, shard)
@@ -42,7 +45,10 @@ def _check(graph: Graph, shard: Shard) -> None:
             _check_alone(node)
             found = _shapes(node, [shapes[bottom] for bottom in node.bottoms], shard)
         for name, whole, shape in zip(node.top_names, node.top_shapes, found, strict=True):
-            if shape not in (whole, _scaled(whole, part)):
+            scaled = _scaled(whole, part)
+            if node.layer.drops_values and shape != scaled:
+                _refuse(node, f'it drops values of "{name}", which is the same for every shard')
+            if shape not in (whole, scaled):
                 texts = format_shape(whole), format_shape(shape)
                 _refuse(node, f'"{name}" is {texts[0]} for a batch and {texts[1]} for a shard of it')
             shapes[name] = shape
@@ -73,8 +79,10 @@ def _scaled(shape: Shape, part: Fraction) -> Shape | None:
 
 def _check_alone(node: Node) -> None:
     if node.layer.carries_state:
-        _refuse(node, "it goes on from where the pass before has left off, and its batch is not on axis 0")
-    if node.layer.brings_data():
+        _refuse(node, "it goes on from where the pass before has left off")
+    if node.layer.mixes_rows:
+        _refuse(node, "its batch is not on axis 0")
+    if node.layer.brings_data() and not node.layer.is_source:
         _refuse(node, "it brings data of its own, a whole batch at a time")
 
 

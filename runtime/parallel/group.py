@@ -7,14 +7,18 @@ Every method is a collective: all ranks call the same ones in the same order. Wh
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
 from netc.errors import NetcError
+from netc.runtime.parallel.watch import LOST, Watch
 
 T = TypeVar("T")
 
@@ -48,6 +52,18 @@ class Group:
         """The parts of all ranks, equally long, one behind the other."""
         return part
 
+    def doing(self, what: str) -> None:
+        """What this process is at, in words: where it is lost, the others name it with that."""
+
+    def where(self) -> str:
+        """This process, in words: rank, host and process."""
+        return f"rank {self.rank}"
+
+    @contextmanager
+    def waiting(self, call: str) -> Iterator[None]:
+        """Within it, torch itself makes processes wait for one another. Raises NetcError R664 where one is lost."""
+        yield
+
     def close(self) -> None: ...
 
     def agree(self, error: NetcError | None, *said: Any) -> list[Any]:
@@ -66,32 +82,68 @@ def _of_rank(error: NetcError, rank: int, group: Group) -> NetcError:
 
 
 class Processes(Group):
-    """The processes of torch.distributed, started by `netc train --nproc` or by torchrun."""
+    """The processes of torch.distributed, started by `netc train --nproc` or by torchrun.
+
+    timeout: seconds after which a rank that does not answer is given up. Raises NetcError R664, also in every
+    collective, for a rank that is lost.
+    """
 
     def __init__(self, device: str = "cpu", timeout: float = TIMEOUT) -> None:
-        backend = "nccl" if device.startswith("cuda") else "gloo"
-        dist.init_process_group(backend, timeout=timedelta(seconds=timeout))
-        self.rank, self.size = dist.get_rank(), dist.get_world_size()
-        # what processes tell each other waits neither for gradients under way nor for a GPU
-        self._words = dist.new_group(backend="gloo", timeout=timedelta(seconds=timeout))
+        backend, limit = "nccl" if device.startswith("cuda") else "gloo", timedelta(seconds=timeout)
+        self.rank, self.size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+        store = self._met(limit)
+        self._watch = Watch(store.clone(), self.rank, self.size, orphans="TORCHELASTIC_RUN_ID" in os.environ)
+        with self._watch.calling("the meeting of all"):
+            shared = PrefixStore("torch", store)
+            dist.init_process_group(backend, timeout=limit, store=shared, rank=self.rank, world_size=self.size)
+            # what processes tell each other waits neither for gradients under way nor for a GPU
+            self._words = dist.new_group(backend="gloo", timeout=limit)
+
+    def _met(self, limit: timedelta) -> Any:
+        """The store at which torch's environment variables let the processes meet."""
+        try:
+            store, _, _ = next(rendezvous("env://", timeout=limit))
+        except (RuntimeError, ValueError) as error:
+            address = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
+            message = f"rank {self.rank} has not met the others at {address}: {str(error).splitlines()[0]}"
+            hint = "check that rank 0 runs, and that its address can be reached"
+            raise NetcError(LOST, message, None, hint) from None
+        return store
+
+    def doing(self, what: str) -> None:
+        self._watch.doing = what
+
+    def waiting(self, call: str) -> Any:
+        return self._watch.calling(call)
+
+    def where(self) -> str:
+        return self._watch.who()
+
+    def at(self) -> str:
+        """What this process is doing, and the collective that it is in."""
+        return self._watch.at()
 
     def gather(self, value: T) -> list[T]:
         found: list[Any] = [None] * self.size
-        dist.all_gather_object(found, value, group=self._words)
+        with self._watch.calling("gather"):
+            dist.all_gather_object(found, value, group=self._words)
         return found
 
     def all_to_all(self, rows: Tensor, counts: Sequence[int]) -> Tensor:
         found = rows.new_empty(sum(counts), rows.shape[2])
         own = rows.shape[1]
-        dist.all_to_all_single(found, rows.flatten(0, 1), list(counts), [own] * self.size)
+        with self._watch.calling("all_to_all"):
+            dist.all_to_all_single(found, rows.flatten(0, 1), list(counts), [own] * self.size)
         return found
 
     def all_gather(self, part: Tensor) -> Tensor:
         found = part.new_empty(self.size, len(part))
-        dist.all_gather(list(found), part)
+        with self._watch.calling("all_gather"):
+            dist.all_gather(list(found), part)
         return found.flatten()
 
     def close(self) -> None:
+        self._watch.close()
         if dist.is_initialized():
             dist.destroy_process_group()
 
@@ -99,6 +151,11 @@ class Processes(Group):
 def local_rank() -> int:
     """Which of the processes of this machine this is."""
     return int(os.environ.get("LOCAL_RANK", "0"))
+
+
+def local_size() -> int:
+    """How many processes a launcher has started on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
 def launched() -> bool:

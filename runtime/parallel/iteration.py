@@ -10,10 +10,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from netc.errors import NetcError
@@ -45,11 +44,20 @@ class Pass:
 class Iteration:
     """Computes iterations of a net's training in `shards` parts of each batch, by the processes of `group`.
 
-    Raises NetcError R660 where the net's batches cannot be divided so.
+    `forward`: the net as it is run, where it is compiled. Raises NetcError R660 where the net's batches cannot be
+    divided so.
     """
 
-    def __init__(self, net: Net, slots: list[Slot], iter_size: int, shards: int, group: Group) -> None:
-        check_divisible(net.graph, shards)
+    def __init__(
+        self,
+        net: Net,
+        slots: list[Slot],
+        iter_size: int,
+        shards: int,
+        group: Group,
+        forward: nn.Module | None = None,
+    ) -> None:
+        check_divisible(net.graph, shards, group.size)
         self.net, self.slots, self.group = net, slots, group
         self.iter_size, self.shards = iter_size, shards
         self._moving = [slot for slot in slots if slot.lr_mult]
@@ -57,12 +65,10 @@ class Iteration:
         self._counted = [node for node in net.graph.nodes if node.layer.mean_over == LABELS]
         self._running = _Running(net)
         self._batch = batch_of(net.graph)
-        self._net: Callable[[Batch], Batch] = net
+        self._net: Callable[[Batch], Batch] = forward or net
         self._sum = Sum(0)
 
-    def run(
-        self, iteration: int, feed: FeedFunction | None, wanted: bool, snapshot: Path | None
-    ) -> tuple[float, Batch]:
+    def run(self, iteration: int, feed: FeedFunction | None, wanted: bool) -> tuple[float, Batch]:
         """Forward and backward of one iteration: gradients come to stand in `.grad`. Returns the mean loss, and the
         outputs of the last pass: without `wanted` the scalars alone.
 
@@ -71,22 +77,26 @@ class Iteration:
         """
         every = units(iteration, self.iter_size, self.shards)
         mine = self._own(every)
-        batches, shares = self._prepared(every, mine, feed)
+        self.group.doing(f"at iteration {iteration}, reading its batch")
+        batches, shares, failed = self._prepared(mine, feed)
+        self.group.doing(f"at iteration {iteration}, in its forward and backward pass")
         self._begin(len(every), mine[-1])
         passes: list[Pass] = []
         found: list[list[Pass]] = []
         for unit in mine:
-            failed = None
             try:
+                if failed is not None:
+                    raise failed
                 each, loss = self._forward(unit, batches.pop(unit), shares[unit], unit.k == every[-1].k and wanted)
                 if not math.isfinite(each.loss):
-                    raise self._diverged(unit, iteration, feed, each.loss, snapshot)
+                    raise self._diverged(unit, iteration, feed, each.loss)
                 passes.append(each)
             except NetcError as error:
                 failed = error
             if failed is not None or unit == mine[-1]:  # before the gradients of all are summed up
                 found = [of_rank for (of_rank,) in self.group.agree(failed, passes)]
             self._backward(every.index(unit), loss)
+        self.group.doing(f"at iteration {iteration}, summing up gradients")
         self._finish()
         done = [each for of_rank in found for each in of_rank]
         self._running.fold(done, self.shards)
@@ -97,9 +107,11 @@ class Iteration:
         """The loss of the first batch of an iteration."""
         every = units(iteration, self.iter_size, self.shards)[: self.shards]
         mine = self._own(every)
-        batches, shares = self._prepared(every, mine, None)
-        passes, failed = [], None
+        batches, shares, failed = self._prepared(mine, None)
+        passes = []
         try:
+            if failed is not None:
+                raise failed
             passes = [self._forward(unit, batches[unit], shares[unit], False)[0] for unit in mine]
         except NetcError as error:
             failed = error
@@ -113,21 +125,23 @@ class Iteration:
     # -- before the passes ---------------------------------------------------------------------------------------------
 
     def _prepared(
-        self, every: list[Unit], mine: list[Unit], feed: FeedFunction | None
-    ) -> tuple[dict[Unit, Batch], dict[Unit, dict[str, float]]]:
-        """The data of this process's units, and what the scalars of each unit count in the mean over its batch."""
+        self, mine: list[Unit], feed: FeedFunction | None
+    ) -> tuple[dict[Unit, Batch], dict[Unit, dict[str, float]], NetcError | None]:
+        """The data of this process's units, what the scalars of each unit count in the mean over its batch, and what is
+        wrong with the data: only where labels are counted have the processes agreed on that."""
         batches: dict[Unit, Batch] = {}
-        counts: list[dict[str, float]] = []
+        counts: dict[Unit, dict[str, float]] = {}
         failed = None
         try:
             for unit in mine:
                 batches[unit] = self._batch_of(unit, feed)
-            counts = [self._counts(unit, batches[unit]) for unit in mine]
+            counts = {unit: self._counts(unit, batches[unit]) for unit in mine if self._counted}
         except NetcError as error:
             failed = error
-        found = self.group.agree(failed, counts)
-        of_unit = dict(zip(every, (count for (of_rank,) in found for count in of_rank), strict=True))
-        return batches, {unit: self._shares(unit, of_unit) for unit in mine}
+        if self._counted:
+            found, failed = self.group.agree(failed, counts), None
+            counts = {unit: count for (of_rank,) in found for unit, count in of_rank.items()}
+        return batches, {unit: self._shares(unit, counts) for unit in mine}, failed
 
     def _batch_of(self, unit: Unit, feed: FeedFunction | None) -> Batch:
         """Its data, in the precision of the net."""
@@ -138,8 +152,6 @@ class Iteration:
     @torch.no_grad()
     def _counts(self, unit: Unit, batch: Batch) -> dict[str, float]:
         """How many labels of a unit count, for each top that is a mean over them."""
-        if not self._counted:
-            return {}
         self._at(unit)
         blobs = dict.fromkeys(node.bottoms[1] for node in self._counted)
         labels = self.net.computed_from(batch, tuple(blobs))
@@ -164,7 +176,7 @@ class Iteration:
 
     def _at(self, unit: Unit) -> None:
         self.net.clock.iteration = unit.k
-        self.net.clock.part = unit.shard.of(self._batch)
+        self.net.clock.part, self.net.clock.batch = unit.shard.of(self._batch), self._batch
 
     def _forward(self, unit: Unit, batch: Batch, shares: dict[str, float], wanted: bool) -> tuple[Pass, Tensor]:
         self._at(unit)
@@ -197,24 +209,24 @@ class Iteration:
         for slot, gradient in zip(self._moving, total, strict=True):
             slot.value.grad = gradient
 
-    def _diverged(
-        self, unit: Unit, iteration: int, feed: FeedFunction | None, loss: float, snapshot: Path | None
-    ) -> NetcError:
+    def _diverged(self, unit: Unit, iteration: int, feed: FeedFunction | None, loss: float) -> NetcError:
         """The whole batch is looked at, so that a row is named by its place in it."""
         given = dict(feed(unit.k)) if feed is not None else {}
         self.net.clock.part = None
         batch = self.net.feeding.batch(unit.k, (lambda k: given) if given else None)
-        return explain(self.net, iteration, unit.k, batch, loss, snapshot, given)
+        return explain(self.net, iteration, unit.k, batch, loss, given)
 
 
 class Overlapped(Iteration):
     """The same with torch's own sum of gradients, bucket by bucket while the backward pass goes on: as fast as the
     machines allow, and equal to what one process computes up to rounding. There are as many shards as processes."""
 
-    def __init__(self, net: Net, slots: list[Slot], iter_size: int, group: Group) -> None:
+    def __init__(
+        self, net: Net, slots: list[Slot], iter_size: int, group: Group, forward: nn.Module | None = None
+    ) -> None:
         super().__init__(net, slots, iter_size, group.size, group)
         self._parallel = DistributedDataParallel(
-            net, broadcast_buffers=False, gradient_as_bucket_view=True, find_unused_parameters=True
+            forward or net, broadcast_buffers=False, gradient_as_bucket_view=True, find_unused_parameters=True
         )
         self._net = self._parallel
 
@@ -229,7 +241,8 @@ class Overlapped(Iteration):
 
     def _backward(self, unit: int, loss: Tensor) -> None:
         if loss.requires_grad:
-            (loss * self.group.size).backward()  # torch takes the mean over the processes
+            with self.group.waiting("all_reduce"):
+                (loss * self.group.size).backward()  # torch takes the mean over the processes
 
     def _finish(self) -> None: ...
 

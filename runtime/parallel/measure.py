@@ -22,18 +22,21 @@ from netc.errors import NetcError
 from netc.graph.read import locate_solver
 from netc.runtime.net.numerics import settle
 from netc.runtime.parallel.group import Group, Processes, launched
-from netc.runtime.parallel.launch import ended
+from netc.runtime.parallel.launch import ended, lost
+from netc.runtime.parallel.watch import LOST
 from netc.runtime.solver.solver import Solver
 
 
 def main(path: str) -> int:
     task = json.loads(Path(path).read_text("utf-8"))
-    settle(1, False)
+    settle(1)
     group = Processes() if launched() else Group()
     status, found = 0, {}
     try:
         found = measure(task, group)
     except NetcError as error:
+        if error.code == LOST:
+            lost(str(error))
         status, found = error.exit_status, {"error": str(error)}
     finally:
         group.close()

@@ -22,9 +22,12 @@ import torch
 from netc.errors import NetcError
 from netc.graph.read import locate_solver
 from netc.runtime.parallel.launch import STATUS, launch
+from netc.runtime.parallel.shards import too_many
 
 BOUNDS = {"float32": 1e-6, "float64": 1e-14}
 """How far the gradients of one step may be apart, relative to their norm, where only the order of sums differs."""
+
+CHECKED = ("the SHA-256 of all weights", "the SHA-256 of the update rule's history", "the outputs of all test nets")
 
 WORKER = "netc.runtime.parallel.measure"
 
@@ -32,18 +35,23 @@ WORKER = "netc.runtime.parallel.measure"
 def prove(
     solver: str, counts: Sequence[int], iterations: int, shards: int | None = None, seed: int | None = None
 ) -> dict[str, Any]:
-    """Train `iterations` iterations with each number of processes. Returns the certificate: `equal`, `runs`, and how
-    and where it was found. Raises the NetcError of a run, as R663 with its text."""
+    """Train `iterations` iterations with each number of processes. Returns the certificate: `equal`, `runs`, what was
+    `checked`, and how and where. Raises the NetcError of a run, as R663 with its text; R661 for more
+    processes than parts of an iteration."""
     param, _ = locate_solver(solver)
     divided = param.shards if shards is None else shards
+    if divided and max(counts) > divided * max(1, param.iter_size):
+        raise too_many(max(counts), divided * max(1, param.iter_size))
     task: dict[str, Any] = {"solver": os.path.abspath(solver) if os.path.exists(solver) else solver}
     task |= {"iterations": iterations, "shards": divided, "seed": seed, "precision": "float32", "gradients": None}
     runs = [{"nproc": count, **_measured(task, count)} for count in counts]
     bits = {(run["weights_sha256"], run["history_sha256"], json.dumps(run["tests"])) for run in runs}
-    certificate = {"equal": len(bits) == 1, "runs": runs, "shards": divided, "iterations": iterations}
+    checked = [f"{what} after {iterations} iterations, bit by bit" for what in CHECKED]
+    certificate: dict[str, Any] = {"equal": len(bits) == 1, "runs": runs, "shards": divided, "iterations": iterations}
     if not divided:
         certificate["one_step"] = _one_step(task, counts)
-    return certificate | {"solver": solver, "machine": _machine()}
+        checked.append("the gradient of the first iteration, up to the bound of rounding")
+    return certificate | {"checked": checked, "solver": solver, "seed": seed, "machine": _machine()}
 
 
 def _measured(task: dict[str, Any], count: int) -> dict[str, Any]:
@@ -77,7 +85,8 @@ def _one_step(task: dict[str, Any], counts: Sequence[int]) -> list[dict[str, Any
         for count in counts:
             size = float(np.linalg.norm(gradients[1]))
             apart = float(np.linalg.norm(gradients[count] - gradients[1])) / (size or 1.0)
-            found.append({"nproc": count, "precision": precision, "difference": apart, "bound": bound})
+            row = {"nproc": count, "precision": precision, "difference": apart, "bound": bound}
+            found.append({**row, "within": apart <= bound})
     return found
 
 

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from netc.errors import NetcError, counted
+
 
 @dataclass(frozen=True, slots=True)
 class Shard:
@@ -46,6 +48,12 @@ def units(iteration: int, iter_size: int, shards: int) -> list[Unit]:
     """The units of an iteration, in order."""
     passes = range(iteration * iter_size, (iteration + 1) * iter_size)
     return [Unit(k, Shard(index, shards)) for k in passes for index in range(shards)]
+
+
+def too_many(processes: int, parts: int) -> NetcError:
+    """R661: not every process would have one of the parts of an iteration."""
+    message = f"{processes} processes have {counted(parts, 'shard')} of a batch to compute"
+    return NetcError("R661", message, None, "start fewer processes, or set more --shards")
 
 
 def block(count: int, rank: int, size: int) -> range:

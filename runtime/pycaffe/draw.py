@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from netc import proto
 from netc.errors import NetcError, Place
 from netc.files.durable import write_whole
 from netc.graph.filter import Layers, filter_net, state_of
@@ -94,6 +95,11 @@ def draw_net_to_file(
         raise NetcError("C222", "the name has no ending, which is the format", Place(str(filename)), "say net.png")
     ext = ENDINGS.get(ending, ending[1:])
     write_whole(filename, [draw_net(caffe_net, rankdir, ext, phase, display_lrm)])
+
+
+def get_pooling_types_dict() -> dict[int, str]:
+    """The number of each way of pooling → its name."""
+    return {value.number: value.name for value in proto.PoolingParameter.PoolMethod.DESCRIPTOR.values}
 
 
 def get_edge_label(layer: Any) -> str:

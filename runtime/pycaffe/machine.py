@@ -161,4 +161,4 @@ class Timer:
 
 def _wait() -> None:
     if _settings["gpu"]:
-        torch.cuda.synchronize()
+        torch.cuda.synchronize(device())

@@ -73,7 +73,7 @@ class Memory:
     def _copied(self) -> Values:
         if not self._written:
             if self._host is None or self._host.shape != tuple(self._tensor.shape):
-                self._host = torch.empty_like(self._tensor, device="cpu", requires_grad=False).numpy()
+                self._host = torch.empty(self._tensor.shape, dtype=self._tensor.dtype).numpy()
             torch.from_numpy(self._host).copy_(self._tensor.detach())
         self._written = True
         assert self._host is not None

@@ -35,6 +35,8 @@ class Net(Wired):
     def __init__(self, network_file: Any, *args: Any, **kwargs: Any) -> None:
         phase, weights, level, stages = _arguments(*args, **kwargs)
         check_file(network_file)
+        for path in paths_of(weights):
+            check_file(path)
         with files.as_raised():
             module = load_net(
                 network_file,
@@ -80,10 +82,12 @@ class Net(Wired):
         self._place()
         self._feed(range(first, last + 1))
         before, after = self._callbacks.get("before_forward"), self._callbacks.get("after_forward")
+        now = self._module.clock.step.clone()
         with torch.enable_grad(), files.as_raised():
             for index in range(first, last + 1):
                 if before:
                     _call(before, index)
+                self._works[index].ran_at = now
                 self._works[index].forward()
                 if after:
                     _call(after, index)
@@ -142,6 +146,8 @@ class Net(Wired):
         if self._device != machine.device():
             self._device = machine.device()
             self._module.to(self._device)
+            for work in self._works:
+                work.moved()
             for blob in self._blobs_by_name.values():
                 blob.move(self._device)
 
@@ -150,7 +156,7 @@ class Net(Wired):
         wanted = []
         for work in (self._works[index] for index in layers):
             layer = work.step.node.layer
-            if layer.is_source and not layer.is_input:
+            if layer.is_source and not layer.is_input and work.step.node.name not in self.held:
                 wanted += [top for top in work.step.node.tops if top not in layer.constant_tops()]
         if wanted:
             for top, values in self._module.feeding.next(wanted).items():
@@ -236,7 +242,7 @@ class Net(Wired):
     def copy_from(self, weights: Any) -> None:
         """Load weights by the names of layers, from a file of any format that netc reads."""
         self.carry_params()
-        for path in str(weights).split(",") if isinstance(weights, str | os.PathLike) else [weights]:
+        for path in paths_of(weights) or [weights]:
             self._module.copy_from(path)
 
     load_hdf5 = copy_from
@@ -282,6 +288,11 @@ def check_file(source: Any) -> None:
     is_path = isinstance(source, os.PathLike) or (isinstance(source, str) and not any(c in source for c in "{\n"))
     if is_path and not os.path.exists(source):
         raise RuntimeError(f"Could not open file {source}")
+
+
+def paths_of(weights: Any) -> list[str]:
+    """The weight files that are named; none where arrays are given, or nothing."""
+    return os.fspath(weights).split(",") if isinstance(weights, str | os.PathLike) else []
 
 
 def _padded(values: Values, size: int) -> Values:

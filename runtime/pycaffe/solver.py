@@ -39,7 +39,8 @@ class Solver:
         seed = param.random_seed if param.random_seed >= 0 else machine.next_seed()
         report = Report(param, Log(machine.stderr()))
         with files.as_raised(), allowing([EVERY]):
-            self._run = Run(param, origin, device=machine.device(), seed=seed, report=report)
+            device = machine.device()
+            self._run = Run(param, origin, device=device, seed=seed, report=report, channels_last=False)
         self.net = Net.of(self._run.net)
         self.test_nets = [Net.of(net) for net in self._run.test_nets]
         self._blobs: list[ParamBlob] = self.net.own_params()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 from torch.autograd.graph import get_gradient_edge
 
 from netc.errors import NetcError
-from netc.layers.base import Shape, format_shape
+from netc.layers.base import Shape, count, format_shape
 from netc.layers.python import Python
 from netc.pycaffe import doors
 from netc.runtime.net.module import Net as Module
@@ -24,9 +25,10 @@ Params = Sequence[ParamBlob | ViewBlob]
 
 
 class Work(Protocol):
-    """A layer at its place in a net."""
+    """A layer at its place in a net. `ran_at`: the number of the pass in which it ran last."""
 
     step: Step
+    ran_at: Tensor | None
     bottoms: list[NetBlob]
     tops: list[NetBlob]
     params: Params
@@ -39,12 +41,17 @@ class Work(Protocol):
         """Give the tops the shapes that the bottoms make."""
         ...
 
+    def moved(self) -> None:
+        """The net has gone to another device: what is kept of the last pass lies where it was."""
+        ...
+
 
 class Fed:
     """A source. The net writes its tops before the pass."""
 
     def __init__(self, step: Step, tops: list[NetBlob]) -> None:
         self.step, self.tops = step, tops
+        self.ran_at: Tensor | None = None
         self.bottoms: list[NetBlob] = []
         self.params: Params = ()
 
@@ -53,6 +60,8 @@ class Fed:
     def backward(self) -> None: ...
 
     def reshape(self) -> None: ...
+
+    def moved(self) -> None: ...
 
 
 class Computed:
@@ -72,6 +81,7 @@ class Computed:
         self._copies = not (node.in_place or node.layer.keeps_values)
         self._outs: list[Edge] = []
         self._ins: list[Edge] = []
+        self.ran_at: Tensor | None = None
 
     # -- forward -------------------------------------------------------------------------------------------------------
 
@@ -79,7 +89,7 @@ class Computed:
         if self._quiet:
             with torch.no_grad():
                 bottoms = [blob.tensor for blob in self.bottoms]
-                self._write(bottoms, self._module.tops(self.step, bottoms, own=True))
+                self._write(bottoms, self._module.tops(self.step, bottoms, self.step.in_place))
             return
         bottoms, self._ins = self._given()
         tops = self._write(bottoms, self._module.tops(self.step, bottoms))
@@ -130,6 +140,11 @@ class Computed:
                 )
         return shapes
 
+    def moved(self) -> None:
+        self._outs, self._ins = [], []
+        if self.ran_at is not None:
+            self.ran_at = self.ran_at.to(self._module.clock.step.device)
+
     # -- backward ------------------------------------------------------------------------------------------------------
 
     def backward(self) -> None:
@@ -158,13 +173,21 @@ class Computed:
         return self._again(params)
 
     def _is_recorded(self) -> bool:
-        """Whether what torch has recorded belongs to blobs as they are now: a program may have reshaped them."""
+        """Whether what torch has recorded belongs to blobs as they are now: a program may have given them room for
+        another number of values."""
         if not self._outs or sum(map(bool, self._wanted)) != sum(edge is not None for edge in self._ins):
             return False
-        return all(edge is None or _shape_of(edge, blob) == blob.shape for edge, blob in zip(self._outs, self.tops))
+        return all(
+            edge is None or count(_shape_of(edge, blob)) == blob.count for edge, blob in zip(self._outs, self.tops)
+        )
 
     def _pulled(self, outs: Sequence[Edge], ins: Sequence[Edge]) -> Sequence[Tensor | None]:
-        pairs = [(out, blob.gradient()) for out, blob in zip(outs, self.tops) if out is not None]
+        """The gradients; a top's counts value by value, whatever shape a program has given to its blob since."""
+        pairs = [
+            (out, blob.gradient().reshape(_shape_of(out, blob)))
+            for out, blob in zip(outs, self.tops)
+            if out is not None
+        ]
         if not pairs:
             return [None] * len(ins)
         roots, gradients = zip(*pairs)
@@ -177,12 +200,23 @@ class Computed:
             for blob, wanted in zip(self.bottoms, self._wanted)
         ]
         frozen = [(held, held.detach().clone()) for held in self.step.held() if not held.requires_grad]
-        tops = self._module.tops(self.step, bottoms)
+        with self._in_its_pass():
+            tops = self._module.tops(self.step, bottoms)
         with torch.no_grad():
             for held, before in frozen:  # BatchNorm counts a pass; this was none
                 held.copy_(before)
         ins = [bottom for bottom, wanted in zip(bottoms, self._wanted) if wanted]
         return self._pulled([top if top.requires_grad else None for top in tops], ins + params)
+
+    @contextmanager
+    def _in_its_pass(self) -> Iterator[None]:
+        """What is random is that of the pass in which the layer ran: its mask is kept, as in Caffe."""
+        clock, now = self._module.clock, self._module.clock.step
+        clock.step = now if self.ran_at is None else self.ran_at
+        try:
+            yield
+        finally:
+            clock.step = now
 
 
 def _apart(found: Sequence[Tensor | None], given: Sequence[Tensor]) -> list[Tensor | None]:
@@ -204,6 +238,8 @@ def _storage(tensor: Tensor) -> int:
 
 def _shape_of(edge: Edge, blob: NetBlob) -> Shape:
     """The shape of a top as it was made: that of the blob, unless it was reshaped since."""
+    if isinstance(edge, Tensor):
+        return tuple(edge.shape)
     metadata = edge.node._input_metadata[edge.output_nr] if hasattr(edge.node, "_input_metadata") else None
     return blob.shape if metadata is None else tuple(metadata.shape)
 
@@ -219,6 +255,7 @@ class Called:
 
     def __init__(self, step: Step, bottoms: list[NetBlob], tops: list[NetBlob], params: Params) -> None:
         self.step, self.bottoms, self.tops, self.params = step, bottoms, tops, params
+        self.ran_at: Tensor | None = None
         assert isinstance(step.node.layer, Python)
         self._code = step.node.layer.code
         self.user: Any = self._code.user
@@ -233,6 +270,8 @@ class Called:
     def reshape(self) -> None:
         with doors.as_in_caffe(self._code.found):
             self.user.reshape(self.bottoms, self.tops)
+
+    def moved(self) -> None: ...
 
     def backward(self) -> None:
         """The layer writes the diffs of its bottoms, and writes or adds to those of its parameters, as it likes."""

@@ -9,11 +9,11 @@ from typing import Any, Self
 
 import torch
 
-from netc.graph.filter import NAMES
+from netc.graph import page
 from netc.graph.ir import AUTOMATIC
-from netc.layers.base import format_shape
 from netc.layers.python import Python
 from netc.layers.sources import FILLERS
+from netc.look.draw import svg_of
 from netc.pycaffe.blob import Blob, BlobVec
 from netc.pycaffe.layer import Layer
 from netc.runtime.net.module import Net as Module
@@ -22,8 +22,6 @@ from netc.runtime.pycaffe.blob import NetBlob, ParamBlob, ViewBlob
 from netc.runtime.pycaffe.walk import Called, Computed, Fed, Params, Work
 
 Callback = Callable[[int], Any]
-LINES = 40
-"""Of layers that are shown at a prompt."""
 
 
 class Wired:
@@ -38,9 +36,12 @@ class Wired:
 
     def _adopt(self, module: Module) -> None:
         self._module = module
+        self._name: str | None = None
         self._device = machine.device()
         module.to(self._device)
         self._callbacks: dict[str, list[Callback]] = {}
+        self.held: set[str] = set()
+        """Sources that read nothing: their tops stay as they are."""
         nodes = [step.node for step in module.steps]
         self._layer_names = [node.name for node in nodes]
         self._blobs_by_name: OrderedDict[str, NetBlob] = OrderedDict()
@@ -101,13 +102,20 @@ class Wired:
 
     def __repr__(self) -> str:
         """A page at most: a line a layer with its type, the shapes of its tops and its number of parameters."""
-        phase = NAMES[self._module.graph.phase]
-        total = sum(param.count for param in self._params.values())
-        rows = [_row(work) for work in self._works if not work.step.node.layer.copies_bottom]
-        shown = rows if len(rows) <= LINES else [*rows[: LINES // 2], None, *rows[-LINES // 2 :]]
-        wide = [max((len(row[column]) for row in shown if row), default=0) for column in range(2)]
-        lines = [f"{row[0]:<{wide[0]}}  {row[1]:<{wide[1]}}  {row[2]}".rstrip() if row else "…" for row in shown]
-        return "\n".join([f'<Net "{self.name}", {phase}: {len(rows)} layers, {total:,} parameters>', *lines])
+        rows = self._rows()
+        return page.text(self._title(len(rows)), rows)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: a table of all layers, and a picture."""
+        rows, shapes = self._rows(), {name: blob.shape for name, blob in self._blobs_by_name.items()}
+        return page.html(self._title(len(rows)), rows, svg_of(self._module.graph, shapes))
+
+    def _title(self, layers: int) -> str:
+        params = sum(param.count for param in self._params.values())
+        return f"Net {page.title(self.name, self._module.graph.phase, layers, params)}"
+
+    def _rows(self) -> list[page.Row]:
+        return [_row(work) for work in self._works if not work.step.node.layer.copies_bottom]
 
     @property
     def device(self) -> str:
@@ -143,7 +151,12 @@ class Wired:
 
     @property
     def name(self) -> str:
-        return self._module.graph.name
+        """The net's name in its file, or what a program has called it."""
+        return self._module.graph.name if self._name is None else self._name
+
+    @name.setter
+    def name(self, name: str) -> None:
+        self._name = name
 
     @cached_property
     def blobs(self) -> OrderedDict[str, Blob]:
@@ -226,11 +239,10 @@ class NetLayer(Layer):
                 blob.reshape(*shape)
 
 
-def _row(work: Work) -> tuple[str, str, str]:
+def _row(work: Work) -> page.Row:
     node = work.step.node
-    tops = ", ".join(f"{name} {format_shape(blob.shape)}" for name, blob in zip(node.tops, work.tops))
     params = sum(param.count for param in work.params)
-    return node.name, node.type, tops + (f"; {params:,} parameters" if params else "")
+    return page.row(node.name, node.type, node.tops, [blob.shape for blob in work.tops], params)
 
 
 def _layer(work: Work) -> Any:

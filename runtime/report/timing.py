@@ -9,6 +9,9 @@ from typing import Any
 
 import torch
 
+from netc.errors import NetcError
+from netc.layers.base import Shape, count
+from netc.pycaffe.blob import Values
 from netc.runtime.net.rand import key, uniform_tensor
 from netc.runtime.pycaffe.net import Net
 
@@ -27,11 +30,13 @@ class Span:
 
 @dataclass(slots=True)
 class Timing:
-    """`names`, `types`: of the layers, in order. `passes`: the spans of each iteration. `loss`: of the first pass."""
+    """`names`, `types`: of the layers, in order. `passes`: the spans of each iteration. `loss`: of the first pass.
+    `stand_ins`: data layers for whose data random numbers stand."""
 
     names: list[str]
     types: list[str]
     loss: float = 0.0
+    stand_ins: list[str] = field(default_factory=list)
     passes: list[list[Span]] = field(default_factory=list)
 
     def mean(self, kind: str, layer: int | None = None) -> float:
@@ -51,7 +56,7 @@ def measure(net: Net, iterations: int, each: Callable[[int, float], None] | None
     """
     works = net.works
     found = Timing([work.step.node.name for work in works], [work.step.node.type for work in works])
-    _fill_inputs(net)
+    found.stand_ins = _fill_inputs(net)
     clock = _clock(net)
     found.loss = net._forward(0, len(works) - 1)
     net._backward(len(works) - 1, 0)
@@ -79,19 +84,42 @@ def _clock(net: Net) -> Clock:
         return time.perf_counter
 
     def waited() -> float:
-        torch.cuda.synchronize()
+        torch.cuda.synchronize(net.device)
         return time.perf_counter()
 
     return waited
 
 
-def _fill_inputs(net: Net) -> None:
-    """Numbers from 0 to 1: zeros would be faster than what a net sees in use."""
-    for name in net.inputs:
-        blob = net.blobs[name]
-        count = int(blob.count)
-        values = uniform_tensor(torch.tensor(key(0, name) >> 1), 0, 1, count)
-        blob.data[...] = values.reshape(blob.shape).numpy()
+def _fill_inputs(net: Net) -> list[str]:
+    """Numbers from 0 to 1: zeros would be faster than what a net sees in use. Returns the names of the layers for whose
+    data they stand because these are not here (labels are 0), or would be given by a program (MemoryData)."""
+    found = []
+    for index, work in enumerate(net.works):
+        node = work.step.node
+        if node.layer.is_source and (node.layer.is_input or not _reads(net, index)):
+            tops = work.tops if node.layer.is_input else work.tops[:1]
+            for blob, name in zip(tops, node.tops):
+                blob.data[...] = _numbers(name, blob.shape)
+            if not node.layer.is_input:
+                net.held.add(node.name)
+                found.append(node.name)
+    return found
+
+
+def _reads(net: Net, layer: int) -> bool:
+    """Whether the data of a source are here. Raises what is wrong with them, if they are."""
+    try:
+        net._feed([layer])
+    except NetcError as error:
+        if error.code[0] != "F" and error.code != "R601":
+            raise
+        return False
+    return True
+
+
+def _numbers(name: str, shape: Shape) -> Values:
+    values: Values = uniform_tensor(torch.tensor(key(0, name) >> 1), 0, 1, count(shape)).reshape(shape).numpy()
+    return values
 
 
 def trace(timing: Timing) -> dict[str, Any]:

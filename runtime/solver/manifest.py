@@ -23,7 +23,8 @@ MAX_BYTES = 64 << 20
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """names: the weights' file name and the state's. files: size and SHA-256 by file name."""
+    """names: the weights' file name, the state's, and perhaps that of what recurrent layers keep. files: size and
+    SHA-256 by file name."""
 
     iteration: int
     names: list[str]
@@ -37,6 +38,7 @@ class Manifest:
             "iteration": self.iteration,
             "weights": self.names[0],
             "state": self.names[1],
+            **({"hidden": self.names[2]} if len(self.names) > 2 else {}),
             "files": {name: digest._asdict() for name, digest in self.files.items()},
             "extras": self.extras,
             "versions": _versions(),
@@ -50,7 +52,8 @@ _BODY = checked_json.Record(
         **dict.fromkeys(("weights", "state", "sha256"), str),
         "files": {str: checked_json.Record({"size": int, "sha256": str})},
         "extras": dict,
-    }
+    },
+    {"hidden": str},
 )
 
 
@@ -67,7 +70,7 @@ def read_manifest(path: Path) -> Manifest:
         if body["netc_snapshot"] != VERSION:
             raise ValueError(f"it has version {body['netc_snapshot']}, this netc reads {VERSION}")
         files = {name: Digest(**digest) for name, digest in body["files"].items()}
-        names = [_plain(body["weights"]), _plain(body["state"])]
+        names = [_plain(body[part]) for part in ("weights", "state", "hidden") if part in body]
         return Manifest(body["iteration"], names, {name: files[name] for name in names}, body["extras"])
     except KeyError as error:
         raise damaged(path, f"it has no digest of {error}") from None

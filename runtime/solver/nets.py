@@ -16,7 +16,9 @@ from netc.graph.read import Drafts
 from netc.layers import registry
 from netc.runtime.data import has_feed
 from netc.runtime.data.probing import DataProbe
+from netc.runtime.net.computing import EXACT, Computing
 from netc.runtime.net.module import Net
+from netc.solver.overrides import check_overridden
 from netc.solver.plans import NetPlan, planned_state
 
 
@@ -31,20 +33,30 @@ class Builder:
     """Builds the nets of plans, reading each file once however many nets come from it."""
 
     def __init__(
-        self, seed: int, device: str, workers: int | None, output_dir: str | os.PathLike[str] | None = None
+        self,
+        seed: int,
+        device: str,
+        workers: int | None,
+        output_dir: str | os.PathLike[str] | None = None,
+        computing: Computing = EXACT,
+        make: Callable[..., Net] = Net,
     ) -> None:
         self.seed, self.device, self.workers, self.output_dir = seed, device, workers, output_dir
+        self.computing, self._make = computing, make
         self._draft = Drafts()
 
     def compile(self, plan: NetPlan) -> Compiled:
         """The graph of a plan, which needs its data for their shapes."""
-        draft = self._draft(plan.source)
+        draft = plan.draft(self._draft)
         probe = DataProbe(draft.path)
-        return Compiled(compile_draft(draft, planned_state(draft, plan), probe), probe)
+        graph = compile_draft(draft, planned_state(draft, plan), probe)
+        check_overridden(graph, plan.overrides)
+        return Compiled(graph, probe)
 
     def build(self, compiled: Compiled, start: Callable[[Net], Iterable[Tensor]]) -> Net:
         """Make a graph executable; `start` as in `Net`."""
-        net = Net(compiled.graph, self.seed, self.workers, compiled.probe, start, self.output_dir)
+        given = self.seed, self.workers, compiled.probe, start, self.output_dir, self.computing
+        net = self._make(compiled.graph, *given)
         return net.to(self.device)
 
     def own_weights(self, plan: NetPlan) -> str:

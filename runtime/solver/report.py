@@ -70,12 +70,15 @@ class Report:
             "--shards makes it the same for any number",
         )
 
-    def starting(self, name: str, prefix: Path, iteration: int) -> None:
+    def starting(self, name: str, prefix: Path, iteration: int, options: Mapping[str, str], id: str = "") -> None:
         """Raises NetcError O613 where the records have no place."""
         try:
-            self.metrics = Metrics(prefix, iteration)
+            self.metrics = Metrics(prefix, iteration, id)
         except OSError as error:
             self.warn(f"there will be no records in {path_of(prefix)}: {error.strerror or error}")
+        computing = ", ".join(f"{name} {value}" for name, value in options.items())
+        self.log.info("caffe.cpp:197", f"Computing with {computing}")
+        self._record("options", iteration, **options)
         self.log.info("caffe.cpp:239", "Starting Optimization")
         self.log.info("solver.cpp:289", f"Solving {name}")
         self.log.info("solver.cpp:290", f"Learning Rate Policy: {self.param.lr_policy}")

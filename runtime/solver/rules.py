@@ -104,6 +104,11 @@ class Updater:
         self._moving = [slot for slot in self._slots if slot.lr_mult]
         self._groups = _group(self._moving) if self._fusible() else {}
 
+    @property
+    def is_fused(self) -> bool:
+        """Whether the update is one pass over memory."""
+        return bool(self._groups)
+
     @torch.no_grad()
     def apply(self, rate: float, iteration: int) -> float:
         """Clip the sum over iter_size, divide, decay, update. Returns the factor that clipping applied (1: none)."""

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import Any
 
 EFFECTS = ("snapshot", "stop", "none")
 """snapshot: save one and go on. stop: save one and end. none: ignore the signal."""
+
+ECHO = 3.0
+"""Seconds after a Ctrl-C in which a launcher may pass the same one on again."""
 
 DEFAULTS = {"SIGINT": "stop", "SIGTERM": "stop", "SIGHUP": "snapshot"}
 
@@ -23,12 +27,19 @@ class Signals:
     again, it has forgotten what came before.
 
     caught: the signal that asked for the end, or None. notice: called with the first such signal's name; it runs in
-    the signal handler, so it may do no more than os.write.
+    the signal handler, so it may do no more than os.write. `echo`: seconds after a Ctrl-C in which another is the same
+    one: a terminal sends it to all processes, and their launcher passes on its own.
     """
 
-    def __init__(self, effects: Mapping[str, str] | None = None, notice: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self,
+        effects: Mapping[str, str] | None = None,
+        notice: Callable[[str], None] | None = None,
+        echo: float = 0.0,
+    ) -> None:
         self.effects = {**DEFAULTS, **(effects or {})}
         self.caught: str | None = None
+        self._echo, self._since = echo, 0.0
         self._notice = notice or (lambda name: None)
         self._pending: set[str] = set()
         self._before: dict[int, Any] = {}
@@ -51,10 +62,10 @@ class Signals:
     def _catch(self, number: int, frame: FrameType | None) -> None:
         name = signal.Signals(number).name
         effect = self.effects[name]
-        if effect == "stop" and self.caught and name == "SIGINT":
+        if effect == "stop" and self.caught and name == "SIGINT" and time.monotonic() - self._since >= self._echo:
             raise KeyboardInterrupt
         if effect == "stop" and not self.caught:
-            self.caught = name
+            self.caught, self._since = name, time.monotonic()
             self._notice(name)
         if effect != "none":
             self._pending.add(effect)

@@ -2,10 +2,11 @@
 
     PREFIX_iter_N.caffemodel[.h5]      the weights, as Caffe writes them
     PREFIX_iter_N.solverstate[.h5]     iterations done and the update rule's history, as Caffe writes them
-    PREFIX_iter_N.manifest.json        sizes and SHA-256 of both, and what Caffe has no field for
+    PREFIX_iter_N.hidden.safetensors   what recurrent layers carry from one pass to the next, where the net has such
+    PREFIX_iter_N.manifest.json        sizes and SHA-256 of these, and what Caffe has no field for
 
 All are written in a folder beside their place, flushed to the disk and renamed, the manifest last. A snapshot exists
-if, and only if, its manifest agrees with both files. A failed or interrupted save leaves earlier snapshots alone, and
+if, and only if, its manifest agrees with its files. A failed or interrupted save leaves earlier snapshots alone, and
 a file that no manifest vouches for as netc's (Caffe's own, a user's, a link) is never replaced.
 """
 
@@ -15,7 +16,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,9 @@ from netc.runtime.solver.manifest import Manifest, is_manifest, read_manifest
 from netc.weights import Array, SolverState
 from netc.weights.formats.caffemodel import caffemodel_chunks, solverstate_chunks, trained_net
 from netc.weights.formats.hdf5 import hdf5_image, hdf5_state_image
+from netc.weights.formats.safetensors import safetensors_chunks
 
+HIDDEN = ".hidden.safetensors"
 FORMATS = {"BINARYPROTO": "", "HDF5": ".h5"}
 _NAME = r"_iter_(\d+)\.manifest\.json"
 
@@ -42,7 +45,7 @@ class Snapshot:
         history: the update rule's arrays in Caffe's order; those of 2014's files have four axes.
         learned_net: the weights' path as the state names it; weights: the file there is.
         extras: what `save` was given. verified: a manifest vouches for the files (False for Caffe's own).
-        path: the solver state.
+        path: the solver state. hidden: the file of what recurrent layers carry on; None where there is none.
     """
 
     iteration: int
@@ -53,6 +56,7 @@ class Snapshot:
     extras: dict[str, Any]
     verified: bool
     path: Path
+    hidden: Path | None = None
 
 
 def save(
@@ -65,6 +69,7 @@ def save(
     extras: Mapping[str, Any] | None = None,
     format: str = "BINARYPROTO",
     diffs: Mapping[str, Sequence[Array]] | None = None,
+    hidden: Mapping[str, Sequence[Array]] | None = None,
 ) -> Path:
     """Save a snapshot and return the path of its solver state.
 
@@ -74,6 +79,7 @@ def save(
         arrays: layer name → its arrays in Caffe's blob order. history: see SolverState.
         extras: anything JSON can hold; comes back from `load`.
         format: "BINARYPROTO" or "HDF5" (needs h5py). diffs: like arrays, for a solver with snapshot_diff.
+        hidden: what recurrent layers carry on, under any names.
     Raises NetcError O701 (no place to write), O702 (a file in the way is not netc's), X701 (disk full), X702 (I/O
     error), W707 (h5py missing). Nothing of the failed snapshot stays then, and earlier ones are as they were.
     """
@@ -84,6 +90,8 @@ def save(
         model: list(_model_chunks(net, arrays, diffs, format)),
         state: list(_state_chunks(solver_state, format)),
     }
+    if hidden:
+        parts[Path(f"{base}{HIDDEN}")] = list(_hidden_chunks(hidden))
     _commit(Path(prefix), Path(f"{base}.manifest.json"), parts, iteration, dict(extras or {}))
     return state
 
@@ -112,12 +120,18 @@ def _snapshot(state: weights.SolverState, model: Path, extras: dict[str, Any], v
     return Snapshot(*fields, model, extras, verified, path)
 
 
-def latest(prefix: str | os.PathLike[str], damaged: Callable[[NetcError], None] | None = None) -> Snapshot | None:
-    """The newest whole snapshot with this prefix, or None. `damaged` is told of each newer one that is not whole.
+def latest(
+    prefix: str | os.PathLike[str],
+    damaged: Callable[[NetcError], None] | None = None,
+    of: Callable[[Any], bool] = lambda owner: True,
+) -> Snapshot | None:
+    """The newest whole snapshot with this prefix, or None. `damaged` is told of each newer one that is not whole. `of`
+    says of the id of a run (None: it has none) whether its snapshots count.
     Files without a manifest are none: Caffe's own, or what a save leaves that was killed before its end."""
     for manifest in reversed(manifests(prefix)):
         try:
-            return _verified(manifest)
+            if of(read_manifest(manifest).extras.get("run")):
+                return _verified(manifest)
         except NetcError as error:
             if damaged is not None:
                 damaged(error)
@@ -131,12 +145,6 @@ def manifests(prefix: str | os.PathLike[str]) -> list[Path]:
         found = [(re.fullmatch(re.escape(name) + _NAME, entry), entry) for entry in os.listdir(folder)]
         return [folder / entry for _, entry in sorted((int(match[1]), entry) for match, entry in found if match)]
     return []
-
-
-def iteration_of(manifest: Path) -> int:
-    """The iteration that the name of a manifest says."""
-    match = re.search(_NAME, manifest.name)
-    return int(match[1]) if match else -1
 
 
 # -- saving ------------------------------------------------------------------------------------------------------------
@@ -153,6 +161,12 @@ def _state_chunks(state: SolverState, format: str) -> Iterator[Chunk]:
     if format != "HDF5":
         return solverstate_chunks(state)
     return iter([hdf5_state_image(state)])
+
+
+def _hidden_chunks(hidden: Mapping[str, Sequence[Array]]) -> Iterator[Chunk]:
+    every = [(number, name, index) for number, name in enumerate(hidden) for index in range(len(hidden[name]))]
+    blobs = {f"{number}.{index}": (name, index) for number, name, index in every}
+    return safetensors_chunks({key: hidden[name][index] for key, (name, index) in blobs.items()}, blobs)
 
 
 def _commit(
@@ -202,7 +216,8 @@ def _unlink(paths: list[Path]) -> None:
 def strangers(prefix: Path) -> list[tuple[int, Path]]:
     """Files called like this prefix's snapshots that netc did not write, with their iteration."""
     pattern = re.compile(
-        re.escape(prefix.name) + r"_iter_(\d+)\.(?:(?:caffemodel|solverstate)(?:\.h5)?|manifest\.json)"
+        re.escape(prefix.name)
+        + r"_iter_(\d+)\.(?:(?:caffemodel|solverstate)(?:\.h5)?|hidden\.safetensors|manifest\.json)"
     )
     with suppress(FileNotFoundError, NotADirectoryError):
         found = [
@@ -267,25 +282,26 @@ def _manifest_of(path: Path) -> Path:
 
 
 def _beside(path: Path) -> Path:
-    """The manifest of a file of a snapshot, whichever of the three it is."""
-    return _manifest_of(path.with_name(path.name.replace(".caffemodel", ".solverstate")))
+    """The manifest of a file of a snapshot, whichever it is."""
+    name = path.name.replace(".caffemodel", ".solverstate")
+    return _manifest_of(path.with_name(name.removesuffix(HIDDEN) + ".solverstate" if name.endswith(HIDDEN) else name))
 
 
 def _verified(path: Path) -> Snapshot:
     manifest = read_manifest(path)
-    model, state = (path.with_name(name) for name in manifest.names)
-    if {_beside(model), _beside(state)} != {path}:
+    model, state, *hidden = every = [path.with_name(name) for name in manifest.names]
+    if {_beside(file) for file in every} != {path}:
         raise _copied(path, f"it is the manifest of {state.name}")
-    for file in (model, state):
+    for file in every:
         _check(file, manifest.files[file.name], path)
     found = weights.read_solverstate(state)
     if found.iteration != manifest.iteration:
         raise _copied(path, f"{state.name} holds iteration {found.iteration}, the manifest says {manifest.iteration}")
-    return _snapshot(found, model, manifest.extras, True, state)
+    return replace(_snapshot(found, model, manifest.extras, True, state), hidden=hidden[0] if hidden else None)
 
 
 def _copied(manifest: Path, message: str) -> NetcError:
-    hint = "a snapshot goes by the names that it was saved under: give that one, or copy its three files as they are"
+    hint = "a snapshot goes by the names that it was saved under: give that one, or copy its files as they are"
     return NetcError("W733", f"this is not a snapshot of its own: {message}", Place(str(manifest)), hint)
 
 

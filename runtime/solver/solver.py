@@ -10,30 +10,37 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from netc.errors import NetcError, counted, raise_all
+from netc.errors import NetcError, raise_all
 from netc.errors.foreign import allowing
 from netc.errors.origin import Origin
 from netc.graph.ir import Node
-from netc.graph.read import locate_solver
+from netc.graph.read import NetSource, locate_solver, meant
+from netc.runtime.net.compiled import Compiled
+from netc.runtime.net.computing import FP32, computing
+from netc.runtime.net.device import check_device
 from netc.runtime.net.feeding import FeedFunction
 from netc.runtime.net.module import Net
 from netc.runtime.net.numerics import settle
 from netc.runtime.parallel.group import Group
 from netc.runtime.parallel.iteration import Iteration, Overlapped
+from netc.runtime.parallel.memory import Plan, bytes_of
+from netc.runtime.parallel.shards import too_many
+from netc.runtime.parallel.tripwire import compare
 from netc.runtime.solver import initial, state
-from netc.runtime.solver.diverged import explain
+from netc.runtime.solver.diverged import explain, of_gradients, with_state
 from netc.runtime.solver.nets import Builder
 from netc.runtime.solver.report import Report
 from netc.runtime.solver.rules import Slot, Updater
 from netc.runtime.solver.signals import Signals
 from netc.runtime.solver.snapshot import Snapshot
 from netc.runtime.solver.tester import Result, run_test
+from netc.runtime.solver.undo import Undo
 from netc.solver.plans import NetPlan, of_test_net, test_plans, train_plan
 from netc.solver.plateau import Plateau
 from netc.solver.policies import POLICIES
-from netc.solver.settings import HISTORIES, check
+from netc.solver.settings import HISTORIES, check, prefix
 
 
 class Solver:
@@ -43,6 +50,10 @@ class Solver:
     iterations. net, test_nets: the nets; the test nets use the training net's own parameters, layer by layer name.
     test_feed: what test nets with Input layers are fed by, {input blob: tensor} of forward pass k.
     last_snapshot: the state this run saved last or was continued from; None before either.
+    start: the SHA-256 of the weights that a schedule has given it to start from; "" where it is none of its steps.
+    id: the run that snapshots are of; None where none has been told. owner: the id of the run whose snapshot was
+    restored.
+    compare_every: iterations after which several processes compare their weights; 0: never.
     stopped: why training ended before its time ("signal", "plateau"), else None.
     """
 
@@ -63,6 +74,10 @@ class Solver:
         shards: int | None = None,
         group: Group | None = None,
         output_dir: str | os.PathLike[str] | None = None,
+        precision: str = FP32,
+        channels_last: bool | None = None,
+        compiled: bool = False,
+        memory: str | int | None = None,
     ) -> None:
         """The options are those of `load_solver`. `report`: where the run tells what it does (default: nowhere).
         `signals`: what may end the run or ask for a snapshot, once it is entered. `group`: the processes that train
@@ -71,8 +86,10 @@ class Solver:
         self.group = group or Group()
         self.shards = param.shards if shards is None else shards
         self.param, self.origin = param, origin
+        self.computing = computing(precision, channels_last, device)
         self.seed = max(0, param.random_seed) if seed is None else seed
         self.iter = 0
+        self.start = ""
         self.stopped: str | None = None
         self.signals = signals or Signals()
         self.test_feed: FeedFunction | None = None
@@ -80,14 +97,22 @@ class Solver:
         self.losses: deque[float] = deque(maxlen=param.average_loss)
         self.plateau = Plateau(param) if param.lr_policy == "plateau" else None
         self._saved_at = -1
+        self.id: str | None = None
+        self.compare_every = 100
+        self.owner: str | None = None
+        self.given_weights = initial.names(weights) if weights is not None else []
         self.last_snapshot: Path | None = None
         self._unsaved: NetcError | None = None
         """Why the last snapshot that fell due is not there."""
         found = state.read(snapshot) if snapshot is not None else None
         plan = train_plan(param, origin.start.path, level, stages, origin)
-        builder = Builder(self.seed, device, workers, output_dir)
+        builder = Builder(self.seed, device, workers, output_dir, self.computing)
         first = initial.sources(param, origin, weights, found, builder.own_weights(plan))
         self._build(first, plan, builder)
+        if memory is not None:
+            self._fit_into(bytes_of(memory))
+        self.forward_pass: nn.Module = Compiled(self.net, self.report.warn) if compiled else self.net
+        self.divide()
         if found is not None:
             self._restore(found)
 
@@ -106,30 +131,60 @@ class Solver:
         self._check_watched()
         self.slots = [self._slot(ref, tensor) for ref, tensor in self.net.own_params()]
         self.updater = Updater(self.param, self.slots)
-        self.divide()
         self.last_update = [torch.zeros_like(slot.value) for slot in self.slots] if self.param.snapshot_diff else []
+
+    def _fit_into(self, limit: int) -> None:
+        """Set `shards` so that an iteration fits into so many bytes."""
+        plan = Plan(self.net, self.param.type, self.param.iter_size, self.group.size)
+        given, self.shards = self.shards, plan.parts(self.shards, limit)
+        mixing = [node.name for node in self.net.graph.nodes if node.layer.running()]
+        if self.shards > 1 and not given and mixing:
+            self.report.warn(
+                f"--memory has divided the batch into {self.shards} shards, and {', '.join(mixing)} takes means over "
+                "each of them, not over the batch"
+            )
 
     def divide(self) -> None:
         """Decide how iterations are computed in parts; again where the net's precision has changed."""
+        self.net.clock.passes = max(1, self.param.iter_size)
         self._divided = self._division()
 
     def _division(self) -> Iteration | None:
         """None where one process computes every batch whole."""
+        self._check_writers()
         if not self.shards and self.group.size == 1:
             return None
         shards = self.shards or self.group.size
         if self.group.size > shards * self.param.iter_size:
-            units = counted(shards * self.param.iter_size, "shard")
-            raise NetcError(
-                "R661",
-                f"{self.group.size} processes have {units} of a batch to compute",
-                None,
-                "start fewer processes, or set more --shards",
-            )
+            raise too_many(self.group.size, shards * self.param.iter_size)
         if not self.shards:
             self.report.rounded(self.group.size)
-            return Overlapped(self.net, self.slots, self.param.iter_size, self.group)
-        return Iteration(self.net, self.slots, self.param.iter_size, shards, self.group)
+            return Overlapped(self.net, self.slots, self.param.iter_size, self.group, self.forward_pass)
+        return Iteration(self.net, self.slots, self.param.iter_size, shards, self.group, self.forward_pass)
+
+    def options(self) -> dict[str, str]:
+        """What training computes with, in words."""
+        return {
+            **self.computing.conditions(),
+            "compiled": "yes" if isinstance(self.forward_pass, Compiled) else "no",
+            "update": "fused" if self.updater.is_fused else "layer by layer",
+            "shards": str(self.shards or "none"),
+            "processes": str(self.group.size),
+            "threads": str(torch.get_num_threads()),
+        }
+
+    def _check_writers(self) -> None:
+        """Raises NetcError R666 for a layer that writes the rows of all passes, where this process has some of them."""
+        for net in (self.net, *self.test_nets) if self.group.size > 1 else ():
+            for node in net.graph.nodes:
+                if node.layer.output_file and node.layer.effect:
+                    raise NetcError(
+                        "R666",
+                        f'layer "{node.name}" ({node.type}) writes the rows of every pass to {node.layer.output_file}, '
+                        f"and each of {self.group.size} processes has only some of them",
+                        node.place,
+                        "train with one process, or leave the layer out",
+                    )
 
     def _testable(self, plans: list[NetPlan], builder: Builder) -> list[NetPlan]:
         """Without test_iter, Caffe tests nothing. netc tests on the whole set then, if the net has one."""
@@ -185,7 +240,10 @@ class Solver:
         last one that fell due could not be saved.
         """
         self.losses.clear()
-        self.advance(self.iter + n, feed)
+        try:
+            self.advance(self.iter + n, feed)
+        except NetcError as error:
+            raise with_state(error, self.last_snapshot) from None
         self._require_saved()
         return self.loss
 
@@ -195,6 +253,7 @@ class Solver:
         if self.iter < stop and self.param.iter_size < 1:  # Caffe trains on: parameters times 1 / 0
             message = f"iter_size is {self.param.iter_size}: an iteration sees no batch, and has no loss"
             raise NetcError("R615", message, self.origin.place("iter_size"), "leave iter_size out, or set it to 1")
+        self._compare()
         while self.iter < stop:
             if self.test_due() and not self.scheduled_tests():
                 return
@@ -203,12 +262,25 @@ class Solver:
                 return
 
     def _iterate(self, feed: FeedFunction | None) -> None:
-        loss, outputs = self.forward_backward(feed)
+        try:
+            loss, outputs = self.forward_backward(feed)
+            if (diverged := of_gradients(self.net, self.slots, self.iter, loss)) is not None:
+                raise diverged
+        except NetcError:
+            self._undo.back()
+            raise
         self.losses.append(loss)
         if self._displayed():
             self.report.training(self.iter, self.loss, outputs, self.lr, self.net)
         self.apply_update()
         self.report.iterated(self.iter, loss)
+        if self.compare_every and self.iter % self.compare_every == 0:
+            self._compare()
+
+    def _compare(self) -> None:
+        """The weights of all processes are the same; also before the first iteration, and the last snapshot."""
+        if self.compare_every:
+            compare(self.group, self.net.params, self.iter)
 
     def _displayed(self) -> bool:
         return bool(self.param.display) and self.iter % self.param.display == 0
@@ -216,8 +288,9 @@ class Solver:
     def forward_backward(self, feed: FeedFunction | None = None) -> tuple[float, dict[str, Tensor]]:
         """Run iter_size batches forward and backward; gradients add up in `.grad`. Returns the mean loss and the
         outputs of the last batch."""
+        self._undo = Undo(self.net)
         if self._divided is not None:
-            return self._divided.run(self.iter, feed, self._displayed(), self.last_snapshot)
+            return self._divided.run(self.iter, feed, self._displayed())
         for slot in self.slots:
             slot.value.grad = None
         total, size = 0.0, self.param.iter_size
@@ -231,13 +304,14 @@ class Solver:
             if not math.isfinite(value):
                 given = dict(feed(k)) if feed is not None else {}
                 batch = self.net.feeding.batch(k, lambda _, tops=given: tops)  # type: ignore[misc]
-                raise explain(self.net, self.iter, k, batch, value, self.last_snapshot, given)
+                self._undo.back()
+                raise explain(self.net, self.iter, k, batch, value, given)
             total += value
         return total / size, {name: outputs[name].detach() for name in self.net.outputs}
 
     def _forward(self, k: int, feed: FeedFunction | None) -> dict[str, Tensor]:
         self.net.clock.iteration = k
-        return self.net(self.net.feeding.batch(k, feed))  # type: ignore[no-any-return]
+        return self.forward_pass(self.net.feeding.batch(k, feed))  # type: ignore[no-any-return]
 
     def apply_update(self) -> None:
         """Clip, divide by iter_size, decay and update with the rate of this iteration; then `iter` counts it."""
@@ -300,6 +374,7 @@ class Solver:
             self.report.dropped(self.iter, self.plateau)
         if self.plateau.finished:
             self.stopped = "plateau"
+            self._saved_at = -1  # a snapshot from before this test does not know of the end
 
     def test_net(self, number: int, feed: FeedFunction | None = None) -> Result:
         """Test one net now, and report it."""
@@ -314,6 +389,7 @@ class Solver:
             )
         test_iter = self.param.test_iter[number] if self.param.test_iter else None
         self.report.testing(self.iter, number)
+        self.group.doing(f"at iteration {self.iter}, testing net #{number}")
         result = run_test(net, test_iter, self.tests_before(), feed, self._go_on, self.group)
         if not self._stopping():
             self.report.tested(self.iter, number, result, self.param.test_compute_loss)
@@ -331,7 +407,7 @@ class Solver:
     @property
     def prefix(self) -> Path:
         """What the names of snapshots begin with."""
-        return state.prefix(self.param, self.origin.start.path)
+        return prefix(self.param, self.origin.start.path)
 
     def snapshot(self) -> Path:
         """Save weights and state as PREFIX_iter_N.caffemodel and .solverstate; returns the state's path."""
@@ -339,6 +415,15 @@ class Solver:
         self._saved_at, self.last_snapshot, self._unsaved = self.iter, path, None
         self.report.saved(path, self.iter)
         return path
+
+    @property
+    def saved(self) -> bool:
+        """Whether this run has saved the iteration that it has come to."""
+        return self._saved_at == self.iter
+
+    def finite(self) -> bool:
+        """Whether all parameters are."""
+        return all(bool(torch.isfinite(tensor).all()) for tensors in self.net.params.values() for tensor in tensors)
 
     def save_if_new(self, since: int) -> None:
         """Save a snapshot if iterations were done after `since` and the last one is not saved yet. Raises nothing: a
@@ -364,6 +449,7 @@ class Solver:
 
     def _saved(self) -> Path:
         """Rank 0 writes; where it fails, all do."""
+        self.group.doing(f"at iteration {self.iter}, saving a snapshot")
         path: Path | None = None
         failed = None
         if self.group.first:
@@ -384,10 +470,11 @@ class Solver:
         self.report.resuming(str(found.path))
         for warning in state.restore(self, found):
             self.report.warn(warning)
-        self.last_snapshot = found.path
+        self.last_snapshot, self.owner = found.path, found.extras.get("run")
 
     def finish(self) -> None:
         """What ends a training run: the last snapshot, and where they are due the loss and tests of the trained net."""
+        self._compare()
         if self.param.snapshot_after_train and self._saved_at != self.iter:
             self.snapshot()
         self._require_saved()
@@ -413,25 +500,65 @@ class Solver:
 
 
 def load_solver(
-    source: Any,
+    source: NetSource,
     weights: str | Sequence[str] | None = None,
-    snapshot: str | None = None,
-    device: str = "cpu",
+    snapshot: str | Snapshot | None = None,
+    device: str | torch.device = "cpu",
     *,
-    tf32: bool = False,
+    seed: int | None = None,
+    workers: int | None = None,
+    level: int = 0,
+    stages: Iterable[str] = (),
+    precision: str = FP32,
+    channels_last: bool | None = None,
+    compiled: bool = False,
+    memory: str | int | None = None,
     allow_python_layers: Iterable[str] = (),
-    **options: Any,
+    output_dir: str | os.PathLike[str] | None = None,
+    report: Report | None = None,
+    signals: Signals | None = None,
+    shards: int | None = None,
+    group: Group | None = None,
 ) -> Solver:
     """Read a solver (path, prototxt text or SolverParameter) and build its nets, ready to train.
 
-    weights: files to start from, instead of the solver's own `weights` and `transplant_param`. snapshot: a .solverstate
-    to continue from, instead of either. tf32: whether a GPU may multiply with 10 bits of mantissa (see
-    netc.runtime.net.numerics, also for what this sets in torch). allow_python_layers: the modules whose Python layers
-    may run. options: seed (default: random_seed, or 0), workers (threads that decode images), level and stages (of the
-    training net), output_dir (below which folder HDF5Output layers may write, by default the working folder), report,
-    signals.
+    >>> solver = netc.load_solver('''
+    ...     base_lr: 0.1 lr_policy: "fixed" max_iter: 3
+    ...     net_param {
+    ...       layer { name: "data" type: "DummyData" top: "x" top: "y" dummy_data_param {
+    ...         shape { dim: 4 dim: 2 } shape { dim: 4 } data_filler { type: "gaussian" } data_filler { } } }
+    ...       layer { name: "fc" type: "InnerProduct" bottom: "x" top: "fc" inner_product_param { num_output: 3 } }
+    ...       layer { name: "loss" type: "SoftmaxWithLoss" bottom: "fc" bottom: "y" top: "loss" } }''')
+    >>> loss = solver.step(3)
+    >>> solver.iter
+    3
+
+    The name of a net that comes with netc, or a folder, is its solver.prototxt. weights: files to start from, instead
+    of the solver's own `weights` and `transplant_param`. snapshot: a .solverstate to continue from, instead of either.
+    seed: default: random_seed, or 0. workers: threads that decode images. level, stages: of the training net.
+    precision: "fp32", "tf32" or "bf16": what products are computed in (docs/training.md; what this sets in torch is in
+    netc.runtime.net.numerics). channels_last: default: as is fastest. compiled: by torch.compile.
+    memory: "24GB", to divide the batch so that training fits. allow_python_layers: the modules whose Python
+    layers may run. output_dir: below which folder HDF5Output layers may write (default: the working folder).
+    report, signals, shards, group: as of `Solver`.
+    Raises NetcError, C201 and C251 for a device that is not here among them.
     """
-    settle(tf32=tf32)
-    param, origin = locate_solver(source)
+    check_device(device)
+    settle(precision=precision)
+    param, origin = locate_solver(meant(source, "solver.prototxt"))
+    options: dict[str, Any] = {"report": report, "signals": signals, "shards": shards, "group": group}
+    options |= {"precision": precision, "channels_last": channels_last, "compiled": compiled, "memory": memory}
     with allowing(allow_python_layers):
-        return Solver(param, origin, weights=weights, snapshot=snapshot, device=device, **options)
+        return Solver(
+            param,
+            origin,
+            weights=weights,
+            snapshot=snapshot,
+            device=str(device),
+            seed=seed,
+            workers=workers,
+            level=level,
+            stages=stages,
+            output_dir=output_dir,
+            **options,
+        )

@@ -20,6 +20,7 @@ from netc.errors import NetcError, Place
 from netc.files import checked_json
 from netc.layers.base import format_shape
 from netc.runtime.net.module import Net
+from netc.runtime.parallel.group import Group
 from netc.runtime.solver import snapshot as files
 from netc.runtime.solver.manifest import damaged
 from netc.runtime.solver.rules import Slot
@@ -34,12 +35,17 @@ class Resumable(Protocol):
 
     param: Any
     net: Net
+    test_nets: list[Net]
     seed: int
     iter: int
     losses: deque[float]
     plateau: Plateau | None
     slots: list[Slot]
     last_update: list[torch.Tensor]
+    start: str
+    shards: int
+    group: Group
+    id: str | None
 
     @property
     def prefix(self) -> Path: ...
@@ -57,6 +63,8 @@ BESIDE_THE_UPDATE = frozenset(
         "transplant_param",
         "random_seed",
         "iter_size",
+        "shards",
+        "override_param",
         "net",
         "net_param",
         "train_net",
@@ -67,16 +75,6 @@ BESIDE_THE_UPDATE = frozenset(
 
 EDITABLE = frozenset({"solver", "net"})
 """Conditions that are hashes of a text."""
-
-
-def prefix(param: Any, solver_path: str) -> Path:
-    """What the names of snapshots begin with: snapshot_prefix, the solver's name inside it where that is a folder, and
-    the solver's path without its ending where it is not set."""
-    own = Path(solver_path if not solver_path.startswith("<") else "solver")
-    if not param.snapshot_prefix:
-        return own.with_suffix("")
-    given = Path(param.snapshot_prefix)
-    return given / own.stem if given.is_dir() or param.snapshot_prefix.endswith("/") else given
 
 
 def save(run: Resumable) -> Path:
@@ -93,7 +91,21 @@ def save(run: Resumable) -> Path:
         .enum_type.values_by_number[run.param.snapshot_format]
         .name,
         _updates(run) if run.param.snapshot_diff else None,
+        {name: [_array(part) for part in parts] for name, parts in carried(run).items()},
     )
+
+
+def carried(run: Resumable) -> dict[str, list[torch.Tensor]]:
+    """What the layers of all nets carry from one pass to the next: "0/" for the training net, then the test nets."""
+    nets = enumerate((run.net, *run.test_nets))
+    return {f"{number}/{path}": parts for number, net in nets for path, parts in net.run.kept().items()}
+
+
+def carry(run: Resumable, kept: Mapping[str, Sequence[torch.Tensor]]) -> None:
+    """Let the layers go on from what `carried` has returned."""
+    for number, net in enumerate((run.net, *run.test_nets)):
+        begins = f"{number}/"
+        net.run.keep({path.removeprefix(begins): list(kept[path]) for path in kept if path.startswith(begins)})
 
 
 def _updates(run: Resumable) -> dict[str, list[Any]]:
@@ -127,18 +139,23 @@ def _extras(run: Resumable) -> dict[str, Any]:
         "solver_type": run.param.type,
         "losses": list(run.losses),
         "plateau": run.plateau.state() if run.plateau else None,
+        **({"run": run.id} if run.id else {}),
         "conditions": conditions(run),
+        **({"start": run.start} if run.start else {}),
     }
 
 
 def conditions(run: Resumable) -> dict[str, Any]:
-    """What bit-exactness depends on besides the files."""
+    """What bit-exactness depends on besides the files; with shards not on the number of processes."""
     return {
+        **({} if run.shards else {"processes": run.group.size}),
         "seed": run.seed,
         "iter_size": run.param.iter_size,
+        "shards": run.shards,
         "threads": torch.get_num_threads(),
         "torch": str(torch.__version__),
         "device": next((slot.value.device.type for slot in run.slots), "cpu"),
+        **run.net.computing.conditions(),
         "solver": _solver_hash(run.param),
         "net": _hash(run.net.graph.param),
     }
@@ -199,12 +216,33 @@ def restore(run: Resumable, found: files.Snapshot) -> list[str]:
     with torch.no_grad():
         for tensor, array in zip(_histories(run), history):
             tensor.copy_(torch.from_numpy(array))
+    carry(run, _hidden(found))
     run.iter = found.iteration
     run.losses.clear()
     run.losses.extend(found.extras.get("losses") or ())
     if run.plateau:
         run.plateau.restore(found.extras.get("plateau") or {}, found.current_step)
-    return [*_renamed(found), *_changed(conditions(run), found.extras.get("conditions") or {})]
+    return [
+        *_renamed(found),
+        *_not_carried(run, found),
+        *_changed(conditions(run), found.extras.get("conditions") or {}),
+    ]
+
+
+def _hidden(found: files.Snapshot) -> dict[str, list[torch.Tensor]]:
+    arrays = weights.read(found.hidden) if found.hidden is not None else {}
+    return {path: [torch.from_numpy(weights.loaded(part).copy()) for part in arrays[path]] for path in arrays}
+
+
+def _not_carried(run: Resumable, found: files.Snapshot) -> list[str]:
+    """What a resumed run cannot have exactly as it was."""
+    nodes = [node for net in (run.net, *run.test_nets) for node in net.graph.nodes]
+    own = sorted({node.name for node in nodes if node.layer.keeps_own})
+    said = [f"what the code of layer {name} may keep between passes is in no snapshot: it begins anew" for name in own]
+    zeros = sorted({node.name for node in run.net.graph.nodes if node.layer.carries_state})
+    if zeros and found.iteration and found.hidden is None:
+        said.append(f"the snapshot lacks the hidden state of {', '.join(zeros)}: it begins from 0, not bit-exact")
+    return said
 
 
 def _renamed(found: files.Snapshot) -> list[str]:
@@ -218,7 +256,7 @@ def _renamed(found: files.Snapshot) -> list[str]:
 _EXTRAS = checked_json.Record(
     {},
     {
-        "solver_type": str,
+        **dict.fromkeys(("solver_type", "run"), str),
         "losses": [float],
         "plateau": (
             None,
@@ -232,6 +270,7 @@ _EXTRAS = checked_json.Record(
             ),
         ),
         "conditions": {str: (str, int, float)},
+        "start": str,
     },
 )
 

@@ -79,6 +79,8 @@ def run_test(
     An output whose first axis is the batch has another shape in a short last batch: its mean is over the full ones.
     """
     mean, group, going = Mean(loss_weights(net.graph)), group or Group(), True
+    if any(node.layer.carries_state for node in net.graph.nodes):
+        group = Group()  # every batch goes on from the one before: each process computes all of them
     if not net.feeding.unfed:
         feed = None
     every = list(batches(net.feeding, test_iter, turn))

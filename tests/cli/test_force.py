@@ -33,6 +33,10 @@ COMMANDS = {
     "convert": (["convert-caffemodel", "w.caffemodel", "-o", "OUT.npz"], ["OUT.npz"]),
     "convert, named by the file": (["convert-caffemodel", "w.caffemodel"], ["w.safetensors"]),
     "its report": (["convert-caffemodel", "w.caffemodel", "-o", "x.npz", "--report", "OUT.json"], ["OUT.json"]),
+    "optimise": (
+        ["optimise", "net.prototxt", "--weights", "w.caffemodel", "-o", "OUT.prototxt"],
+        ["OUT.prototxt", "OUT.caffemodel"],
+    ),
     "emit": (["emit", "net.prototxt", "-o", "OUT.py"], ["OUT.py"]),
     "emit with weights": (["emit", "net.prototxt", "-o", "w.py", "--weights", "w.caffemodel"], ["w.safetensors"]),
     "draw": (["draw", "net.prototxt", "-o", "OUT.svg"], ["OUT.svg"]),

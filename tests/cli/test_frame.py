@@ -136,7 +136,7 @@ PARAMS = [
         ("--solver -gray", "--solver -gray"),
         ("--solver", "--solver"),
         ("-- -solver a", "-- -solver a"),
-        ("-unknown=3 -5", "-unknown=3 -5"),
+        ("-unknown=3 -5", "--unknown=3 -5"),
     ],
 )
 def test_gflags_spellings(written: str, read: str) -> None:

@@ -19,6 +19,8 @@ COMMANDS = [
 KEYS = {"code", "message", "path", "line", "column", "hint"}
 FAILING = {
     "test": (["nowhere.prototxt", "--weights", "nowhere.caffemodel"], 66),
+    "localise": (["a.jpg", "--net", "nowhere.prototxt", "--weights", "no.caffemodel", "-o", "out"], 66),
+    "classify": (["nowhere.jpg", "--weights", "nowhere.caffemodel"], 66),
     "convert-imageset": (["nowhere", "list.txt", "out_lmdb"], 66),
     "image-mean": (["nowhere_lmdb"], 66),
     "check": (["nowhere.prototxt"], 66),
@@ -28,6 +30,8 @@ FAILING = {
     "prove-parallel": (["nowhere.prototxt"], 66),
     "device-query": (["--gpu", "x"], 2),
     "weights": (["nowhere.caffemodel"], 66),
+    "cache": (["nonsense"], 2),
+    "optimise": (["nowhere.prototxt", "--weights", "nowhere.caffemodel"], 66),
     "convert-caffemodel": (["nowhere.caffemodel", "-o", "out.npz"], 66),
 }
 

@@ -55,6 +55,11 @@ def test_json_and_profile(net: str, tmp_path: Path, capfd: pytest.CaptureFixture
     events = json.loads(path.read_text())["traceEvents"]
     assert len(events) == 2 * 2 * 4
     assert {event["ph"] for event in events} == {"X"}
+    for event in events:  # the Trace Event Format's complete events
+        assert all(isinstance(event[key], str) for key in ("name", "cat"))
+        assert all(isinstance(event[key], int) for key in ("pid", "tid"))
+        assert all(isinstance(event[key], float) and event[key] >= 0 for key in ("ts", "dur"))
+        assert isinstance(event["args"], dict)
     ends = [event["ts"] + event["dur"] for event in events]
     assert all(event["ts"] >= end - 0.01 for event, end in zip(events[1:], ends, strict=False))
 
@@ -64,3 +69,30 @@ def test_a_net_for_use_and_what_is_not_there(tmp_path: Path, capfd: pytest.Captu
     assert main(["time"]) == 2
     assert main(["time", str(tmp_path / "none.prototxt")]) == 66
     assert main(["time", written(tmp_path, DEPLOY), "--iterations", "0"]) == 2
+
+
+MEMORY = 'type: "MemoryData" memory_data_param { batch_size: 2 channels: 1 height: 4 width: 3 }'
+NOT_HERE = (
+    'type: "Data" transform_param { crop_size: 4 } data_param { source: "none_lmdb" backend: LMDB batch_size: 2 }'
+)
+
+
+@pytest.mark.parametrize("source", [MEMORY, NOT_HERE])
+def test_nets_whose_data_are_not_here(source: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Random numbers stand for them, and it says so."""
+    text = f"""layer {{ name: "data" top: "data" top: "label" {source} }}
+    layer {{ name: "fc" type: "InnerProduct" bottom: "data" top: "fc" inner_product_param {{ num_output: 3 }} }}
+    layer {{ name: "loss" type: "SoftmaxWithLoss" bottom: "fc" bottom: "label" top: "loss" }}"""
+    assert main(["time", written(tmp_path, text), "--iterations", "3", "--json"]) == 0
+    out, err = capfd.readouterr()
+    assert json.loads(out)["stand_ins"] == ["data"]
+    assert [row["name"] for row in json.loads(out)["layers"]] == ["data", "fc", "loss"]
+    assert 'the data of layer "data" are not here' in err
+
+
+def test_data_that_are_here_are_read(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "none_lmdb").mkdir()
+    (tmp_path / "none_lmdb" / "data.mdb").write_bytes(b"x" * 9999)
+    text = f'layer {{ name: "data" top: "data" top: "label" {NOT_HERE} }}'.replace("none", str(tmp_path / "none"))
+    assert main(["time", written(tmp_path, text), "--iterations", "1"]) == 65
+    assert "error[D" in capfd.readouterr().err

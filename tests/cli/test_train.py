@@ -145,6 +145,7 @@ def test_resume_auto_without_a_snapshot(tiny: Path, capsys: pytest.CaptureFixtur
     [
         ([], 2, "give the solver once"),
         (["solver.prototxt", "--weights=a", "--snapshot=b"], 2, "exclude one another"),
+        (["solver.prototxt", "--resume=auto", "--snapshot=b"], 2, "exclude one another"),
         (["solver.prototxt", "--gpu=7"], 2, "no GPU 7"),
         (["vgg_Z"], 66, "vgg_Z"),
         (["nothing.prototxt"], 66, "nothing.prototxt"),

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import re
 import sys
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import netc
 import netc.pycaffe
+import tests.runtime.pycaffe.test_memory
 from netc.cli import main
 from netc.cli._main import load
 
@@ -32,6 +37,8 @@ DATA = """layer { name: "data" type: "DummyData" top: "data" top: "label" dummy_
 SCORES = """layer { name: "accuracy" type: "Accuracy" bottom: "fc" bottom: "label" top: "accuracy"
   include { phase: TEST } }
 layer { name: "loss" type: "SoftmaxWithLoss" bottom: "fc" bottom: "label" top: "loss" }"""
+ROWS = """layer { name: "data" type: "HDF5Data" top: "data" top: "label" hdf5_data_param {
+  source: "rows.txt" batch_size: 2 } }"""
 PROB = 'layer { name: "prob" type: "Softmax" bottom: "fc" top: "prob" }'
 SOLVER = """net: "train_val.prototxt" test_iter: 1 test_interval: 10 base_lr: 0.1 lr_policy: "fixed" momentum: 0.9
 max_iter: 100 snapshot_prefix: "run" """
@@ -50,6 +57,10 @@ def _files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, text in texts.items():
         Path(name).write_text(text)
     netc.pycaffe.Net("deploy.prototxt", netc.pycaffe.TEST).save("net.caffemodel")
+    with h5py.File("rows.h5", "w") as rows:
+        rows["data"] = np.random.default_rng(3).normal(size=(5, 3, 8, 8)).astype(np.float32)
+        rows["label"] = np.array([1, 0, 0, 1, 0], np.float32)
+    Path("rows.txt").write_text("rows.h5\n")
     pixels = np.random.default_rng(0).integers(0, 255, (40, 50, 3), dtype=np.uint8)
     Image.fromarray(pixels).save("cat.jpg")
 
@@ -88,28 +99,113 @@ def check(found: dict[str, Any]) -> None:
     assert "caffe" not in sys.modules
 
 
-def test_what_is_different() -> None:
+# -- what is different, row by row -------------------------------------------------------------------------------------
+
+
+def check_finds() -> None:
+    with pytest.raises(netc.NetcError) as caught:
+        netc.pycaffe.Net("wrong.prototxt", netc.pycaffe.TEST)
+    assert (caught.value.line, caught.value.path) == (1, "wrong.prototxt")
+    assert "did you mean" in caught.value.message
+
+
+def no_gpu() -> None:
     caffe = netc.pycaffe
+    if torch.cuda.is_available():
+        return
     with pytest.warns(UserWarning, match="torch sees no GPU"):
         caffe.set_mode_gpu()
+    caffe.set_device(0)
+    assert caffe.Net("deploy.prototxt", caffe.TEST).forward()["prob"].shape == (2, 2)
+
+
+def seeds() -> None:
+    caffe = netc.pycaffe
+    dropped = DATA + 'layer { name: "drop" type: "Dropout" bottom: "data" top: "data" }' + BODY
+    found = []
+    for _ in range(2):
+        caffe.set_random_seed(5)
+        net = caffe.Net(dropped, caffe.TRAIN)
+        net.forward()
+        found.append([net.params["fc"][0].data, net.blobs["data"].data])
+    assert all((one == other).all() for one, other in zip(*found, strict=True))
+    assert (caffe.Net(dropped, caffe.TRAIN).params["fc"][0].data != found[0][0]).any(), "a second net starts elsewhere"
+
+
+def resumed() -> None:
+    caffe = netc.pycaffe
+    Path("rows.prototxt").write_text(ROWS + BODY + SCORES)
+    Path("rows_solver.prototxt").write_text(
+        'net: "rows.prototxt" base_lr: 0.1 lr_policy: "fixed" max_iter: 9 snapshot_prefix: "rows" test_interval: 3'
+    )
+    solver = caffe.SGDSolver("rows_solver.prototxt")
+    solver.step(1)
+    first = solver.net.blobs["data"].data.copy()
+    solver.snapshot()
+    solver.step(1)
+    second = solver.net.blobs["data"].data.copy()
+    again = caffe.SGDSolver("rows_solver.prototxt")
+    again.restore("rows_iter_1.solverstate")
+    again.step(1)
+    assert (again.net.blobs["data"].data == second).all()
+    assert (second != first).any()
+
+
+def several_gpus() -> None:
+    caffe = netc.pycaffe
     assert not caffe.has_nccl()
     assert caffe.solver_count() == 1
     for call in (lambda: caffe.NCCL(None, ""), lambda: caffe.set_solver_count(2), lambda: caffe.set_solver_rank(1)):
         with pytest.raises(netc.NetcError):
             call()
-    nets = []
-    for _ in range(2):
-        caffe.set_random_seed(5)
-        nets.append(caffe.Net(DATA + BODY, caffe.TRAIN))
-    assert (nets[0].params["fc"][0].data == nets[1].params["fc"][0].data).all()
-    third = caffe.Net(DATA + BODY, caffe.TRAIN)
-    assert (nets[0].params["fc"][0].data != third.params["fc"][0].data).any(), "a second net starts elsewhere"
+
+
+def whole_set() -> None:
+    """Five records in batches of two: each counts once in the accuracy that the log tells."""
+    resumed()
+    caffe = netc.pycaffe
+    solver = caffe.SGDSolver("rows_solver.prototxt")
+    solver.net.params["fc"][0].data[...] = 0
+    solver.net.params["fc"][1].data[...] = [0, 1]  # everything is of class 1, as are two of the five
+    solver.param.base_lr = 0
+    said = io.StringIO()
+    with contextlib.redirect_stderr(said):
+        solver.step(1)
+    assert "Test net output #0: accuracy = 0.4" in said.getvalue()
+
+
+def on_a_gpu() -> None:
+    """The memory that stands for a GPU's: tests/runtime/pycaffe/test_memory.py."""
+    tests.runtime.pycaffe.test_memory.test_on_a_gpu_writes_are_carried_before_the_next_use()
+
+
+DIFFERENCES = {
+    "what Caffe's CHECK finds": check_finds,
+    "`caffe.set_mode_gpu()` without a GPU": no_gpu,
+    "a net's first values, shuffling, dropout": seeds,
+    "resumed training": resumed,
+    "several GPUs (`NCCL`, `solver_count`)": several_gpus,
+    "a test without `test_iter`": whole_set,
+    "`blob.data` on a GPU": on_a_gpu,
+}
+"""What the page's table names → a test that it is so."""
+
+
+def test_each_difference_is_tried() -> None:
+    table = PAGE.read_text().split("## What is different\n")[1].strip().split("\n\n")[0]
+    assert [line.split(" | ")[0].removeprefix("| ") for line in table.splitlines()[2:]] == list(DIFFERENCES)
+
+
+@pytest.mark.usefixtures("_files")
+@pytest.mark.parametrize("row", DIFFERENCES)
+def test_what_is_different(row: str) -> None:
+    DIFFERENCES[row]()
 
 
 def test_the_programs_that_the_page_names(capsys: pytest.CaptureFixture[str]) -> None:
     """Each is a command, and each of Caffe's names is answered by it."""
     rows = re.findall(r"^\| (`.*?) \| `netc ([\w-]+)", PAGE.read_text(), re.MULTILINE)
-    assert len(rows) == 12
+    assert len(rows) == 15
     for caffes, ours in rows:
         assert load(ours) is not None
         for name in re.findall(r"`(?:caffe )?([\w.]+)", caffes):

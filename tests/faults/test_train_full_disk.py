@@ -76,7 +76,8 @@ def test_it_goes_on_and_saves_when_there_is_room_again(disk: Path) -> None:
     assert found is not None
     assert found.iteration == 12
     assert sorted(path.name for path in disk.iterdir()) == [
-        *("tiny.metrics.jsonl", "tiny_iter_12.caffemodel", "tiny_iter_12.manifest.json", "tiny_iter_12.solverstate")
+        *("tiny.metrics.jsonl", "tiny.runs.jsonl", "tiny_iter_12.caffemodel"),
+        *("tiny_iter_12.manifest.json", "tiny_iter_12.solverstate"),
     ]
     kinds = {record["kind"] for record in read(disk / "tiny.metrics.jsonl")}
     assert kinds >= {"train", "test", "snapshot", "end"}
@@ -86,4 +87,4 @@ def test_the_last_snapshot_decides(disk: Path) -> None:
     with pytest.raises(NetcError) as caught:
         run(disk, until=99)
     assert (caught.value.code, caught.value.exit_status) == ("X701", 74)
-    assert [path.name for path in disk.iterdir()] == ["tiny.metrics.jsonl"]
+    assert sorted(path.name for path in disk.iterdir()) == ["tiny.metrics.jsonl", "tiny.runs.jsonl"]

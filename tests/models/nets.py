@@ -24,6 +24,9 @@ FULL = [f"vgg_{letter}" for letter in DEPTHS]
 MINI = [f"mini_vgg_{letter}" for letter in "ABCDE"]
 NETS = [*FULL, *MINI]
 
+LOCALISING = [f"{base}_{kind}" for base in ("vgg_D", "mini_vgg_D") for kind in ("SCR", "PCR")]
+"""Net D with boxes for scores (appendix A), one for all classes or one for each."""
+
 TRANSPLANTED = ["conv1_1", "conv2_1", "conv3_1", "conv3_2", "fc6", "fc7", "fc8"]
 """Net A's first four convolutions and its three fully-connected layers."""
 
@@ -39,6 +42,24 @@ def divisor_of(name: str) -> int:
 
 def starts_from_a(name: str) -> bool:
     return letter_of(name) in "BCDE"
+
+
+def scales_of(name: str) -> tuple[int, int, int]:
+    """S = 384 and the range [256; 512] of the paper, for crops of 224 pixels or of 64."""
+    return (110, 73, 146) if name in MINI else (384, 256, 512)
+
+
+def variants_of(name: str) -> list[str]:
+    """What stands behind `solver_` in the names of the net's other solvers: C, D and E were trained at three scales
+    (Table 3); the small net A starts as Glorot's paper says already."""
+    scales = [f"S{scales_of(name)[0]}", "jitter", "jitter_fc"] if letter_of(name) in "CDE" else []
+    return scales + (["glorot"] if letter_of(name) in "ABCDE" and name != "mini_vgg_A" else [])
+
+
+def boxed_variants(name: str) -> list[str]:
+    """Likewise of a net that localises: two scales, and the fully-connected layers alone (Table 8)."""
+    larger = "S110" if name.startswith("mini") else "S384"
+    return ["fc", larger, f"{larger}_fc"]
 
 
 def base_of(name: str) -> str:

@@ -8,18 +8,21 @@ import netc
 from tests.models.nets import (
     DEPTHS,
     FOLDER,
+    LOCALISING,
     MINI,
     NETS,
     TRANSPLANTED,
     WIDTHS,
     base_of,
+    boxed_variants,
     divisor_of,
     kernel_of,
     letter_of,
     starts_from_a,
+    variants_of,
 )
 
-FILES = ["deploy.prototxt", "solver.prototxt", "train_val.prototxt"]
+FILES = ["deploy.prototxt", "schedule.prototxt", "solver.prototxt", "train_val.prototxt"]
 
 
 def net(name, file="train_val"):
@@ -36,7 +39,9 @@ def test_the_folders():
     folders = {
         path.parent.name: sorted(file.name for file in path.parent.iterdir()) for path in FOLDER.glob("*/*.prototxt")
     }
-    assert folders == dict.fromkeys(NETS, FILES)
+    more = {name: [f"solver_{variant}.prototxt" for variant in variants_of(name)] for name in NETS}
+    more |= {name: [f"solver_{variant}.prototxt" for variant in boxed_variants(name)] for name in LOCALISING}
+    assert folders == {name: sorted(FILES + more[name]) for name in [*NETS, *LOCALISING]}
 
 
 # -- layers ------------------------------------------------------------------------------------------------------------

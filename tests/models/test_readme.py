@@ -85,9 +85,3 @@ def test_quotations_are_the_papers(shared):
     quoted = {part for row in NUMBERS.values() for part in re.findall("“(.*?)”", row[2])}
     assert len(quoted) > 20
     assert [part for text in quoted for part in text.split("…") if plain(part) not in paper] == []
-
-
-def test_the_glorot_command_finds_every_filler():
-    text = (FOLDER / "vgg_A/train_val.prototxt").read_text(encoding="utf-8")
-    (replaced,) = re.findall(r"sed 's/(.*?)/", PAGE)
-    assert text.count(replaced) == text.count("weight_filler") == 11

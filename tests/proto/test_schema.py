@@ -22,6 +22,7 @@ OWN_MESSAGES = {
     "PlateauParameter",
     "TransplantParameter",
     "TransplantCopy",
+    "LabelSliceParameter",
 }
 OWN_NUMBERS = range(10001, 10100)
 FORKS = re.compile(
@@ -61,6 +62,7 @@ def test_own_fields_have_high_numbers_and_own_messages() -> None:
         ("SolverParameter", "plateau_param"),
         ("SolverParameter", "transplant_param"),
         ("SolverParameter", "shards"),
+        ("LayerParameter", "label_slice_param"),
     }
     assert all(f.type_name.removeprefix(".caffe.") in OWN_MESSAGES for _, f in own if f.type_name)
 

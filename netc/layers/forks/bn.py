@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from netc.layers.affine import Affine, doubles, normalising, then
 from netc.layers.base import Layer, ParamBlob, Run, Shape, canonical_axis, format_shape, layer
 from netc.layers.code import Code, Site, call
 
@@ -38,6 +39,7 @@ class BN(Layer):
     """
 
     fork = "SegNet (alexgkendall/caffe-segnet)"
+    keeps_places = True
     param_field = "bn_param"
     kind = "normalisation"
     blob_lists = (("scale", "shift"), ("scale", "shift", "mean", "variance"), ("slope", "bias", "mean", "variance"))
@@ -95,6 +97,14 @@ class BN(Layer):
 
     def _eps(self) -> float:
         return float({"SegNet": SEGNET_EPS, "PSPNet": self.options.var_eps, "Cysu": self.options.eps}[self.of])
+
+    def affine(self, arrays: Sequence[Any], bottoms: Sequence[Shape]) -> Affine | str:
+        scale, shift, *running = (array.reshape(-1) for array in doubles(*arrays))
+        if self._is_affine():
+            return Affine(self.axis, scale, shift)
+        if not running or not self._uses_running(self.phase):
+            return "its statistics are those of each batch"
+        return then(normalising(self.axis, running[0], running[1], self._eps()), scale, shift)
 
     def emit(self, site: Site) -> Code:
         first, second, *running = (blob.name for blob in self.blobs)

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from netc.layers.base import Layer, Run, Shape, format_shape, layer
 from netc.layers.code import Code, Site
@@ -42,6 +42,9 @@ class Permute(Layer):
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
         return [bottoms[0].permute(self._all(bottoms[0].dim())).contiguous()]
+
+    def onnx(self, op: Any, x: Sequence[Any], params: Sequence[Any], shapes: Sequence[Shape]) -> Sequence[Any] | None:
+        return [op.Transpose(x[0], perm=self._all(len(shapes[0])))]
 
     def emit(self, site: Site) -> Code:
         return Code(f"{site.x}.permute({', '.join(map(str, self._all(len(site.shape))))}).contiguous()")

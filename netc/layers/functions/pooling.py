@@ -20,14 +20,14 @@ def max_pool(
     ceil_mode: bool = False,
     clip: bool | None = None,
 ) -> Tensor:
-    """(N, C, H, W) or (N, C, D, H, W) → the maximum of each window. NaN never wins; a window with nothing in it
-    gives 0."""
+    """(N, C, H, W) or (N, C, D, H, W) → the maximum of each window. On a CPU NaN never wins; on a GPU and in a compiled
+    graph it does, as in torch. A window with nothing in it gives 0."""
     if not has_torchs_windows(x, kernel, stride, padding, ceil_mode, clip):
         return max_pool_with_position(x, kernel, stride, padding, ceil_mode, clip)[0]
     ceil_mode = ceil_mode and not floor_suffices(x, kernel, stride, padding, clip)
     pool = F.max_pool2d if x.dim() == 4 else F.max_pool3d
     if torch.compiler.is_compiling() or x.device.type != "cpu":
-        return pool(without_nan(x), kernel, stride, padding, 1, ceil_mode)
+        return pool(comparable(x), kernel, stride, padding, 1, ceil_mode)
     y = pool(x, kernel, stride, padding, 1, ceil_mode)
     # torch lets NaN win, and -inf among nothing else; Caffe neither. It is cheaper to look at the output on a CPU than
     # to clean the input
@@ -49,7 +49,8 @@ def max_pool_with_position(
     lowest = torch.finfo(x.dtype).min
     axes = caffe_windows(x, kernel, stride, padding, ceil_mode, clip)
     around = [edge for before, behind, _ in reversed(axes) for edge in (before, behind)]
-    padded = F.pad(without_nan(x), around, value=lowest)
+    x = comparable(x)
+    padded = F.pad(x, around, value=lowest) if any(around) else x
     pool = F.max_pool2d if x.dim() == 4 else F.max_pool3d
     y, index = pool(padded, kernel, stride, return_indices=True)
     place, step = index % padded.shape[-1] - axes[-1][0], x.shape[-1]
@@ -152,6 +153,13 @@ def caffe_windows(
         filled = min(windows, -(-(size + p) // s))
         found.append((p, (filled - 1) * s + k - size - p, windows - filled))
     return found
+
+
+def comparable(x: Tensor) -> Tensor:
+    """`x` without NaN; as it is on a GPU and in a compiled graph, where that would read and write the largest blobs of
+    a net once more. A graph that is exported is Caffe's."""
+    is_fast = x.device.type != "cpu" or torch.compiler.is_compiling()
+    return x if is_fast and not torch.compiler.is_exporting() else without_nan(x)
 
 
 def without_nan(x: Tensor) -> Tensor:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
+
+from netc.layers.functions.losses import class_indices
 
 
 def reorg(x: Tensor, stride: int, reverse: bool = False) -> Tensor:
@@ -27,3 +31,12 @@ def continuation_marks(steps: int, sequences: int, like: Tensor | None = None) -
     """(steps, sequences): 0 in the first step of each sequence, 1 in all that follow."""
     marks = torch.ones(steps, sequences) if like is None else like.new_ones(steps, sequences)
     return torch.cat([torch.zeros_like(marks[:1]), marks[1:]])
+
+
+def label_slice(x: Tensor, labels: Tensor, size: int = 1) -> Tensor:
+    """(N, classes · size, …) and a label for each sample → (N, size, …): the channels of its class; NaN for a label
+    outside the classes."""
+    parts = x.reshape(x.shape[0], -1, size, *x.shape[2:])
+    index, _, outside = class_indices(labels, parts.flatten(2)[..., 0], 1, None)
+    chosen = parts.gather(1, index.view(-1, 1, *[1] * (x.dim() - 1)).expand(-1, 1, *parts.shape[2:])).squeeze(1)
+    return chosen if outside is None else chosen.masked_fill(outside.view(-1, *[1] * (x.dim() - 1)), math.nan)

@@ -127,5 +127,5 @@ def _plans(param: Any, path: str, origin: Origin) -> list[Any]:
 
 
 def _planned(found: Comparison, drafts: Any, mine: Any, theirs: Any, told: Told) -> None:
-    one, two = (filter_net(draft := drafts(plan.source), planned_state(draft, plan)) for plan in (mine, theirs))
+    one, two = (filter_net(draft := plan.draft(drafts), planned_state(draft, plan)) for plan in (mine, theirs))
     _pair(found, one, two, NAMES[mine.phase], told)

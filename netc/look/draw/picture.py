@@ -8,16 +8,17 @@ The graph, which knows shapes and parameters, may be None: a net whose data are 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from netc.graph.edges import NOWHERE, Top, resolve
-from netc.graph.filter import Layers
+from netc.graph.filter import NAMES, Layers
 from netc.graph.ir import Graph, Node
 from netc.layers import registry
 from netc.layers.base import Layer, Shape, count
 from netc.look.draw.words import kind_of, settings_of
+from netc.prototxt.draft import Draft
 
 
 @dataclass(slots=True)
@@ -92,6 +93,16 @@ def picture(layers: Layers, graph: Graph | None, phase: str) -> Picture:
         made.boxes.append(Box([part], kind_of(layer.type), str(start).rpartition(":")[0], tops))
         made.wires += [Wire(*port_of[top], here) for top in reads[index] if top != NOWHERE]
         port_of.update(((index, port), (here, port)) for port in range(len(tops)))
+    return made
+
+
+def of_graph(graph: Graph, shapes: Mapping[str, Shape]) -> Picture:
+    """Of a compiled net. `shapes`: of the blobs that have others than it was compiled for."""
+    params = [node.layer.param for node in graph.nodes]
+    origins = [node.layer.origin for node in graph.nodes]
+    made = picture(Layers(Draft(graph.header, origins), graph.state, params, origins), graph, NAMES[graph.phase])
+    for box in made.boxes:
+        box.tops = [(blob, shapes.get(blob, shape)) for blob, shape in box.tops]
     return made
 
 

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from google.protobuf import text_format as text_format  # py-faster-rcnn finds it as google.protobuf.text_format
+
 from netc import proto
 
 

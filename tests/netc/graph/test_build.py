@@ -18,7 +18,7 @@ def test_a_layer_shares_with_itself() -> None:
     weight, bias = net.params["s"]
     assert weight is bias
     x = torch.tensor([[1.0, 2.0, 3.0], [0.5, -1.0, 4.0]])
-    net(d=x)["s"].sum().backward()
+    net.train()(d=x)["s"].sum().backward()
     assert torch.equal(weight.grad, x.sum(0) + 2)
 
 

@@ -101,6 +101,7 @@ CASES: dict[str, list[Case]] = {
     "Data": [
         Case("data_param { batch_size: 3 } transform_param { crop_size: 5 }", tops=2),
         Case("data_param { batch_size: 3 }", tops=1, probe=found((3, 1, 6, 7), (3,))),
+        Case("data_param { batch_size: 3 } transform_param { crop_size: 5 }", tops=3),
     ],
     "Deconvolution": [
         conv("num_output: 6 kernel_size: 4 stride: 2 pad: 1", other=((3, 4, 3, 2),)),
@@ -191,6 +192,11 @@ CASES: dict[str, list[Case]] = {
             tops=2,
             other=((1, 4, 5), (1, 4, 20), (1, 4)),
         ),
+    ],
+    "LabelSlice": [
+        Case("label_slice_param { slice_size: 4 }", ((3, 20), (3,)), ("normal", "below 5"), other=((5, 20), (5,))),
+        Case("", ((5, 7), (5, 1)), ("normal", "below 7")),
+        Case("label_slice_param { slice_size: 2 }", ((2, 6, 3, 4), (2,)), ("normal", "below 3")),
     ],
     "Log": [one(fill=("positive",)), one("log_param { base: 2 scale: 3 shift: 0.5 }", fill=("positive",))],
     "MVN": [

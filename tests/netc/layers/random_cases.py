@@ -371,6 +371,14 @@ def batch_reindex(rng: Random) -> Case:
     return Case("", shapes, ("normal", f"below {dims[0]}"), other=shapes)
 
 
+@generator("LabelSlice")
+def label_slice(rng: Random) -> Case:
+    batch, classes, size = rng.randint(1, 5), rng.randint(1, 6), rng.randint(1, 4)
+    dims = (batch, classes * size, *shape(rng, 0, 2))
+    text = f"label_slice_param {{ slice_size: {size} }}"
+    return Case(text, (dims, (batch,)), ("normal", f"below {classes}"), other=(dims, (batch,)))
+
+
 @generator("Filter")
 def filter_(rng: Random) -> Case:
     count, batch = rng.randint(1, 3), rng.randint(3, 6)

@@ -401,6 +401,12 @@ def batch_reindex(layer: Any, bottoms: list[Array], blobs: list[Array]) -> list[
     return [np.stack([bottoms[0][int(i)] for i in bottoms[1]])]
 
 
+@reference("LabelSlice")
+def label_slice(layer: Any, bottoms: list[Array], blobs: list[Array]) -> list[Any]:
+    size = layer.options.slice_size
+    return [np.stack([x[int(k) * size : int(k) * size + size] for x, k in zip(bottoms[0], bottoms[1].ravel())])]
+
+
 @reference("Filter")
 def filtered(layer: Any, bottoms: list[Array], blobs: list[Array]) -> list[Any]:
     *kept, marks = bottoms

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from netc.layers import Layer, registry
+from netc.layers.affine import Affine
 from netc.layers.base import Shape, count
 from netc.layers.facts import Facts
 from netc.look.draw.words import KINDS, kind_of, settings_of
@@ -109,6 +110,71 @@ def test_a_top_may_be_overwritten(kind: str, case: Case) -> None:
     tops = run(layer, bottoms, [p.requires_grad_() for p in own], case)
     sum((top.relu_().sum() for top in tops), torch.zeros(())).backward()
     assert all(x.grad is not None for x in (*bottoms, *own))
+
+
+@each("fresh")
+def test_tops_are_new_memory(kind: str, case: Case) -> None:
+    layer, own = at_start(kind, case)
+    bottoms = random(case.shapes)
+    given = {x.untyped_storage().data_ptr() for x in (*bottoms, *own)}
+    with torch.no_grad():
+        tops = run(layer, bottoms, own, case)
+    made = [top.untyped_storage().data_ptr() for top in tops]
+    assert given.isdisjoint(made)
+    assert len(set(made)) == len(made)
+
+
+@pytest.mark.parametrize("kind, case", [(k, c) for k, c in ALL if not registry()[k].is_source])
+def test_what_hands_on_its_bottom_does(kind: str, case: Case) -> None:
+    layer, own = make(kind, case)[0], params(make(kind, case)[0], torch.float64)
+    if layer.hands_on():
+        bottoms = random(case.shapes)
+        assert torch.equal(run(layer, bottoms, own, case)[0], bottoms[0])
+
+
+@pytest.mark.parametrize("kind, case", [(k, c) for k, c in ALL if not registry()[k].is_source and k != "Python"])
+def test_what_is_affine_is_a_factor_and_a_summand(kind: str, case: Case) -> None:
+    layer, _ = make(kind, case)
+    own = [tensor.abs() + 0.5 for tensor in params(layer, torch.float64)]
+    affine = layer.affine([tensor.numpy() for tensor in own], case.shapes)
+    if not isinstance(affine, str):
+        bottoms = random(case.shapes)
+        spread = [1] * bottoms[0].dim()
+        spread[affine.axis or 0] = -1
+        factor, summand = (torch.from_numpy(array).reshape(spread) for array in affine[1:])
+        torch.testing.assert_close(run(layer, bottoms, own, case)[0], bottoms[0] * factor + summand)
+
+
+@pytest.mark.parametrize("kind, case", [(k, c) for k, c in ALL if not registry()[k].is_source and k != "Python"])
+@pytest.mark.parametrize("side", ["behind", "before"])
+def test_what_takes_an_affine_layer_computes_both(kind: str, case: Case, side: str) -> None:
+    """Of one value for all, and of one for each place on axis 1."""
+    layer, _ = make(kind, case)
+    if getattr(type(layer), f"with_affine_{side}") is getattr(Facts, f"with_affine_{side}") or len(case.shapes) > 1:
+        return
+    own, bottoms = params(layer, torch.float64), random(case.shapes)
+    top = run(layer, bottoms, own, case)[0]
+    there = top if side == "behind" else bottoms[0]
+    for axis in (None, 1) if there.dim() > 1 else (None,):
+        size = 1 if axis is None else there.shape[axis]
+        factor, summand = (torch.rand(size, dtype=torch.float64) + 0.5 for _ in range(2))
+        affine = Affine(axis, factor.numpy(), summand.numpy())
+        taken = getattr(layer, f"with_affine_{side}")([x.numpy() for x in own], affine, tuple(there.shape))
+        if isinstance(taken, str):
+            assert taken
+            continue
+        spread = [1] * there.dim()
+        spread[axis or 0] = -1
+        shifted = there * factor.view(spread) + summand.view(spread)
+        wanted = shifted if side == "behind" else run(layer, [shifted], own, case)[0]
+        param = type(layer.param)()
+        param.CopyFrom(layer.param)
+        if len(taken) > len(own):
+            layer.set_bias(param)
+        other = type(layer)(param, layer.phase)
+        other.setup(case.shapes)
+        found = run(other, bottoms, [torch.from_numpy(x).double() for x in taken], case)[0]
+        torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind, case", [(k, c) for k, c in ALL if not registry()[k].is_source and k != "Python"])

@@ -43,15 +43,21 @@ def test_colours_do_not_tell_the_class():
 
 def test_a_written_set(tmp_path):
     write_set(tmp_path, seed=1, first=30, count=20)
-    boxes = json.loads((tmp_path / "boxes.json").read_text())
+    content = json.loads((tmp_path / "boxes.json").read_text())
+    names = {one["id"]: one["file_name"] for one in content["images"]}
+    boxes = {names[one["image_id"]]: one for one in content["annotations"]}
+    sizes = {one["file_name"]: (one["width"], one["height"]) for one in content["images"]}
     files = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.jpg"))
-    assert sorted(boxes) == files
+    assert sorted(boxes) == sorted(sizes) == files
     assert {name.split("/")[0] for name in files} == set(CLASSES)
     with Image.open(tmp_path / "ball" / "00031.jpg") as image:
         drawn = draw(1, 31)
-        assert image.size == (boxes["ball/00031.jpg"]["width"], boxes["ball/00031.jpg"]["height"])
+        assert image.size == sizes["ball/00031.jpg"]
         assert np.abs(np.asarray(image).astype(int) - drawn.pixels).mean() < 8  # JPEG of a noisy picture
-    assert boxes["ball/00031.jpg"]["box"] == list(drawn.box)
+    x1, y1, x2, y2 = drawn.box
+    ball = boxes["ball/00031.jpg"]
+    assert ball["bbox"] == [x1, y1, x2 - x1, y2 - y1]
+    assert {one["id"]: one["name"] for one in content["categories"]}[ball["category_id"]] == "ball"
 
 
 def test_the_class_names_are_in_the_order_of_labels():

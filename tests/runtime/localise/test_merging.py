@@ -169,7 +169,7 @@ def test_average_precision_is_the_devkits(rule):
 
 
 def test_average_precision_of_scikit_learns_curve():
-    """The curve is scikit-learn's, equal scores included; its highest precisions bound the area from above and below."""
+    """The curve is scikit-learn's, equal scores included; its area with the highest precisions is ours."""
     metrics = pytest.importorskip("sklearn.metrics")
     rng = np.random.default_rng(8)
     for _ in range(20):

@@ -117,7 +117,7 @@ def test_blobs_go_as_soon_as_nothing_needs_them() -> None:
     net = netc.load_net(AUXILIARY)
     route = net._route(("b",))
     alive = set(route.needed)
-    for step, dead in route.steps:
+    for step, dead, _ in route.steps:
         alive |= set(step.tops)
         alive -= set(dead)
     assert alive == {"b"}

@@ -87,7 +87,7 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def _set_otherwise() -> None:
-    settle(tf32=True)
+    settle(precision="tf32")
     torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = False, True
     warnings.resetwarnings()
     warnings.simplefilter("ignore")
@@ -113,13 +113,13 @@ def test_every_way_in_sets_the_same(tiny: Path, door: str) -> None:
 
 def test_tf32_is_there_for_who_asks(tiny: Path) -> None:
     settle()
-    netc.load_net("net.prototxt", tf32=True)
+    netc.load_net("net.prototxt", precision="tf32")
     found = flags()
     assert (found["convolution"], found["recurrent"], found["products"]) == ("tf32", "tf32", "high")
     assert (found["tf32 of cuDNN"], found["tf32 of products"]) == (True, True)
     netc.load_solver("solver.prototxt").close()
     assert flags()["convolution"] == "ieee"
-    main(["test", "net.prototxt", f"--weights={WEIGHTS}", "--iterations=1", "--tf32"])
+    main(["test", "net.prototxt", f"--weights={WEIGHTS}", "--iterations=1", "--precision=tf32"])
     assert flags()["convolution"] == "tf32"
 
 

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 import netc
+from netc.cli import main
 from netc.errors import NetcError
 
 DATA = """layer { name: "in" type: "DummyData" top: "x" top: "y" dummy_data_param {
@@ -80,6 +81,28 @@ def test_dropout_goes_by_the_position_in_the_batch() -> None:
     whole.forward_backward()
     parts.forward_backward()
     torch.testing.assert_close(parts.slots[0].gradient(), whole.slots[0].gradient(), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", ["dim: -1 dim: 5", "dim: -1 dim: 3 dim: 30", "dim: -1 dim: 180"])
+@pytest.mark.parametrize("shards", [2, 3, 5])
+def test_dropout_goes_by_the_position_after_a_reshape_of_axis_0(shape: str, shards: int) -> None:
+    """Eighteen rows of each sample, one, or one of every two: what is dropped is what is dropped of the whole batch."""
+    between = f"""layer {{ name: "r" type: "Reshape" bottom: "x" top: "r" reshape_param {{ shape {{ {shape} }} }} }}
+      layer {{ name: "d" type: "Dropout" bottom: "r" top: "r" }}
+      layer {{ name: "b" type: "Reshape" bottom: "r" top: "x" reshape_param {{ shape {{ dim: -1 dim: 90 }} }} }}"""
+    net = net_with(TOTAL, between.replace('top: "x"', 'top: "z"')).replace(FC, FC.replace('bottom: "x"', 'bottom: "z"'))
+    whole = netc.load_solver(solver(net))
+    if "180" in shape and shards == 5:  # twelve samples in five shards: some pairs would be torn
+        with pytest.raises(NetcError, match="cannot be divided"):
+            netc.load_solver(solver(net), shards=shards)
+        return
+    parts = netc.load_solver(solver(net), shards=shards)
+    whole.forward_backward()
+    parts.forward_backward()
+    torch.testing.assert_close(parts.slots[0].gradient(), whole.slots[0].gradient(), rtol=1e-5, atol=1e-6)
+    other = netc.load_solver(solver(net), seed=5)
+    other.forward_backward()
+    assert not torch.allclose(other.slots[0].gradient(), whole.slots[0].gradient(), rtol=1e-3)
 
 
 def test_running_sums_add_the_mean_over_the_shards() -> None:
@@ -151,10 +174,88 @@ def test_the_bits_do_not_depend_on_the_number_of_processes(tmp_path: Path) -> No
     command = [sys.executable, "-m", "netc", "prove-parallel", "solver.prototxt", "--nproc", "1,3", "--iterations", "3"]
     environment = {**os.environ, "PYTHONPATH": str(Path(netc.__file__).parents[1])}
     done = subprocess.run(
-        [*command, "--json"], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False
+        [*command, "--json", "-o", "proof"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
+    assert list(found) == ["equal", "runs"]
     assert found["equal"]
     assert [run["nproc"] for run in found["runs"]] == [1, 3]
+    assert [sorted(run) for run in found["runs"]] == [["history_sha256", "nproc", "tests", "weights_sha256"]] * 2
     assert len({run["weights_sha256"] for run in found["runs"]}) == 1
+    certificate = json.loads((tmp_path / "proof.json").read_text())
+    assert {**certificate, **found} == certificate
+    assert (certificate["shards"], certificate["iterations"], len(certificate["checked"])) == (4, 3, 3)
+    assert certificate["machine"]["cores"]
+    page = (tmp_path / "proof.md").read_text()
+    assert page.startswith("# solver.prototxt: the same bits")
+    assert found["runs"][0]["history_sha256"] in page
+
+
+@pytest.mark.slow
+def test_without_shards_the_first_gradient_differs_by_rounding(tmp_path: Path) -> None:
+    (tmp_path / "solver.prototxt").write_text(solver(net_with(LOSSES["ignored"], DROPOUT)))
+    command = ["prove-parallel", "solver.prototxt", "--nproc", "1,2,3", "--iterations", "2", "-o", "proof.json"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(netc.__file__).parents[1])}
+    done = subprocess.run(
+        [sys.executable, "-m", "netc", *command],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    found = json.loads((tmp_path / "proof.json").read_text())
+    assert done.returncode == (0 if found["equal"] else 1), done.stderr
+    rows = {(row["nproc"], row["precision"]): row for row in found["one_step"]}
+    assert rows.keys() == {(count, kind) for count in (1, 2, 3) for kind in ("float32", "float64")}
+    assert all(row["within"] and row["difference"] <= row["bound"] for row in rows.values())
+    assert rows[1, "float32"]["difference"] == 0
+    assert "up to the bound of rounding" in found["checked"][-1]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "status"),
+    [
+        (["--nproc", "0,2"], "C140", 2),
+        (["--nproc", "two"], "C140", 2),
+        (["--nproc", ""], "C140", 2),
+        (["--nproc", "1,9"], "R661", 65),
+        (["--iterations", "0"], "C100", 2),
+        (["--shards", "-1"], "C100", 2),
+        (["-o", "proof.txt"], "C160", 2),
+        (["--shards", "5", "--nproc", "6"], "R661", 65),
+    ],
+)
+def test_what_cannot_be_proved_is_refused_at_once(
+    words: list[str], code: str, status: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "solver.prototxt"
+    path.write_text(solver(net_with(LOSSES["softmax"]), "shards: 4"))
+    assert main(["prove-parallel", str(path), "--json", *words]) == status
+    assert json.loads(capsys.readouterr().out)["errors"][0]["code"] == code
+
+
+@pytest.mark.parametrize("shards", [0, 2, 3])
+def test_a_run_that_goes_on_with_other_shards_says_so(
+    shards: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the rule of all conditions: it is kept in the manifest, and a warning names both."""
+    monkeypatch.chdir(tmp_path)
+    text = solver(net_with(LOSSES["softmax"]), 'snapshot_prefix: "run"').replace("max_iter: 9", "max_iter: 2")
+    (tmp_path / "solver.prototxt").write_text(text)
+    assert main(["train", "solver.prototxt", "--shards", "2"]) == 0
+    manifest = json.loads((tmp_path / "run_iter_2.manifest.json").read_text())
+    assert manifest["extras"]["conditions"]["shards"] == 2
+    capsys.readouterr()
+    words = ["--resume", "auto", "--iterations", "3", "--threads", "1"]
+    assert main(["train", "solver.prototxt", "--shards", str(shards), *words]) == 0
+    said = f"shards is {shards}, in the run that wrote the snapshot it was 2: continuing, not bit-exact"
+    assert (said in capsys.readouterr().err) == (shards != 2)

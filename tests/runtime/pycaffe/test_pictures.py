@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from google.protobuf import text_format
 from PIL import Image
 
 import netc.pycaffe as caffe
 from netc.errors import NetcError
 from tests.runtime.pycaffe.nets import written
+from tests.zoo import googlenet
 
 MEAN = np.array([104.0, 117.0, 123.0])
 
@@ -49,6 +53,32 @@ def test_googlenet_by_transformer_and_forward(shared: Path, folder: Path) -> Non
     assert net.blobs["inception_3a/1x1"].data.min() == 0, "the blob of a layer in place is what that made"
 
 
+def test_googlenets_known_predictions(shared: Path, folder: Path) -> None:
+    """Somebody's record of the model's answers (pred_square.tsv: resized by Pillow to 256×256, the middle 224×224,
+    printed to 1e-6), and the first five of a pass by hand, in their order."""
+    with (folder / "pred_square.tsv").open() as file:
+        rows = {row["file"]: row for row in csv.DictReader(file, delimiter="\t")}
+    net = caffe.Net(str(folder / "deploy.prototxt"), caffe.TEST, weights=str(folder / "bvlc_googlenet.caffemodel"))
+    net.blobs["data"].reshape(1, 3, 224, 224)
+    transformer = caffe.io.Transformer({"data": net.blobs["data"].data.shape})
+    transformer.set_transpose("data", (2, 0, 1))
+    transformer.set_channel_swap("data", (2, 1, 0))
+    transformer.set_raw_scale("data", 255)
+    transformer.set_mean("data", np.array(googlenet.MEAN))
+    paths = sorted((shared / "zoo/images/imagenet_samples").glob("*.JPEG"))[::12]
+    assert len(paths) > 3
+    for path in paths:
+        picture = Image.open(path).convert("RGB").resize((256, 256), Image.Resampling.BILINEAR)
+        crop = np.asarray(picture)[16:240, 16:240] / np.float32(255)
+        net.blobs["data"].data[...] = transformer.preprocess("data", crop)
+        prob, row = net.forward()["prob"][0].copy(), rows[path.name]
+        assert prob.argmax() == int(row["top1"])
+        assert prob[int(row["label"])] == pytest.approx(float(row["p_label"]), abs=1e-5)
+    x = torch.from_numpy(net.blobs["data"].data.copy())
+    by_hand = googlenet.scores(x, googlenet.weights_of(folder / "bvlc_googlenet.caffemodel"))[0]
+    assert prob.argsort()[:-6:-1].tolist() == by_hand.topk(5).indices.tolist()
+
+
 def test_classifier_on_photos(shared: Path, folder: Path) -> None:
     """The mean over ten crops beside the middle alone."""
     classifier = caffe.Classifier(
@@ -66,6 +96,30 @@ def test_classifier_on_photos(shared: Path, folder: Path) -> None:
     assert label in many[0].argsort()[::-1][:5]
     assert label in one[0].argsort()[::-1][:5]
     assert many[0].sum() == pytest.approx(1, abs=1e-5)
+
+
+def test_a_picture_climbs_the_gradient_of_a_layer(folder: Path) -> None:
+    """As deep dreams do: the message with force_backward, a layer's data as its own diff, the picture in the blob."""
+    model = caffe.io.caffe_pb2.NetParameter()
+    text_format.Merge((folder / "deploy.prototxt").read_text(), model)
+    model.force_backward = True
+    weights = str(folder / "bvlc_googlenet.caffemodel")
+    net = caffe.Classifier(str(model), weights, mean=np.float32([104.0, 116.0, 122.0]), channel_swap=(2, 1, 0))
+    src, dst = net.blobs["data"], net.blobs["inception_4c/output"]
+    src.reshape(1, 3, 64, 96)
+    src.data[0] = np.random.default_rng(0).normal(size=(3, 64, 96)) * 10
+    bias, found = net.transformer.mean["data"], []
+    for _ in range(4):
+        net.forward(end="inception_4c/output")
+        found.append(float((dst.data**2).mean()))
+        dst.diff[:] = dst.data
+        net.backward(start="inception_4c/output")
+        gradient = src.diff[0]
+        src.data[:] += 1.5 / np.abs(gradient).mean() * gradient
+        src.data[:] = np.clip(src.data, -bias, 255 - bias)
+    assert dst.shape == (1, 512, 4, 6)
+    assert found == sorted(found)
+    assert found[-1] > 1.2 * found[0]
 
 
 MEANS = """layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 2 dim: 3 dim: 8 dim: 8 } } }

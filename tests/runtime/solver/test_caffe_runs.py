@@ -74,12 +74,13 @@ def cli(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.mark.parametrize("shards", [0, 1])
 @pytest.mark.parametrize(
     "case, prefix, ending",
     [("bin", "bin", ""), ("adam", "adam", ""), ("multistep_testloss", "ms", ""), ("h5", "h5", ".h5")],
 )
-def test_log_and_snapshots_are_caffes(cli: Path, case: str, prefix: str, ending: str) -> None:
-    log = trained(f"{case}.solver.prototxt", weights="init.caffemodel")
+def test_log_and_snapshots_are_caffes(cli: Path, case: str, prefix: str, ending: str, shards: int) -> None:
+    log = trained(f"{case}.solver.prototxt", weights="init.caffemodel", shards=shards)
     same_lines(said(log), said((cli / f"{case}.train.log").read_text()))
     for n in (10, 20):
         name = f"{prefix}_iter_{n}.caffemodel{ending}"
@@ -125,7 +126,8 @@ def run_weights(run: Solver) -> str:
     return str(run.snapshot().with_suffix(".caffemodel"))
 
 
-def test_lenet_follows_caffe(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("shards", [0, 1])
+def test_lenet_follows_caffe(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shards: int) -> None:
     """LeNet from an LMDB with a mean image, from Caffe's own initial weights: its printed losses and final weights."""
     folder = shared / "goldens/data/lenet"
     for name in ("lenet_solver.prototxt", "lenet_train_test.prototxt", "mean.binaryproto", "init.caffemodel"):
@@ -133,7 +135,7 @@ def test_lenet_follows_caffe(shared: Path, tmp_path: Path, monkeypatch: pytest.M
     for name in ("train_lmdb", "test_lmdb"):
         shutil.copytree(folder / name, tmp_path / name)
     monkeypatch.chdir(tmp_path)
-    log = trained("lenet_solver.prototxt", weights="init.caffemodel")
+    log = trained("lenet_solver.prototxt", weights="init.caffemodel", shards=shards)
     same_lines(said(log), said((folder / "train.log").read_text()))
     close_weights("lenet_iter_20.caffemodel", folder / "lenet_iter_20.caffemodel")
 

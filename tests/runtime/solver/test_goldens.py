@@ -37,11 +37,11 @@ def feed_of(golden: Any) -> Any:
     return lambda k: {"data": torch.from_numpy(data[k % 7]), "label": torch.from_numpy(label[k % 7])}
 
 
-def start(shared: Path, case: str) -> tuple[Any, Any, Any]:
+def start(shared: Path, case: str, shards: int = 0) -> tuple[Any, Any, Any]:
     folder = shared / "goldens" / "solvers"
     golden = dict(np.load(folder / f"{case}.npz"))
     file = str(folder / f"{case}.solver.prototxt")
-    run = load_solver(file if (folder / read_solver(file).net).exists() else with_logged_net(file))
+    run = load_solver(file if (folder / read_solver(file).net).exists() else with_logged_net(file), shards=shards)
     initial: dict[str, list[Any]] = {}
     for key in golden:
         if key.startswith("init:"):
@@ -69,9 +69,11 @@ def weights(run: Any, golden: Any, prefix: str) -> dict[str, float]:
     return found
 
 
+@pytest.mark.parametrize("shards", [0, 1])
 @pytest.mark.parametrize("case", CASES)
-def test_follows_caffe(shared: Path, case: str) -> None:
-    run, golden, facts = start(shared, case)
+def test_follows_caffe(shared: Path, case: str, shards: int) -> None:
+    """Also through the code that computes a batch in shards, with one of them."""
+    run, golden, facts = start(shared, case, shards)
     feed = feed_of(golden)
     for iteration in range(20):
         assert run.lr == pytest.approx(golden["lr"][iteration], rel=1e-5), iteration

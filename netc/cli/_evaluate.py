@@ -1,0 +1,256 @@
+"""`netc test` by the paper's protocols: what it does where --data, --scales or --view is given."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from netc.cli._options import MOST_THREADS, Real, Whole, json_text
+from netc.cli._status import BAD_DATA, DONE
+from netc.errors import NetcError, Place, printable
+
+if TYPE_CHECKING:
+    from netc.runtime.evaluate.classifier import Classifier
+    from netc.runtime.evaluate.load import Wanted
+    from netc.runtime.evaluate.protocol import Protocol
+    from netc.runtime.evaluate.run import Member, Outcome
+    from netc.runtime.evaluate.sources import Source
+    from netc.runtime.parallel.group import Group
+
+INPUT = (
+    click.option("--mean", default="", metavar="MEAN", help="Of the pixels: 104,117,123 (blue, green, red) or a file."),
+    click.option("--scale", type=Real(), metavar="S", help="What pixels are multiplied with behind the mean."),
+    click.option("--crop", type=Whole(1), metavar="N", help="Side of the classifier's input (default: the net's)."),
+    click.option("--channels", type=click.Choice(["BGR", "RGB"]), help="The order of its channels (default: BGR)."),
+    click.option("--blob", metavar="NAME", help="The blob with the scores, where the net has several outputs."),
+)
+"""What is asked for where neither card nor net says it."""
+
+PROTOCOL = (
+    click.option("--data", metavar="SOURCE", help="Pictures: an LMDB, a list, or a folder with a sub-folder a class."),
+    click.option("--root", metavar="DIR", help="Where the names of a list start (default: its own folder)."),
+    click.option(
+        "--scales",
+        metavar="Q,…",
+        help="Shorter sides to which pictures are rescaled (default: by the net, 256 for most).",
+    ),
+    click.option(
+        "--view", type=click.Choice(["dense", "crops", "centre", "both"]), help="What a net sees (default: dense)."
+    ),
+    click.option("--flip", is_flag=True, help="Mirrored pictures count as well."),
+    click.option(
+        "--order", type=click.Choice(["scores", "posteriors"]), help="What is averaged over a map (default: scores)."
+    ),
+    click.option("--fuse", metavar="NET:W", multiple=True, help="Average with another net's posteriors (repeatable)."),
+    click.option("--labels", metavar="FILE", help="The names of the net's classes, a line each."),
+    click.option("--cache", metavar="DIR", help="Keep each picture's posteriors here, and take those that are there."),
+    click.option("--nproc", type=Whole(1, MOST_THREADS), metavar="N", help="Spread over N processes: the same bits."),
+    click.option("--predictions", metavar="FILE", help="Write which pictures were wrong, for --against."),
+    click.option("--against", metavar="FILE", help="Test whether these predictions of the same pictures differ."),
+)
+
+
+PATIENCE = 30 * 86_400
+"""Seconds: the processes meet at the end only, and one may have had much less to do."""
+
+
+def with_options(*groups: tuple[Callable[..., Any], ...]) -> Callable[..., Any]:
+    """Adds groups of options to a command."""
+
+    def decorated(command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed([one for group in groups for one in group]):
+            command = option(command)
+        return command
+
+    return decorated
+
+
+def given(options: dict[str, Any]) -> list[str]:
+    """Those of the protocol's options that are given."""
+    names = ("data", "root", "scales", "view", "flip", "order", "fuse", "labels", "cache", "nproc", "predictions")
+    return [name for name in (*names, "against", "mean", "scale", "crop", "channels", "blob") if options[name]]
+
+
+def evaluate(net: str, weights: str | None, as_json: bool, options: dict[str, Any]) -> int:
+    """Alone, or as one of the processes that a launcher has started; or start these."""
+    from netc.runtime.parallel.group import Group, Processes, launched
+    from netc.runtime.parallel.launch import ended, launch
+
+    if options["data"] is None:
+        raise click.UsageError("give the pictures: --data SOURCE (an LMDB, a list, or a folder of folders)")
+    if weights is None:
+        raise click.UsageError("give the weights: --weights=FILE.caffemodel")
+    if not launched():
+        if (options["nproc"] or 1) > 1:
+            return launch(options["nproc"], sys.argv[1:])
+        return _evaluate(net, weights, as_json, options, Group())
+    group = Processes(timeout=PATIENCE)
+    try:
+        status = _evaluate(net, weights, as_json, options, group)
+    except NetcError as error:
+        if group.first:
+            click.echo(str(error), err=True)
+        status = error.exit_status
+    finally:
+        group.close()
+    return ended(status, group.rank)
+
+
+def _evaluate(net: str, weights: str, as_json: bool, options: dict[str, Any], group: Group) -> int:
+    from netc.cli._progress import progress_bar
+    from netc.files.durable import refuse_existing, write_whole
+    from netc.runtime.evaluate import report
+    from netc.runtime.evaluate.run import Run
+
+    told = say if group.first else _nothing
+    other = report.read_predictions(options["against"]) if options["against"] else None
+    if options["predictions"]:
+        refuse_existing(options["predictions"], force=True)
+    members = _members([(net, weights), *map(_split, options["fuse"])], options, group, told)
+    protocol = members[0].protocol
+    names = labels_of(options["labels"], members[0].classifier)
+    source = _source(options, names, members[0].classifier, told)
+    try:
+        with progress_bar("testing") as show:
+            total = len(source)
+            done = (lambda count: show(count * group.size, total)) if show and group.first else None
+            run = Run(source, members, group, *_threads(options, group), done)
+            outcome = run.outcome()
+    finally:
+        source.close()
+    if group.first:
+        order = protocol.order
+        about = f"{protocol} of {', '.join(member.weights for member in members)}"
+        known = names or source.classes or members[0].classifier.names
+        found = report.summary(outcome, order, known, [_described(member) for member in members])
+        if other is not None:
+            found["mcnemar"] = report.paired(outcome, order, other, options["against"])
+        if options["predictions"]:
+            text = json_text(report.predictions(outcome, order, about))
+            write_whole(options["predictions"], [text.encode()])
+        _say_broken(outcome)
+        click.echo(json_text(found) if as_json else "\n".join(report.lines(found)))
+    return BAD_DATA if outcome.broken else DONE
+
+
+def say(text: str) -> None:
+    click.echo(f"warning: {printable(text)}", err=True)
+
+
+def _nothing(text: str) -> None: ...
+
+
+def _say_broken(outcome: Outcome) -> None:
+    for one in outcome.broken:
+        click.echo(f"{one.error}\n  not counted", err=True)
+
+
+def protocol_of(options: dict[str, Any], classifier: Classifier) -> Protocol:
+    """Without --scales at the one that the classifier's net has. Raises NetcError R732 for scales that are none."""
+    from netc.runtime.evaluate.classify import default_scale
+    from netc.runtime.evaluate.protocol import protocol
+
+    text = options["scales"] or str(default_scale(classifier))
+    try:
+        scales = [int(part) for part in text.split(",")]
+    except ValueError:
+        raise NetcError("R732", f'--scales is "{printable(text)}"', None, "whole numbers: --scales 256,384") from None
+    return protocol(scales, options["view"] or "dense", options["flip"], options["order"] or "scores")
+
+
+def _split(text: str) -> tuple[str | None, str]:
+    net, colon, weights = text.rpartition(":")
+    if not weights:
+        raise click.UsageError(f'--fuse {text}: "NET:WEIGHTS", or weights that bring their net')
+    return (net if colon else None), weights
+
+
+def wanted_of(options: dict[str, Any], device: str) -> Wanted:
+    from netc.runtime.evaluate.load import Wanted
+
+    told = options["told"]
+    if told.shapes:
+        told.used = True
+    names = ("mean", "scale", "crop", "blob", "precision")
+    given = {name: options[name] for name in names}
+    return Wanted(**given, channels=options["channels"] or "", shapes=told.shapes, device=device)
+
+
+def _members(
+    nets: list[tuple[str | None, str]],
+    options: dict[str, Any],
+    group: Group,
+    say: Callable[[str], None],
+) -> list[Member]:
+    """Each net with the protocol. The blob and the crop are the first net's, the other options hold for all."""
+    from netc.files.shipped import locate
+    from netc.runtime.evaluate.load import classifier_of
+    from netc.runtime.evaluate.run import Member
+    from netc.runtime.evaluate.store import Store, other_nets
+
+    wanted = wanted_of(options, device_of(options, group))
+    found: list[Member] = []
+    for number, (net, weights) in enumerate(nets):
+        path = locate(net, "train_val.prototxt") if net is not None else None
+        classifier = classifier_of(path, weights, replace(wanted, blob=None, crop=None) if number else wanted, say)
+        store = Store(options["cache"], classifier.key, say) if options["cache"] else None
+        protocol = found[0].protocol if found else protocol_of(options, classifier)
+        found.append(Member(classifier, protocol, store, path or "", weights))
+    if options["cache"]:
+        others = other_nets(options["cache"], [member.classifier.key for member in found])
+        if others:
+            say(f"{options['cache']} holds posteriors of {others} other nets or weights, which are not used")
+    return found
+
+
+def device_of(options: dict[str, Any], group: Group, threads: int | None = 1) -> str:
+    """The torch device. `threads`: those of one batch; with one, several batches are computed at a time."""
+    from netc.cli._run import one_device
+    from netc.runtime.net.numerics import settle
+    from netc.runtime.parallel.group import local_rank
+    from netc.runtime.solver.log import nowhere
+
+    settle(threads, options["precision"])
+    if group.size > 1 and options["gpu"]:
+        return f"cuda:{local_rank()}"
+    return one_device(options["gpu"], nowhere())
+
+
+def _threads(options: dict[str, Any], group: Group) -> tuple[int, int]:
+    """Threads that decode, and batches that are computed at a time."""
+    from netc.runtime.net.cores import usable_cores
+
+    cores = max(1, usable_cores() // group.size)
+    return options["workers"] or cores, 1 if options["gpu"] else options["threads"] or cores
+
+
+def labels_of(path: str | None, classifier: Classifier) -> list[str]:
+    """The names of the classes. Raises NetcError R738 for a list of another length."""
+    if path is None:
+        return []
+    from netc.runtime.evaluate.load import classes_in, read_names
+
+    return classes_in(classifier, read_names(path), path)
+
+
+def _source(options: dict[str, Any], names: list[str], classifier: Classifier, say: Callable[[str], None]) -> Source:
+    """The pictures. Sub-folders that are not named in --labels have to be as many as the net has classes."""
+    from netc.runtime.evaluate.sources import open_source
+
+    source = open_source(options["data"], options["root"], names)
+    for remark in source.remarks:
+        say(remark)
+    if not names and source.numbered and len(source.classes) != classifier.classes:
+        found = f"{options['data']} has {len(source.classes)} sub-folders, and the net {classifier.classes} classes"
+        hint = "--labels FILE, with a line for each class that begins with its folder's name, says which is which"
+        source.close()
+        raise NetcError("R738", found, Place(options["data"]), hint)
+    return source
+
+
+def _described(member: Member) -> dict[str, str]:
+    return {"net": member.net or "its own net", "weights": member.weights, "protocol": str(member.protocol)}

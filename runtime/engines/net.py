@@ -1,0 +1,224 @@
+"""A net whose TEST passes are run by an engine, each part proved against the exact walk when it is first used."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from netc.errors import NetcError, Place, counted
+from netc.errors.remark import listed
+from netc.layers.base import Shape
+from netc.runtime.engines import backends, choice
+from netc.runtime.engines.cut import Segment, cut
+from netc.runtime.engines.known import AUTO, TOLERANCES, TORCH, Engine, candidates, check_precision, chosen
+from netc.runtime.engines.plan import Part, Plan
+from netc.runtime.net.module import Net
+from netc.runtime.net.steps import Route
+from netc.weights.proof import compared_all, reaches_of
+
+CALIBRATION = 10
+"""Batches for the ranges of int8, where nothing else is said."""
+
+
+class EngineNet(Net):
+    """A `Net` that runs its TEST passes by `engine` ("auto": the fastest here) in `precision`. Passes whose gradients
+    can be asked for, and nets of the TRAIN phase, take the exact walk.
+
+    `calibration`: for int8, mappings from inputs to arrays; by default the first `CALIBRATION` batches of the net's own
+    data. `say` hears what a user should know: which layers stay with torch, a cache that cannot be used.
+    Weights are taken over when a shape is first seen: call `forget_programs` after changing them.
+    """
+
+    engine: str
+    precision: str
+    calibration: Iterable[Mapping[str, Any]] | None
+    plans: dict[Any, Plan]
+    say: Callable[[str], None]
+
+    def __init__(
+        self,
+        *args: Any,
+        engine: str,
+        precision: str = "fp32",
+        calibration: Iterable[Mapping[str, Any]] | None = None,
+        say: Callable[[str], None] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.__dict__.update(engine=engine, precision=precision, calibration=calibration, plans={}, say=say or _warn)
+
+    def forget_programs(self) -> None:
+        """Build everything anew at the next pass."""
+        self.plans.clear()
+
+    def _walk(self, values: dict[str, Tensor], route: Route) -> dict[str, Tensor]:
+        if torch.is_grad_enabled() or self.run.training or self.engine == TORCH:
+            return super()._walk(values, route)
+        plan = self._planned(values, route)
+        return self.run_plan(plan, values, route)
+
+    @contextmanager
+    def exactly(self) -> Iterator[None]:
+        """Within it, passes take the exact walk."""
+        before, self.__dict__["engine"] = self.engine, TORCH
+        kept, self.__dict__["plans"] = self.plans, {}
+        try:
+            yield
+        finally:
+            self.__dict__.update(engine=before, plans=kept)
+
+    def exact(self, values: Mapping[str, Tensor], wanted: Sequence[str]) -> dict[str, Tensor]:
+        """The same blobs by torch, layer by layer."""
+        with torch.no_grad():
+            return super()._walk(dict(values), self._route(tuple(wanted)))
+
+    # -- plans ---------------------------------------------------------------------------------------------------------
+
+    def _planned(self, values: dict[str, Tensor], route: Route) -> Plan:
+        key: Any = route.wanted
+        if self.engine == AUTO:
+            key = (route.wanted, tuple(tuple(values[name].shape) for name in route.needed))
+        if key not in self.plans:
+            auto = self.engine == AUTO
+            self.plans[key] = choice.fastest(self, values, route) if auto else self.plan(self._engine(), route)
+        return self.plans[key]
+
+    def _engine(self) -> Engine:
+        return chosen(self.engine, self.precision, str(self.clock.step.device))
+
+    def plan(self, engine: Engine, route: Route, quiet: bool = False) -> Plan:
+        """The parts of a route for an engine; `say` hears of the layers that it leaves to torch."""
+        if engine.name == TORCH:
+            return Plan(engine, [])
+        segments = cut(route, lambda step: backends.takes(engine, step))
+        rest = [name for segment in segments if not segment.engine for name in segment.names]
+        if rest and not quiet:
+            kinds = {step.node.name: step.node.type for segment in segments for step, *_ in segment.steps}
+            named = listed([f"{name} ({kinds[name]})" for name in rest])
+            self.say(f"{engine.name} does not run {counted(len(rest), 'layer')}, which torch does: {named}")
+        return Plan(engine, [Part(segment) for segment in segments])
+
+    def route_of_outputs(self) -> Route:
+        """That of a call without `blobs`."""
+        return self._route(self._returned)
+
+    def run_plan(self, plan: Plan, values: dict[str, Tensor], route: Route) -> dict[str, Tensor]:
+        if not plan.parts:
+            return super()._walk(values, route)
+        for part in plan.parts:
+            if part.segment.engine:
+                self._run_part(plan, part, values)
+            else:
+                for step, dead, over in part.segment.steps:
+                    self._execute(step, values, over)
+                    for blob in dead:
+                        values.pop(blob, None)
+        return {name: values[name] for name in route.wanted}
+
+    def _run_part(self, plan: Plan, part: Part, values: dict[str, Tensor]) -> None:
+        segment = part.segment
+        inputs = [values[name] for name in segment.inputs]
+        shapes = {name: tuple(x.shape) for name, x in zip(segment.inputs, inputs, strict=True)}
+        program = part.programs.get(_key(shapes, bool(part.free_batch)))
+        if program is None:
+            program = self._built(plan, part, shapes, inputs)
+        with backends.failing(plan.engine, segment):
+            found = program(inputs)
+        values.update(zip(segment.outputs, found, strict=True))
+        values.update({copy: values[blob] for copy, blob in segment.copies.items()})
+
+    def _built(self, plan: Plan, part: Part, shapes: dict[str, Shape], inputs: list[Tensor]) -> backends.Program:
+        start = time.perf_counter()
+        program, part.free_batch = backends.made(
+            plan.engine, self.precision, part.segment, shapes, self.clock.step.device, self._samples, self.say
+        )
+        self._prove(plan, part.segment, program, inputs)
+        while len(part.programs) >= MOST_PROGRAMS:
+            part.programs.pop(next(iter(part.programs)))
+        part.programs[_key(shapes, part.free_batch)] = program
+        plan.started += time.perf_counter() - start
+        return program
+
+    # -- the proof -----------------------------------------------------------------------------------------------------
+
+    def _prove(self, plan: Plan, segment: Segment, program: backends.Program, inputs: list[Tensor]) -> None:
+        """Raises NetcError R773 where the engine computes anything else than the exact walk."""
+        values = dict(zip(segment.inputs, (x.clone() for x in inputs), strict=True))
+        blobs: dict[str, Any] = {name: x.cpu().numpy() for name, x in values.items()}
+        for step, *_ in segment.steps:
+            self._execute(step, values, False)
+            blobs.update({top: values[top].float().cpu().numpy() for top in step.tops if top in segment.outputs})
+        with backends.failing(plan.engine, segment):
+            found = program(inputs)
+        made = {name: y.cpu().numpy() for name, y in zip(segment.outputs, found, strict=True)}
+        steps = [(step.node.bottoms, step.tops) for step, *_ in segment.steps]
+        runs = compared_all({name: blobs[name] for name in segment.outputs}, made, reaches_of(blobs, steps))
+        allowed = TOLERANCES[self.precision]
+        for run in runs:
+            plan.differences[run.name] = run.relative
+            if not run.relative <= allowed:
+                message = (
+                    f'the engine {plan.engine.name} in {self.precision} gives another "{run.name}": the largest '
+                    f"difference is {run.largest:.3g} where values reach {run.scale:.3g}; "
+                    f"allowed is {allowed:g} of that"
+                )
+                hint = "take another engine or precision; torch is always exact"
+                raise NetcError("R773", message, Place(self.graph.path), hint)
+
+    # -- int8 ----------------------------------------------------------------------------------------------------------
+
+    def _samples(self, segment: Segment) -> list[dict[str, Any]]:
+        """What goes into a segment in some batches. Raises NetcError R775 where there are no data for it."""
+        found = []
+        for batch in islice(self._calibration(), CALIBRATION):
+            tensors = {name: torch.as_tensor(x, device=self.clock.step.device).float() for name, x in batch.items()}
+            values = self.exact(tensors, segment.inputs)
+            found.append({name: values[name].cpu().numpy() for name in segment.inputs})
+        if not found:
+            raise self._without_data()
+        return found
+
+    def _calibration(self) -> Iterable[Mapping[str, Any]]:
+        if self.calibration is not None:
+            return self.calibration
+        if self.feeding.unfed or not self.feeding.fed:
+            raise self._without_data()
+        return (self.feeding.batch(k) for k in range(CALIBRATION))
+
+    def _without_data(self) -> NetcError:
+        message = "int8 needs the ranges of values, and the net has no data to find them from"
+        hint = "give calibration=[{input: array}, …], or a net with a data layer"
+        return NetcError("R775", message, Place(self.graph.path), hint)
+
+
+MOST_PROGRAMS = 8
+"""Programs of one segment that are kept: each size of image is one."""
+
+
+def _key(shapes: Mapping[str, Shape], free_batch: bool) -> tuple[Shape, ...]:
+    return tuple(shape[1:] if free_batch else shape for shape in shapes.values())
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, stacklevel=6)
+
+
+def check(engine: str, precision: str, device: str, phase: int) -> None:
+    """Raises NetcError as `known.chosen`, before anything is loaded; R776 for the TRAIN phase."""
+    if engine == AUTO:
+        check_precision(precision)
+        if not candidates(precision, device):
+            message = f"no engine that is installed here has {precision}"
+            raise NetcError("R772", message, None, "pip install 'netc[openvino,onnx]'")
+    else:
+        chosen(engine, precision, device)
+    if phase == 0:
+        message = f"the engine {engine} runs nets of the TEST phase, and this is that of TRAIN"
+        raise NetcError("R776", message, None, "take torch for training")

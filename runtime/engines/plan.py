@@ -1,0 +1,30 @@
+"""How the blobs of one call are computed by an engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from netc.runtime.engines.backends import Program
+from netc.runtime.engines.cut import Segment
+from netc.runtime.engines.known import Engine
+
+
+@dataclass(slots=True)
+class Part:
+    """A segment with its programs, by the shapes of its inputs (without the batch, where it is free)."""
+
+    segment: Segment
+    programs: dict[Any, Program] = field(default_factory=dict)
+    free_batch: bool | None = None
+
+
+@dataclass(slots=True)
+class Plan:
+    """How the blobs of one call are computed. `differences`: of each blob that was proved, the largest one, relative to
+    its largest value. `started`: seconds that building and proving took."""
+
+    engine: Engine
+    parts: list[Part]
+    differences: dict[str, float] = field(default_factory=dict)
+    started: float = 0.0

@@ -1,0 +1,94 @@
+"""--compile: the same numbers, a graph for each shape; a net that torch cannot trace is run as it is."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import netc
+from netc import NetcError
+from tests.runtime.net.test_computing import NET, batch
+
+DROPOUT = 'layer { name: "d" type: "Dropout" bottom: "fc" top: "fc" }'
+WRITES = """layer { name: "out" type: "HDF5Output" bottom: "fc" bottom: "label"
+  hdf5_output_param { file_name: "out.h5" } }"""
+
+
+def run_of(more: str, **options: Any) -> Any:
+    net = NET.replace('layer { name: "loss"', more + 'layer { name: "loss"')
+    text = f'base_lr: 0.05 lr_policy: "fixed" momentum: 0.9 random_seed: 4 net_param {{ {net} }}'
+    return netc.load_solver(text, **options)
+
+
+@pytest.fixture
+def graphs(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Traced as for the compiler, and run by torch as they are: seconds and not a minute. What was compiled."""
+    made: list[Any] = []
+
+    def backend(graph: Any, example: Any) -> Any:
+        made.append(graph)
+        return graph.forward
+
+    torch._dynamo.reset()
+    monkeypatch.setattr(logging.getLogger("torch"), "disabled", True)  # pytest collects torch's trace, line by line
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=backend))
+    return made
+
+
+@pytest.mark.parametrize(
+    ("precision", "shards", "count"),
+    [("bf16", 4, 2), *[pytest.param(*case, marks=pytest.mark.slow) for case in (("fp32", 0, 1), ("fp32", 2, 1))]],
+)
+def test_the_same_numbers_and_a_graph_for_each_shape(
+    precision: str, shards: int, count: int, graphs: list[Any]
+) -> None:
+    """Neither the iteration nor the place of a shard in the batch makes another graph; 6 records in 4 shards do."""
+    runs = [run_of(DROPOUT, compiled=compiled, shards=shards, precision=precision) for compiled in (False, True)]
+    losses = [run.step(3, feed=batch) for run in runs]
+    assert losses[0] == losses[1]
+    assert len(graphs) == count
+    for one, other in zip(*(run.slots for run in runs), strict=True):
+        assert torch.equal(one.value, other.value)
+
+
+def test_a_layer_that_cannot_be_traced(graphs: list[Any], tmp_path: Path) -> None:
+    pytest.importorskip("h5py")
+    run = run_of(WRITES, compiled=True, output_dir=tmp_path)
+    with pytest.warns(UserWarning, match=r'torch cannot trace layer "out" \(HDF5Output\).*going on without it'):
+        loss = run.step(2, feed=batch)
+    assert loss == run_of("").step(2, feed=batch)
+
+
+@pytest.mark.slow
+def test_a_machine_without_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", "/nowhere/c++")
+    monkeypatch.setattr("torch._inductor.config.cpp.cxx", ("/nowhere/c++",))
+    monkeypatch.setattr("torch._inductor.config.force_disable_caches", True)
+    torch._dynamo.reset()
+    run = run_of("", compiled=True)
+    with pytest.warns(UserWarning, match="--compile: torch cannot compile this net"):
+        run.step(1, feed=batch)
+
+
+@pytest.mark.slow
+def test_an_error_of_the_net_is_told_as_without(graphs: list[Any]) -> None:
+    run = run_of("", compiled=True)
+    with pytest.raises(NetcError) as caught:
+        run.step(1, feed=lambda k: {**batch(), "data": torch.zeros(6, 4, 17, 13)})
+    assert caught.value.code == "R603"
+    assert 'layer "conv1"' in caught.value.message
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_what_the_compiler_makes_of_it_draws_the_same_dropout(precision: str) -> None:
+    """A mask that differs in one value would be seen: the loss of a step is the same to the rounding of sums."""
+    runs = [run_of(DROPOUT, compiled=compiled, shards=2, precision=precision) for compiled in (False, True)]
+    for _ in range(3):
+        one, other = (run.step(1, feed=batch) for run in runs)
+        assert other == pytest.approx(one, rel=1e-5 if precision == "fp32" else 2**-8)

@@ -23,6 +23,9 @@ OWN_MESSAGES = {
     "TransplantParameter",
     "TransplantCopy",
     "LabelSliceParameter",
+    "OverrideParameter",
+    "ScheduleStep",
+    "ScheduleParameter",
 }
 OWN_NUMBERS = range(10001, 10100)
 FORKS = re.compile(
@@ -62,6 +65,7 @@ def test_own_fields_have_high_numbers_and_own_messages() -> None:
         ("SolverParameter", "plateau_param"),
         ("SolverParameter", "transplant_param"),
         ("SolverParameter", "shards"),
+        ("SolverParameter", "override_param"),
         ("LayerParameter", "label_slice_param"),
     }
     assert all(f.type_name.removeprefix(".caffe.") in OWN_MESSAGES for _, f in own if f.type_name)

@@ -25,7 +25,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 OLDEST = (3, 11)
 EXTRAS = {"demo": {"fast"}, "test": {"dev"}, "lint": {"dev"}, "install": {"dev"}}
-COVERS = {"dev": {"fast", "hdf5", "onnx"}}
+COVERS = {"dev": {"fast", "features", "hdf5", "onnx"}}
 EVERY_CORE = ["-n", "auto", "--maxprocesses", "8"]
 LINTERS = (("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",))
 

@@ -1,0 +1,1 @@
+"""Deep features for other data sets (appendix B): the sets as their authors ship them, and linear classifiers."""

@@ -1,0 +1,67 @@
+"""A folder with a sub-folder a class (Caltech-101, Caltech-256, one's own), split at random by a seed.
+
+Caltech-101 has 102 such folders and Caltech-256 has 257: each has one of pictures that show none of its objects
+(BACKGROUND_Google, 257.clutter). It is a class like the others, as in the paper's counts.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from netc.errors import NetcError, Place
+from netc.runtime.imageset.sources import EXTENSIONS
+from netc.runtime.net import rand
+from netc.runtime.transfer.task import Item, Split, Task
+
+INSIDE = ("101_ObjectCategories", "256_ObjectCategories")
+"""What the archives of Caltech's sets unpack to."""
+
+
+def folders(folder: Path, train: int, test: int | None, splits: int, seed: int) -> Task:
+    """Mean class recall over `splits` random splits: `train` pictures of each class to train on, of the rest at most
+    `test` to test on, or all (None).
+
+    Raises NetcError D590 where the folder has no classes, or a class has no more than `train` pictures.
+    """
+    folder = next((folder / name for name in INSIDE if (folder / name).is_dir()), folder)
+    classes = {name: _pictures(folder, name) for name in _classes(folder)}
+    if len(classes) < 2:
+        raise NetcError("D590", "this is not a folder with a sub-folder a class", Place(str(folder)))
+    for name, names in classes.items():
+        if len(names) <= train:
+            message = f'class "{name}" has {len(names)} pictures: {train} to train on leave none to test on'
+            raise NetcError("D590", message, Place(str(folder / name)), "give a smaller --train-per-class")
+    keys = [key for names in classes.values() for key in names]
+    counts = [len(names) for names in classes.values()]
+    labels = np.full((len(keys), len(classes)), -1, np.int8)
+    labels[np.arange(len(keys)), np.repeat(np.arange(len(classes)), counts)] = 1
+    made = [_split(counts, train, test, seed, index) for index in range(splits)]
+    items = [Item(key, str(folder / key)) for key in keys]
+    return Task(folder.name, list(classes), items, labels, made, "mean class recall")
+
+
+def _classes(folder: Path) -> list[str]:
+    try:
+        return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
+    except OSError as error:
+        raise NetcError("D590", f"the folder cannot be read: {error.strerror}", Place(str(folder))) from None
+
+
+def _pictures(folder: Path, name: str) -> list[str]:
+    found = []
+    for place, _, names in os.walk(folder / name):
+        found += [os.path.relpath(os.path.join(place, one), folder) for one in names]
+    return sorted(key for key in found if os.path.splitext(key)[1].lower() in EXTENSIONS)
+
+
+def _split(counts: list[int], train: int, test: int | None, seed: int, index: int) -> Split:
+    first, chosen, rest = 0, [], []
+    for label, count in enumerate(counts):
+        order = first + np.asarray(rand.permutation(count, seed, "svm split", index, label))
+        chosen.append(order[:train])
+        rest.append(order[train : None if test is None else train + test])
+        first += count
+    return Split(np.concatenate(chosen), np.concatenate(rest))

@@ -113,9 +113,7 @@ def _of_numbers(node: Node, below: Sequence[Kind]) -> Kind:
     keeps = node.layer.keeps_values or (node.layer.keeps_sums if summed else node.layer.keeps_means)
     if len(numbers) > 1 or not keeps or (summed and SAME in below):
         name = next(b for b, k in zip(node.bottoms, below, strict=True) if k not in (ROWS, SAME))
-        _refuse(
-            node, f'what it computes from "{name}", one number of a batch, cannot be told from the shards\' numbers'
-        )
+        _refuse(node, f'what it makes of "{name}", one number of a batch, cannot be told from the shards\' numbers')
     return kind
 
 

@@ -147,9 +147,11 @@ MIXED = {
     "two equal slices": 'layer { name: "s" type: "Slice" bottom: "x" top: "z" top: "rest" slice_param { axis: 0 } }',
     "softmax": 'layer { name: "s" type: "Softmax" bottom: "x" top: "z" softmax_param { axis: 0 } }',
     "weights for each sample": 'layer { name: "s" type: "Scale" bottom: "x" top: "z" scale_param { axis: 0 } }',
-    "a mean times rows": """layer { name: "m" type: "Reduction" bottom: "x" top: "m" reduction_param { operation: MEAN } }
+    "a mean times rows": """layer { name: "m" type: "Reduction" bottom: "x" top: "m"
+        reduction_param { operation: MEAN } }
       layer { name: "s" type: "Scale" bottom: "x" bottom: "m" top: "z" scale_param { axis: 0 } }""",
-    "a mean squared": """layer { name: "m" type: "Reduction" bottom: "x" top: "m" reduction_param { operation: MEAN } }
+    "a mean squared": """layer { name: "m" type: "Reduction" bottom: "x" top: "m"
+        reduction_param { operation: MEAN } }
       layer { name: "s" type: "Power" bottom: "m" top: "z" power_param { power: 2 } }""",
     "a number for each class": """layer { name: "f" type: "InnerProduct" bottom: "x" top: "f"
         inner_product_param { num_output: 4 } }

@@ -227,7 +227,7 @@ def test_the_bits_do_not_depend_on_the_number_of_processes(tmp_path: Path) -> No
         'net: "net.prototxt" base_lr: 0.05 lr_policy: "fixed" momentum: 0.9 max_iter: 9 iter_size: 2 shards: 4 '
         "test_iter: 3 test_interval: 100"
     )
-    command = [sys.executable, "-m", "netc", "prove-parallel", "solver.prototxt", "--nproc", "1,3", "--iterations", "3"]
+    command = [sys.executable, "-m", "netc", "prove-parallel", "solver.prototxt", "--nproc", "1,2", "--iterations", "3"]
     environment = {**os.environ, "PYTHONPATH": str(Path(netc.__file__).parents[1])}
     done = subprocess.run(
         [*command, "--json", "-o", "proof"],
@@ -242,7 +242,7 @@ def test_the_bits_do_not_depend_on_the_number_of_processes(tmp_path: Path) -> No
     found = json.loads(done.stdout)
     assert list(found) == ["equal", "runs"]
     assert found["equal"]
-    assert [run["nproc"] for run in found["runs"]] == [1, 3]
+    assert [run["nproc"] for run in found["runs"]] == [1, 2]
     assert [sorted(run) for run in found["runs"]] == [["history_sha256", "nproc", "tests", "weights_sha256"]] * 2
     assert len({run["weights_sha256"] for run in found["runs"]}) == 1
     certificate = json.loads((tmp_path / "proof.json").read_text())

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from netc.runtime.evaluate.classifier import Classifier
     from netc.runtime.evaluate.load import Wanted
     from netc.runtime.evaluate.protocol import Protocol
-    from netc.runtime.evaluate.run import Member, Outcome
+    from netc.runtime.evaluate.run import Outcome
     from netc.runtime.evaluate.sources import Source
+    from netc.runtime.evaluate.sweep import Member
     from netc.runtime.parallel.group import Group
 
 INPUT = (
@@ -189,8 +190,8 @@ def _members(
     """Each net with the protocol. The blob and the crop are the first net's, the other options hold for all."""
     from netc.files.shipped import locate
     from netc.runtime.evaluate.load import classifier_of
-    from netc.runtime.evaluate.run import Member
     from netc.runtime.evaluate.store import Store, other_nets
+    from netc.runtime.evaluate.sweep import Member
 
     wanted = wanted_of(options, device_of(options, group))
     found: list[Member] = []

@@ -26,9 +26,11 @@ from netc.runtime.imageset.sources import Listing, from_folders, from_list, read
 
 @dataclass(slots=True)
 class Record:
-    """A picture as it is stored. `sha256`: of all that its pixels come from; `size`: (height, width) upright."""
+    """A picture as it is stored. `key`: what its source calls it; `name`: the same for messages. `sha256`: of all that
+    its pixels come from; `size`: (height, width) upright."""
 
     index: int
+    key: str
     name: str
     label: int
     sha256: bytes
@@ -102,6 +104,7 @@ class _Database(Source):
 
     def record(self, index: int) -> Record:
         key, value = self.database.record(index)
+        called = key.decode("utf-8", "surrogateescape")
         name = f'"{key.decode("utf-8", "replace")}" of {self.path}'
         try:
             datum = proto.Datum.FromString(value)
@@ -109,7 +112,7 @@ class _Database(Source):
             raise unusable(name, Undecodable(f"it is not a Datum ({error})")) from None
         try:
             if datum.encoded:
-                return Record(index, name, datum.label, _sha(datum.data), size_of(datum.data), datum.data)
+                return Record(index, called, name, datum.label, _sha(datum.data), size_of(datum.data), datum.data)
             planes = from_datum(key, value, None).planes
         except Undecodable as error:
             raise unusable(name, error) from None
@@ -118,7 +121,7 @@ class _Database(Source):
             raise unusable(name, Undecodable(found))
         pixels = np.ascontiguousarray((planes[::-1] if len(planes) == 3 else planes).transpose(1, 2, 0))
         sha = _sha(repr(pixels.shape).encode() + pixels.tobytes())
-        return Record(index, name, datum.label, sha, (pixels.shape[0], pixels.shape[1]), pixels)
+        return Record(index, called, name, datum.label, sha, (pixels.shape[0], pixels.shape[1]), pixels)
 
     def close(self) -> None:
         self.database.close()
@@ -140,7 +143,7 @@ class _Files(Source):
         path = existing(paths) or paths[0]
         try:
             content = read_picture(path)
-            return Record(index, path, entry.label, _sha(content), size_of(content), content)
+            return Record(index, entry.name, path, entry.label, _sha(content), size_of(content), content)
         except (OSError, Undecodable) as error:
             raise unusable(path, error) from None
         except NetcError as error:

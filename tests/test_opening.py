@@ -24,7 +24,7 @@ ALLOWED = {
     "netc/weights/convert.py": {"path.open": "writes, and reads again, the file that is being made"},
     "netc/weights/formats/hdf5.py": {
         "h5py.File": "a regular file that is open already (netc.weights.files), or its bytes",
-        "_h5py('').File": "writes",
+        "h5py_module('').File": "writes",
     },
     "netc/weights/formats/npz.py": {"archive.open": "a member of an archive whose bytes are here"},
     "netc/errors/foreign.py": {"linecache.getline": "a line of the user's code, which has just run"},

@@ -62,6 +62,10 @@ class Source:
     def __len__(self) -> int:
         raise NotImplementedError
 
+    def key(self, index: int) -> str:
+        """What the source calls a picture, readable or not."""
+        raise NotImplementedError
+
     def record(self, index: int) -> Record:
         """Raises NetcError D520 where it cannot be read, or its header is no picture's."""
         raise NotImplementedError
@@ -102,9 +106,12 @@ class _Database(Source):
     def __len__(self) -> int:
         return len(self.database)
 
+    def key(self, index: int) -> str:
+        return _called(self.database.record(index)[0])
+
     def record(self, index: int) -> Record:
         key, value = self.database.record(index)
-        called = key.decode("utf-8", "surrogateescape")
+        called = _called(key)
         name = f'"{key.decode("utf-8", "replace")}" of {self.path}'
         try:
             datum = proto.Datum.FromString(value)
@@ -137,6 +144,9 @@ class _Files(Source):
     def __len__(self) -> int:
         return len(self.listing.entries)
 
+    def key(self, index: int) -> str:
+        return self.listing.entries[index].name
+
     def record(self, index: int) -> Record:
         entry = self.listing.entries[index]
         paths = [*self.listing.paths(entry), *picture_paths("", entry.name)]
@@ -148,6 +158,10 @@ class _Files(Source):
             raise unusable(path, error) from None
         except NetcError as error:
             raise NetcError("D520", error.message, error.place, error.hint) from None
+
+
+def _called(key: bytes) -> str:
+    return key.decode("utf-8", "surrogateescape")
 
 
 def _sha(content: bytes) -> bytes:

@@ -51,8 +51,8 @@ class Task:
     note: str = ""
 
     def without(self, gone: Collection[str]) -> Task:
-        """The same without the pictures of these names."""
-        kept = [place for place, item in enumerate(self.items) if item.picture not in gone]
+        """The same without the pictures, or the parts of pictures, of these names."""
+        kept = [place for place, item in enumerate(self.items) if not {item.picture, item.key} & set(gone)]
         place_of = np.full(len(self.items), -1, np.int64)
         place_of[kept] = np.arange(len(kept))
         splits = [Split(*(_known(place_of[places]) for places in (one.train, one.test))) for one in self.splits]

@@ -84,8 +84,8 @@ def features_of(graph: Graph, blob: str | None = None) -> Scores:
     """The blob of a deployed net that features are taken from, and its channels.
 
     By default the one below the classifier, as that layer reads it: behind the ReLU; the dropout between them does
-    nothing in TEST. A blob that only has another's values in a row stands for that one. Raises NetcError R602, R730,
-    R741 (no single layer makes the scores), R742 (a blob that has no places).
+    nothing in TEST. A blob that only has another's values in a row stands for that one. Raises NetcError R602, R741
+    (no single layer makes the scores), R742 (a blob that has no places).
     """
     if blob is not None and blob not in graph.shapes:
         raise NetcError("R602", f'the net has no blob "{blob}"{did_you_mean(blob, graph.shapes)}', Place(graph.path))
@@ -105,7 +105,10 @@ def features_of(graph: Graph, blob: str | None = None) -> Scores:
 
 def _below_classifier(graph: Graph) -> Top:
     """What the last layer with weights reads, of those that the scores are made by one behind the other."""
-    index, _ = graph.edges.last[scores_of(graph).blob]
+    try:
+        index, _ = graph.edges.last[scores_of(graph).blob]
+    except NetcError as error:
+        raise NetcError("R741", error.message, error.place, ASK) from None
     while True:
         node, reads = graph.nodes[index], graph.edges.makers[index]
         if len(reads) != 1:

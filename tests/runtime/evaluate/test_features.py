@@ -144,6 +144,15 @@ def test_no_classifier_alone(pictures) -> None:
     assert netc.features(net, pictures, "fc1", 15, mean=MEAN).shape == (5, 7)
 
 
+def test_several_heads(pictures) -> None:
+    head = 'layer { name: "aux" type: "InnerProduct" bottom: "conv" top: "aux" inner_product_param { num_output: 5 } }'
+    net = netc.load_net(NET + head, seed=1)
+    with pytest.raises(NetcError, match="2 outputs") as caught:
+        netc.features(net, pictures, scales=15, mean=MEAN)
+    assert (caught.value.code, "--blob" in caught.value.hint) == ("R741", True)
+    assert netc.features(net, pictures, "fc1", 15, mean=MEAN).shape == (5, 7)
+
+
 @pytest.mark.parametrize(
     "given, code",
     [

@@ -293,3 +293,10 @@ def test_persons_and_their_boxes(made: Path, voc: Path, tmp_path: Path, capsys) 
         assert list(figures) == ["average precision (area)", "average precision (11-point)"]
         assert figures["average precision (area)"]["mean"] > 0.9
         assert figures["average precision (area)"]["deviation"] is None
+
+
+def test_the_commands_know_every_set() -> None:
+    from netc.cli.features import SETS
+    from netc.runtime.transfer.sets import SETS as KNOWN
+
+    assert tuple(KNOWN) == SETS

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from netc.errors import NetcError
+from netc.graph.ir import Graph
 from netc.layers.facts import LABELS, SUM
 from netc.runtime.net.feeding import FeedFunction
 from netc.runtime.net.module import Net
@@ -225,8 +226,9 @@ class Overlapped(Iteration):
         self, net: Net, slots: list[Slot], iter_size: int, group: Group, forward: nn.Module | None = None
     ) -> None:
         super().__init__(net, slots, iter_size, group.size, group)
+        unused = not all_reached(net.graph)  # to look for them costs a walk through the graph in each iteration
         self._parallel = DistributedDataParallel(
-            forward or net, broadcast_buffers=False, gradient_as_bucket_view=True, find_unused_parameters=True
+            forward or net, gradient_as_bucket_view=True, find_unused_parameters=unused
         )
         self._net = self._parallel
 
@@ -245,6 +247,17 @@ class Overlapped(Iteration):
                 (loss * self.group.size).backward()  # torch takes the mean over the processes
 
     def _finish(self) -> None: ...
+
+
+def all_reached(graph: Graph) -> bool:
+    """Whether a loss depends on all parameters, so that each has a gradient in every pass."""
+    asked = {top for node in graph.nodes for top, weight in zip(node.top_names, node.loss_weights) if weight}
+    for node in reversed(graph.nodes):
+        if not asked.isdisjoint(node.top_names):
+            asked.update(bottom for bottom, flows in zip(node.bottoms, node.backward) if flows)
+        elif any(not ref.blob.frozen for ref in node.params):
+            return False
+    return True
 
 
 def _part(value: float, share: float) -> float:

@@ -138,12 +138,13 @@ class Solver:
         """Set `shards` so that an iteration fits into so many bytes."""
         plan = Plan(self.net, self.param.type, self.param.iter_size, self.group.size)
         given, self.shards = self.shards, plan.parts(self.shards, limit)
-        mixing = [node.name for node in self.net.graph.nodes if node.layer.running()]
-        if self.shards > 1 and not given and mixing:
-            self.report.warn(
-                f"--memory has divided the batch into {self.shards} shards, and {', '.join(mixing)} takes means over "
-                "each of them, not over the batch"
-            )
+        if self.shards > 1 and not given:
+            self._warn_of_means(f"--memory has divided the batch into {self.shards} shards")
+
+    def _warn_of_means(self, why: str) -> None:
+        """Where the batch was divided without being asked for, what its layers compute from it is something else."""
+        if mixing := [node.name for node in self.net.graph.nodes if node.layer.running()]:
+            self.report.warn(f"{why}, and {', '.join(mixing)} takes means over each of them, not over the batch")
 
     def divide(self) -> None:
         """Decide how iterations are computed in parts; again where the net's precision has changed."""
@@ -160,6 +161,7 @@ class Solver:
             raise too_many(self.group.size, shards * self.param.iter_size)
         if not self.shards:
             self.report.rounded(self.group.size)
+            self._warn_of_means(f"{self.group.size} processes have a part of the batch each")
             return Overlapped(self.net, self.slots, self.param.iter_size, self.group, self.forward_pass)
         return Iteration(self.net, self.slots, self.param.iter_size, shards, self.group, self.forward_pass)
 

@@ -189,9 +189,8 @@ def test_mini_vgg_a_has_the_same_bits_for_any_number(pictures: Path, monkeypatch
     """Shuffling, random crops, flips, colour shift and scale, dropout, and the tests of 11 records in batches of 4."""
     monkeypatch.chdir(pictures)
     alone = trained(mini(pictures, shards=4), 2)
-    for size in (2, 3):  # 4 is among the slow tests
-        found = together(size, lambda group: trained(mini(pictures, shards=4, group=group), 2))
-        assert found == [alone] * size
+    found = together(3, lambda group: trained(mini(pictures, shards=4, group=group), 2))  # more in the slow tests
+    assert found == [alone] * 3
 
 
 def test_shards_are_the_same_as_batches_of_iter_size(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -238,7 +237,7 @@ def ignoring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("shards", [1, 3, 4, 5])
+@pytest.mark.parametrize("shards", [1, 4, *(pytest.param(count, marks=pytest.mark.slow) for count in (3, 5))])
 def test_the_same_bits_where_labels_do_not_count(shards: int, ignoring: Path) -> None:
     """Uneven shards too: 10 records in 3 or 4 of them, 11 records to test in batches of 4."""
     alone = trained(netc.load_solver("solver.prototxt", shards=shards, workers=1), 3)

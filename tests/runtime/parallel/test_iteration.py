@@ -15,6 +15,7 @@ import torch
 import netc
 from netc.cli import main
 from netc.errors import NetcError
+from netc.runtime.parallel.iteration import all_reached
 
 DATA = """layer { name: "in" type: "DummyData" top: "x" top: "y" dummy_data_param {
   shape { dim: 12 dim: 3 dim: 6 dim: 5 } shape { dim: 12 }
@@ -188,6 +189,17 @@ def test_what_is_wrong_with_a_record_is_told_of_that_record(row: int, shards: in
             run.step(1)
         assert caught.value.code == code
         assert f"row {row} of {tmp_path}/{name}.h5" in caught.value.message
+
+
+def test_parameters_that_no_loss_reaches() -> None:
+    """torch has to look for them in every iteration."""
+    other = (
+        'layer { name: "other" type: "InnerProduct" bottom: "x" top: "other" inner_product_param { num_output: 2 } }'
+    )
+    below = FC.replace('"fc"', '"below"') + FC.replace('bottom: "x"', 'bottom: "below"')
+    for between, reached in (("", True), (BATCH_NORM, True), (other, False)):
+        assert all_reached(netc.load_solver(solver(net_with(LOSSES["softmax"], between))).net.graph) == reached
+    assert all_reached(netc.load_solver(solver(net_with(LOSSES["softmax"]).replace(FC, below))).net.graph)
 
 
 def test_a_net_without_anything_to_learn_is_divided(tmp_path: Path) -> None:

@@ -235,7 +235,7 @@ def test_labels_choose_from_the_classes() -> None:
             found.add(kind)
             assert case.fill[1] == f"below {classes}", (kind, case)
     losses = {"HingeLoss", "InfogainLoss", "MultinomialLogisticLoss", "SoftmaxWithLoss", "SoftmaxWithLossOHEM"}
-    assert found == {"Accuracy", *losses}
+    assert found == {"Accuracy", "LabelSlice", *losses}
 
 
 def test_every_feed_has_a_source_and_every_source_of_netcs_is_drawn_as_data() -> None:

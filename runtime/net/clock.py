@@ -71,7 +71,8 @@ class LayerRun:
     """What layers see of the machine (netc.layers.base.Run).
 
     between_layers: called before each layer of a pass, forward and backward, unless it is compiled, with the seconds
-    that nobody will look again for (0: not known); what it raises ends the pass.
+    that nobody will look again for (0: not known); what it raises ends the pass. multiplied: told of each layer that
+    multiplies with its parameters (`Layer.multiplies`), of its first bottom and its top, in a pass that is recorded.
     """
 
     def __init__(self, graph: Graph, clock: Clock, seed: int, outputs: Outputs) -> None:
@@ -80,6 +81,7 @@ class LayerRun:
         self._keys = {node.layer.key: rand.key(seed, "layer", node.layer.key) for node in graph.nodes}
         self._state: dict[str, dict[str, Any]] = {}
         self.between_layers: Callable[[float], None] | None = None
+        self.multiplied: Callable[[Any, Tensor, Tensor], None] | None = None
 
     def look(self, ahead: float = 0.0) -> None:
         """Call `between_layers`, where it is set."""

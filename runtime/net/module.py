@@ -248,7 +248,10 @@ class Net(nn.Module):
         bottoms = [
             values[b].detach() if d else values[b] for b, d in zip(step.node.bottoms, step.detached, strict=True)
         ]
-        values.update(zip(step.tops, self.tops(step, bottoms, over), strict=True))
+        tops = self.tops(step, bottoms, over)
+        if step.node.layer.multiplies and not torch.compiler.is_compiling() and self.run.multiplied is not None:
+            self.run.multiplied(step, bottoms[0], tops[0])
+        values.update(zip(step.tops, tops, strict=True))
 
     def tops(self, step: Step, bottoms: list[Tensor], over: bool = False) -> Sequence[Tensor]:
         """The tops of one layer. `over`: it may write over its first bottom, even where torch has not recorded that.

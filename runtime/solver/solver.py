@@ -31,6 +31,7 @@ from netc.runtime.parallel.shards import too_many
 from netc.runtime.parallel.tripwire import compare
 from netc.runtime.parallel.watch import LOST
 from netc.runtime.solver import initial, state
+from netc.runtime.solver.bounds import Bounds
 from netc.runtime.solver.diverged import explain, of_gradients, with_state
 from netc.runtime.solver.nets import Builder
 from netc.runtime.solver.report import Report
@@ -132,6 +133,7 @@ class Solver:
             self.test_nets.append(builder.build(compiled, lambda net: net.share_from(self.net)))
         self._check_watched()
         self.slots = [self._slot(ref, tensor) for ref, tensor in self.net.own_params()]
+        self._bounds = Bounds(self.net)
         self.updater = Updater(self.param, self.slots)
         self.last_update = [torch.zeros_like(slot.value) for slot in self.slots] if self.param.snapshot_diff else []
 
@@ -270,9 +272,10 @@ class Solver:
 
     def _iterate(self, feed: FeedFunction | None) -> None:
         try:
-            with self._leaving(self.net):
+            with self._leaving(self.net), self._bounds.watching():
                 loss, outputs = self.forward_backward(feed)
-            if (diverged := of_gradients(self.net, self.slots, self.iter, loss)) is not None:
+            sure = self._bounds.finite if self.group.size == 1 else _unsure
+            if (diverged := of_gradients(self.net, self.slots, self.iter, loss, sure)) is not None:
                 raise diverged
         except NetcError:
             self._undo.back()
@@ -530,6 +533,11 @@ class Solver:
         """End the decoding workers and close the databases."""
         for net in (self.net, *self.test_nets):
             net.feeding.close()
+
+
+def _unsure(weight: Tensor) -> bool:
+    """What a process has computed bounds nothing of the others' gradients."""
+    return False
 
 
 def load_solver(

@@ -110,6 +110,16 @@ PROMISES = {
     ),
     "database-time": ("tests/runtime/data/test_leveldb.py::test_an_index_that_names_a_block_again_and_again",),
     "data-lost": ("tests/faults/test_database_faults.py::test_what_was_learnt_is_saved",),
+    "caches": (
+        "tests/runtime/evaluate/test_run.py::test_what_is_damaged_or_of_others_is_computed_anew",
+        "tests/runtime/engines/test_engines.py::test_a_damaged_file_is_written_again",
+        "tests/runtime/engines/test_engines.py::test_damage_that_nothing_shows_is_found_by_the_proof",
+    ),
+    "boxes": (
+        "tests/runtime/imageset/test_boxes.py::test_xml_that_is_none",
+        "tests/runtime/imageset/test_boxes.py::test_json_that_is_not_cocos",
+        "tests/runtime/imageset/test_boxes.py::test_lines_that_are_no_boxes",
+    ),
     "pictures": ("tests/runtime/data/test_datum.py::test_bombs_are_refused_unopened",),
     "fuzzed": ("tests/fuzz/test_fuzz.py::test_corpus_and_mutations",),
 }

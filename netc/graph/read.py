@@ -73,7 +73,7 @@ def meant(source: NetSource, file: str) -> NetSource:
     if not isinstance(source, str | os.PathLike) or _is_text(source) or not os.fspath(source):
         return source
     found = locate_shipped(source, file)
-    return Path(found) if isinstance(source, os.PathLike) else found  # a path with line ends is not a text
+    return found if isinstance(source, str) else Path(found)  # a path may look like a text
 
 
 def draft_net(source: NetSource) -> Draft:

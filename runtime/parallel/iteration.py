@@ -8,6 +8,7 @@ the unit, as Caffe's does on each of several GPUs; its running sums then add the
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -83,23 +84,21 @@ class Iteration:
         self.group.doing(f"at iteration {iteration}, in its forward and backward pass")
         self._begin(len(every), mine[-1])
         passes: list[Pass] = []
-        found: list[list[Pass]] = []
-        for unit in mine:
-            try:
-                if failed is not None:
-                    raise failed
+        try:
+            if failed is not None:
+                raise failed
+            for unit in mine:
                 each, loss = self._forward(unit, batches.pop(unit), shares[unit], unit.k == every[-1].k and wanted)
                 if not math.isfinite(each.loss):
                     raise self._diverged(unit, iteration, feed, each.loss)
                 passes.append(each)
-            except NetcError as error:
-                failed = error
-            if failed is not None or unit == mine[-1]:  # before the gradients of all are summed up
-                found = [of_rank for (of_rank,) in self.group.agree(failed, passes)]
-            self._backward(every.index(unit), loss)
+                self._backward(every.index(unit), loss)
+        except NetcError as error:
+            failed = error
+        found = self.group.agree(failed, passes)  # before the gradients of all are summed up
         self.group.doing(f"at iteration {iteration}, summing up gradients")
         self._finish()
-        done = [each for of_rank in found for each in of_rank]
+        done = [each for (of_rank,) in found for each in of_rank]
         self._running.fold(done, self.shards)
         return sum(each.loss for each in done) / self.iter_size, _outputs(done[-self.shards :], self._kinds)
 
@@ -182,6 +181,7 @@ class Iteration:
     def _forward(self, unit: Unit, batch: Batch, shares: dict[str, float], wanted: bool) -> tuple[Pass, Tensor]:
         self._at(unit)
         self._running.empty()
+        self.net.run.look()
         outputs = self._net(batch)
         loss = self.net.losses(outputs, shares)
         last = {name: outputs[name].detach() for name in self.net.outputs}
@@ -239,14 +239,32 @@ class Overlapped(Iteration):
 
     def _forward(self, unit: Unit, batch: Batch, shares: dict[str, float], wanted: bool) -> tuple[Pass, Tensor]:
         self._parallel.require_backward_grad_sync = unit == self._last
-        return super()._forward(unit, batch, shares, wanted)
+        began = time.monotonic()
+        found = super()._forward(unit, batch, shares, wanted)
+        self._took = time.monotonic() - began
+        return found
 
     def _backward(self, unit: int, loss: Tensor) -> None:
-        if loss.requires_grad:
-            with self.group.waiting("all_reduce"):
-                (loss * self.group.size).backward()  # torch takes the mean over the processes
+        """Add the gradient of a unit; the last one's waits for `_finish`, since it sums up those of all processes."""
+        if self._parallel.require_backward_grad_sync:
+            self._loss = loss
+            self.net.run.look(ahead=2 * self._took)  # about what it takes, and no process can leave it by itself
+        elif loss.requires_grad:
+            self._mean(loss).backward()
 
-    def _finish(self) -> None: ...
+    def _finish(self) -> None:
+        loss, self._loss = self._loss, torch.zeros(())
+        if loss.requires_grad:
+            between, self.net.run.between_layers = self.net.run.between_layers, None
+            try:
+                with self.group.waiting("all_reduce"):
+                    self._mean(loss).backward()
+            finally:
+                self.net.run.between_layers = between
+
+    def _mean(self, loss: Tensor) -> Tensor:
+        """torch takes the mean over the processes."""
+        return loss * self.group.size
 
 
 def all_reached(graph: Graph) -> bool:

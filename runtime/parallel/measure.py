@@ -57,7 +57,7 @@ def measure(task: dict[str, Any], group: Group) -> dict[str, Any]:
         if task["gradients"]:
             run.forward_backward()
             if group.first:
-                arrays = {str(i): slot.gradient().double().numpy() for i, slot in enumerate(run.slots)}
+                arrays = {str(i): slot.gradient().double().cpu().numpy() for i, slot in enumerate(run.slots)}
                 np.savez(task["gradients"], **arrays)  # type: ignore[arg-type]
             return {"terms": terms(run.net.graph, param.iter_size)}
         run.step(task["iterations"])

@@ -86,8 +86,6 @@ def _tops(
     layer, shapes = node.layer, node.bottom_shapes
     if layer.copies_bottom or layer.hands_on():
         return [bottoms[0]] * len(node.tops)
-    if op.program and layer.has_operators:
-        return layer.operators(op, bottoms)
     written = layer.onnx(op, bottoms, params, shapes) if op.program else None
     if written is not None or (op.program and params):
         return written
@@ -170,7 +168,7 @@ class Layout:
         while name in self._seen:
             name += "_"
         self._seen[name] = None
-        array = np.ascontiguousarray(array, dtype="<f4")
+        array = np.asarray(array, dtype="<f4", order="C")  # ascontiguousarray would give a scalar an axis
         tensor = TensorProto(name=name, data_type=TensorProto.FLOAT, dims=array.shape)
         self.tensors.append(tensor)
         if self.file is None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from netc import __version__
+from netc.errors import NetcError
 from netc.graph.ir import Graph, Node
 from netc.runtime.engines.onnx_model import IR, Layout, Op, pieces, tops_of
 from netc.runtime.export.graphs import distinct_blobs
@@ -24,7 +25,12 @@ from netc.weights.model import Model
 
 def write_direct(path: Path, source: Model, graph: Graph, axes: Axes, card: Card, beside: str | None) -> bool:
     """Whether the model was written. `beside`: the file of the weights, None for within the model. Raises OSError."""
-    small, large = (axes.compiled(shapes) for shapes in (axes.sample(), axes.other_sample()))
+    try:
+        small, large = (axes.compiled(shapes) for shapes in (axes.sample(), axes.other_sample()))
+    except NetcError:  # it fits its own sizes and some others, but not all
+        return False
+    if not small.shapes.keys() == large.shapes.keys() == graph.shapes.keys():
+        return False  # a state that the settings of the net do not say
     params = _Params(graph, source)
     form = _form(small, params) if graph.outputs else None
     if form is None or not form.is_as(_form(large, params)):

@@ -41,6 +41,7 @@ COMMANDS: dict[str, dict[str, str]] = {
     "Data": {
         "convert-imageset": "Make an LMDB of pictures.",
         "image-mean": "Compute the means and principal colours of a database.",
+        "pack": "Make the pictures of a database smaller, once.",
     },
     "Look": {
         "check": "Check nets and solvers; show shapes, sizes and costs.",
@@ -100,7 +101,18 @@ ENDINGS = (".example", ".exe", ".bin", ".py", ".sh")
 """Of the names of Caffe's programs."""
 
 WITHOUT_NETS = frozenset(
-    {"demo", "new", "convert-imageset", "image-mean", "explain", "device_query", "parse-log", "plot-log", "cache"}
+    {
+        "demo",
+        "new",
+        "convert-imageset",
+        "image-mean",
+        "pack",
+        "explain",
+        "device_query",
+        "parse-log",
+        "plot-log",
+        "cache",
+    }
 )
 """Commands that read no net, and so have no use for the user's own layers. All others take `user_code_options`."""
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from netc import __version__
 from netc.errors import NetcError
+from netc.files.sink import sink
 from netc.graph.ir import Graph, Node
 from netc.runtime.engines.onnx_model import IR, Layout, Op, pieces, tops_of
 from netc.runtime.export.graphs import distinct_blobs
@@ -39,8 +40,9 @@ def write_direct(path: Path, source: Model, graph: Graph, axes: Axes, card: Card
     model.metadata_props.add(key=CARD, value=card.to_json())
     path.write_bytes(model.SerializeToString())
     if beside is not None:
-        with path.with_name(beside).open("wb") as file:
-            file.writelines(pieces(params.written))
+        with sink(path.with_name(beside)) as file:
+            for piece in pieces(params.written):
+                file.write(piece)
     return True
 
 

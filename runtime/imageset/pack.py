@@ -127,7 +127,7 @@ def _packed(key: bytes, value: bytes, short_side: int, quality: int, upright: bo
         edges = np.array([target[1] / width, target[0] / height] * 2)
         scaled = np.array(datum.float_data, np.float64).reshape(-1, BOX) * [1, *edges]
         small.float_data.extend(scaled.ravel())
-    return small.SerializeToString()
+    return bytes(small.SerializeToString())
 
 
 def _rows(picture: Picture) -> Any:

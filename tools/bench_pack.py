@@ -44,16 +44,15 @@ def main() -> None:
         photos, start = _build(Path(options.photos), str(large)), time.process_time()
         made = pack(large, small, options.short_side, options.quality, workers=1)
         cost = time.process_time() - start
-        pairs = in_turn(
-            *(timed(_batches(str(db), options.batch), time.process_time) for db in (large, small)), options.pairs
-        )
-    before, after, _ = medians(pairs)
+        before, after = (timed(_batches(str(db), options.batch), time.process_time) for db in (large, small))
+        pairs = in_turn(before, after, options.pairs)
+    before_s, after_s, _ = medians(pairs)
     images = BATCHES * options.batch
     report = made.as_dict() | {
         "photos": photos,
         "packing, ms of one core an image": round(1000 * cost / photos, 1),
-        "feed before, images/s of one core": round(images / before),
-        "feed after, images/s of one core": round(images / after),
+        "feed before, images/s of one core": round(images / before_s),
+        "feed after, images/s of one core": round(images / after_s),
         "after / before": round(statistics.median(a / b for a, b in pairs), 2),
     }
     print(json.dumps(report, indent=1))

@@ -43,6 +43,7 @@ COMMANDS: dict[str, dict[str, str]] = {
     "Data": {
         "convert-imageset": "Make an LMDB of pictures.",
         "image-mean": "Compute the means and principal colours of a database.",
+        "pack": "Make the pictures of a database smaller, once.",
     },
     "Look": {
         "check": "Check nets and solvers; show shapes, sizes and costs.",
@@ -107,6 +108,7 @@ WITHOUT_NETS = frozenset(
         "new",
         "convert-imageset",
         "image-mean",
+        "pack",
         "explain",
         "device_query",
         "parse-log",

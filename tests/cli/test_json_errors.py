@@ -25,6 +25,7 @@ FAILING = {
     "svm": (["folder", "nowhere", "--features", "no.npz"], 66),
     "convert-imageset": (["nowhere", "list.txt", "out_lmdb"], 66),
     "image-mean": (["nowhere_lmdb"], 66),
+    "pack": (["nowhere_lmdb", "-o", "out_lmdb", "--short-side", "9"], 66),
     "check": (["nowhere.prototxt"], 66),
     "diff": (["nowhere.prototxt", "vgg_A"], 66),
     "explain": (["X999"], 2),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -113,12 +114,12 @@ def _evaluate(net: str, weights: str, as_json: bool, options: dict[str, Any], gr
     members = _members([(net, weights), *map(_split, options["fuse"])], options, group, told)
     protocol = members[0].protocol
     names = labels_of(options["labels"], members[0].classifier)
-    source = _source(options, names, members[0].classifier, told)
+    source = source_of(options, names, members[0].classifier, told)
     try:
         with progress_bar("testing") as show:
             total = len(source)
             done = (lambda count: show(count * group.size, total)) if show and group.first else None
-            run = Run(source, members, group, *_threads(options, group), done)
+            run = Run(source, members, group, *threads_of(options, group), done)
             outcome = run.outcome()
     finally:
         source.close()
@@ -127,6 +128,7 @@ def _evaluate(net: str, weights: str, as_json: bool, options: dict[str, Any], gr
         about = f"{protocol} of {', '.join(member.weights for member in members)}"
         known = names or source.classes or members[0].classifier.names
         found = report.summary(outcome, order, known, [_described(member) for member in members])
+        found |= {"data": os.path.abspath(options["data"]), "root": options["root"]}
         if other is not None:
             found["mcnemar"] = report.paired(outcome, order, other, options["against"])
         if options["predictions"]:
@@ -220,7 +222,7 @@ def device_of(options: dict[str, Any], group: Group, threads: int | None = 1) ->
     return one_device(options["gpu"], nowhere())
 
 
-def _threads(options: dict[str, Any], group: Group) -> tuple[int, int]:
+def threads_of(options: dict[str, Any], group: Group) -> tuple[int, int]:
     """Threads that decode, and batches that are computed at a time."""
     from netc.runtime.net.cores import usable_cores
 
@@ -237,7 +239,7 @@ def labels_of(path: str | None, classifier: Classifier) -> list[str]:
     return classes_in(classifier, read_names(path), path)
 
 
-def _source(options: dict[str, Any], names: list[str], classifier: Classifier, say: Callable[[str], None]) -> Source:
+def source_of(options: dict[str, Any], names: list[str], classifier: Classifier, say: Callable[[str], None]) -> Source:
     """The pictures. Sub-folders that are not named in --labels have to be as many as the net has classes."""
     from netc.runtime.evaluate.sources import open_source
 

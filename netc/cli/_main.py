@@ -33,6 +33,7 @@ COMMANDS: dict[str, dict[str, str]] = {
         "prove-parallel": "Show that several processes train as one does.",
         "test": "Score a net on its test data, or by the paper's protocols.",
         "classify": "Name what is on pictures, by a trained net.",
+        "reproduce": "Measure the tables of the paper, or a miniature of them.",
         "localise": "Find objects on pictures, and draw their boxes.",
         "time": "Measure how long each layer of a net takes.",
         "extract-features": "Write blobs of a net over its data into databases.",

@@ -16,7 +16,8 @@ from netc import proto
 from netc.errors import NetcError, counted, did_you_mean, raise_all
 from netc.errors.origin import Origin
 from netc.files.shipped import FOLDER, names
-from netc.graph.read import TextFile, open_file
+from netc.graph.read import TextFile
+from netc.prototxt import Source, parse
 from netc.solver.schedule import Step, read_schedule
 
 CLASSIFICATION, LOCALISATION, FEATURES = "classification", "localisation", "features"
@@ -129,7 +130,8 @@ class Table:
 @cache
 def steps_of(net: str) -> dict[str, Step]:
     """The steps of the schedule of a net that comes with netc, by name."""
-    return {step.name: step for step in read_schedule(open_file(FOLDER / net / "schedule.prototxt"))}
+    source = Source.read(FOLDER / net / "schedule.prototxt")
+    return {step.name: step for step in read_schedule(TextFile(source, parse(source)))}
 
 
 def read_table(file: TextFile) -> Table:

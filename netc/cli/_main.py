@@ -49,6 +49,7 @@ COMMANDS: dict[str, dict[str, str]] = {
         "diff": "Compare two nets or solvers by what they mean.",
         "parse-log": "Write the numbers of a training log as tables.",
         "plot-log": "Draw the curves of training logs.",
+        "report": "Write runs and results as one HTML page.",
         "explain": "Explain an error or warning by its code.",
         "cache": "Show or clear what engines keep on the disk.",
         "device_query": "List the processors and GPUs that netc can use.",
@@ -102,6 +103,7 @@ ENDINGS = (".example", ".exe", ".bin", ".py", ".sh")
 
 WITHOUT_NETS = frozenset(
     {"demo", "new", "convert-imageset", "image-mean", "explain", "device_query", "parse-log", "plot-log", "cache"}
+    | {"report"}
 )
 """Commands that read no net, and so have no use for the user's own layers. All others take `user_code_options`."""
 

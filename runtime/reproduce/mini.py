@@ -16,6 +16,7 @@ from typing import Any
 from netc.errors import NetcError, Place, printable
 from netc.files import checked_json
 from netc.files.opening import read_bytes
+from netc.runtime.demo.steps import MARK as DEMO_MARK
 from netc.runtime.demo.steps import prepare as prepare_demo
 from netc.runtime.imageset import Listing, Recipe, build, from_folders
 from netc.runtime.imageset.writer import write_file
@@ -154,10 +155,9 @@ def _claim(folder: Path, data: str) -> None:
         raise NetcError("O142", f"the folder cannot be made: {error.strerror}", Place(str(folder))) from None
     if not mark.exists():
         write_file(mark, json.dumps({"netc_miniature": 1, "data": data}).encode() + b"\n")
-    if (
-        not data and not (folder / "demo.json").exists()
-    ):  # the demonstration marks its folder too, and takes only an empty one or its own
-        write_file(folder / "demo.json", b'{"net": "mini_vgg_A", "seed": 1}\n')
+    if not data and not (folder / DEMO_MARK).exists():
+        # the demonstration takes an empty folder or its own
+        write_file(folder / DEMO_MARK, b"{}\n")
 
 
 def _data_of(mark: Path) -> str:

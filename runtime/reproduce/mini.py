@@ -105,23 +105,21 @@ def prepare(folder: Path, photos: str | None, say: Say, progress: Callable[[int,
     """`train_lmdb` and `val_lmdb` in `folder`: of the demonstration's pictures, or of a folder of photos, with a
     sub-folder a class, or with `train` and `val` that have these. Raises NetcError O143, O142, R781, D541."""
     own = os.path.abspath(photos) if photos else ""
+    sets = _split(Path(own)) if photos else {}
     _claim(folder, own)
     if not photos:
         prepare_demo(folder, say, progress)
-        return
-    sets = None
-    for name in ("train", "val"):
+    for name, listing in sets.items():
         database = folder / f"{name}_lmdb"
         if not database.exists():
-            sets = sets or _split(Path(own))
-            summary = build(sets[name].shuffled(SEED), database, Recipe(short_side=_KEPT_SIDE, encoded=True))
+            summary = build(listing.shuffled(SEED), database, Recipe(short_side=_KEPT_SIDE, encoded=True))
             say(f"wrote the database {database}: {summary.pictures} photos")
 
 
 def _split(root: Path) -> dict[str, Listing]:
     """The photos to train on and those to test on: as the folder has them, or of each class every fifth to test."""
-    names = {"train", "val"}
-    if names <= {entry.name for entry in os.scandir(root) if entry.is_dir()}:
+    names = ("train", "val")
+    if all((root / name).is_dir() for name in names):
         train = from_folders(root / "train")
         found = {"train": train, "val": from_folders(root / "val", train.classes)}
     else:

@@ -31,6 +31,7 @@ from netc.solver.overrides import check_overridden
 from netc.solver.plans import NetPlan, lacks, of_test_net, planned_state, test_plans, train_plan
 from netc.solver.schedule import read_schedule
 from netc.solver.settings import check as check_settings
+from netc.solver.tables import read_table
 
 TEST = 1
 
@@ -90,6 +91,8 @@ def _examine(report: Report, request: Request) -> None:
     report.kind = opened.kind
     if isinstance(opened, TextFile) and opened.kind == "schedule":
         _schedule(report, opened, request)
+    elif isinstance(opened, TextFile) and opened.kind == "table":
+        report.rows = list(read_table(opened).lines())
     elif opened.kind == "solver":
         _solver(report, *opened.solver(), request)
     else:

@@ -34,10 +34,10 @@ class Net:
 class Report:
     """All that was found about one file; `str()` is the page that the command prints.
 
-    kind: "net", "solver" or "schedule"; solver: its SolverParameter. nets: those that could be built, each with its
-    analysis. steps: of a schedule, each step's line and the report on its solver. given: the weights that a schedule
-    starts the solver from, or "". errors: every error, not the first alone. advice: remarks on what is valid, but
-    probably unintended. draft, told: what the examination works with.
+    kind: "net", "solver", "schedule" or "table"; solver: its SolverParameter. nets: those that could be built, each
+    with its analysis. steps: of a schedule, each step's line and the report on its solver. given: the weights that a
+    schedule starts the solver from, or "". rows: of a table, a line each. errors: every error, not the first alone.
+    advice: remarks on what is valid, but probably unintended. draft, told: what the examination works with.
     """
 
     path: str
@@ -46,6 +46,7 @@ class Report:
     nets: list[Net] = field(default_factory=list)
     steps: list[tuple[str, Report]] = field(default_factory=list)
     given: str = ""
+    rows: list[str] = field(default_factory=list)
     errors: list[NetcError] = field(default_factory=list)
     advice: list[Advice] = field(default_factory=list)
     draft: Drafts = field(default_factory=Drafts)
@@ -65,6 +66,7 @@ class Report:
         yield f"{printable(self.path)}: {_verdict(self)}"
         if self.solver is not None:
             yield _solver_line(self)
+        yield from (f"  {printable(line)}" for line in self.rows)
         for line, step in self.steps:
             yield printable_lines(f"{line}\n{_solver_line(step)}".replace("\n", "\n  "))
         for number, net in enumerate(self.nets):
@@ -79,6 +81,7 @@ class Report:
             "errors": [as_dict(error) for error in self.errors],
             "warnings": [as_dict(remark) for remark in self.advice],
             "nets": [_net(self, net, batch) for net in self.nets],
+            **({"rows": self.rows} if self.rows else {}),
             **({"steps": [step.as_dict(batch) for _, step in self.steps]} if self.steps else {}),
         }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -122,7 +123,7 @@ def _evaluate(net: str, weights: str, as_json: bool, options: dict[str, Any], gr
     members = members_of(net, weights, options, group, told)
     protocol = members[0].protocol
     names = labels_of(options["labels"], members[0].classifier)
-    source = _source(options, names, members[0].classifier, told)
+    source = source_of(options, names, members[0].classifier, told)
     try:
         with counting("testing", len(source), group) as done:
             outcome = Run(source, members, group, *threads_of(options, group), done).outcome()
@@ -133,6 +134,7 @@ def _evaluate(net: str, weights: str, as_json: bool, options: dict[str, Any], gr
         about = f"{protocol} of {', '.join(member.weights for member in members)}"
         known = names or source.classes or members[0].classifier.names
         found = report.summary(outcome, order, known, [_described(member) for member in members])
+        found |= {"data": os.path.abspath(options["data"]), "root": options["root"]}
         if other is not None:
             found["mcnemar"] = report.paired(outcome, order, other, options["against"])
         if options["predictions"]:
@@ -262,7 +264,7 @@ def labels_of(path: str | None, classifier: Classifier) -> list[str]:
     return classes_in(classifier, read_names(path), path)
 
 
-def _source(options: dict[str, Any], names: list[str], classifier: Classifier, say: Callable[[str], None]) -> Source:
+def source_of(options: dict[str, Any], names: list[str], classifier: Classifier, say: Callable[[str], None]) -> Source:
     """The pictures. Sub-folders that are not named in --labels have to be as many as the net has classes."""
     from netc.runtime.evaluate.sources import open_source
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +52,8 @@ def report(model: str, weights: str | None, options: dict[str, Any], as_json: bo
         tally = measured(system, records, view == "dense", progress)
     found = {"view": view, "scales": list(system.scales), **tally.as_dict()}
     if as_json:
-        return [json_text(found)]
+        source = os.path.abspath(options["data"]) if options["data"] else None
+        return [json_text({**found, "boxes": tally.examples(), "data": source})]
     return [f"{name.replace('_', ' ')}: {_shown(value)}" for name, value in found.items()]
 
 

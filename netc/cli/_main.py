@@ -33,6 +33,7 @@ COMMANDS: dict[str, dict[str, str]] = {
         "prove-parallel": "Show that several processes train as one does.",
         "test": "Score a net on its test data, or by the paper's protocols.",
         "classify": "Name what is on pictures, by a trained net.",
+        "reproduce": "Measure the tables of the paper, or a miniature of them.",
         "localise": "Find objects on pictures, and draw their boxes.",
         "features": "Write features of pictures by a trained net.",
         "svm": "Train and test linear machines on features.",
@@ -51,6 +52,7 @@ COMMANDS: dict[str, dict[str, str]] = {
         "diff": "Compare two nets or solvers by what they mean.",
         "parse-log": "Write the numbers of a training log as tables.",
         "plot-log": "Draw the curves of training logs.",
+        "report": "Write runs and results as one HTML page.",
         "explain": "Explain an error or warning by its code.",
         "cache": "Show or clear what engines keep on the disk.",
         "device_query": "List the processors and GPUs that netc can use.",
@@ -115,6 +117,7 @@ WITHOUT_NETS = frozenset(
         "plot-log",
         "cache",
         "svm",
+        "report",
     }
 )
 """Commands that read no net, and so have no use for the user's own layers. All others take `user_code_options`."""

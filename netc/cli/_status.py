@@ -3,6 +3,7 @@
 DONE = 0
 FAILED = 1
 BAD_DATA = 65
+NO_INPUT = 66
 STOPPED = 75  # stopped on request, with a snapshot saved: the same command with --resume auto goes on
 INTERRUPTED = 130
 BROKEN_PIPE = 141

@@ -15,10 +15,15 @@ def names() -> list[str]:
     return sorted(path.parent.name for path in FOLDER.glob("*/solver.prototxt"))
 
 
+def tables() -> list[str]:
+    """The names of the paper's tables that come with netc: "table3", …"""
+    return sorted((path.stem for path in (FOLDER / "paper").glob("*.prototxt")), key=lambda name: (len(name), name))
+
+
 def locate(name: str | os.PathLike[str], file: str) -> str:
     """The path that a command's argument means: a file is itself, a folder its own `file`, and a name without a
-    folder that is neither is the net of that name that comes with netc. `file`: "solver.prototxt", say. NAME/FILE is a
-    file of a net that comes with netc, where there is none here.
+    folder that is neither is the net or table of that name that comes with netc. `file`: "solver.prototxt",
+    say. NAME/FILE is a file of a net that comes with netc, where there is none here.
 
     Raises NetcError F103 for a name that is nothing of these, with the nearest net, and for a folder without the file.
     """
@@ -29,6 +34,8 @@ def locate(name: str | os.PathLike[str], file: str) -> str:
         return _inside(FOLDER / path.parts[0], path.parts[1])
     if os.path.lexists(path) or path.suffix or path.parent != Path():
         return str(name)
+    if path.name in tables():
+        return str(FOLDER / "paper" / f"{path.name}.prototxt")
     if path.name not in names():
         raise _unknown(path.name)
     return str(FOLDER / path.name / file)

@@ -185,7 +185,7 @@ class TextFile:
 
     @property
     def kind(self) -> str:
-        """ "net", "solver" or "schedule": whose fields most of the file's are."""
+        """ "net", "solver", "schedule" or "table": whose fields most of the file's are."""
         names = [item.name for item in self.tree.fields]
 
         def own(kind: str) -> int:
@@ -208,6 +208,11 @@ class TextFile:
         """The schedule, and the origin of its fields."""
         origin = Origin(Place(self.source.path), lambda path: locate(self.source, self.tree, path))
         return bind(self.tree, proto.message("ScheduleParameter"), self.source), origin
+
+    def table(self) -> tuple[Any, Origin]:
+        """The table of results, and the origin of its fields."""
+        origin = Origin(Place(self.source.path), lambda path: locate(self.source, self.tree, path))
+        return bind(self.tree, proto.message("TableParameter"), self.source), origin
 
 
 @dataclass(frozen=True, slots=True)

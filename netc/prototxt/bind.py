@@ -37,13 +37,14 @@ _REMEDIES = {
     "net": "the file that a solver's `net:` names is the net",
     "solver": "a solver has a line `net: …`",
     "schedule": "a schedule has blocks `step { solver: … }`; it is for netc train",
+    "table": "a table has blocks `row { net { … } }`; it is for netc reproduce",
 }
 
 
 def _other_file(found: str, field: FieldNode, expected: str, source: Source) -> NetcError:
     place = source.place(field.offset, len(field.name))
     message = f'this is a {found}, not a {expected}: "{field.name}" is a field of {found}s'
-    return NetcError("S209", message, place, _REMEDIES["schedule" if found == "schedule" else expected])
+    return NetcError("S209", message, place, _REMEDIES[found if found in ("schedule", "table") else expected])
 
 
 @cache

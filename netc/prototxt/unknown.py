@@ -57,7 +57,7 @@ def _values(field: FieldDescriptor) -> list[str]:
     return [value.name for value in field.enum_type.values] if field.enum_type else []
 
 
-FILES = {"NetParameter": "net", "SolverParameter": "solver", "ScheduleParameter": "schedule"}
+FILES = {"NetParameter": "net", "SolverParameter": "solver", "ScheduleParameter": "schedule", "TableParameter": "table"}
 """The messages that are files of their own → what such a file is called."""
 
 

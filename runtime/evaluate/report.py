@@ -19,6 +19,8 @@ PREDICTIONS = "netc predictions"
 _MOST = 1 << 30
 _ROWS = checked_json.Record({"format": str, "about": str, "sha256": [str], "rank": [int], "label": [int]})
 MOST_PAIRS = 20
+SHOWN = 4
+"""Pictures of a pair that are named."""
 
 
 def rates(outcome: Outcome, order: str) -> dict[str, Any]:
@@ -44,7 +46,8 @@ def summary(
         "orders": {each: rates(outcome, each) for each in ORDERS},
         "nets": list(members),
         "classes": list(_classes(outcome, order, classes)),
-        "confusions": list(_confusions(outcome, order, classes)),
+        "confusions": list(confusions(outcome, order, classes)),
+        "mistakes": list(mistakes(outcome, order, classes)),
         "broken": [{"index": one.index, "message": one.error.message} for one in outcome.broken],
     }
 
@@ -58,15 +61,30 @@ def _classes(outcome: Outcome, order: str, names: Sequence[str]) -> Iterator[dic
         yield {"class": label, "name": name_of(label, names), "images": len(own), **errors}
 
 
-def _confusions(outcome: Outcome, order: str, names: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """The pairs (true class, what it was taken for) that occur most."""
+def confusions(outcome: Outcome, order: str, names: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """The pairs (true class, what it was taken for) that occur most, each with the places of some of its pictures in
+    the source, those taken for it with most confidence first."""
     at = ORDERS.index(order)
     wrong = outcome.rank[:, at] >= 1
+    sure = np.argsort(-outcome.probability[:, at, 0], kind="stable")
     pairs = Counter(zip(outcome.labels[wrong].tolist(), _taken(outcome, at)[wrong].tolist(), strict=True))
     for (label, taken), count in sorted(pairs.items(), key=lambda item: (-item[1], item[0]))[:MOST_PAIRS]:
         if label != taken:
             named = {"true_name": name_of(label, names), "taken_for_name": name_of(taken, names)}
-            yield {"true": label, "taken_for": taken, "images": count, **named}
+            own = wrong & (outcome.labels == label) & (_taken(outcome, at) == taken)
+            pictures = outcome.indices[sure[own[sure]][:SHOWN]].tolist()
+            yield {"true": label, "taken_for": taken, "images": count, **named, "pictures": pictures}
+
+
+def mistakes(outcome: Outcome, order: str, names: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """The wrong pictures whose first class has the highest probabilities, by their places in the source."""
+    at = ORDERS.index(order)
+    taken, sure = _taken(outcome, at), outcome.probability[:, at, 0]
+    for row in [row for row in np.argsort(-sure, kind="stable").tolist() if outcome.rank[row, at] >= 1][:MOST_PAIRS]:
+        true, other = int(outcome.labels[row]), int(taken[row])
+        named = {"true_name": name_of(true, names), "taken_for_name": name_of(other, names)}
+        where = {"index": int(outcome.indices[row]), "probability": float(sure[row])}
+        yield {**where, "true": true, "taken_for": other, **named}
 
 
 def _taken(outcome: Outcome, at: int) -> np.ndarray[Any, Any]:

@@ -16,6 +16,8 @@ from netc.runtime.localise.predict import Located
 ENOUGH = 0.5
 """A box is right if it shares more than this with one of its class (IoU)."""
 
+EXAMPLES = 12
+
 
 def own_boxes(picture: Picture) -> Boxes:
     """(k, 4) the picture's boxes of its own class; none where it has none."""
@@ -32,17 +34,20 @@ def overlap(box: Any, truth: Boxes) -> float:
 
 @dataclass(slots=True)
 class Tally:
-    """What was right, picture by picture. `overlaps`: the IoU of the box of the true class; `first`, `five`: whether
+    """What was right, picture by picture. `overlaps`: the IoU of the box of the true class; `boxes`:
+    that box and those of the record; `first`, `five`: whether
     the first, and any of the first five of the classes that a classifier names, is the true one with an IoU above
     0.5."""
 
     overlaps: list[float] = field(default_factory=list)
+    boxes: list[tuple[Any, Any]] = field(default_factory=list)
     first: list[bool] = field(default_factory=list)
     five: list[bool] = field(default_factory=list)
 
     def add(self, own: Located, truth: Boxes, found: Sequence[Located] = ()) -> None:
         """`own`: the box of the true class; `found`: those of the named classes, the most probable one first."""
         self.overlaps.append(overlap(own.box, truth))
+        self.boxes.append((np.asarray(own.box).tolist(), np.asarray(truth).tolist()))
         if found:
             right = [one.label == own.label and overlap(one.box, truth) > ENOUGH for one in found[:5]]
             self.first.append(right[0])
@@ -57,6 +62,15 @@ class Tally:
             result |= {"top1_localisation_error": _error(self.first), "top5_localisation_error": _error(self.five)}
         judged = self.five or own
         return {**result, "interval": list(wilson(judged.count(False), len(judged)))}
+
+    def examples(self) -> list[dict[str, Any]]:
+        """Some pictures from beginning to end, by their places, for JSON."""
+        step = max(1, len(self.boxes) // EXAMPLES)
+        places = list(range(0, len(self.boxes), step))[:EXAMPLES]
+        return [
+            {"index": at, "box": self.boxes[at][0], "truth": self.boxes[at][1], "overlap": self.overlaps[at]}
+            for at in places
+        ]
 
 
 def _error(right: Sequence[bool]) -> float:

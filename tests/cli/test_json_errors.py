@@ -19,6 +19,7 @@ COMMANDS = [
 KEYS = {"code", "message", "path", "line", "column", "hint"}
 FAILING = {
     "test": (["nowhere.prototxt", "--weights", "nowhere.caffemodel"], 66),
+    "reproduce": (["table5", "--data", "nowhere_lmdb", "--weights-dir", "nowhere"], 66),
     "localise": (["a.jpg", "--net", "nowhere.prototxt", "--weights", "no.caffemodel", "-o", "out"], 66),
     "classify": (["nowhere.jpg", "--weights", "nowhere.caffemodel"], 66),
     "features": (["nowhere.prototxt", "pictures", "--weights", "no.caffemodel", "-o", "out.npz"], 66),

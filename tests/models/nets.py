@@ -21,7 +21,7 @@ DEPTHS = {
 """Configuration → convolutions before each of the five poolings."""
 
 FULL = [f"vgg_{letter}" for letter in DEPTHS]
-MINI = [f"mini_vgg_{letter}" for letter in "ABCDE"]
+MINI = [f"mini_vgg_{letter}" for letter in DEPTHS]
 NETS = [*FULL, *MINI]
 
 LOCALISING = [f"{base}_{kind}" for base in ("vgg_D", "mini_vgg_D") for kind in ("SCR", "PCR")]

@@ -37,7 +37,9 @@ def trunk(param):
 
 def test_the_folders():
     folders = {
-        path.parent.name: sorted(file.name for file in path.parent.iterdir()) for path in FOLDER.glob("*/*.prototxt")
+        path.parent.name: sorted(file.name for file in path.parent.iterdir())
+        for path in FOLDER.glob("*/*.prototxt")
+        if path.parent.name != "paper"
     }
     more = {name: [f"solver_{variant}.prototxt" for variant in variants_of(name)] for name in NETS}
     more |= {name: [f"solver_{variant}.prototxt" for variant in boxed_variants(name)] for name in LOCALISING}

@@ -26,6 +26,11 @@ OWN_MESSAGES = {
     "OverrideParameter",
     "ScheduleStep",
     "ScheduleParameter",
+    "TableParameter",
+    "TableRow",
+    "TableNet",
+    "TableTask",
+    "TableFigure",
 }
 OWN_NUMBERS = range(10001, 10100)
 FORKS = re.compile(

@@ -1,0 +1,1 @@
+"""The paper's tables, measured: rows, the miniature, and what is said of both."""

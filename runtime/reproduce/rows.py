@@ -1,0 +1,218 @@
+"""One row of a table, measured: the errors of nets, alone or together, by the row's protocol."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from netc.errors import NetcError
+from netc.files.shipped import FOLDER
+from netc.runtime.evaluate.classifier import Classifier
+from netc.runtime.evaluate.load import Wanted, classifier_of
+from netc.runtime.evaluate.protocol import ORDERS, Protocol
+from netc.runtime.evaluate.report import confusions, mistakes, name_of, rates
+from netc.runtime.evaluate.run import TOP, Outcome, Run
+from netc.runtime.evaluate.sources import Source
+from netc.runtime.evaluate.statistics import Z, mcnemar
+from netc.runtime.evaluate.store import Store
+from netc.runtime.evaluate.sweep import Member
+from netc.runtime.parallel.group import Group
+from netc.runtime.reproduce import boxes
+from netc.runtime.reproduce.weights import find, missing
+from netc.solver import tables
+from netc.solver.tables import TEST_SET, Row, Table, Trained
+
+Say = Callable[[str], None]
+
+
+@dataclass(slots=True)
+class Setting:
+    """Where rows are measured. open_source: opens the pictures, given the first net; data: their path; weights: the
+    folder of weight files; cache: where posteriors and boxes are kept; workers, streams: as `Run`. `labels`: names of
+    the classes, where they are known otherwise than from the source."""
+
+    open_source: Callable[[Classifier], Source]
+    data: str
+    weights: str
+    cache: str
+    wanted: Wanted
+    order: str
+    workers: int
+    streams: int
+    say: Say
+    progress: Callable[[int, int], None] | None = None
+    labels: Sequence[str] = ()
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What a row has found: its results, and what differences to it need."""
+
+    found: dict[str, Any]
+    outcome: Outcome | None = None
+
+
+@dataclass(slots=True)
+class Measuring:
+    """Measures tables row by row. Nets that the next row needs too stay in memory; a file that is named twice with
+    other weights meanwhile is read again."""
+
+    setting: Setting
+    _nets: dict[tuple[str, str], Classifier] = field(default_factory=dict)
+
+    def table(self, table: Table) -> dict[str, Any]:
+        """The rows as they are printed, a dictionary each; see docs/reproduce.md."""
+        seen: dict[str, _Seen] = {}
+        for row in table.rows:
+            self.setting.say(f"{table.name}: {row.name}")
+            seen[row.name] = self._row(row, seen)
+        return {"rows": [one.found for one in seen.values()]}
+
+    def _row(self, row: Row, seen: Mapping[str, _Seen]) -> _Seen:
+        found: dict[str, Any] = {
+            "name": row.name,
+            "kind": row.kind,
+            "nets": [str(member) for member in row.members],
+            "view": row.view,
+            "above": row.above or None,
+            "missing": missing(self.setting.weights, row.needed),
+            "why": None,
+            "weights": {},
+        }
+        result = _Seen(found)
+        if row.kind == tables.FEATURES:
+            found["why"] = "features of another data set: netc features and netc svm measure it, with its own folders"
+        elif not found["missing"]:
+            self._measure(row, result)
+        measured = dict(found.pop("measured", {}))
+        if row.above and result.outcome is not None:
+            measured = _differences(result.outcome, seen[row.above].outcome, self.setting.order)
+            found["why"] = None if measured else f'"{row.above}" is not measured'
+        found["figures"] = list(_figures(row, measured))
+        return result
+
+    def _measure(self, row: Row, result: _Seen) -> None:
+        paths = {one: find(self.setting.weights, one) or "" for one in row.needed}
+        self._nets = {key: net for key, net in self._nets.items() if key in {_key(*pair) for pair in paths.items()}}
+        nets = {one: self._net(one, path) for one, path in paths.items()}
+        result.found["weights"] = {one.prefix: os.path.basename(path) for one, path in paths.items()}
+        if row.kind == tables.CLASSIFICATION:
+            members = self._members(row.members, row.view, row.flip, nets)
+            result.outcome, classes = self._outcome(members)
+            result.found |= self._summary(result.outcome, classes)
+        else:
+            named, members = None, self._members(row.naming, row.naming_view, True, nets)
+            if not boxes.has_boxes(self.setting.data):
+                result.found["why"] = f"{self.setting.data} is not a database with boxes"
+                return
+            if members:
+                named, _ = self._outcome(members)
+            result.found |= boxes.measured(row, nets, members, named, self.setting)
+
+    def _net(self, one: Trained, path: str) -> Classifier:
+        key = _key(one, path)
+        if key not in self._nets:
+            given = str(FOLDER / one.net / "train_val.prototxt")
+            self._nets[key] = classifier_of(given, path, self.setting.wanted, self.setting.say)
+        return self._nets[key]
+
+    def _members(
+        self, members: Sequence[tables.Member], view: str, flip: bool, nets: Mapping[Trained, Classifier]
+    ) -> list[Member]:
+        found = []
+        for member in members:
+            net = nets[member.trained]
+            store = Store(self.setting.cache, net.key, self.setting.say)
+            given = Protocol(member.test_sides, view, flip, self.setting.order)
+            found.append(Member(net, given, store, member.trained.net, member.trained.prefix))
+        return found
+
+    def _outcome(self, members: Sequence[Member]) -> tuple[Outcome, Sequence[str]]:
+        """The outcome, and the names of the classes."""
+        setting = self.setting
+        source = setting.open_source(members[0].classifier)
+        try:
+            total = len(source)
+            done = partial(_shown, setting.progress, total) if setting.progress else None
+            outcome = Run(source, members, Group(), setting.workers, setting.streams, done).outcome()
+        finally:
+            source.close()
+        for one in outcome.broken:
+            setting.say(f"{one.error.message}: not counted")
+        return outcome, setting.labels or source.classes or members[0].classifier.names
+
+    def _summary(self, outcome: Outcome, classes: Sequence[str]) -> dict[str, Any]:
+        order = self.setting.order
+        own = rates(outcome, order)
+        return {
+            "images": len(outcome),
+            "measured": {
+                "top1_error": (own["top1_error"], own["interval"]),
+                "top5_error": (own["top5_error"], own["top5_interval"]),
+            },
+            "orders": {each: rates(outcome, each) for each in ORDERS},
+            "confusions": list(confusions(outcome, order, classes)),
+            "mistakes": list(mistakes(outcome, order, classes)),
+            "broken": len(outcome.broken),
+        }
+
+
+def _shown(progress: Callable[[int, int], None], total: int, done: int) -> None:
+    progress(done, total)
+
+
+def _key(one: Trained, path: str) -> tuple[str, str]:
+    """A net with its weights as they are on the disk now."""
+    try:
+        stat = os.stat(path)
+    except OSError as error:
+        raise NetcError("F120", f"the weights {path} cannot be read: {error.strerror}") from None
+    return one.net, f"{path} {stat.st_size} {stat.st_mtime_ns} {stat.st_ino}"
+
+
+def _figures(row: Row, measured: Mapping[str, Any]) -> Any:
+    """Each measure of the row, the paper's figure beside ours: shares in per cent."""
+    paper = {figure.measure: figure for figure in row.paper}
+    for measure in dict.fromkeys([*paper, *measured]):
+        figure, own = paper.get(measure), measured.get(measure)
+        if own is None and row.above and figure is None:
+            continue
+        yield {
+            "measure": measure,
+            "paper": figure.value if figure else None,
+            "spread": figure.spread if figure else None,
+            "measured": 100 * own[0] if own else None,
+            "interval": [100 * end for end in own[1]] if own else None,
+            "p": own[2] if own and len(own) > 2 else None,
+            "note": "labels not public" if measure in TEST_SET else None,
+        }
+
+
+def _differences(mine: Outcome, other: Outcome | None, order: str) -> dict[str, Any]:
+    """Of two rows on the same pictures: how much larger the error is, in shares, its 95 % interval (that of a mean of
+    paired differences), and McNemar's p."""
+    if other is None or not np.array_equal(mine.indices, other.indices):
+        return {}
+    at, found = ORDERS.index(order), {}
+    for name, top in (("top1_error", 1), ("top5_error", TOP)):
+        test = mcnemar(
+            int(((mine.rank[:, at] >= top) & (other.rank[:, at] < top)).sum()),
+            int(((other.rank[:, at] >= top) & (mine.rank[:, at] < top)).sum()),
+        )
+        found[name] = (*_difference(test.only_first, test.only_second, len(mine)), test.p)
+    return found
+
+
+def _difference(more: int, less: int, images: int) -> tuple[float, list[float]]:
+    mean = (more - less) / images
+    reach = Z * math.sqrt(max(0.0, (more + less) / images - mean * mean) / images)
+    return mean, [mean - reach, mean + reach]
+
+
+__all__ = ["Measuring", "Setting", "name_of"]

@@ -1,0 +1,125 @@
+"""The miniature of the paper's tables, from nothing to every row."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from netc.cli._main import run as main
+from netc.errors import NetcError
+from netc.files.shipped import FOLDER
+from netc.graph.read import open_file
+from netc.runtime.demo import steps as demo
+from netc.runtime.reproduce import mini
+from netc.solver.tables import read_table, steps_of
+
+NAMES = [*mini.TABLES]
+
+
+def table(name):
+    return read_table(open_file(FOLDER / "paper" / f"{name}.prototxt"))
+
+
+def trained_side(step):
+    """S of a small net's solver, and whether it tests at another size than it trains."""
+    blocks = [one.rescale_param for one in step.param.override_param if one.HasField("rescale_param")]
+    if not blocks:
+        return (80,)
+    return (blocks[0].short_side,) if blocks[0].short_side else (blocks[0].min_short_side, blocks[0].max_short_side)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_small_tables_take_the_sides_of_the_small_solvers(name: str) -> None:
+    for row, whole in zip(mini.small(table(name)).rows, table(name).rows, strict=True):
+        assert [one.value for one in row.paper] == [one.value for one in whole.paper]
+        for member in (*row.members, *row.naming):
+            assert member.train_sides == trained_side(steps_of(member.trained.net)[member.trained.step])
+            assert min(member.test_sides) >= 64  # the crop
+        for small, large in zip(row.members, whole.members, strict=True):
+            assert small.test_sides == tuple(sorted(small.test_sides))
+            ratio = [side * 64 / 224 for side in large.test_sides]
+            assert np.allclose(small.test_sides, ratio, atol=8)
+
+
+def test_the_sides_of_table_4() -> None:
+    sides = {row.name: row.members[0].test_sides for row in mini.small(table("table4")).rows}
+    assert sides["D, S = 256"] == (71, 80, 89)
+    assert sides["D, S = 384"] == (101, 110, 119)
+    assert sides["D, S = [256; 512]"] == (73, 109, 146)
+
+
+def test_features_have_no_miniature() -> None:
+    with pytest.raises(NetcError) as caught:
+        mini.small(table("table11"))
+    assert caught.value.code == "R780"
+
+
+def test_the_steps_come_once_and_after_those_that_they_start_from() -> None:
+    needed = [one for name in NAMES for row in mini.small(table(name)).rows for one in row.needed]
+    steps = mini.steps_for(needed, 100)
+    names = [step.name for step in steps]
+    assert len(set(names)) == len(names) == 18
+    assert all(names.index(step.weights_from) < names.index(step.name) for step in steps if step.weights_from)
+    lengths = {step.name: step.param.max_iter for step in steps}
+    assert (lengths["A"], lengths["D"], lengths["D_S110"], lengths["PCR"]) == (100, 100, 40, 40)
+    assert steps_of("mini_vgg_A")["A"].param.max_iter == 3000  # what is shared stays as it is
+
+
+def photos(root: Path, classes: int, each: int) -> Path:
+    draws = np.random.default_rng(1)
+    for number in range(classes):
+        (root / f"class{number}").mkdir(parents=True)
+        for picture in range(each):
+            pixels = draws.integers(0, 256, (90, 100 + picture, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(root / f"class{number}" / f"{picture}.png")
+    return root
+
+
+def test_photos_are_divided_by_class(tmp_path: Path) -> None:
+    root = photos(tmp_path / "photos", 10, 5)
+    sets = mini._split(root)
+    assert {name: len(one.entries) for name, one in sets.items()} == {"train": 40, "val": 10}
+    assert sorted(entry.label for entry in sets["val"].entries) == list(range(10))
+    both = {entry.name for one in sets.values() for entry in one.entries}
+    assert len(both) == 50
+
+
+def test_photos_of_other_classes_and_folders_of_others(tmp_path: Path, capsys) -> None:
+    root, out = photos(tmp_path / "photos", 3, 1), tmp_path / "out"
+    assert main(["reproduce", "--mini", "table3", "--data", str(root), "--out", str(out)]) == 65
+    assert "R781" in capsys.readouterr().err
+    assert not out.exists()
+    assert main(["reproduce", "--mini", "table3", "--out", str(root)]) == 73
+    out.mkdir()
+    (out / mini.MARK).write_text('{"netc_miniature": 1, "data": "/elsewhere"}')
+    assert main(["reproduce", "--mini", "table3", "--out", str(out)]) == 73
+    assert "O143" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_every_row_of_every_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    monkeypatch.setattr(demo, "SETS", {"train": (0, 64), "val": (1500, 10)})
+    out = tmp_path / "mini"
+    words = ["reproduce", "--mini", "--iterations", "1", "--out", str(out), "--json"]
+    assert main(words) == 0
+    first = capsys.readouterr()
+    found = json.loads(first.out)
+    assert [each["table"] for each in found["tables"]] == NAMES
+    assert found["miniature"]
+    for each in found["tables"]:
+        for row in each["rows"]:
+            public = [one for one in row["figures"] if one["note"] is None]
+            assert public, row["name"]
+            assert all(one["measured"] is not None for one in public), row["name"]
+            assert all(one["interval"][0] <= one["measured"] <= one["interval"][1] for one in public)
+            assert (row["missing"], row["why"], row["images"]) == ([], None, 10)
+    assert first.err.count("training ") == 18
+    assert json.loads((out / "reproduction.json").read_text()) == found
+    assert main(words) == 0  # everything is there already
+    again = capsys.readouterr()
+    assert json.loads(again.out) == found
+    assert "training " not in again.err

@@ -232,6 +232,8 @@ def test_python_2_without_its_syntax(text: str, capfd: pytest.CaptureFixture[str
         ("from easydict import EasyDict", "pip install easydict"),
         ("import numpy as np\nnp.asscalar(np.zeros(1))", "a.item()"),
         ("import numpy as np\nnp.in1d([1], [1])", "np.isin"),
+        ("import numpy as np\nfloat(np.zeros(1))", "a.item()"),
+        ("import six", "pip install six"),
         ("import time\ntime.clock()", "time.perf_counter"),
         ("from collections import Mapping", "collections.abc.Mapping"),
         ("def load(f, Loader): pass\nload('x')", "yaml.safe_load"),
@@ -242,7 +244,7 @@ def test_python_2_without_its_syntax(text: str, capfd: pytest.CaptureFixture[str
 def test_what_libraries_no_longer_have(
     text: str, told: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("skimage", "cv2", "easydict"):  # as where they are not installed
+    for name in ("skimage", "cv2", "easydict", "six"):  # as where they are not installed
         monkeypatch.setitem(sys.modules, name, None)
     scipy = types.ModuleType("scipy.misc")
     monkeypatch.setitem(sys.modules, "scipy", types.ModuleType("scipy"))

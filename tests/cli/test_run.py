@@ -378,6 +378,8 @@ def test_the_line_of_a_pth_file(tmp_path: Path) -> None:
         ("finetune_net", "netc train"),
         ("test_net", "netc test"),
         ("net_speed_benchmark", "netc time"),
+        ("build/examples/cpp_classification/classification.bin m.prototxt", "netc classify"),
+        ("examples/web_demo/app.py -d", "netc run examples/web_demo/app.py -d"),
     ],
 )
 def test_caffes_programs_are_answered_by_their_names_here(

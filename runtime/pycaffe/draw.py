@@ -7,6 +7,7 @@ top to bottom.
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import Any
 
 from netc import proto
@@ -52,6 +53,13 @@ class Graph:
         """Write a file. Raises NetcError C222, O165."""
         write_whole(path, [self.create(format=format)])
         return True
+
+    def __getattr__(self, name: str) -> Any:
+        """pydot's `create_png()`, `write_svg(path)` and their like."""
+        does, _, kind = name.partition("_")
+        if does not in ("create", "write") or kind not in {"png", "raw", "gv", *PIXELS, *FORMATS}:
+            raise AttributeError(f"a drawn net has no {name}")
+        return partial(getattr(self, does), format=kind)
 
     def _turned(self, dot: str) -> str:
         return dot.replace("{\n", f"{{\n  rankdir={self.rankdir};\n", 1)

@@ -48,6 +48,15 @@ def test_files_of_each_kind(tmp_path: Path) -> None:
         caffe.draw.draw_net(message(), "XY")
 
 
+def test_names_of_pydots_graph(tmp_path: Path) -> None:
+    graph = caffe.draw.get_pydot_graph(message(), "TB")
+    assert graph.create_png() == graph.create(format="png")
+    assert graph.write_svg(tmp_path / "net.svg")
+    assert (tmp_path / "net.svg").read_bytes() == graph.create_svg()
+    assert not hasattr(graph, "create_xyz")
+    assert not hasattr(graph, "add_node")
+
+
 def test_a_phase_leaves_the_other_out() -> None:
     text = DEPLOY + 'layer { name: "d" type: "Dropout" bottom: "fc" top: "d" include { phase: TRAIN } }'
     every, test = (caffe.draw.get_pydot_graph(message(text), "LR", phase=phase) for phase in (None, caffe.TEST))

@@ -234,6 +234,9 @@ def test_python_2_without_its_syntax(text: str, capfd: pytest.CaptureFixture[str
         ("import numpy as np\nnp.in1d([1], [1])", "np.isin"),
         ("import numpy as np\nfloat(np.zeros(1))", "a.item()"),
         ("import six", "pip install six"),
+        ("%matplotlib inline", "jupyter runs it"),
+        ("!ls", "jupyter runs it"),
+        ("get_ipython().magic('matplotlib inline')", "jupyter runs it"),
         ("import time\ntime.clock()", "time.perf_counter"),
         ("from collections import Mapping", "collections.abc.Mapping"),
         ("def load(f, Loader): pass\nload('x')", "yaml.safe_load"),
@@ -256,6 +259,13 @@ def test_what_libraries_no_longer_have(
     err = capfd.readouterr().err
     assert told.removeprefix("scipy.misc.imresize") in err.split("netc: ")[1]
     assert "2to3" not in err
+
+
+def test_a_notebook_is_not_a_program(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", program('{"cells": []}', "look.ipynb")]) == 2
+    told = capfd.readouterr().err
+    assert "C254" in told
+    assert "jupyter lab look.ipynb" in told
 
 
 def test_numpys_old_names_are_there_for_a_program(capfd: pytest.CaptureFixture[str]) -> None:

@@ -22,7 +22,10 @@ from netc.errors import NetcError
 from netc.graph.page import LINES
 from tests.runtime.pycaffe.nets import DEPLOY
 
-PUBLIC = ["check", "compile_net", "load_net", "load_plugin", "load_solver", "posteriors", "read_net", "read_solver"]
+PUBLIC = [
+    *("average_precision", "check", "compile_net", "features", "load_net", "load_plugin", "load_solver", "merge_boxes"),
+    *("posteriors", "read_net", "read_solver"),
+]
 """Functions; the other public names are errors."""
 
 LONG = DEPLOY + "".join(

@@ -34,6 +34,8 @@ COMMANDS: dict[str, dict[str, str]] = {
         "test": "Score a net on its test data, or by the paper's protocols.",
         "classify": "Name what is on pictures, by a trained net.",
         "localise": "Find objects on pictures, and draw their boxes.",
+        "features": "Write features of pictures by a trained net.",
+        "svm": "Train and test linear machines on features.",
         "time": "Measure how long each layer of a net takes.",
         "extract-features": "Write blobs of a net over its data into databases.",
         "run": "Run a Python program written for pycaffe.",
@@ -102,7 +104,18 @@ ENDINGS = (".example", ".exe", ".bin", ".py", ".sh")
 """Of the names of Caffe's programs."""
 
 WITHOUT_NETS = frozenset(
-    {"demo", "new", "convert-imageset", "image-mean", "explain", "device_query", "parse-log", "plot-log", "cache"}
+    {
+        "demo",
+        "new",
+        "convert-imageset",
+        "image-mean",
+        "explain",
+        "device_query",
+        "parse-log",
+        "plot-log",
+        "cache",
+        "svm",
+    }
 )
 """Commands that read no net, and so have no use for the user's own layers. All others take `user_code_options`."""
 

@@ -30,6 +30,7 @@ class ArgMax(Layer):
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         shape, top_k = bottoms[0], self.options.top_k
         self.axis = axis = self._given_axis(shape)
+        self.mixes_rows = axis == 0
         if not shape:
             self.fail("needs a bottom with at least one axis", "bottom", code="L302")
         size = count(shape, 1) if axis is None else shape[axis]

@@ -32,6 +32,7 @@ class Crop(Layer):
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         shape, reference = bottoms
         self.axis = canonical_axis(self, self.options.axis, shape, "crop_param.axis")
+        self.mixes_rows = self.axis == 0
         cut = len(shape) - self.axis
         if len(reference) < len(shape):
             listed = f"bottom 1 is {format_shape(reference)}, bottom 0 {format_shape(shape)}"

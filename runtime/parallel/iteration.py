@@ -19,7 +19,7 @@ from netc.errors import NetcError
 from netc.layers.facts import LABELS, SUM
 from netc.runtime.net.feeding import FeedFunction
 from netc.runtime.net.module import Net
-from netc.runtime.parallel.divisible import batch_of, check_divisible
+from netc.runtime.parallel.divisible import ROWS, SAME, Kind, batch_of, kinds
 from netc.runtime.parallel.group import Group
 from netc.runtime.parallel.shards import Unit, block, units
 from netc.runtime.parallel.sums import Sum, finish
@@ -57,12 +57,12 @@ class Iteration:
         group: Group,
         forward: nn.Module | None = None,
     ) -> None:
-        check_divisible(net.graph, shards, group.size)
+        self._kinds = kinds(net.graph, shards, group.size)
         self.net, self.slots, self.group = net, slots, group
         self.iter_size, self.shards = iter_size, shards
         self._moving = [slot for slot in slots if slot.lr_mult]
-        self._makers = {name: node for node in net.graph.nodes for name in node.top_names}
-        self._counted = [node for node in net.graph.nodes if node.layer.mean_over == LABELS]
+        counters = {kind.counter for kind in self._kinds.values() if kind.name == LABELS}
+        self._counted = {top: node for node in net.graph.nodes for top in node.top_names if top in counters}
         self._running = _Running(net)
         self._batch = batch_of(net.graph)
         self._net: Callable[[Batch], Batch] = forward or net
@@ -100,7 +100,7 @@ class Iteration:
         self._finish()
         done = [each for of_rank in found for each in of_rank]
         self._running.fold(done, self.shards)
-        return sum(each.loss for each in done) / self.iter_size, _outputs(done[-self.shards :])
+        return sum(each.loss for each in done) / self.iter_size, _outputs(done[-self.shards :], self._kinds)
 
     @torch.no_grad()
     def loss(self, iteration: int) -> float:
@@ -153,23 +153,23 @@ class Iteration:
     def _counts(self, unit: Unit, batch: Batch) -> dict[str, float]:
         """How many labels of a unit count, for each top that is a mean over them."""
         self._at(unit)
-        blobs = dict.fromkeys(node.bottoms[1] for node in self._counted)
+        blobs = dict.fromkeys(node.bottoms[1] for node in self._counted.values())
         labels = self.net.computed_from(batch, tuple(blobs))
         return {
             top: float(labels[node.bottoms[1]].long().ne(node.layer.ignore or 0).sum())
-            for node in self._counted
-            for top in node.top_names
+            for top, node in self._counted.items()
         }
 
     def _shares(self, unit: Unit, counts: Mapping[Unit, dict[str, float]]) -> dict[str, float]:
-        share = len(unit.shard.of(self._batch)) / self._batch
+        """How much a unit's blobs count in those of its batch, where it is not as they are."""
+        even = len(unit.shard.of(self._batch)) / self._batch if self._kinds else 1.0
         shares = {}
-        for top, node in self._makers.items():
-            if node.layer.mean_over == LABELS:
-                whole = sum(counts[other][top] for other in counts if other.k == unit.k)
-                shares[top] = max(1.0, counts[unit][top]) / max(1.0, whole)
-            else:
-                shares[top] = 1.0 if node.layer.mean_over == SUM else share
+        for top, kind in self._kinds.items():
+            if kind.name == LABELS:
+                whole = sum(counts[other][kind.counter] for other in counts if other.k == unit.k)
+                shares[top] = counts[unit][kind.counter] / whole if whole else even
+            elif kind != ROWS and kind.name != SUM:
+                shares[top] = even
         return shares
 
     # -- a pass --------------------------------------------------------------------------------------------------------
@@ -184,7 +184,7 @@ class Iteration:
         outputs = self._net(batch)
         loss = self.net.losses(outputs, shares)
         last = {name: outputs[name].detach() for name in self.net.outputs}
-        scalars = {name: float(x) * shares[name] for name, x in last.items() if not x.dim()}
+        scalars = {name: _part(float(x), shares.get(name, 1.0)) for name, x in last.items() if not x.dim()}
         rows = {name: x.cpu() for name, x in last.items() if x.dim()} if wanted else {}
         return Pass(unit, float(loss.detach()), scalars, rows, self._running.taken()), loss
 
@@ -247,11 +247,20 @@ class Overlapped(Iteration):
     def _finish(self) -> None: ...
 
 
-def _outputs(passes: list[Pass]) -> Batch:
+def _part(value: float, share: float) -> float:
+    """Of a unit whose labels do not count, an accuracy is not a number, and no part of that of its batch."""
+    return value * share if share else 0.0
+
+
+def _outputs(passes: list[Pass], kinds: Mapping[str, Kind]) -> Batch:
     """The outputs of a whole pass from those of its units."""
     first = passes[0]
     scalars = {name: torch.tensor(sum(each.scalars[name] for each in passes)) for name in first.scalars}
-    return scalars | {name: torch.cat([each.rows[name] for each in passes]) for name in first.rows}
+    rows = {
+        name: values if kinds.get(name) == SAME else torch.cat([each.rows[name] for each in passes])
+        for name, values in first.rows.items()
+    }
+    return scalars | rows
 
 
 class _Running:

@@ -20,7 +20,7 @@ from torch.utils._pytree import tree_leaves
 
 from netc.errors import NetcError, counted
 from netc.runtime.net.module import Net
-from netc.runtime.parallel.divisible import batch_of, check_divisible
+from netc.runtime.parallel.divisible import batch_of, kinds
 from netc.runtime.parallel.shards import Shard
 from netc.runtime.parallel.sums import BUCKET, Sum
 from netc.solver.settings import HISTORIES
@@ -71,7 +71,7 @@ class Plan:
         size = batch_of(self.net.graph)
         for parts in divisors(size):
             if parts > 1:
-                check_divisible(self.net.graph, parts, self.processes)
+                kinds(self.net.graph, parts, self.processes)
                 if self.needed(parts, True) <= limit:
                     return parts
         raise self._too_little(size, limit)

@@ -21,6 +21,8 @@ FAILING = {
     "test": (["nowhere.prototxt", "--weights", "nowhere.caffemodel"], 66),
     "localise": (["a.jpg", "--net", "nowhere.prototxt", "--weights", "no.caffemodel", "-o", "out"], 66),
     "classify": (["nowhere.jpg", "--weights", "nowhere.caffemodel"], 66),
+    "features": (["nowhere.prototxt", "pictures", "--weights", "no.caffemodel", "-o", "out.npz"], 66),
+    "svm": (["folder", "nowhere", "--features", "no.npz"], 66),
     "convert-imageset": (["nowhere", "list.txt", "out_lmdb"], 66),
     "image-mean": (["nowhere_lmdb"], 66),
     "check": (["nowhere.prototxt"], 66),

@@ -110,6 +110,12 @@ PROMISES = {
     ),
     "database-time": ("tests/runtime/data/test_leveldb.py::test_an_index_that_names_a_block_again_and_again",),
     "data-lost": ("tests/faults/test_database_faults.py::test_what_was_learnt_is_saved",),
+    "features": (
+        "tests/runtime/transfer/test_files.py::test_damaged_files_are_refused_or_read",
+        "tests/runtime/transfer/test_files.py::test_an_array_that_claims_more_than_the_file_has",
+        "tests/runtime/transfer/test_files.py::test_packed_members_are_refused",
+        "tests/runtime/transfer/test_files.py::test_no_pickle_is_loaded",
+    ),
     "caches": (
         "tests/runtime/evaluate/test_run.py::test_what_is_damaged_or_of_others_is_computed_anew",
         "tests/runtime/engines/test_engines.py::test_a_damaged_file_is_written_again",

@@ -231,7 +231,7 @@ shell = InteractiveShell.instance()
 shell.run_cell("import netc")
 shell.run_cell({f"netc.load_net({WRONG!r})"!r})
 shell.Completer.use_jedi = False
-print(shell.Completer.complete("netc.")[1])
+print([name.rpartition(".")[2] for name in shell.Completer.complete("netc.")[1]])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
     *shown, completed = done.stdout.strip().splitlines()

@@ -98,6 +98,8 @@ CAFFES = {
     "optimize": "optimise",
     "classify": "run classify.py",
     "detect": "run detect.py",
+    "classification": "classify",
+    "cpp-classification": "classify",
 }
 """Caffe's programs and scripts that have another name here → what to type behind netc."""
 
@@ -164,6 +166,8 @@ class LazyGroup(click.Group):
             return _of_caffe(words)
         if caffes in CAFFES or load(caffes) is not None:
             return f"; Caffe's is here: netc {CAFFES.get(caffes, caffes)}"
+        if name.endswith(".py"):
+            return f"; a program for pycaffe is run by: netc run {shlex.join([name, *words])}"
         if os.path.exists(name):
             return f"; netc check {name} looks at this file"
         return did_you_mean(name, self.list_commands(ctx)) or "; netc --help lists them"

@@ -19,11 +19,16 @@ _PACKAGES = {
     "yaml": "PyYAML",
     "Crypto": "pycryptodome",
     "matplotlib": "'netc[notebooks]'",
+    "pylab": "'netc[notebooks]'",
+    "Cython": "cython",
     "h5py": "'netc[hdf5]'",
 }
 """Module → what pip calls it, of those that programs for Caffe import and whose name is another."""
 
-_SAME = "pandas scipy flask tornado easydict pydot tables leveldb setproctitle tqdm pycocotools nose"
+_SAME = """
+pandas scipy six flask werkzeug tornado easydict pydot networkx seaborn tables leveldb setproctitle tqdm joblib requests
+progressbar docopt pycocotools nose unittest2 IPython jupyter
+"""
 """More of them, under their own names."""
 
 _GONE = {
@@ -61,7 +66,18 @@ def remark(error: BaseException) -> str:
         return _replaced(getattr(error.obj, "__name__", ""), error.name or "")
     if isinstance(error, TypeError) and "required positional argument: 'Loader'" in str(error):
         return "yaml.load wants a Loader since PyYAML 6: yaml.safe_load(file) reads settings"
+    if _is_notebooks(error):
+        return "jupyter runs it, a notebook, with `import netc.pycaffe; netc.pycaffe.install()` in its first cell"
+    if isinstance(error, TypeError) and "only 0-dimensional arrays" in str(error):
+        return "numpy takes an array of one value for a number no longer, as in float(a) and '%f' % a: a.item() is one"
     return ""
+
+
+def _is_notebooks(error: BaseException) -> bool:
+    """Whether IPython alone knows what failed: `%` and `!` lines, and what they become in an exported notebook."""
+    if isinstance(error, SyntaxError):
+        return (error.text or "").lstrip().startswith(("%", "!"))
+    return isinstance(error, NameError) and error.name == "get_ipython"
 
 
 def _replaced(module: str, name: str) -> str:

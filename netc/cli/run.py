@@ -62,9 +62,16 @@ def command(module: str | None, words: tuple[str, ...]) -> int:
         raise NetcError("F120", "there is no such program", Place(script))
     if script is not None:
         open_regular(script).close()
+        _refuse_notebook(script)
     argv = [module or "", *words] if module is not None else list(words)
     with _as_the_program(argv, os.getcwd() if script is None else os.path.dirname(os.path.abspath(script))):
         return _run(script, module)
+
+
+def _refuse_notebook(script: str) -> None:
+    if script.lower().endswith(".ipynb"):
+        hint = f"jupyter lab {script}, with `import netc.pycaffe; netc.pycaffe.install()` in its first cell"
+        raise NetcError("C254", "this is a notebook, not a program", Place(script), hint)
 
 
 def _run(script: str | None, module: str | None) -> int:

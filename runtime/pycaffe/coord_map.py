@@ -17,6 +17,9 @@ from netc.pycaffe.net_spec import Function, Top, layers
 Map = tuple[int | None, Any, Any]
 IDENTITY: Map = (None, 1, 0)
 
+PASS_THROUGH_LAYERS = sorted(name for name, cls in registry().items() if cls.keeps_places)
+"""The types whose tops have every value where the bottom has it."""
+
 
 class UndefinedMapException(Exception):
     """A layer whose coordinates do not map onto those of its bottom, as InnerProduct's."""

@@ -7,6 +7,7 @@ top to bottom.
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import Any
 
 from netc import proto
@@ -18,8 +19,11 @@ from netc.look.draw import ENDINGS, FORMATS, Picture, picture
 from netc.look.draw.png import png
 from netc.look.draw.svg import COLOURS
 from netc.look.draw.words import kind_of, settings_of
+from netc.prototxt.draft import Draft, message_origins
 
 RANKDIRS = ("LR", "TB", "BT", "RL")
+PIXELS = {"jpg": "JPEG", "jpeg": "JPEG", "gif": "GIF", "bmp": "BMP", "tif": "TIFF", "tiff": "TIFF", "pdf": "PDF"}
+"""Format of Graphviz's → what Pillow, which writes the drawing's pixels in it, calls it."""
 
 
 class Graph:
@@ -29,14 +33,14 @@ class Graph:
         self.picture, self.rankdir = drawn, rankdir
 
     def create(self, prog: Any = None, format: str = "png") -> bytes:
-        """The picture: png, jpg, svg, html, dot, mermaid. Raises NetcError C222 for another format."""
+        """The picture: one of netc's formats, or of `PIXELS`. Raises NetcError C222 for another format."""
         if format == "png":
             return png(self.picture)
-        if format in ("jpg", "jpeg"):
-            return _jpeg(png(self.picture))
+        if format in PIXELS:
+            return _saved(png(self.picture), PIXELS[format])
         kind = "dot" if format in ("raw", "gv") else format
         if kind not in FORMATS:
-            known = ", ".join(["png", "jpg", *FORMATS])
+            known = ", ".join(["png", *PIXELS, *FORMATS])
             raise NetcError("C222", f'netc draws no "{format}"', None, f"formats: {known}")
         text = FORMATS[kind](self.picture, "")
         return self._turned(text).encode() if kind == "dot" else text.encode()
@@ -50,17 +54,24 @@ class Graph:
         write_whole(path, [self.create(format=format)])
         return True
 
+    def __getattr__(self, name: str) -> Any:
+        """pydot's `create_png()`, `write_svg(path)` and their like."""
+        does, _, kind = name.partition("_")
+        if does not in ("create", "write") or kind not in {"png", "raw", "gv", *PIXELS, *FORMATS}:
+            raise AttributeError(f"a drawn net has no {name}")
+        return partial(getattr(self, does), format=kind)
+
     def _turned(self, dot: str) -> str:
         return dot.replace("{\n", f"{{\n  rankdir={self.rankdir};\n", 1)
 
 
-def _jpeg(pixels: bytes) -> bytes:
+def _saved(pixels: bytes, kind: str) -> bytes:
     import io
 
     from PIL import Image
 
     out = io.BytesIO()
-    Image.open(io.BytesIO(pixels)).save(out, "JPEG", quality=92)
+    Image.open(io.BytesIO(pixels)).convert("RGB").save(out, kind, quality=92)
     return out.getvalue()
 
 
@@ -73,10 +84,20 @@ def get_pydot_graph(
     """
     if rankdir not in RANKDIRS:
         raise NetcError("C222", f'rankdir is "{rankdir}"', None, f"one of {', '.join(RANKDIRS)}")
-    draft = draft_net(caffe_net)
+    draft = _draft(caffe_net)
     state = state_of(draft, phase or 0, 0, ())
     layers = Layers(draft, state, list(draft.param.layer), list(draft.origins))
     return Graph(picture(layers if phase is None else filter_net(draft, state), None, ""), rankdir)
+
+
+def _draft(caffe_net: Any) -> Draft:
+    """The net in the current format. One that Caffe would not build is drawn as it stands."""
+    try:
+        return draft_net(caffe_net)
+    except NetcError:
+        given = proto.NetParameter()
+        given.CopyFrom(proto.renewed(caffe_net))
+        return Draft(given, message_origins(given.layer, "<NetParameter>"))
 
 
 def draw_net(

@@ -232,6 +232,11 @@ def test_python_2_without_its_syntax(text: str, capfd: pytest.CaptureFixture[str
         ("from easydict import EasyDict", "pip install easydict"),
         ("import numpy as np\nnp.asscalar(np.zeros(1))", "a.item()"),
         ("import numpy as np\nnp.in1d([1], [1])", "np.isin"),
+        ("import numpy as np\nfloat(np.zeros(1))", "a.item()"),
+        ("import six", "pip install six"),
+        ("%matplotlib inline", "jupyter runs it"),
+        ("!ls", "jupyter runs it"),
+        ("get_ipython().magic('matplotlib inline')", "jupyter runs it"),
         ("import time\ntime.clock()", "time.perf_counter"),
         ("from collections import Mapping", "collections.abc.Mapping"),
         ("def load(f, Loader): pass\nload('x')", "yaml.safe_load"),
@@ -242,7 +247,7 @@ def test_python_2_without_its_syntax(text: str, capfd: pytest.CaptureFixture[str
 def test_what_libraries_no_longer_have(
     text: str, told: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("skimage", "cv2", "easydict"):  # as where they are not installed
+    for name in ("skimage", "cv2", "easydict", "six"):  # as where they are not installed
         monkeypatch.setitem(sys.modules, name, None)
     scipy = types.ModuleType("scipy.misc")
     monkeypatch.setitem(sys.modules, "scipy", types.ModuleType("scipy"))
@@ -254,6 +259,13 @@ def test_what_libraries_no_longer_have(
     err = capfd.readouterr().err
     assert told.removeprefix("scipy.misc.imresize") in err.split("netc: ")[1]
     assert "2to3" not in err
+
+
+def test_a_notebook_is_not_a_program(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", program('{"cells": []}', "look.ipynb")]) == 2
+    told = capfd.readouterr().err
+    assert "C254" in told
+    assert "jupyter lab look.ipynb" in told
 
 
 def test_numpys_old_names_are_there_for_a_program(capfd: pytest.CaptureFixture[str]) -> None:
@@ -376,6 +388,8 @@ def test_the_line_of_a_pth_file(tmp_path: Path) -> None:
         ("finetune_net", "netc train"),
         ("test_net", "netc test"),
         ("net_speed_benchmark", "netc time"),
+        ("build/examples/cpp_classification/classification.bin m.prototxt", "netc classify"),
+        ("examples/web_demo/app.py -d", "netc run examples/web_demo/app.py -d"),
     ],
 )
 def test_caffes_programs_are_answered_by_their_names_here(

@@ -113,3 +113,9 @@ def test_maps_are_where_a_single_pixel_goes() -> None:
         rows = np.nonzero(net.forward(blobs=["deconv"])["deconv"][0, 0].sum(1))[0]
         middles.append((rows[0] + rows[-1]) / 2)
     assert np.mean(middles) == pytest.approx(float((a * 40.5 + b)[0]))
+
+
+def test_layers_that_keep_every_value_where_it_is() -> None:
+    kept = set(caffe.coord_map.PASS_THROUGH_LAYERS)
+    assert {"ReLU", "Dropout", "Eltwise", "LRN", "Scale", "Split", "BatchNorm"} <= kept
+    assert not {"Convolution", "Pooling", "InnerProduct", "Flatten"} & kept

@@ -35,16 +35,26 @@ def test_the_models_are_drawn(path: Path) -> None:
 
 def test_files_of_each_kind(tmp_path: Path) -> None:
     starts = {"png": b"\x89PNG", "jpg": b"\xff\xd8", "svg": b"<svg", "dot": b"digraph", "html": b"<!doctype"}
+    starts |= {"pdf": b"%PDF", "gif": b"GIF8", "tiff": b"II", "jpeg": b"\xff\xd8"}
     for ending, start in starts.items():
         caffe.draw.draw_net_to_file(message(), tmp_path / f"net.{ending}", "TB")
         assert (tmp_path / f"net.{ending}").read_bytes().startswith(start)
     assert b"rankdir=TB" in (tmp_path / "net.dot").read_bytes()
     with pytest.raises(NetcError, match="netc draws no"):
-        caffe.draw.draw_net_to_file(message(), tmp_path / "net.pdf")
+        caffe.draw.draw_net_to_file(message(), tmp_path / "net.xyz")
     with pytest.raises(NetcError, match="no ending"):
         caffe.draw.draw_net_to_file(message(), tmp_path / "net")
     with pytest.raises(NetcError, match="rankdir"):
         caffe.draw.draw_net(message(), "XY")
+
+
+def test_names_of_pydots_graph(tmp_path: Path) -> None:
+    graph = caffe.draw.get_pydot_graph(message(), "TB")
+    assert graph.create_png() == graph.create(format="png")
+    assert graph.write_svg(tmp_path / "net.svg")
+    assert (tmp_path / "net.svg").read_bytes() == graph.create_svg()
+    assert not hasattr(graph, "create_xyz")
+    assert not hasattr(graph, "add_node")
 
 
 def test_a_phase_leaves_the_other_out() -> None:
@@ -61,3 +71,8 @@ def test_words_about_a_layer() -> None:
     assert caffe.draw.get_edge_label(layer).startswith("k3")
     assert caffe.draw.get_layer_lr_mult(layer) == [2]
     assert caffe.draw.choose_color_by_layertype("Convolution").startswith("#")
+
+
+def test_a_net_that_caffe_would_not_build_is_drawn_as_it_stands() -> None:
+    net = message('input: "a" input: "b" input_shape { dim: 1 } layer { name: "x" type: "Never" bottom: "a" top: "x" }')
+    assert "Never" in caffe.draw.get_pydot_graph(net, "LR").to_string()

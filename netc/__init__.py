@@ -24,6 +24,7 @@ _HOME = {
     "NetcErrors": "netc.errors",
     "average_precision": "netc.runtime.localise.precision",
     "compile_net": "netc.graph.compile",
+    "features": "netc.runtime.evaluate.features",
     "load_net": "netc.runtime.net.load",
     "load_plugin": "netc.plugin",
     "load_solver": "netc.runtime.solver.solver",
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     from netc.graph.read import read_net as read_net
     from netc.graph.read import read_solver as read_solver
     from netc.plugin import load_plugin as load_plugin
+    from netc.runtime.evaluate.features import features as features
     from netc.runtime.evaluate.posteriors import posteriors as posteriors
     from netc.runtime.localise.merging import merge_boxes as merge_boxes
     from netc.runtime.localise.precision import average_precision as average_precision

@@ -18,3 +18,11 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip(f"{folder} is not here (set NETC_SHARED)")
     return folder
+
+
+LONG = ("tests/test_readme.py", "tests/docs/", "tests/cli/")
+"""What takes longest begins first, so that no worker is left alone with it at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: next((i for i, start in enumerate(LONG) if item.nodeid.startswith(start)), len(LONG)))

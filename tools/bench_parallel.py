@@ -3,8 +3,8 @@
     python tools/bench_parallel.py                  # all three, some minutes
     python tools/bench_parallel.py --only reduction
 
-* shards: a step of one process with the batch whole, against the same in 4 shards.
-* processes: a step in 4 shards by 1 process, against 2 on two cores, one thread each.
+* shards: a step of one process in 4 shards, against the same in 1, the whole batch.
+* processes: a step in 4 shards by 2 processes on two cores, against 1, one thread each.
 * reduction: the sum of vgg_E's gradients (575 MB) over 2 processes in a fixed order, against torch's all-reduce by
   buckets of 25 MB (what DistributedDataParallel does).
 """
@@ -50,7 +50,7 @@ def main() -> None:
     for model in options.models if options.only != "reduction" else ():
         name, _, batch = model.partition(":")
         if options.only != "processes":
-            _say("4 shards / whole batch", model, _shards(name, int(batch), options.pairs))
+            _say("4 shards / 1 shard", model, _shards(name, int(batch), options.pairs))
         if options.only != "shards":
             _say("2 processes / 1", model, _processes(name, int(batch), options.pairs))
     if options.only in (None, "reduction"):
@@ -65,7 +65,7 @@ def _say(what: str, of: str, times: Pairs) -> None:
 
 def _shards(name: str, batch: int, pairs: int) -> Pairs:
     steps = []
-    for shards in (4, 0):
+    for shards in (4, 1):
         run = netc.load_solver(solver_of(name, batch), shards=shards)
         steps.append(netc_step(run, random_batch(run.net.graph.shapes["data"])))
         steps[-1]()

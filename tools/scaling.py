@@ -14,7 +14,7 @@ import argparse
 import math
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for `python tools/scaling.py`
@@ -240,6 +240,21 @@ def checks() -> list[str]:
     return markdown(("published", "efficiency", "the model's"), rows)
 
 
+def leeway() -> list[str]:
+    """What the checks would have said with other links, and with the other choice of overlap."""
+    rows = []
+    for point in POINTS:
+        others = [replace(point, cluster=slower(point.cluster, times)) for times in (0.5, 2)]
+        others.append(replace(point, overlap=not point.overlap))
+        name = point.what.partition(":")[0]
+        rows.append((name, *(f"{each:.0%}" for each in [point.efficiency, *map(efficiency, [point, *others])])))
+    return markdown(("", "published", "as assumed", "links half as fast", "twice", "overlap the other way"), rows)
+
+
+def slower(cluster: Cluster, times: float) -> Cluster:
+    return replace(cluster, inside=cluster.inside * times, between=cluster.between * times)
+
+
 def speeds() -> list[str]:
     """What one GPU makes of a batch of 64, by the model and by the estimate layer by layer of performance.md."""
     rows = []
@@ -297,6 +312,8 @@ def page() -> str:
         *speeds(),
         "### Published points",
         *checks(),
+        "### What the checks hang on",
+        *leeway(),
         f"### Net D, the paper's batch of 256, nodes of 8 H200 with InfiniBand ({gradients / 1e6:.0f} MB of gradients)",
         *strong("vgg_D", NVLINK),
         "### The same over 25 Gb Ethernet",

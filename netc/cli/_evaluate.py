@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,18 +19,22 @@ if TYPE_CHECKING:
     from netc.runtime.evaluate.classifier import Classifier
     from netc.runtime.evaluate.load import Wanted
     from netc.runtime.evaluate.protocol import Protocol
-    from netc.runtime.evaluate.run import Member, Outcome
     from netc.runtime.evaluate.sources import Source
+    from netc.runtime.evaluate.sweep import Broken, Member
     from netc.runtime.parallel.group import Group
 
-INPUT = (
+PIXELS = (
     click.option("--mean", default="", metavar="MEAN", help="Of the pixels: 104,117,123 (blue, green, red) or a file."),
     click.option("--scale", type=Real(), metavar="S", help="What pixels are multiplied with behind the mean."),
     click.option("--crop", type=Whole(1), metavar="N", help="Side of the classifier's input (default: the net's)."),
     click.option("--channels", type=click.Choice(["BGR", "RGB"]), help="The order of its channels (default: BGR)."),
-    click.option("--blob", metavar="NAME", help="The blob with the scores, where the net has several outputs."),
 )
 """What is asked for where neither card nor net says it."""
+
+INPUT = (
+    *PIXELS,
+    click.option("--blob", metavar="NAME", help="The blob with the scores, where the net has several outputs."),
+)
 
 PROTOCOL = (
     click.option("--data", metavar="SOURCE", help="Pictures: an LMDB, a list, or a folder with a sub-folder a class."),
@@ -77,21 +82,26 @@ def given(options: dict[str, Any]) -> list[str]:
 
 
 def evaluate(net: str, weights: str | None, as_json: bool, options: dict[str, Any]) -> int:
-    """Alone, or as one of the processes that a launcher has started; or start these."""
-    from netc.runtime.parallel.group import Group, Processes, launched
-    from netc.runtime.parallel.launch import ended, launch
-
+    """By the protocol that the options say."""
     if options["data"] is None:
         raise click.UsageError("give the pictures: --data SOURCE (an LMDB, a list, or a folder of folders)")
     if weights is None:
         raise click.UsageError("give the weights: --weights=FILE.caffemodel")
+    return spread(lambda group: _evaluate(net, weights, as_json, options, group), options["nproc"])
+
+
+def spread(work: Callable[[Group], int], processes: int | None) -> int:
+    """Alone, or as one of the processes that a launcher has started; or start these."""
+    from netc.runtime.parallel.group import Group, Processes, launched
+    from netc.runtime.parallel.launch import ended, launch
+
     if not launched():
-        if (options["nproc"] or 1) > 1:
-            return launch(options["nproc"], sys.argv[1:])
-        return _evaluate(net, weights, as_json, options, Group())
+        if processes is not None and processes > 1:
+            return launch(processes, sys.argv[1:])
+        return work(Group())
     group = Processes(timeout=PATIENCE)
     try:
-        status = _evaluate(net, weights, as_json, options, group)
+        status = work(group)
     except NetcError as error:
         if group.first:
             click.echo(str(error), err=True)
@@ -102,25 +112,21 @@ def evaluate(net: str, weights: str | None, as_json: bool, options: dict[str, An
 
 
 def _evaluate(net: str, weights: str, as_json: bool, options: dict[str, Any], group: Group) -> int:
-    from netc.cli._progress import progress_bar
     from netc.files.durable import refuse_existing, write_whole
     from netc.runtime.evaluate import report
     from netc.runtime.evaluate.run import Run
 
-    told = say if group.first else _nothing
+    told = said_by(group)
     other = report.read_predictions(options["against"]) if options["against"] else None
     if options["predictions"]:
         refuse_existing(options["predictions"], force=True)
-    members = _members([(net, weights), *map(_split, options["fuse"])], options, group, told)
+    members = members_of(net, weights, options, group, told)
     protocol = members[0].protocol
     names = labels_of(options["labels"], members[0].classifier)
     source = source_of(options, names, members[0].classifier, told)
     try:
-        with progress_bar("testing") as show:
-            total = len(source)
-            done = (lambda count: show(count * group.size, total)) if show and group.first else None
-            run = Run(source, members, group, *threads_of(options, group), done)
-            outcome = run.outcome()
+        with counting("testing", len(source), group) as done:
+            outcome = Run(source, members, group, *threads_of(options, group), done).outcome()
     finally:
         source.close()
     if group.first:
@@ -134,7 +140,7 @@ def _evaluate(net: str, weights: str, as_json: bool, options: dict[str, Any], gr
         if options["predictions"]:
             text = json_text(report.predictions(outcome, order, about))
             write_whole(options["predictions"], [text.encode()])
-        _say_broken(outcome)
+        say_broken(outcome.broken)
         click.echo(json_text(found) if as_json else "\n".join(report.lines(found)))
     return BAD_DATA if outcome.broken else DONE
 
@@ -146,9 +152,23 @@ def say(text: str) -> None:
 def _nothing(text: str) -> None: ...
 
 
-def _say_broken(outcome: Outcome) -> None:
-    for one in outcome.broken:
+def said_by(group: Group) -> Callable[[str], None]:
+    """What says remarks: the first process alone."""
+    return say if group.first else _nothing
+
+
+def say_broken(broken: Sequence[Broken]) -> None:
+    for one in broken:
         click.echo(f"{one.error}\n  not counted", err=True)
+
+
+@contextmanager
+def counting(what: str, total: int, group: Group) -> Iterator[Callable[[int], None] | None]:
+    """A bar of the pictures done, on the first process; gives what a sweep calls with their number."""
+    from netc.cli._progress import progress_bar
+
+    with progress_bar(what) as show:
+        yield (lambda count: show(count * group.size, total)) if show and group.first else None
 
 
 def protocol_of(options: dict[str, Any], classifier: Classifier) -> Protocol:
@@ -182,30 +202,35 @@ def wanted_of(options: dict[str, Any], device: str) -> Wanted:
     return Wanted(**given, channels=options["channels"] or "", shapes=told.shapes, device=device)
 
 
-def _members(
-    nets: list[tuple[str | None, str]],
+def members_of(
+    net: str,
+    weights: str,
     options: dict[str, Any],
     group: Group,
     say: Callable[[str], None],
+    kind: type[Classifier] | None = None,
 ) -> list[Member]:
-    """Each net with the protocol. The blob and the crop are the first net's, the other options hold for all."""
+    """The net and those of --fuse, each with the protocol. The blob and the crop are the first net's, the other options
+    hold for all. `kind`: what is made of them, by default classifiers."""
     from netc.files.shipped import locate
+    from netc.runtime.evaluate.classifier import Classifier
     from netc.runtime.evaluate.load import classifier_of
-    from netc.runtime.evaluate.run import Member
     from netc.runtime.evaluate.store import Store, other_nets
+    from netc.runtime.evaluate.sweep import Member
 
     wanted = wanted_of(options, device_of(options, group))
     found: list[Member] = []
-    for number, (net, weights) in enumerate(nets):
-        path = locate(net, "train_val.prototxt") if net is not None else None
-        classifier = classifier_of(path, weights, replace(wanted, blob=None, crop=None) if number else wanted, say)
+    for number, (name, file) in enumerate([(net, weights), *map(_split, options["fuse"])]):
+        path = locate(name, "train_val.prototxt") if name is not None else None
+        own = replace(wanted, blob=None, crop=None) if number else wanted
+        classifier = classifier_of(path, file, own, say, kind or Classifier)
         store = Store(options["cache"], classifier.key, say) if options["cache"] else None
         protocol = found[0].protocol if found else protocol_of(options, classifier)
-        found.append(Member(classifier, protocol, store, path or "", weights))
+        found.append(Member(classifier, protocol, store, path or "", file))
     if options["cache"]:
         others = other_nets(options["cache"], [member.classifier.key for member in found])
         if others:
-            say(f"{options['cache']} holds posteriors of {others} other nets or weights, which are not used")
+            say(f"{options['cache']} holds results of {others} other nets or weights, which are not used")
     return found
 
 

@@ -35,6 +35,8 @@ COMMANDS: dict[str, dict[str, str]] = {
         "classify": "Name what is on pictures, by a trained net.",
         "reproduce": "Measure the tables of the paper, or a miniature of them.",
         "localise": "Find objects on pictures, and draw their boxes.",
+        "features": "Write features of pictures by a trained net.",
+        "svm": "Train and test linear machines on features.",
         "time": "Measure how long each layer of a net takes.",
         "extract-features": "Write blobs of a net over its data into databases.",
         "run": "Run a Python program written for pycaffe.",
@@ -42,6 +44,7 @@ COMMANDS: dict[str, dict[str, str]] = {
     "Data": {
         "convert-imageset": "Make an LMDB of pictures.",
         "image-mean": "Compute the means and principal colours of a database.",
+        "pack": "Make the pictures of a database smaller, once.",
     },
     "Look": {
         "check": "Check nets and solvers; show shapes, sizes and costs.",
@@ -102,8 +105,20 @@ ENDINGS = (".example", ".exe", ".bin", ".py", ".sh")
 """Of the names of Caffe's programs."""
 
 WITHOUT_NETS = frozenset(
-    {"demo", "new", "convert-imageset", "image-mean", "explain", "device_query", "parse-log", "plot-log", "cache"}
-    | {"report"}
+    {
+        "demo",
+        "new",
+        "convert-imageset",
+        "image-mean",
+        "pack",
+        "explain",
+        "device_query",
+        "parse-log",
+        "plot-log",
+        "report",
+        "cache",
+        "svm",
+    }
 )
 """Commands that read no net, and so have no use for the user's own layers. All others take `user_code_options`."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
@@ -42,7 +42,9 @@ def train_schedule(opened: TextFile, options: dict[str, Any], start: Start, run:
         return start(steps[0].param, options, partial(_run, steps, others, options, run))
     from netc.runtime.solver.schedule import lines, standings
 
-    click.echo(printable_lines("\n".join(lines(steps, standings(steps, options["seed"]), others))))
+    found = standings(steps, options["seed"])
+    click.echo(printable_lines("\n".join(lines(steps, found, others))))
+    _files(steps, found)
     return DONE
 
 
@@ -55,7 +57,7 @@ def _run(
 
     log = stderr() if group.first else nowhere()
     found = _standings(steps, options["seed"], group)
-    files = {step.name: _file(step) for step in steps if step.weights and not found[step.name].done}
+    files = _files(steps, found)
     for step in steps:
         if found[step.name].done:
             continue
@@ -77,11 +79,15 @@ def _run(
     return DONE
 
 
-def _file(step: Step) -> str:
-    """The weight file that a step starts from. Raises NetcError F120 where it is not there."""
+def _files(steps: Sequence[Step], found: Mapping[str, Standing]) -> dict[str, str]:
+    """The weight files that steps to do start from. Raises NetcError F120 where one is not there."""
     from netc.files.paths import resolve
 
-    return resolve(step.weights, step.here.start.path, "weights", step.here.place("weights"))
+    return {
+        step.name: resolve(step.weights, step.here.start.path, "weights", step.here.place("weights"))
+        for step in steps
+        if step.weights and not found[step.name].done
+    }
 
 
 def _standings(steps: Sequence[Step], seed: int | None, group: Group) -> dict[str, Standing]:

@@ -88,7 +88,7 @@ def page(found: dict[str, Any]) -> str:
         lines += [_row("processes", "precision", "apart", "bound", ""), "|---|---|---|---|---|"]
         for row in found["one_step"]:
             verdict = "within" if row["within"] else "beyond"
-            cells = row["nproc"], row["precision"], f"{row['difference']:.2g}", f"{row['bound']:g}", verdict
+            cells = row["nproc"], row["precision"], f"{row['difference']:.2g}", f"{row['bound']:.2g}", verdict
             lines.append(_row(*cells))
     machine = ", ".join(f"{name} {value}" for name, value in found["machine"].items())
     return "\n".join([*lines, "", f"Found on: {machine}."])

@@ -8,12 +8,24 @@ from __future__ import annotations
 
 from typing import Any
 
+from netc.errors import NetcError, Place
+
 BEST_RATIO = 1100
 """Deflate cannot shrink data more than 1032 times; a part of a file that claims more is not backed by it."""
 
 
 class Unfit(Exception):
     """Something in the file is not what it should be; the text says what."""
+
+
+def h5py_module(path: str) -> Any:
+    """h5py, for a file. Raises NetcError W707 where it is not installed."""
+    try:
+        import h5py
+    except ImportError:
+        place, hint = Place(path) if path else None, "pip install 'netc[hdf5]'"
+        raise NetcError("W707", "HDF5 files need h5py, which is not installed", place, hint) from None
+    return h5py
 
 
 def own(parent: Any, name: str) -> Any:

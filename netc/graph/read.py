@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf.message import Message
@@ -71,7 +72,8 @@ def meant(source: NetSource, file: str) -> NetSource:
     file here that of the net that comes with netc. Raises NetcError F103."""
     if not isinstance(source, str | os.PathLike) or _is_text(source) or not os.fspath(source):
         return source
-    return locate_shipped(source, file)
+    found = locate_shipped(source, file)
+    return found if isinstance(source, str) else Path(found)  # a path may look like a text
 
 
 def draft_net(source: NetSource) -> Draft:

@@ -41,6 +41,7 @@ class Accuracy(Layer):
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         scores, labels = bottoms
         self.axis = self.class_axis = canonical_axis(self, self.options.axis, scores, "accuracy_param.axis")
+        self.mixes_rows = self.axis == 0
         self.settings = self.changed(top_k="top_k") | ({} if self.axis == 1 else {"dim": self.axis})
         if self.options.HasField("ignore_label"):
             self.ignore = self.settings["ignore"] = self.options.ignore_label

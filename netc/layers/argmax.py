@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from netc.layers.base import Layer, Run, Shape, canonical_axis, count, format_shape, layer
 from netc.layers.code import Code, Site, call
@@ -30,6 +30,7 @@ class ArgMax(Layer):
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         shape, top_k = bottoms[0], self.options.top_k
         self.axis = axis = self._given_axis(shape)
+        self.mixes_rows = axis == 0
         if not shape:
             self.fail("needs a bottom with at least one axis", "bottom", code="L302")
         size = count(shape, 1) if axis is None else shape[axis]
@@ -54,6 +55,21 @@ class ArgMax(Layer):
         from netc.layers.functions import choices
 
         return [choices.argmax(bottoms[0], self.options.top_k, self.axis, self.options.out_max_val)]
+
+    def onnx(self, op: Any, x: Sequence[Any], params: Sequence[Any], shapes: Sequence[Shape]) -> Sequence[Any] | None:
+        axis = 1 if self.axis is None else self.axis
+        scores = op.Flatten(x[0], axis=1) if self.axis is None else x[0]
+        # TopK puts the first of equal scores first: from behind that is Caffe's
+        turned = op.Slice(scores, op.ints([-1]), op.ints([-(1 << 31)]), op.ints([axis]), op.ints([-1]))
+        best, order = op.TopK(turned, op.ints([self.options.top_k]), axis=axis)
+        last = op.Sub(op.Shape(scores, start=axis, end=axis + 1), op.ints([1]))
+        places = op.Cast(op.Sub(last, order), to=1)
+        if self.axis is not None:
+            return [best if self.options.out_max_val else places]
+        planes = [op.Unsqueeze(plane, op.ints([1])) for plane in [places, *[best] * self.options.out_max_val]]
+        joined = op.Concat(*planes, axis=1)
+        behind = range(3, len(shapes[0]))
+        return [op.Unsqueeze(joined, op.ints(behind)) if behind else joined]
 
     def emit(self, site: Site) -> Code:
         settings = {} if self.axis is None else {"dim": self.axis}

@@ -208,11 +208,13 @@ class Layer(Facts):
         self.fail(f"cannot be written as a module of its own: {reason}", "", hint, "L391")
 
     def onnx(self, op: Any, x: Sequence[Any], params: Sequence[Any], shapes: Sequence[Shape]) -> Sequence[Any] | None:
-        """The tops as ONNX values, for an engine; None where the type, or its settings, have no such form.
+        """The tops as ONNX values; None where the type, or its settings, have no such form.
 
         `op.Conv(x, w, strides=[2, 2])` adds a node and gives its value (`outputs=2`: a tuple), `op.numbers(…)` and
         `op.ints(…)` are constants. `x`, `params`: the values of the bottoms and parameters. `shapes`: of the bottoms;
         they hold for every pass, but for the size of the batch. A layer that is `affine` or `hands_on` needs none.
+        `op.program`: for a file that is kept, not for an engine. Then the form holds for any height and width too,
+        takes its numbers from `params`, and no NaN wins in MAX pooling.
         """
         return None
 

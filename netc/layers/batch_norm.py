@@ -136,6 +136,17 @@ class BatchNorm(Layer):
         scale = np.where(factor == 0, 0.0, 1 / np.where(factor == 0, 1.0, factor))
         return normalising(axis, mean * scale, variance * scale, self.eps)
 
+    def onnx(self, op: Any, x: Sequence[Any], params: Sequence[Any], shapes: Sequence[Shape]) -> Sequence[Any] | None:
+        if not self.uses_sums or len(shapes[0]) < 2:
+            return None
+        mean, variance, factor, *own = params
+        channels = op.Shape(mean)
+        scale, bias = own or [op.Expand(op.numbers([value]), channels) for value in (1, 0)]
+        if not self.nvidias:
+            share = op.Where(op.Equal(factor, op.numbers([0])), op.numbers([0]), op.Reciprocal(factor))
+            mean, variance = op.Mul(mean, share), op.Mul(variance, share)
+        return [op.BatchNormalization(x[0], scale, bias, mean, variance, epsilon=self.eps)]
+
     def emit(self, site: Site) -> Code:
         """In TEST by the sums, in TRAIN by the batch (after `net.eval()` by the sums), or as the file says."""
         settings = self.changed(eps="eps", fraction="moving_average_fraction")

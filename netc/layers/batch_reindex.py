@@ -20,6 +20,7 @@ class BatchReindex(Layer):
     """
 
     passes = slice(1)
+    mixes_rows = True
     bottoms = exactly(2)
     no_gradient = (1,)
     in_place = False
@@ -52,6 +53,7 @@ class Filter(Layer):
     """
 
     passes = slice(-1)
+    mixes_rows = True
     bottoms = at_least(2)
     tops = at_least(1)
     no_gradient = (-1,)

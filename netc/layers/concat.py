@@ -48,6 +48,7 @@ class Concat(Layer):
         first = bottoms[0]
         field, value = old_or_new_axis(self, "concat_dim")
         self.axis = axis = canonical_axis(self, value, first, field)
+        self.mixes_rows = axis == 0
         for index, shape in enumerate(bottoms):
             if len(shape) != len(first) or any(
                 a != b for i, (a, b) in enumerate(zip(shape, first, strict=True)) if i != axis

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from netc.layers.base import Layer, Run, Shape, canonical_axis, exactly, format_shape, layer
 from netc.layers.code import Code, Site
@@ -32,6 +32,7 @@ class Crop(Layer):
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         shape, reference = bottoms
         self.axis = canonical_axis(self, self.options.axis, shape, "crop_param.axis")
+        self.mixes_rows = self.axis == 0
         cut = len(shape) - self.axis
         if len(reference) < len(shape):
             listed = f"bottom 1 is {format_shape(reference)}, bottom 0 {format_shape(shape)}"
@@ -59,6 +60,14 @@ class Crop(Layer):
         for axis, offset in enumerate(self.offsets, self.axis):
             x = x.narrow(axis, offset, reference.shape[axis])
         return [x]
+
+    def onnx(self, op: Any, x: Sequence[Any], params: Sequence[Any], shapes: Sequence[Shape]) -> Sequence[Any] | None:
+        axes = range(self.axis, len(shapes[0]))
+        if self.axis == 0:
+            return None  # the batch
+        sizes = op.Shape(x[1], start=self.axis, end=len(shapes[0]))
+        offsets = op.ints(self.offsets)
+        return [op.Slice(x[0], offsets, op.Add(sizes, offsets), op.ints(axes))]
 
     def emit(self, site: Site) -> Code:
         x, reference = site.bottoms

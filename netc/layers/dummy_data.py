@@ -70,6 +70,14 @@ class DummyData(SourceLayer):
     def convention(self, top: int, shape: Shape) -> str:
         return "made up where it is not given"
 
+    def onnx(self, op: Any, x: Sequence[Any], params: Sequence[Any], shapes: Sequence[Shape]) -> Sequence[Any] | None:
+        fillers = list(self.options.data_filler)
+        if len(self.constant_tops()) < len(self.param.top):
+            return None
+        values = [fillers[place % len(fillers)].value if fillers else 0.0 for place in range(len(self.param.top))]
+        made = zip(values, self._shapes(len(values)), strict=True)
+        return [op.Expand(op.numbers(value), op.ints(shape)) for value, shape in made]
+
     def emit(self, site: Site) -> Code:
         """What makes the tops where the caller gives none; `device` is a variable of the emitted code."""
         fillers = list(self.options.data_filler) or [None]

@@ -48,6 +48,7 @@ class Eltwise(Layer):
             )
         if coefficients and self.options.operation == PROD:
             self.fail("coeff belongs to SUM; the operation is PROD", "eltwise_param.coeff", "drop coeff")
+        self.keeps_means = self.keeps_sums = self.options.operation == SUM
         self.weights = list(self.options.coeff) or [1.0] * len(bottoms)
         for index, shape in enumerate(bottoms):
             if shape != bottoms[0]:

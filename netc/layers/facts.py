@@ -96,8 +96,15 @@ class Facts:
     carries_state: bool = False
     """What a pass leaves behind is where the next one begins (recurrent layers)."""
 
-    mixes_rows: ClassVar[bool] = False
-    """A row of a top along axis 0 depends on other rows of the bottoms (recurrent layers, whose axis 0 is time)."""
+    mixes_rows: bool = False
+    """A row of a top along axis 0 depends on other rows of the bottoms, or on their number or order (recurrent layers,
+    whose axis 0 is time; Softmax along axis 0)."""
+
+    keeps_means: bool = False
+    """Its top for a mean of bottoms is the mean of its tops for each of them (Power without a power)."""
+
+    keeps_sums: bool = False
+    """The same for a sum (Power of scale alone)."""
 
     keeps_own: ClassVar[bool] = False
     """Code runs in it that may keep values between passes where nobody sees them (Python)."""

@@ -38,7 +38,8 @@ class Flatten(Layer):
         return [bottoms[0].reshape(self._flat(tuple(bottoms[0].shape)))]
 
     def onnx(self, op: Any, x: Sequence[Any], params: Sequence[Any], shapes: Sequence[Shape]) -> Sequence[Any] | None:
-        return [op.Reshape(x[0], op.ints([-1, *self._flat(shapes[0])[1:]]))]
+        flat, start = self._flat(shapes[0]), self.options.axis % len(shapes[0])
+        return [op.Reshape(x[0], op.ints([*[0] * start, -1, *flat[start + 1 :]]))]
 
     def emit(self, site: Site) -> Code:
         axes = len(site.shape)

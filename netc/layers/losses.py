@@ -74,6 +74,7 @@ class LabelLoss(Loss):
         """Note the class axis, given as `field`, and what `loss_param` says; check the shapes."""
         self.check_batches(bottoms[:2])
         self.axis = self.class_axis = canonical_axis(self, axis, bottoms[0], field)
+        self.mixes_rows = self.axis == 0
         self.settings = loss_settings(self, self.axis)
         self.ignore = self.settings.get("ignore")
         self.mean_over = mean_over(self.settings)

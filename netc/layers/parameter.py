@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from netc.layers.base import Layer, ParamBlob, Run, Shape, exactly, layer
 from netc.layers.code import Code, Site, call
@@ -27,6 +27,9 @@ class Parameter(Layer):
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
         return [params[0]]
+
+    def onnx(self, op: Any, x: Sequence[Any], params: Sequence[Any], shapes: Sequence[Shape]) -> Sequence[Any] | None:
+        return [op.Identity(params[0])]
 
     def emit(self, site: Site) -> Code:
         return Code(f"{site.module}.weight", call("Parameter", *self.blobs[0].shape), starts={"weight": 0.0})

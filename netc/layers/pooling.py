@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 MAX, AVE, STOCHASTIC = 0, 1, 2
+LOWEST = -3.4028234663852886e38
+"""Of float32."""
 
 
 @layer("Pooling")
@@ -118,24 +120,74 @@ class Pooling(Layer):
         return [pooling.max_pool(x, *windows) if self.options.pool == MAX else pooling.avg_pool(x, *windows)]
 
     def onnx(self, op: Any, x: Sequence[Any], params: Sequence[Any], shapes: Sequence[Shape]) -> Sequence[Any] | None:
-        sizes = shapes[0][2:]
         if self.with_position:
             return None
-        kernel = self.kernel or sizes
-        settings = list(zip(sizes, kernel, self.stride, self.pad, self._checked_outputs(shapes[0]), strict=True))
+        most = self.options.pool == MAX
+        bottom = self._without_nan(op, x[0]) if most and op.program else x[0]
+        if self.kernel is None:
+            return [op.GlobalMaxPool(bottom) if most else op.GlobalAveragePool(bottom)]
+        form = self._of_any_size if op.program else self._of_one_size
+        return form(op, bottom, most, shapes[0])
+
+    @staticmethod
+    def _without_nan(op: Any, x: Any) -> Any:
+        """NaN and -inf as the lowest number: Caffe starts there and takes what is greater."""
+        lowest = op.numbers(LOWEST)
+        return op.Where(op.Greater(x, lowest), x, lowest)
+
+    def _of_one_size(self, op: Any, x: Any, most: bool, shape: Shape) -> Sequence[Any] | None:
+        assert self.kernel is not None
+        settings = list(zip(shape[2:], self.kernel, self.stride, self.pad, self._checked_outputs(shape), strict=True))
         filled = [min(windows, -(-(size + pad) // stride)) for size, _, stride, pad, windows in settings]
         if filled != [windows for *_, windows in settings]:
             return None  # windows with nothing in them
         behind = [(w - 1) * stride + k - size - pad for size, k, stride, pad, w in settings]
-        common = {
-            "kernel_shape": list(kernel),
-            "strides": list(self.stride),
-            "pads": [*self.pad, *(max(0, edge) for edge in behind)],
-        }
-        if self.options.pool == MAX:
-            return [op.MaxPool(x[0], **common)]
-        y = op.AveragePool(x[0], **common, count_include_pad=1)
+        common = self._windows([*self.pad, *(max(0, edge) for edge in behind)])
+        if most:
+            return [op.MaxPool(x, **common)]
+        y = op.AveragePool(x, **common, count_include_pad=1)
         return [self._divided(op, y, settings) if any(b > p for b, p in zip(behind, self.pad, strict=True)) else y]
+
+    def _windows(self, pads: Sequence[int]) -> dict[str, list[int]]:
+        return {"kernel_shape": list(self.kernel or ()), "strides": list(self.stride), "pads": list(pads)}
+
+    def _of_any_size(self, op: Any, x: Any, most: bool, shape: Shape) -> Sequence[Any] | None:
+        """For planes of any size: where rounding up could matter, the padding is computed from the bottom's shape."""
+        assert self.kernel is not None
+        clips = any(self.pad) if self.clip is None else self.clip
+        inside = all(s + p <= k for k, s, p in zip(self.kernel, self.stride, self.pad, strict=True))
+        if not (clips or inside or not self.ceil):
+            return None  # windows with nothing in them, in images of some sizes
+        if not self.ceil or set(self.stride) == {1}:  # no window is left out, none is cut off
+            windows = self._windows([*self.pad, *self.pad])
+            return [op.MaxPool(x, **windows) if most else op.AveragePool(x, **windows, count_include_pad=1)]
+        if most and inside and not any(self.pad):
+            return [op.MaxPool(x, **self._windows([*self.pad, *self.pad]), ceil_mode=1)]
+        axes = len(self.kernel)
+        sizes = op.Shape(x, start=2, end=2 + axes)
+        behind = op.Max(self._behind(op, sizes, clips), op.ints([0] * axes))
+        windows = self._windows([0] * 2 * axes)
+        pads = op.Concat(op.ints([0, 0, *self.pad, 0, 0]), behind, axis=0)
+        if most:
+            return [op.MaxPool(op.Pad(x, pads, op.numbers(LOWEST)), **windows)]
+        # means over windows that are full, by how much of each lies within the image and its padding
+        within = op.Concat(op.ints([1, 1]), op.Add(sizes, op.ints(2 * pad for pad in self.pad)), axis=0)
+        edges = op.Concat(op.ints([0] * (4 + axes)), op.Sub(behind, op.ints(self.pad)), axis=0)
+        share = op.AveragePool(op.Pad(op.Expand(op.numbers(1), within), edges), **windows)
+        return [op.Div(op.AveragePool(op.Pad(x, pads), **windows), share)]
+
+    def _behind(self, op: Any, sizes: Any, clips: bool) -> Any:
+        """How far the last windows reach beyond the image: `pooled_size`, computed by the model."""
+        assert self.kernel is not None
+        kernel, stride, pad = (op.ints(given) for given in (self.kernel, self.stride, self.pad))
+        padded = op.Add(sizes, pad)
+        spans = op.Sub(op.Add(padded, pad), kernel)
+        upwards = op.ints(step - 1 for step in self.stride)
+        windows = op.Add(op.Div(op.Add(spans, upwards), stride), op.ints([1]))
+        if clips:
+            windows = op.Min(windows, op.Div(op.Add(padded, upwards), stride))
+        last = op.Mul(op.Sub(windows, op.ints([1])), stride)
+        return op.Sub(op.Add(last, kernel), padded)
 
     @staticmethod
     def _divided(op: Any, y: Any, settings: Sequence[Sequence[int]]) -> Any:

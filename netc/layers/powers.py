@@ -34,6 +34,10 @@ class Power(Pointwise):
         line = line + shift if shift else line
         return line if power == 1 else line.pow(power)
 
+    def check(self) -> None:
+        self.keeps_means = self.options.power == 1
+        self.keeps_sums = self.keeps_means and not self.options.shift
+
     def hands_on(self) -> bool:
         return (self.options.power, self.options.scale, self.options.shift) == (1, 1, 0)
 

@@ -81,8 +81,15 @@ class Reshape(Layer):
         return [bottoms[0].reshape(self._target(tuple(bottoms[0].shape)))]
 
     def onnx(self, op: Any, x: Sequence[Any], params: Sequence[Any], shapes: Sequence[Shape]) -> Sequence[Any] | None:
-        target = self._target(shapes[0])
-        return [op.Reshape(x[0], op.ints([-1, *target[1:]]))] if target else None
+        target, (start, end) = self._target(shapes[0]), self._replaced(shapes[0])
+        if not target:
+            return None
+        behind = shapes[0][end:]
+        kept = [0] * len(behind) if start + len(self.dims) == end else behind  # 0: as the bottom's at this place
+        dims = [*[0] * start, *self.dims, *kept]
+        if -1 not in dims and dims[0] != 0:
+            dims[0] = -1
+        return [op.Reshape(x[0], op.ints(dims))]
 
     def emit(self, site: Site) -> Code:
         start, end = self._replaced(site.shape)

@@ -52,8 +52,9 @@ class Broadcast(Layer):
         return x - self.axis - factor
 
     def spread_in_onnx(self, op: Any, factor: Any, shapes: Sequence[Shape]) -> Any:
-        """A factor of the shape of bottom 1, with axes of size 1 behind it."""
-        axes, behind = len(shapes[1]), self.behind(len(shapes[0]), len(shapes[1]))
+        """A factor of the shape of bottom 1, or of the first parameter, with axes of size 1 behind it."""
+        axes = len(shapes[1] if len(shapes) > 1 else self.blobs[0].shape)
+        behind = self.behind(len(shapes[0]), axes)
         return op.Unsqueeze(factor, op.ints(range(axes, axes + behind))) if behind and axes else factor
 
     def module(self, kind: str, site: Site, *settings: str) -> str:
@@ -123,10 +124,9 @@ class Scale(Broadcast):
         return singles([joined.factor.reshape(shape), *bias])
 
     def onnx(self, op: Any, x: Sequence[Any], params: Sequence[Any], shapes: Sequence[Shape]) -> Sequence[Any] | None:
-        if len(x) < 2:
-            return None
-        y = op.Mul(x[0], self.spread_in_onnx(op, x[1], shapes))
-        return [op.Add(y, self.spread_in_onnx(op, params[0], shapes))] if params else [y]
+        factor, *bias = (*x[1:], *params)
+        y = op.Mul(x[0], self.spread_in_onnx(op, factor, shapes))
+        return [op.Add(y, self.spread_in_onnx(op, bias[0], shapes))] if bias else [y]
 
     def emit(self, site: Site) -> Code:
         bias, starts = self.options.bias_term, {"weight": 1.0, "bias": 0.0}
@@ -169,9 +169,8 @@ class Bias(Broadcast):
         return Affine(axis, np.ones_like(summand), summand)
 
     def onnx(self, op: Any, x: Sequence[Any], params: Sequence[Any], shapes: Sequence[Shape]) -> Sequence[Any] | None:
-        if len(x) < 2:
-            return None
-        return [op.Add(x[0], self.spread_in_onnx(op, x[1], shapes))]
+        (summand,) = (*x[1:], *params)
+        return [op.Add(x[0], self.spread_in_onnx(op, summand, shapes))]
 
     def emit(self, site: Site) -> Code:
         if len(site.bottoms) == 1:

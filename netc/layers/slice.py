@@ -34,6 +34,7 @@ class Slice(Layer):
         shape = bottoms[0]
         field, value = old_or_new_axis(self, "slice_dim")
         self.axis = axis = canonical_axis(self, value, shape, field)
+        self.mixes_rows = axis == 0
         self.points, self.parts = list(self.options.slice_point), len(self.param.top)
         if self.points:
             self._check_points(self.points)

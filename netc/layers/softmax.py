@@ -24,6 +24,7 @@ class Softmax(Layer):
 
     def setup(self, bottoms: Sequence[Shape]) -> Sequence[Shape]:
         self.axis = canonical_axis(self, self.options.axis, bottoms[0], "softmax_param.axis")
+        self.mixes_rows = self.axis == 0
         return [bottoms[0]]
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:

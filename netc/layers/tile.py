@@ -28,6 +28,7 @@ class Tile(Layer):
         if tiles < 1:
             self.fail("needs tiles of at least 1", "tile_param.tiles", "add `tiles: 2`")
         self.axis = axis = canonical_axis(self, self.options.axis, shape, "tile_param.axis")
+        self.mixes_rows = axis == 0
         return [(*shape[:axis], shape[axis] * tiles, *shape[axis + 1 :])]
 
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:

@@ -6,7 +6,7 @@ pooling rounds up, which no operator does in the same way for all sizes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,10 +23,15 @@ ALIGNED = 1 << 12
 """Bytes: where an array begins in the file of weights, so that a runtime can map it."""
 
 
-class Op:
-    """Adds nodes to a model: `op.Conv(x, w, strides=[2, 2])`."""
+_TOPS = {"TopK": 2}
+"""Operators with several results."""
 
-    def __init__(self) -> None:
+
+class Op:
+    """Adds nodes to a model: `op.Conv(x, w, strides=[2, 2])`. `program`: see `Layer.onnx`. `taken`: names of others."""
+
+    def __init__(self, program: bool = False, taken: Collection[str] = ()) -> None:
+        self.program, self.taken = program, taken
         self.nodes: list[Any] = []
         self.constants: dict[str, Array] = {}
         self._count = 0
@@ -34,7 +39,7 @@ class Op:
     def __getattr__(self, kind: str) -> Any:
         from onnx import helper
 
-        def add(*inputs: str, outputs: int = 1, **settings: Any) -> Any:
+        def add(*inputs: str, outputs: int = _TOPS.get(kind, 1), **settings: Any) -> Any:
             names = [self._name(kind) for _ in range(outputs)]
             self.nodes.append(helper.make_node(kind, list(inputs), names, names[0], **settings))
             return tuple(names) if outputs > 1 else names[0]
@@ -54,17 +59,25 @@ class Op:
 
     def _name(self, kind: str) -> str:
         self._count += 1
-        return f"{kind}_{self._count}"
+        name = f"{kind}_{self._count}"
+        return name if name not in self.taken else self._name(kind)
 
 
 def has_form(node: Node, arrays: Sequence[Array]) -> bool:
-    """Whether a layer can be written: it is tried."""
+    """Whether a layer can be written for an engine: it is tried."""
+    return tops_of(Op(), node, list(node.bottoms), list(map(str, range(len(arrays)))), arrays) is not None
+
+
+def tops_of(
+    op: Op, node: Node, bottoms: Sequence[str], params: Sequence[str], arrays: Sequence[Array]
+) -> Sequence[str] | None:
+    """A layer's tops in a model; None where it has no form."""
     try:
-        return _tops(Op(), node, list(node.bottoms), list(map(str, range(len(arrays)))), arrays) is not None
+        return _tops(op, node, bottoms, params, arrays)
     except ImportError:
         raise
     except Exception:  # a plug-in's may do anything
-        return False
+        return None
 
 
 def _tops(
@@ -73,6 +86,9 @@ def _tops(
     layer, shapes = node.layer, node.bottom_shapes
     if layer.copies_bottom or layer.hands_on():
         return [bottoms[0]] * len(node.tops)
+    written = layer.onnx(op, bottoms, params, shapes) if op.program else None
+    if written is not None or (op.program and params):
+        return written
     affine = layer.affine(arrays, shapes) if bottoms else ""
     if isinstance(affine, Affine):
         return [_affine(op, bottoms[0], affine, len(shapes[0]))]
@@ -106,7 +122,7 @@ def written(
     from onnx import TensorProto, helper
 
     op, values = Op(), {}
-    layout = _Layout(file)
+    layout = Layout(file)
     for node in graph.nodes:
         if node.layer.is_input:
             values.update({top: top for top in node.tops})
@@ -137,10 +153,10 @@ def _sizes(shape: Sequence[int], free_batch: bool) -> list[Any]:
     return ["batch", *shape[1:]] if free_batch and shape else list(shape)
 
 
-class _Layout:
-    """The arrays of a model: large ones in a file beside it."""
+class Layout:
+    """The arrays of a model: in a file beside it, or (`file` None) within it."""
 
-    def __init__(self, file: str) -> None:
+    def __init__(self, file: str | None) -> None:
         self.file, self.at = file, 0
         self.tensors: list[Any] = []
         self.arrays: list[Array] = []
@@ -152,12 +168,15 @@ class _Layout:
         while name in self._seen:
             name += "_"
         self._seen[name] = None
-        array = np.ascontiguousarray(array, dtype="<f4")
+        array = np.asarray(array, dtype="<f4", order="C")  # ascontiguousarray would give a scalar an axis
         tensor = TensorProto(name=name, data_type=TensorProto.FLOAT, dims=array.shape)
+        self.tensors.append(tensor)
+        if self.file is None:
+            tensor.raw_data = array.tobytes()
+            return name
         tensor.data_location = TensorProto.EXTERNAL
         for key, value in (("location", self.file), ("offset", self.at), ("length", array.nbytes)):
             tensor.external_data.add(key=key, value=str(value))
-        self.tensors.append(tensor)
         self.arrays.append(array)
         self.at += -(-array.nbytes // ALIGNED) * ALIGNED
         return name

@@ -20,7 +20,7 @@ from netc.graph.ir import Graph
 from netc.passes.convolutional import image_input
 from netc.prototxt.format import canonical
 from netc.runtime.data.decoding import Pixels
-from netc.runtime.evaluate.dense import Dense, dense, deployed_graph, scores_of
+from netc.runtime.evaluate.dense import Dense, Scores, dense, deployed_graph, scores_of
 from netc.runtime.evaluate.images import Input, check_room, input_of, resized, says_no_mean, with_mean
 from netc.runtime.evaluate.memory import at_once
 from netc.runtime.evaluate.protocol import CENTRE, DENSE, Look, windows
@@ -42,6 +42,9 @@ class Classifier:
     NetcError R730, R731, R733, R735 (a net of the TRAIN phase).
     """
 
+    kind = ""
+    """What the values are, if not posteriors."""
+
     def __init__(
         self,
         net: Net,
@@ -58,7 +61,7 @@ class Classifier:
         self.net = net
         self.graph = deployed_graph(net)
         self.image = image_input(self.graph)
-        self.blob, self.classes = scores_of(self.graph, blob)
+        self.blob, self.classes = self._values(blob)
         found = shown or shown_by(net, self.graph)
         channels = self.graph.shapes[self.image][1]
         found = with_mean(found, mean, channels) if mean is not None else found
@@ -68,6 +71,15 @@ class Classifier:
         self.scale: int | None = None
         """The shorter side to which its own data layer rescales pictures in tests."""
         self._most: dict[tuple[int, ...], int] = {}
+
+    def _values(self, blob: str | None) -> Scores:
+        """The blob that is looked at, and how many values a place of it has. Raises NetcError R730, R602."""
+        return scores_of(self.graph, blob)
+
+    @staticmethod
+    def averaged(maps: Tensor) -> Posteriors:
+        """(2, images, classes) of maps (images, classes, rows, columns)."""
+        return posteriors_of(maps)
 
     @cached_property
     def dense(self) -> Dense:
@@ -90,6 +102,7 @@ class Classifier:
         computes."""
         sha = hashlib.sha256(canonical(self.graph.param).encode())
         said = {**asdict(self.input), "blob": self.blob, "version": VERSION, **self.net.computing.conditions()}
+        said |= {"values": self.kind} if self.kind else {}
         sha.update(json.dumps(said, sort_keys=True).encode())
         for name, blobs in self.net.params.items():
             sha.update(name.encode("utf-8", "surrogateescape"))
@@ -134,7 +147,7 @@ class Classifier:
         memory a matrix begins can decide in which order MKL sums up."""
         most = self._at_once(batch.shape, net == self._on_images)
         given = torch.from_numpy(np.ascontiguousarray(batch[..., ::-1]) if flip else batch)
-        parts = [posteriors_of(net(part.clone().to(self.device))) for part in given.split(most)]
+        parts = [self.averaged(net(part.clone().to(self.device))) for part in given.split(most)]
         return np.concatenate(parts, axis=1)
 
     def _on_images(self, batch: Tensor) -> Tensor:

@@ -113,12 +113,17 @@ def dense(net: Net, blob: str | None = None, *others: str) -> Dense:
     Parameters are shared, not copied. Raises NetcError as netc.passes.convolutional and `scores_of`.
     """
     graph = deployed_graph(net)
-    scores = scores_of(graph, blob)
-    form = convolutional(graph, [scores.blob, *others])
+    return dense_of(net, graph, scores_of(graph, blob).blob, *others)
+
+
+def dense_of(net: Net, graph: Graph, *blobs: str) -> Dense:
+    """The convolutional form of all that these blobs of a deployed net are made from; the first one's maps are what it
+    gives. Raises NetcError L308, L309."""
+    form = convolutional(graph, blobs)
     twin = Net(form.graph, net.seed, start=_all_tensors, computing=net.computing)
     twin.share_views(net)
     height, width = form.graph.shapes[form.image][2:]
-    return Dense(twin, form, form.image, scores.blob, _stride(form.graph, scores.blob), (height, width))
+    return Dense(twin, form, form.image, blobs[0], _stride(form.graph, blobs[0]), (height, width))
 
 
 def _all_tensors(net: Net) -> list[Tensor]:

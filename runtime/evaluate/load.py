@@ -33,8 +33,15 @@ class Wanted:
     precision: str = "fp32"
 
 
-def classifier_of(net: str | None, weights: str, wanted: Wanted, say: Callable[[str], None]) -> Classifier:
+def classifier_of(
+    net: str | None,
+    weights: str,
+    wanted: Wanted,
+    say: Callable[[str], None],
+    kind: type[Classifier] = Classifier,
+) -> Classifier:
     """The classifier of a weight file and, unless the file brings it, a net (a path). `say`: what remarks go to.
+    `kind`: what is made of them.
 
     Raises NetcError as `open_model` and `Classifier`; W763 where no net is known.
     """
@@ -50,8 +57,8 @@ def classifier_of(net: str | None, weights: str, wanted: Wanted, say: Callable[[
     layers = model.layers()
     computing = Computing(wanted.precision)
     made = Net(graph, start=lambda made: made.copy_from(layers).written(made.params), computing=computing)
-    classifier = Classifier(made.to(wanted.device), wanted.blob, shown, crop=wanted.crop)
-    if model.card is not None and len(model.card.classes) == classifier.classes:
+    classifier = kind(made.to(wanted.device), wanted.blob, shown, crop=wanted.crop)
+    if not kind.kind and model.card is not None and len(model.card.classes) == classifier.classes:
         classifier.names = model.card.classes
     classifier.scale = next(filter(None, map(_scale, (model.param, model.own and model.own.param))), None)
     return classifier

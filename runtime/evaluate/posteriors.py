@@ -53,15 +53,15 @@ def posteriors(
     given = protocol(scales, view, flip, order)
     classifier = Classifier(net, blob, mean=mean, crop=crop)
     classifier.check(list(given.looks()))
-    listed = _listed(images)
-    result = np.zeros((len(listed), classifier.classes))
-    for group in _groups(listed, classifier, given):
+    all_images = listed(images)
+    result = np.zeros((len(all_images), classifier.classes))
+    for group in groups(all_images, classifier, given):
         places, pixels = zip(*group, strict=True)
         result[list(places)] = _of_group(classifier, given, pixels)
     return result
 
 
-def _listed(images: Any) -> list[Any]:
+def listed(images: Any) -> list[Any]:
     single = isinstance(images, str | os.PathLike | Image.Image) or getattr(images, "ndim", 0) in (2, 3)
     return [images] if single else list(images)
 
@@ -71,7 +71,7 @@ def _of_group(classifier: Classifier, given: Protocol, pixels: Sequence[Pixels])
     return given.combined(found)
 
 
-def _groups(images: Sequence[Any], classifier: Classifier, given: Protocol) -> Iterable[list[tuple[int, Pixels]]]:
+def groups(images: Sequence[Any], classifier: Classifier, given: Protocol) -> Iterable[list[tuple[int, Pixels]]]:
     """Images of one ratio together, with their places, in the order in which groups are full."""
     color = classifier.input.channels == 3
     waiting: dict[tuple[int, int], list[tuple[int, Pixels]]] = {}

@@ -1,15 +1,8 @@
-"""Nets over all pictures of a source: read ahead by threads, spread over processes, kept on disk.
-
-The pictures are taken by blocks of `BLOCK`, which the processes share out. In a block those of one ratio are looked at
-together, up to `BATCH` of them, and one thread computes one such batch from beginning to end. So the bits of a result
-do not depend on the number of threads or processes, nor on what an earlier run has left on disk.
-"""
+"""How often nets are right on the pictures of a source, by the paper's protocols."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,36 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netc.errors import NetcError, Place, counted
-from netc.runtime.data.decoding import Pixels
-from netc.runtime.evaluate.classifier import Classifier, Posteriors
-from netc.runtime.evaluate.posteriors import BATCH, ratio
-from netc.runtime.evaluate.protocol import DENSE, ORDERS, Look, Protocol
-from netc.runtime.evaluate.sources import Record, Source
-from netc.runtime.evaluate.store import Store
-from netc.runtime.parallel.group import Group
+from netc.runtime.evaluate.classifier import Classifier
+from netc.runtime.evaluate.protocol import ORDERS
+from netc.runtime.evaluate.sources import Record
+from netc.runtime.evaluate.sweep import Broken, Looked, Sweep
 
-BLOCK = 128
 TOP = 5
-
-
-@dataclass(slots=True)
-class Member:
-    """A net and the protocol by which it is tested. `store`: where its posteriors are kept, None for nowhere. net,
-    weights: the names of its files."""
-
-    classifier: Classifier
-    protocol: Protocol
-    store: Store | None = None
-    net: str = ""
-    weights: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Broken:
-    """A picture that counts nowhere, and why."""
-
-    index: int
-    error: NetcError
 
 
 @dataclass(slots=True)
@@ -70,185 +39,44 @@ class Outcome:
         return len(self.indices)
 
 
-_Row = tuple[Record, Posteriors]
-"""A record and the fused posteriors, (2, classes)."""
+class Run(Sweep):
+    """The posteriors of all members averaged, and judged."""
 
-
-class Run:
-    """Members over a source. `workers`: threads that decode; `streams`: batches computed at a time, each by one thread.
-    `done`: called with the pictures done so far."""
-
-    def __init__(
-        self,
-        source: Source,
-        members: Sequence[Member],
-        group: Group,
-        workers: int,
-        streams: int,
-        done: Callable[[int], None] | None = None,
-    ) -> None:
-        self.source, self.members, self.group, self.streams = source, members, group, streams
-        self._done = done or (lambda count: None)
-        self._decoding = ThreadPoolExecutor(workers, "decode")
-        self._computing = ThreadPoolExecutor(streams, "evaluate")
-        self.broken: list[Broken] = []
-        self._check()
-
-    def _check(self) -> None:
+    def check(self) -> None:
         """Raises NetcError R736 for nets of other classes, and what `Classifier.check` raises."""
         first = self.members[0].classifier
         for member in self.members:
             other = member.classifier
             if (other.classes, other.input.channels) != (first.classes, first.input.channels):
                 found = f"a net of {_said(first)} and one of {_said(other)} cannot be fused"
-                raise NetcError("R736", found, Place(member.classifier.graph.path), "fuse nets of the same classes")
-            member.classifier.check(list(member.protocol.looks()))
+                raise NetcError("R736", found, Place(other.graph.path), "fuse nets of the same classes")
+        super().check()
 
-    def outcome(self) -> Outcome:
-        """The results of all processes, on each of them. Raises NetcError of the first rank that has one."""
-        for member in self.members:
-            if member.store is not None:
-                member.store.look_up(member.protocol.looks())
-        self.group.agree(None)  # nobody computes before all have seen what there is
-        rows: list[tuple[Any, ...]] = []
-        error = None
-        try:
-            rows = list(self._rows())
-        except NetcError as failed:
-            error = failed
-        finally:
-            for pool in (self._decoding, self._computing):
-                pool.shutdown(wait=True, cancel_futures=True)
-        parts = self.group.agree(error, rows, self.broken)
-        if not any(part for part, _ in parts):
-            first = [one.error for _, broken in parts for one in broken][:3]
-            why = "; ".join(error.message for error in first) or "it has none"
-            raise NetcError("R740", f"no picture of {self.source.path} could be read: {why}", Place(self.source.path))
-        return _outcome([row for part, _ in parts for row in part], [one for _, broken in parts for one in broken])
-
-    # -- the pictures of this process ----------------------------------------------------------------------------------
-
-    def _rows(self) -> Iterator[tuple[Any, ...]]:
-        count = 0
-        for future in self._finished():
-            found = future.result()
-            count += len(found)
-            self._done(count)
-            yield from (_judged(*row) for row in found)
-
-    def _finished(self) -> Iterator[Future[list[_Row]]]:
-        """The batches in order, a few of them under way."""
-        waiting: deque[Future[list[_Row]]] = deque()
-        for batch in self._batches():
-            waiting.append(self._computing.submit(self._compute, batch))
-            if len(waiting) > 2 * self.streams:
-                yield waiting.popleft()
-        yield from waiting
-
-    def _batches(self) -> Iterator[list[tuple[Record, Future[Pixels] | None]]]:
-        """Records of one ratio, with their pixels under way where these are needed."""
-        size = len(self.source)
-        for number, start in enumerate(range(0, size, BLOCK)):
-            if number % self.group.size == self.group.rank:
-                block = range(start, min(start + BLOCK, size))
-                yield from map(self._started, _together(self._read(block), self._is_dense()))
-
-    def _is_dense(self) -> bool:
-        return any(DENSE in member.protocol.parts for member in self.members)
-
-    def _read(self, block: range) -> list[Record]:
-        """The records of a block that have a header of a picture; others are noted."""
-        records = []
-        for index, found in zip(block, self._decoding.map(self._record, block), strict=True):
-            if isinstance(found, NetcError):
-                self.broken.append(Broken(index, found))
-            else:
-                self._check_label(found)
-                records.append(found)
-        return records
-
-    def _record(self, index: int) -> Record | NetcError:
-        try:
-            return self.source.record(index)
-        except NetcError as error:
-            if error.code != "D520":  # the source itself is damaged
-                raise
-            return error
-
-    def _check_label(self, record: Record) -> None:
+    def check_record(self, record: Record) -> None:
+        """Raises NetcError R737 for a label that the net does not have."""
         classes = self.members[0].classifier.classes
         if not 0 <= record.label < classes:
             found = f"the picture {record.name} has the label {record.label}, and the net {classes} classes"
             hint = "labels count from 0; --labels FILE, a line for each class of the net, says which folder is which"
             raise NetcError("R737", found, Place(self.source.path), hint)
 
-    def _started(self, batch: list[Record]) -> list[tuple[Record, Future[Pixels] | None]]:
-        needed = any(self._missing(member, batch) for member in self.members)
-        return [(record, self._decoding.submit(self._pixels, record) if needed else None) for record in batch]
-
-    def _pixels(self, record: Record) -> Pixels:
-        return record.pixels(self.members[0].classifier.input.channels == 3)
-
-    @staticmethod
-    def _missing(member: Member, batch: Sequence[Record]) -> list[Look]:
-        """The looks at a batch that have to be computed: all of a batch, where one of it is missing."""
-        store = member.store
-        if store is None:
-            return list(member.protocol.looks())
-        return [
-            look for look in member.protocol.looks() if any(store.get(look, record.sha256) is None for record in batch)
+    def row(self, record: Record, each: Sequence[Looked]) -> tuple[Any, ...]:
+        parts = [
+            np.stack([member.protocol.combined(found, order) for order in ORDERS])
+            for member, found in zip(self.members, each, strict=True)
         ]
+        return _judged(record, np.mean(parts, axis=0))
 
-    # -- one batch -----------------------------------------------------------------------------------------------------
-
-    def _compute(self, batch: list[tuple[Record, Future[Pixels] | None]]) -> list[_Row]:
-        records, pixels = self._decoded(batch)
-        if not records:
-            return []
-        fused = np.mean([self._of_member(member, records, pixels) for member in self.members], axis=0)
-        return [(record, fused[:, at]) for at, record in enumerate(records)]
-
-    def _decoded(self, batch: list[tuple[Record, Future[Pixels] | None]]) -> tuple[list[Record], list[Pixels]]:
-        records, pixels = [], []
-        for record, coming in batch:
-            try:
-                if coming is not None:
-                    pixels.append(coming.result())
-                records.append(record)
-            except NetcError as error:
-                self.broken.append(Broken(record.index, error))
-        return records, pixels
-
-    def _of_member(self, member: Member, records: list[Record], pixels: list[Pixels]) -> Posteriors:
-        """(2 orders, images, classes) by one net's protocol."""
-        looks = self._missing(member, records) if pixels else []
-        found: dict[Look, Posteriors] = {}
-        for look, each in member.classifier.posteriors(pixels, looks):
-            found[look] = each
-            if member.store is not None:
-                member.store.put(look, [record.sha256 for record in records], each)
-        for look in member.protocol.looks():
-            if look not in found:
-                assert member.store is not None
-                kept = [member.store.get(look, record.sha256) for record in records]
-                found[look] = np.stack([one for one in kept if one is not None], axis=1)
-        return np.stack([member.protocol.combined(found, order) for order in ORDERS])
+    def outcome(self) -> Outcome:
+        """Raises NetcError as `gathered`."""
+        return _outcome(*self.gathered())
 
 
 def _said(classifier: Classifier) -> str:
     return f"{classifier.classes} classes ({counted(classifier.input.channels, 'channel')})"
 
 
-def _together(records: Sequence[Record], dense: bool) -> Iterator[list[Record]]:
-    """Batches of records, of one ratio each where the net sees whole images, in the order of their first ones."""
-    groups: dict[Any, list[Record]] = {}
-    for record in records:
-        groups.setdefault(ratio(*record.size) if dense else None, []).append(record)
-    for group in groups.values():
-        yield from (group[start : start + BATCH] for start in range(0, len(group), BATCH))
-
-
-def _judged(record: Record, found: Posteriors) -> tuple[Any, ...]:
+def _judged(record: Record, found: NDArray[np.float64]) -> tuple[Any, ...]:
     """(index, label, rank, best, probability, SHA-256): a tie counts against the true class, and so does NaN."""
     label = record.label
     true = found[:, label : label + 1]
@@ -258,8 +86,6 @@ def _judged(record: Record, found: Posteriors) -> tuple[Any, ...]:
 
 
 def _outcome(rows: list[tuple[Any, ...]], broken: list[Broken]) -> Outcome:
-    rows.sort(key=lambda row: row[0])
-    broken.sort(key=lambda one: one.index)
     columns: Mapping[int, list[Any]] = {at: [row[at] for row in rows] for at in range(6)}
     indices, labels, rank = (np.array(columns[at], np.int64) for at in range(3))
     best, probability = np.array(columns[3], np.int64), np.array(columns[4], np.float64)

@@ -26,9 +26,11 @@ from netc.runtime.imageset.sources import Listing, from_folders, from_list, read
 
 @dataclass(slots=True)
 class Record:
-    """A picture as it is stored. `sha256`: of all that its pixels come from; `size`: (height, width) upright."""
+    """A picture as it is stored. `key`: what its source calls it; `name`: the same for messages. `sha256`: of all that
+    its pixels come from; `size`: (height, width) upright."""
 
     index: int
+    key: str
     name: str
     label: int
     sha256: bytes
@@ -58,6 +60,10 @@ class Source:
     remarks: Sequence[str] = ()
 
     def __len__(self) -> int:
+        raise NotImplementedError
+
+    def key(self, index: int) -> str:
+        """What the source calls a picture, readable or not."""
         raise NotImplementedError
 
     def record(self, index: int) -> Record:
@@ -100,8 +106,12 @@ class _Database(Source):
     def __len__(self) -> int:
         return len(self.database)
 
+    def key(self, index: int) -> str:
+        return _called(self.database.record(index)[0])
+
     def record(self, index: int) -> Record:
         key, value = self.database.record(index)
+        called = _called(key)
         name = f'"{key.decode("utf-8", "replace")}" of {self.path}'
         try:
             datum = proto.Datum.FromString(value)
@@ -109,7 +119,7 @@ class _Database(Source):
             raise unusable(name, Undecodable(f"it is not a Datum ({error})")) from None
         try:
             if datum.encoded:
-                return Record(index, name, datum.label, _sha(datum.data), size_of(datum.data), datum.data)
+                return Record(index, called, name, datum.label, _sha(datum.data), size_of(datum.data), datum.data)
             planes = from_datum(key, value, None).planes
         except Undecodable as error:
             raise unusable(name, error) from None
@@ -118,7 +128,7 @@ class _Database(Source):
             raise unusable(name, Undecodable(found))
         pixels = np.ascontiguousarray((planes[::-1] if len(planes) == 3 else planes).transpose(1, 2, 0))
         sha = _sha(repr(pixels.shape).encode() + pixels.tobytes())
-        return Record(index, name, datum.label, sha, (pixels.shape[0], pixels.shape[1]), pixels)
+        return Record(index, called, name, datum.label, sha, (pixels.shape[0], pixels.shape[1]), pixels)
 
     def close(self) -> None:
         self.database.close()
@@ -134,17 +144,24 @@ class _Files(Source):
     def __len__(self) -> int:
         return len(self.listing.entries)
 
+    def key(self, index: int) -> str:
+        return self.listing.entries[index].name
+
     def record(self, index: int) -> Record:
         entry = self.listing.entries[index]
         paths = [*self.listing.paths(entry), *picture_paths("", entry.name)]
         path = existing(paths) or paths[0]
         try:
             content = read_picture(path)
-            return Record(index, path, entry.label, _sha(content), size_of(content), content)
+            return Record(index, entry.name, path, entry.label, _sha(content), size_of(content), content)
         except (OSError, Undecodable) as error:
             raise unusable(path, error) from None
         except NetcError as error:
             raise NetcError("D520", error.message, error.place, error.hint) from None
+
+
+def _called(key: bytes) -> str:
+    return key.decode("utf-8", "surrogateescape")
 
 
 def _sha(content: bytes) -> bytes:

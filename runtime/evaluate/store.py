@@ -1,4 +1,4 @@
-"""Posteriors kept on disk, look by look: fusion and tables are second passes, and a killed run goes on.
+"""Posteriors (or features) kept on disk, look by look: fusion and tables are second passes, and a killed run goes on.
 
     FOLDER/<key of the net>/<look>/<hash of the batch>.posteriors
 
@@ -59,8 +59,8 @@ class Store:
             return None if path is None else self._opened(path, look).get(record)
 
     def put(self, look: Look, records: Sequence[bytes], found: Posteriors) -> None:
-        """Keep a batch, (2, records, classes). Raises NetcError O165, X166, X167."""
-        orders = 1 if np.array_equal(found[0], found[1]) else 2
+        """Keep a batch, (2, records, classes) or (1, records, values). Raises NetcError O165, X166, X167."""
+        orders = 1 if np.array_equal(found[0], found[-1]) else 2
         values = np.ascontiguousarray(found[:orders].transpose(1, 0, 2)).astype("<f8", copy=False)
         body = b"".join(records) + values.tobytes()
         head = {"format": FORMAT, "version": VERSION, "net": self.net, "look": str(look), "rows": len(records)}

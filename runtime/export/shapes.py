@@ -89,9 +89,13 @@ class Axes:
             for name, shape in shapes.items()
         }
 
+    def compiled(self, shapes: Shapes) -> Graph:
+        """The net for inputs of these shapes. Raises NetcError where it does not fit them."""
+        return compile_net(_with_inputs(self.graph.param, shapes), self.graph.phase)
+
     def _fits(self, shapes: Shapes) -> bool:
         try:
-            other = compile_net(_with_inputs(self.graph.param, shapes), self.graph.phase)
+            other = self.compiled(shapes)
         except NetcError:
             return False
         return _parameters(other) == _parameters(self.graph)

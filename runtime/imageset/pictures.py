@@ -79,8 +79,8 @@ def convert(path: Path, label: int, recipe: Recipe, fit: Fit | None = None) -> R
     plain = _same_type(extension, wanted) and not (recipe.gray and picture.colored)
     if recipe.encoded and target == pixels.shape[:2] and plain:
         return _record(pixels, label, fitted, content, turned=picture.turned)
-    pixels = _resized(pixels, target, smooth=bool(recipe.short_side))
-    encoded = _encode(pixels, wanted, recipe.quality) if recipe.encoded else None
+    pixels = resized(pixels, target, smooth=bool(recipe.short_side))
+    encoded = encoded_as(pixels, wanted, recipe.quality) if recipe.encoded else None
     return _record(pixels, label, fitted, encoded, kept=False)
 
 
@@ -124,7 +124,7 @@ def _target(pixels: opencv.Pixels, recipe: Recipe) -> tuple[int, int]:
     return found
 
 
-def _resized(pixels: opencv.Pixels, target: tuple[int, int], smooth: bool) -> opencv.Pixels:
+def resized(pixels: opencv.Pixels, target: tuple[int, int], smooth: bool) -> opencv.Pixels:
     """`smooth`: Pillow's bilinear filter over the whole source area of a pixel; otherwise OpenCV's four neighbours."""
     if pixels.shape[:2] == target:
         return pixels
@@ -134,7 +134,7 @@ def _resized(pixels: opencv.Pixels, target: tuple[int, int], smooth: bool) -> op
     return np.asarray(image).reshape(*target, -1)
 
 
-def _encode(pixels: opencv.Pixels, extension: str, quality: int) -> bytes:
+def encoded_as(pixels: opencv.Pixels, extension: str, quality: int) -> bytes:
     """A compressed file of the type `extension`; JPEG for a type that cannot be written."""
     file, kind = io.BytesIO(), FORMATS.get(extension, "JPEG")
     options = {"quality": quality} if kind in ("JPEG", "WEBP") else {}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -26,14 +27,15 @@ _FILES = ("data.mdb", "lock.mdb")
 
 
 class Database:
-    """Context manager: `put` records, then `publish`. Leaving it without `publish` leaves nothing behind.
+    """Context manager: `put` records, then `publish`. Leaving it without `publish` leaves nothing behind. `replace`: a
+    database that has the name already makes way when this one is complete; anything else does not.
 
     Raises O140 if `path` exists, O141 if another process is building it, O142 if it cannot be made there, X140 if it
     cannot be written (disk full).
     """
 
-    def __init__(self, path: Path, map_size: int = FIRST_MAP) -> None:
-        self.path, self.map_size = path, map_size
+    def __init__(self, path: Path, map_size: int = FIRST_MAP, replace: bool = False) -> None:
+        self.path, self.map_size, self.replace = path, map_size, replace
         self._batch: list[tuple[bytes, bytes]] = []
         self._batch_bytes = 0
         self._env: Any = None
@@ -44,12 +46,12 @@ class Database:
         return self.path.with_name(self.path.name + ".building")
 
     def __enter__(self) -> Database:
-        refuse_existing(self.path)
+        self._refuse_existing()
         with self._reported():
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._claim = Claim(self.building, _FILES, self.path)
         try:
-            refuse_existing(self.path)  # another build may have published it meanwhile
+            self._refuse_existing()  # another build may have published it meanwhile
             with self._reported():
                 self._open()
         except BaseException:
@@ -102,12 +104,19 @@ class Database:
             sync_folder(self.path.parent)
 
     def _take_name(self) -> None:
-        refuse_existing(self.path)
+        self._refuse_existing()
+        older = self.path.with_name(f"{self.path.name}.replaced")
+        if self.replace and self.path.exists():
+            os.rename(self.path, older)
         try:
             os.rename(self.building, self.path)
         except OSError:
-            refuse_existing(self.path)  # it came meanwhile
+            if older.exists() and not self.path.exists():
+                os.rename(older, self.path)
+            self._refuse_existing()  # it came meanwhile
             raise
+        if self.replace and older.exists():
+            shutil.rmtree(older)
         assert self._claim is not None
         self._claim.release()
         self._claim = None
@@ -117,6 +126,10 @@ class Database:
             self._env.close()
         if self._claim is not None:
             self._claim.discard()
+
+    def _refuse_existing(self) -> None:
+        if not (self.replace and _is_database(self.path)):
+            refuse_existing(self.path)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._give_up()
@@ -142,6 +155,14 @@ class Database:
         message = "the disk is full" if full else f"writing failed ({getattr(error, 'strerror', None) or error})"
         hint = "free some space or write the database elsewhere; nothing was left behind"
         return NetcError("X140", f"{message}: {state}", Place(str(self.path)), hint)
+
+
+def _is_database(path: Path) -> bool:
+    """A folder with an LMDB in it and nothing else."""
+    if path.is_symlink() or not path.is_dir():
+        return False
+    names = {entry.name for entry in path.iterdir()}
+    return _FILES[0] in names and names <= set(_FILES)
 
 
 def refuse_existing(path: Path, hint: str | None = None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -68,13 +68,25 @@ class Clock(nn.Module):
 
 
 class LayerRun:
-    """What layers see of the machine (netc.layers.base.Run)."""
+    """What layers see of the machine (netc.layers.base.Run).
+
+    between_layers: called before each layer of a pass, forward and backward, unless it is compiled, with the seconds
+    that nobody will look again for (0: not known); what it raises ends the pass. multiplied: told of each layer that
+    multiplies with its parameters (`Layer.multiplies`), of its first bottom and its top, in a pass that is recorded.
+    """
 
     def __init__(self, graph: Graph, clock: Clock, seed: int, outputs: Outputs) -> None:
         self.training = any(node.layer.phase == 0 for node in graph.nodes)
         self._clock, self.outputs = clock, outputs
         self._keys = {node.layer.key: rand.key(seed, "layer", node.layer.key) for node in graph.nodes}
         self._state: dict[str, dict[str, Any]] = {}
+        self.between_layers: Callable[[float], None] | None = None
+        self.multiplied: Callable[[Any, Tensor, Tensor], None] | None = None
+
+    def look(self, ahead: float = 0.0) -> None:
+        """Call `between_layers`, where it is set."""
+        if self.between_layers is not None:
+            self.between_layers(ahead)
 
     def uniform(self, layer: Layer, like: Tensor) -> Tensor:
         clock, rows = self._clock, like.shape[0] if like.dim() else 1

@@ -225,19 +225,33 @@ class Net(nn.Module):
 
     def _walk(self, values: dict[str, Tensor], route: Route) -> dict[str, Tensor]:
         recorded = torch.is_grad_enabled()
+        looking = not torch.compiler.is_compiling() and self.run.between_layers is not None
         for step, dead, over in route.steps:
+            if looking:
+                self.run.look()
             self._execute(step, values, over and not recorded)
+            if looking and recorded:
+                self._look_on_the_way_back([values[top] for top in step.tops])
             for blob in dead:
                 values.pop(blob, None)
         if self.computing.plain:
             return {name: values[name] for name in route.wanted}
         return {name: plain(values[name]) for name in route.wanted}
 
+    def _look_on_the_way_back(self, tops: list[Tensor]) -> None:
+        """Before the gradient of a layer is computed, too."""
+        recorded = [top for top in tops if top.requires_grad and not top.is_leaf]
+        if recorded:
+            recorded[0].register_hook(lambda _: self.run.look())
+
     def _execute(self, step: Step, values: dict[str, Tensor], over: bool) -> None:
         bottoms = [
             values[b].detach() if d else values[b] for b, d in zip(step.node.bottoms, step.detached, strict=True)
         ]
-        values.update(zip(step.tops, self.tops(step, bottoms, over), strict=True))
+        tops = self.tops(step, bottoms, over)
+        if step.node.layer.multiplies and not torch.compiler.is_compiling() and self.run.multiplied is not None:
+            self.run.multiplied(step, bottoms[0], tops[0])
+        values.update(zip(step.tops, tops, strict=True))
 
     def tops(self, step: Step, bottoms: list[Tensor], over: bool = False) -> Sequence[Tensor]:
         """The tops of one layer. `over`: it may write over its first bottom, even where torch has not recorded that.

@@ -1,13 +1,13 @@
 """The processes that train together, or the one that trains alone: what they tell each other, and agree on.
 
-Every method is a collective: all ranks call the same ones in the same order. What one rank finds wrong is raised on all
-(`agree`), so that none waits for one that has gone.
+Every method that does not say otherwise is a collective: all ranks call the same ones in the same order. What one rank
+finds wrong is raised on all (`agree`), so that none waits for one that has gone.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -58,6 +58,14 @@ class Group:
     def where(self) -> str:
         """This process, in words: rank, host and process."""
         return f"rank {self.rank}"
+
+    def tell_of_end(self, asked: Callable[[], bool]) -> None:
+        """Let the others know within a second that this process has been `asked` for the end. No collective."""
+
+    @property
+    def ending(self) -> float:
+        """Seconds since a process has told of the end, this one or another; 0 where none has. No collective."""
+        return 0.0
 
     @contextmanager
     def waiting(self, call: str) -> Iterator[None]:
@@ -122,6 +130,13 @@ class Processes(Group):
     def at(self) -> str:
         """What this process is doing, and the collective that it is in."""
         return self._watch.at()
+
+    def tell_of_end(self, asked: Callable[[], bool]) -> None:
+        self._watch.asked = asked
+
+    @property
+    def ending(self) -> float:
+        return self._watch.ending
 
     def gather(self, value: T) -> list[T]:
         found: list[Any] = [None] * self.size

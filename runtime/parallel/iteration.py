@@ -8,6 +8,7 @@ the unit, as Caffe's does on each of several GPUs; its running sums then add the
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -16,10 +17,11 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from netc.errors import NetcError
+from netc.graph.ir import Graph
 from netc.layers.facts import LABELS, SUM
 from netc.runtime.net.feeding import FeedFunction
 from netc.runtime.net.module import Net
-from netc.runtime.parallel.divisible import batch_of, check_divisible
+from netc.runtime.parallel.divisible import ROWS, SAME, Kind, batch_of, kinds
 from netc.runtime.parallel.group import Group
 from netc.runtime.parallel.shards import Unit, block, units
 from netc.runtime.parallel.sums import Sum, finish
@@ -57,12 +59,12 @@ class Iteration:
         group: Group,
         forward: nn.Module | None = None,
     ) -> None:
-        check_divisible(net.graph, shards, group.size)
+        self._kinds = kinds(net.graph, shards, group.size)
         self.net, self.slots, self.group = net, slots, group
         self.iter_size, self.shards = iter_size, shards
         self._moving = [slot for slot in slots if slot.lr_mult]
-        self._makers = {name: node for node in net.graph.nodes for name in node.top_names}
-        self._counted = [node for node in net.graph.nodes if node.layer.mean_over == LABELS]
+        counters = {kind.counter for kind in self._kinds.values() if kind.name == LABELS}
+        self._counted = {top: node for node in net.graph.nodes for top in node.top_names if top in counters}
         self._running = _Running(net)
         self._batch = batch_of(net.graph)
         self._net: Callable[[Batch], Batch] = forward or net
@@ -82,25 +84,23 @@ class Iteration:
         self.group.doing(f"at iteration {iteration}, in its forward and backward pass")
         self._begin(len(every), mine[-1])
         passes: list[Pass] = []
-        found: list[list[Pass]] = []
-        for unit in mine:
-            try:
-                if failed is not None:
-                    raise failed
+        try:
+            if failed is not None:
+                raise failed
+            for unit in mine:
                 each, loss = self._forward(unit, batches.pop(unit), shares[unit], unit.k == every[-1].k and wanted)
                 if not math.isfinite(each.loss):
                     raise self._diverged(unit, iteration, feed, each.loss)
                 passes.append(each)
-            except NetcError as error:
-                failed = error
-            if failed is not None or unit == mine[-1]:  # before the gradients of all are summed up
-                found = [of_rank for (of_rank,) in self.group.agree(failed, passes)]
-            self._backward(every.index(unit), loss)
+                self._backward(every.index(unit), loss)
+        except NetcError as error:
+            failed = error
+        found = self.group.agree(failed, passes)  # before the gradients of all are summed up
         self.group.doing(f"at iteration {iteration}, summing up gradients")
         self._finish()
-        done = [each for of_rank in found for each in of_rank]
+        done = [each for (of_rank,) in found for each in of_rank]
         self._running.fold(done, self.shards)
-        return sum(each.loss for each in done) / self.iter_size, _outputs(done[-self.shards :])
+        return sum(each.loss for each in done) / self.iter_size, _outputs(done[-self.shards :], self._kinds)
 
     @torch.no_grad()
     def loss(self, iteration: int) -> float:
@@ -153,23 +153,23 @@ class Iteration:
     def _counts(self, unit: Unit, batch: Batch) -> dict[str, float]:
         """How many labels of a unit count, for each top that is a mean over them."""
         self._at(unit)
-        blobs = dict.fromkeys(node.bottoms[1] for node in self._counted)
+        blobs = dict.fromkeys(node.bottoms[1] for node in self._counted.values())
         labels = self.net.computed_from(batch, tuple(blobs))
         return {
             top: float(labels[node.bottoms[1]].long().ne(node.layer.ignore or 0).sum())
-            for node in self._counted
-            for top in node.top_names
+            for top, node in self._counted.items()
         }
 
     def _shares(self, unit: Unit, counts: Mapping[Unit, dict[str, float]]) -> dict[str, float]:
-        share = len(unit.shard.of(self._batch)) / self._batch
+        """How much a unit's blobs count in those of its batch, where it is not as they are."""
+        even = len(unit.shard.of(self._batch)) / self._batch if self._kinds else 1.0
         shares = {}
-        for top, node in self._makers.items():
-            if node.layer.mean_over == LABELS:
-                whole = sum(counts[other][top] for other in counts if other.k == unit.k)
-                shares[top] = max(1.0, counts[unit][top]) / max(1.0, whole)
-            else:
-                shares[top] = 1.0 if node.layer.mean_over == SUM else share
+        for top, kind in self._kinds.items():
+            if kind.name == LABELS:
+                whole = sum(counts[other][kind.counter] for other in counts if other.k == unit.k)
+                shares[top] = counts[unit][kind.counter] / whole if whole else even
+            elif kind != ROWS and kind.name != SUM:
+                shares[top] = even
         return shares
 
     # -- a pass --------------------------------------------------------------------------------------------------------
@@ -181,10 +181,11 @@ class Iteration:
     def _forward(self, unit: Unit, batch: Batch, shares: dict[str, float], wanted: bool) -> tuple[Pass, Tensor]:
         self._at(unit)
         self._running.empty()
+        self.net.run.look()
         outputs = self._net(batch)
         loss = self.net.losses(outputs, shares)
         last = {name: outputs[name].detach() for name in self.net.outputs}
-        scalars = {name: float(x) * shares[name] for name, x in last.items() if not x.dim()}
+        scalars = {name: _part(float(x), shares.get(name, 1.0)) for name, x in last.items() if not x.dim()}
         rows = {name: x.cpu() for name, x in last.items() if x.dim()} if wanted else {}
         return Pass(unit, float(loss.detach()), scalars, rows, self._running.taken()), loss
 
@@ -225,8 +226,9 @@ class Overlapped(Iteration):
         self, net: Net, slots: list[Slot], iter_size: int, group: Group, forward: nn.Module | None = None
     ) -> None:
         super().__init__(net, slots, iter_size, group.size, group)
+        unused = not all_reached(net.graph)  # to look for them costs a walk through the graph in each iteration
         self._parallel = DistributedDataParallel(
-            forward or net, broadcast_buffers=False, gradient_as_bucket_view=True, find_unused_parameters=True
+            forward or net, gradient_as_bucket_view=True, find_unused_parameters=unused
         )
         self._net = self._parallel
 
@@ -237,21 +239,59 @@ class Overlapped(Iteration):
 
     def _forward(self, unit: Unit, batch: Batch, shares: dict[str, float], wanted: bool) -> tuple[Pass, Tensor]:
         self._parallel.require_backward_grad_sync = unit == self._last
-        return super()._forward(unit, batch, shares, wanted)
+        began = time.monotonic()
+        found = super()._forward(unit, batch, shares, wanted)
+        self._took = time.monotonic() - began
+        return found
 
     def _backward(self, unit: int, loss: Tensor) -> None:
+        """Add the gradient of a unit; the last one's waits for `_finish`, since it sums up those of all processes."""
+        if self._parallel.require_backward_grad_sync:
+            self._loss = loss
+            self.net.run.look(ahead=2 * self._took)  # about what it takes, and no process can leave it by itself
+        elif loss.requires_grad:
+            self._mean(loss).backward()
+
+    def _finish(self) -> None:
+        loss, self._loss = self._loss, torch.zeros(())
         if loss.requires_grad:
-            with self.group.waiting("all_reduce"):
-                (loss * self.group.size).backward()  # torch takes the mean over the processes
+            between, self.net.run.between_layers = self.net.run.between_layers, None
+            try:
+                with self.group.waiting("all_reduce"):
+                    self._mean(loss).backward()
+            finally:
+                self.net.run.between_layers = between
 
-    def _finish(self) -> None: ...
+    def _mean(self, loss: Tensor) -> Tensor:
+        """torch takes the mean over the processes."""
+        return loss * self.group.size
 
 
-def _outputs(passes: list[Pass]) -> Batch:
+def all_reached(graph: Graph) -> bool:
+    """Whether a loss depends on all parameters, so that each has a gradient in every pass."""
+    asked = {top for node in graph.nodes for top, weight in zip(node.top_names, node.loss_weights) if weight}
+    for node in reversed(graph.nodes):
+        if not asked.isdisjoint(node.top_names):
+            asked.update(bottom for bottom, flows in zip(node.bottoms, node.backward) if flows)
+        elif any(not ref.blob.frozen for ref in node.params):
+            return False
+    return True
+
+
+def _part(value: float, share: float) -> float:
+    """Of a unit whose labels do not count, an accuracy is not a number, and no part of that of its batch."""
+    return value * share if share else 0.0
+
+
+def _outputs(passes: list[Pass], kinds: Mapping[str, Kind]) -> Batch:
     """The outputs of a whole pass from those of its units."""
     first = passes[0]
     scalars = {name: torch.tensor(sum(each.scalars[name] for each in passes)) for name in first.scalars}
-    return scalars | {name: torch.cat([each.rows[name] for each in passes]) for name in first.rows}
+    rows = {
+        name: values if kinds.get(name) == SAME else torch.cat([each.rows[name] for each in passes])
+        for name, values in first.rows.items()
+    }
+    return scalars | rows
 
 
 class _Running:

@@ -23,6 +23,7 @@ from netc.graph.read import locate_solver
 from netc.runtime.net.numerics import settle
 from netc.runtime.parallel.group import Group, Processes, launched
 from netc.runtime.parallel.launch import ended, lost
+from netc.runtime.parallel.rounding import terms
 from netc.runtime.parallel.watch import LOST
 from netc.runtime.solver.solver import Solver
 
@@ -56,9 +57,9 @@ def measure(task: dict[str, Any], group: Group) -> dict[str, Any]:
         if task["gradients"]:
             run.forward_backward()
             if group.first:
-                arrays = {str(i): slot.gradient().double().numpy() for i, slot in enumerate(run.slots)}
+                arrays = {str(i): slot.gradient().double().cpu().numpy() for i, slot in enumerate(run.slots)}
                 np.savez(task["gradients"], **arrays)  # type: ignore[arg-type]
-            return {}
+            return {"terms": terms(run.net.graph, param.iter_size)}
         run.step(task["iterations"])
         return {
             "weights_sha256": _hash(tensor for tensors in run.net.params.values() for tensor in tensors),

@@ -16,11 +16,11 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map
 
 from netc.errors import NetcError, counted
 from netc.runtime.net.module import Net
-from netc.runtime.parallel.divisible import batch_of, check_divisible
+from netc.runtime.parallel.divisible import batch_of, kinds
 from netc.runtime.parallel.shards import Shard
 from netc.runtime.parallel.sums import BUCKET, Sum
 from netc.solver.settings import HISTORIES
@@ -71,7 +71,7 @@ class Plan:
         size = batch_of(self.net.graph)
         for parts in divisors(size):
             if parts > 1:
-                check_divisible(self.net.graph, parts, self.processes)
+                kinds(self.net.graph, parts, self.processes)
                 if self.needed(parts, True) <= limit:
                     return parts
         raise self._too_little(size, limit)
@@ -122,7 +122,7 @@ def peak(net: Net, shard: Shard) -> int:
     twin.to("meta")
     batch = {top: torch.empty(shape, device="meta") for top, shape in _tops(net, shard).items()}
     kept = sum(4 * value.numel() for _, value in twin.own_params())
-    count = _Count()
+    count = _Count(next((value.device.type for _, value in net.own_params()), "cpu"))
     with count:
         try:
             loss = twin.losses(twin.outputs_of(batch))
@@ -149,20 +149,26 @@ def _tops(net: Net, shard: Shard) -> dict[str, tuple[int, ...]]:
 
 
 class _Count(TorchDispatchMode):
-    """Counts the bytes of all tensors that operations make, until they are gone."""
+    """Counts the bytes of all tensors that operations make, until they are gone, and of the copies that MAX pooling's
+    gradient makes for a moment on a `device` of this type."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: str) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self._device = device
         self.now: int = 0
         self.most: int = 0
         self._seen: weakref.WeakSet[Any] = weakref.WeakSet()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         found = func(*args, **(kwargs or {}))
+        if func in _CONVOLUTIONS and any(isinstance(x, Tensor) and _is_channels_last(x) for x in args):
+            found = tree_map(_laid_out, found)
         known = {id(_storage(x)) for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)}
         for tensor in tree_leaves(found):
             if isinstance(tensor, Tensor) and id(_storage(tensor)) not in known:
                 self._add(_storage(tensor))
+        if func is torch.ops.aten.max_pool2d_with_indices_backward.default:
+            self.most = max(self.most, self.now + _copied_by_max_pool(args[0], args[1], args[7], found, self._device))
         return found
 
     def _add(self, storage: Any) -> None:
@@ -175,6 +181,27 @@ class _Count(TorchDispatchMode):
 
     def _gone(self, size: int) -> None:
         self.now -= size
+
+
+def _copied_by_max_pool(gradient: Tensor, x: Tensor, places: Tensor, found: Tensor, device: str) -> int:
+    """Its kernel works in one layout, on a CPU the upper gradient's, elsewhere its input's, and copies what has another
+    one: the blobs behind it may lie channel by channel (an inner product's gradient does) and those before it not."""
+    leading, others = (gradient, (places, found)) if device == "cpu" else (x, (gradient, places))
+    wanted = torch.channels_last if _is_channels_last(leading) else torch.contiguous_format
+    return sum(each.nbytes for each in others if not each.is_contiguous(memory_format=wanted))
+
+
+_CONVOLUTIONS = (torch.ops.aten.convolution.default, torch.ops.aten.convolution_backward.default)
+
+
+def _laid_out(x: Any) -> Any:
+    """What a convolution gives where one of its factors is channels-last; without values torch looks at the first
+    alone."""
+    return torch.empty_like(x, memory_format=torch.channels_last) if isinstance(x, Tensor) and x.dim() == 4 else x
+
+
+def _is_channels_last(x: Tensor) -> bool:
+    return x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
 
 
 def _storage(tensor: Tensor) -> Any:

@@ -1,7 +1,7 @@
 """Whether training is the same for any number of processes: trained with each, and compared bit by bit.
 
 With shards the bits must not depend on the number. Without, the gradient of one step is compared with that of one
-process, against the bound of rounding (`BOUNDS`).
+process, against the bound of rounding (netc.runtime.parallel.rounding).
 """
 
 from __future__ import annotations
@@ -22,10 +22,8 @@ import torch
 from netc.errors import NetcError
 from netc.graph.read import locate_solver
 from netc.runtime.parallel.launch import STATUS, launch
+from netc.runtime.parallel.rounding import ROUNDOFF, bound
 from netc.runtime.parallel.shards import too_many
-
-BOUNDS = {"float32": 1e-6, "float64": 1e-14}
-"""How far the gradients of one step may be apart, relative to their norm, where only the order of sums differs."""
 
 CHECKED = ("the SHA-256 of all weights", "the SHA-256 of the update rule's history", "the outputs of all test nets")
 
@@ -74,19 +72,20 @@ def _measured(task: dict[str, Any], count: int) -> dict[str, Any]:
 def _one_step(task: dict[str, Any], counts: Sequence[int]) -> list[dict[str, Any]]:
     """The distance of the first gradient from that of one process, in both precisions."""
     found = []
-    for precision, bound in BOUNDS.items():
+    for precision in ROUNDOFF:
         with tempfile.TemporaryDirectory(prefix="netc-") as folder:
             gradients = {}
             for count in dict.fromkeys([1, *counts]):
                 path = Path(folder, f"{count}.npz")
-                _measured({**task, "precision": precision, "gradients": str(path)}, count)
+                measured = _measured({**task, "precision": precision, "gradients": str(path)}, count)
                 with np.load(path) as arrays:
                     gradients[count] = np.concatenate([arrays[name].ravel() for name in arrays])
         for count in counts:
             size = float(np.linalg.norm(gradients[1]))
             apart = float(np.linalg.norm(gradients[count] - gradients[1])) / (size or 1.0)
-            row = {"nproc": count, "precision": precision, "difference": apart, "bound": bound}
-            found.append({**row, "within": apart <= bound})
+            limit = bound(measured["terms"], precision)
+            row = {"nproc": count, "precision": precision, "difference": apart, "bound": limit}
+            found.append({**row, "within": apart <= limit})
     return found
 
 

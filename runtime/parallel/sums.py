@@ -39,16 +39,16 @@ class Sum:
         self.parts.append((span, terms))
         while len(self.parts) > 1 and merges(self.parts[-2][0], self.parts[-1][0], self.count):
             (left, total), (right, other) = self.parts[-2:]
-            torch._foreach_add_(total, other)
+            if total:  # no parameter may be learnt at all
+                torch._foreach_add_(total, other)
             self.parts[-2:] = [(Span(left.first, right.end), total)]
 
 
 @torch.no_grad()
 def finish(mine: Sum, group: Group) -> Terms:
     """The whole sum, the same on every rank of `group`."""
-    if group.size == 1:
-        ((_, total),) = mine.parts
-        return total
+    if group.size == 1 or not mine.parts[0][1]:
+        return mine.parts[0][1]
     spans = [covering(block(mine.count, rank, group.size), mine.count) for rank in range(group.size)]
     terms = [part for _, part in mine.parts]
     for members in _buckets(terms[0]):

@@ -35,13 +35,16 @@ SILENT = 5 * BEAT
 class Watch:
     """Rank `rank` of `size`, as the others see it through `store`.
 
-    doing: what the process is at, in words, for the others to read. `orphans`: ask for the end where the process that
+    doing: what the process is at, in words, for the others to read. asked: whether this process has been asked for the
+    end, which the others are told. `orphans`: ask for the end where the process that
     has started this one is gone.
     """
 
     def __init__(self, store: Any, rank: int, size: int, orphans: bool = False) -> None:
         self.rank, self.size = rank, size
         self.doing = "at the start"
+        self.asked: Callable[[], bool] = bool
+        self._ending_since: float | None = None
         self._store, self._orphans = store, orphans
         self._calls, self._call, self._beats, self._left = 0, "", 0, False
         self._parent = os.getppid()
@@ -77,6 +80,7 @@ class Watch:
             self._beats += 1
             with suppress(RuntimeError):  # the store has gone with rank 0: the next collective tells of it
                 self._tell()
+                self._pass_on_the_end()
                 if self.rank:  # the lines are at rank 0's place: should it fall silent, this is who it was
                     self._host = json.loads(self._store.get("netc/0"))
             if self._orphans and os.getppid() != self._parent:
@@ -95,6 +99,16 @@ class Watch:
             "left": self._left,
         }
         self._store.set(f"netc/{self.rank}", json.dumps(said))
+
+    def _pass_on_the_end(self) -> None:
+        if self._ending_since is None and (self.asked() or self._store.check(["netc/end"])):
+            self._ending_since = time.monotonic()
+            self._store.set("netc/end", "")
+
+    @property
+    def ending(self) -> float:
+        """Seconds since any of the processes was asked for the end; 0 where none was."""
+        return time.monotonic() - self._ending_since if self._ending_since is not None else 0.0
 
     def who(self) -> str:
         """This process, in words."""

@@ -27,8 +27,9 @@ from netc.runtime.data.leveldb import is_leveldb
 from netc.runtime.data.records import Records
 from netc.runtime.evaluate.classifier import VERSION, Classifier
 from netc.runtime.evaluate.protocol import ORDERS
-from netc.runtime.evaluate.run import Member, Outcome
+from netc.runtime.evaluate.run import Outcome
 from netc.runtime.evaluate.statistics import wilson
+from netc.runtime.evaluate.sweep import Member
 from netc.runtime.localise.judge import ENOUGH, overlap, own_boxes
 from netc.runtime.localise.measure import records_of
 from netc.runtime.localise.merging import THRESHOLD

@@ -16,11 +16,12 @@ from netc.files.shipped import FOLDER
 from netc.runtime.evaluate.classifier import Classifier
 from netc.runtime.evaluate.load import Wanted, classifier_of
 from netc.runtime.evaluate.protocol import ORDERS, Protocol
-from netc.runtime.evaluate.report import confusions, mistakes, name_of, rates
-from netc.runtime.evaluate.run import TOP, Member, Outcome, Run
+from netc.runtime.evaluate.report import confusions, mistakes, rates
+from netc.runtime.evaluate.run import TOP, Outcome, Run
 from netc.runtime.evaluate.sources import Source
 from netc.runtime.evaluate.statistics import Z, mcnemar
 from netc.runtime.evaluate.store import Store
+from netc.runtime.evaluate.sweep import Member
 from netc.runtime.parallel.group import Group
 from netc.runtime.reproduce import boxes
 from netc.runtime.reproduce.weights import find, missing
@@ -212,6 +213,3 @@ def _difference(more: int, less: int, images: int) -> tuple[float, list[float]]:
     mean = (more - less) / images
     reach = Z * math.sqrt(max(0.0, (more + less) / images - mean * mean) / images)
     return mean, [mean - reach, mean + reach]
-
-
-__all__ = ["Measuring", "Setting", "name_of"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 import torch
@@ -31,9 +31,13 @@ def explain(
     return NetcError("R630", f"{message}: {where}{records}", place, ranked(net, k, batch, some, given))
 
 
-def of_gradients(net: Net, slots: Sequence[Slot], iteration: int, loss: float) -> NetcError | None:
-    """R630 for a gradient that is not finite, though the loss is; None where all are finite. One pass over them."""
-    gradients = [slot.value.grad for slot in slots if slot.lr_mult and slot.value.grad is not None]
+def of_gradients(
+    net: Net, slots: Sequence[Slot], iteration: int, loss: float, sure: Callable[[Tensor], bool] = lambda weight: False
+) -> NetcError | None:
+    """R630 for a gradient that is not finite, though the loss is; None where all are finite. One pass over those that
+    are not finite for `sure`."""
+    moving = [slot.value for slot in slots if slot.lr_mult and slot.value.grad is not None]
+    gradients = [value.grad for value in moving if value.grad is not None and not sure(value)]
     if not gradients or math.isfinite(float(torch.stack([each.sum() for each in gradients]).sum())):
         return None
     for node in net.graph.nodes:

@@ -46,7 +46,7 @@ def check_folder(prefix: Path, need: int, place: Place | None = None) -> None:
 
 
 def _mib(count: int) -> str:
-    return f"{count / 2**20:,.0f} MiB"
+    return f"{count / 2**20:,.0f} MiB" if count >= 10 * 2**20 else f"{count / 2**10:,.0f} KiB"
 
 
 class PrefixLock:

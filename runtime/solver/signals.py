@@ -1,7 +1,8 @@
 """What a signal asks of a training run: Caffe's SolverAction (caffe.cpp: GetRequestedAction, --sigint_effect).
 
 The first Ctrl-C asks for the effect chosen, by default a snapshot and then the end; a second one interrupts at once.
-A signal only leaves a note here; the loop looks between two iterations, or between two batches of a test.
+A signal only leaves a note here; the loop looks between two iterations, or between two batches of a test. One that has
+not come so far within `GRACE` is left in the middle (`Solver.advance`).
 """
 
 from __future__ import annotations
@@ -18,6 +19,12 @@ EFFECTS = ("snapshot", "stop", "none")
 
 ECHO = 3.0
 """Seconds after a Ctrl-C in which a launcher may pass the same one on again."""
+
+GRACE = 8.0
+"""Seconds that an iteration, or a batch of a test, may go on after a signal has asked for the end."""
+
+LEFT = "R704"
+"""An iteration has been left in the middle, since a signal has asked for the end; nothing has changed."""
 
 DEFAULTS = {"SIGINT": "stop", "SIGTERM": "stop", "SIGHUP": "snapshot"}
 
@@ -80,3 +87,8 @@ class Signals:
     def stopping(self) -> bool:
         """A signal has asked for the end (a test under way is cut short)."""
         return self.caught is not None
+
+    @property
+    def waiting(self) -> float:
+        """Seconds since a signal has asked for the end; 0 where none has."""
+        return time.monotonic() - self._since if self.caught is not None else 0.0

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import os
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +31,12 @@ from netc.runtime.parallel.shards import too_many
 from netc.runtime.parallel.tripwire import compare
 from netc.runtime.parallel.watch import LOST
 from netc.runtime.solver import initial, state
+from netc.runtime.solver.bounds import Bounds
 from netc.runtime.solver.diverged import explain, of_gradients, with_state
 from netc.runtime.solver.nets import Builder
 from netc.runtime.solver.report import Report
 from netc.runtime.solver.rules import Slot, Updater
-from netc.runtime.solver.signals import Signals
+from netc.runtime.solver.signals import GRACE, LEFT, Signals
 from netc.runtime.solver.snapshot import Snapshot
 from netc.runtime.solver.tester import Result, run_test
 from netc.runtime.solver.undo import Undo
@@ -131,6 +133,7 @@ class Solver:
             self.test_nets.append(builder.build(compiled, lambda net: net.share_from(self.net)))
         self._check_watched()
         self.slots = [self._slot(ref, tensor) for ref, tensor in self.net.own_params()]
+        self._bounds = Bounds(self.net)
         self.updater = Updater(self.param, self.slots)
         self.last_update = [torch.zeros_like(slot.value) for slot in self.slots] if self.param.snapshot_diff else []
 
@@ -138,12 +141,13 @@ class Solver:
         """Set `shards` so that an iteration fits into so many bytes."""
         plan = Plan(self.net, self.param.type, self.param.iter_size, self.group.size)
         given, self.shards = self.shards, plan.parts(self.shards, limit)
-        mixing = [node.name for node in self.net.graph.nodes if node.layer.running()]
-        if self.shards > 1 and not given and mixing:
-            self.report.warn(
-                f"--memory has divided the batch into {self.shards} shards, and {', '.join(mixing)} takes means over "
-                "each of them, not over the batch"
-            )
+        if self.shards > 1 and not given:
+            self._warn_of_means(f"--memory has divided the batch into {self.shards} shards")
+
+    def _warn_of_means(self, why: str) -> None:
+        """Where the batch was divided without being asked for, what its layers compute from it is something else."""
+        if mixing := [node.name for node in self.net.graph.nodes if node.layer.running()]:
+            self.report.warn(f"{why}, and {', '.join(mixing)} takes means over each of them, not over the batch")
 
     def divide(self) -> None:
         """Decide how iterations are computed in parts; again where the net's precision has changed."""
@@ -160,6 +164,7 @@ class Solver:
             raise too_many(self.group.size, shards * self.param.iter_size)
         if not self.shards:
             self.report.rounded(self.group.size)
+            self._warn_of_means(f"{self.group.size} processes have a part of the batch each")
             return Overlapped(self.net, self.slots, self.param.iter_size, self.group, self.forward_pass)
         return Iteration(self.net, self.slots, self.param.iter_size, shards, self.group, self.forward_pass)
 
@@ -258,14 +263,21 @@ class Solver:
         while self.iter < stop:
             if self.test_due() and not self.scheduled_tests():
                 return
-            self._iterate(feed)
+            try:
+                self._iterate(feed)
+            except NetcError as error:
+                if error.code != LEFT:
+                    raise
+                self.report.warn(f"{error.message}: the state before it is saved", self.iter)
             if self._handle_signals():
                 return
 
     def _iterate(self, feed: FeedFunction | None) -> None:
         try:
-            loss, outputs = self.forward_backward(feed)
-            if (diverged := of_gradients(self.net, self.slots, self.iter, loss)) is not None:
+            with self._leaving(self.net), self._bounds.watching():
+                loss, outputs = self.forward_backward(feed)
+            sure = self._bounds.finite if self.group.size == 1 else _unsure
+            if (diverged := of_gradients(self.net, self.slots, self.iter, loss, sure)) is not None:
                 raise diverged
         except NetcError:
             self._undo.back()
@@ -277,6 +289,23 @@ class Solver:
         self.report.iterated(self.iter, loss)
         if self.compare_every and self.iter % self.compare_every == 0:
             self._compare()
+
+    @contextmanager
+    def _leaving(self, net: Net) -> Iterator[None]:
+        """Within it, passes of `net` are left in the middle where the end was asked for longer than `GRACE` ago.
+        NetcError R704 is raised then."""
+
+        def look(ahead: float) -> None:
+            waiting = max(self.signals.waiting, self.group.ending)
+            if waiting and waiting + ahead > GRACE:
+                message = f"iteration {self.iter} does not end within {GRACE:g} s of the signal"
+                raise NetcError(LEFT, message, None, "--resume auto goes on from the state before it")
+
+        net.run.between_layers = look
+        try:
+            yield
+        finally:
+            net.run.between_layers = None
 
     def _compare(self) -> None:
         """The weights of all processes are the same; also before the first iteration, and the last snapshot."""
@@ -312,6 +341,7 @@ class Solver:
 
     def _forward(self, k: int, feed: FeedFunction | None) -> dict[str, Tensor]:
         self.net.clock.iteration = k
+        self.net.run.look()
         return self.forward_pass(self.net.feeding.batch(k, feed))  # type: ignore[no-any-return]
 
     def apply_update(self) -> None:
@@ -357,13 +387,17 @@ class Solver:
         return int(scheduled - (self.iter > 0 and not self.param.test_initialization))
 
     def scheduled_tests(self) -> bool:
-        """Run the tests due now; False where training ends here."""
+        """Run the tests due now; False where training ends here: a test that was cut short is repeated by who resumes,
+        from the hidden states that it began with."""
+        before = [Undo(net) for net in self.test_nets]
         for number in range(len(self.test_nets)):
             result = self.test_net(number, self.test_feed)
             if self._stopping():
                 break
             self.watch(number, result)
         if self._stopping():
+            for undo in before:
+                undo.back()
             return not self._handle_signals()
         return self.stopped is None
 
@@ -391,7 +425,8 @@ class Solver:
         test_iter = self.param.test_iter[number] if self.param.test_iter else None
         self.report.testing(self.iter, number)
         self.group.doing(f"at iteration {self.iter}, testing net #{number}")
-        result = run_test(net, test_iter, self.tests_before(), feed, self._go_on, self.group)
+        with self._leaving(net):
+            result = run_test(net, test_iter, self.tests_before(), feed, self._go_on, self.group)
         if not self._stopping():
             self.report.tested(self.iter, number, result, self.param.test_compute_loss)
         return result
@@ -500,6 +535,11 @@ class Solver:
         """End the decoding workers and close the databases."""
         for net in (self.net, *self.test_nets):
             net.feeding.close()
+
+
+def _unsure(weight: Tensor) -> bool:
+    """What a process has computed bounds nothing of the others' gradients."""
+    return False
 
 
 def load_solver(

@@ -13,6 +13,7 @@ from netc.runtime.net.feeding import FeedFunction, Feeding
 from netc.runtime.net.module import Net
 from netc.runtime.parallel.group import Group
 from netc.runtime.solver.log import loss_weights
+from netc.runtime.solver.signals import LEFT
 
 
 @dataclass(slots=True)
@@ -109,7 +110,8 @@ def _turn(
             net.clock.iteration = batch.number
             values = net(net.feeding.batch(batch.number, feed, batch.stop, step=group.size))
     except NetcError as error:
-        failed = error
+        failed = error if error.code != LEFT else None
+        going = going and failed is not None
     if group.size > 1:
         values = {name: value.cpu() for name, value in values.items()}
     found = group.agree(failed, values, going)

@@ -43,6 +43,7 @@ def train(run: Solver, force: bool = False) -> str | None:
     files = writing_at_end([run.net, *run.test_nets])
     with ExitStack() as held, files, run.signals, run.report.progress or nullcontext():
         listening(run.group.rank)
+        run.group.tell_of_end(lambda: run.signals.stopping)
         _prepare(run, force, held)
         with _last_record(run), _saving_what_was_learnt(run):
             run.advance(run.param.max_iter)
@@ -161,7 +162,7 @@ def signals(effects: Mapping[str, str], log: Log, group: Group | None = None) ->
     "none"}."""
 
     def notice(name: str) -> None:
-        text = f"{name}: ending after this iteration with a snapshot; Ctrl-C (again) ends at once"
+        text = f"{name}: ending with a snapshot, after this iteration if it is not long; Ctrl-C (again) ends at once"
         if log.stream is not None and (group is None or group.first):
             with suppress(OSError):  # the terminal may have gone, which may be why the signal came
                 os.write(2, Log(None).lines("I", "solver.cpp:275", text).encode())

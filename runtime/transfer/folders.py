@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from netc.errors import NetcError, Place
+from netc.errors import NetcError, Place, counted
 from netc.runtime.imageset.sources import EXTENSIONS
 from netc.runtime.net import rand
 from netc.runtime.transfer.task import Item, Split, Task
@@ -26,21 +26,31 @@ def folders(folder: Path, train: int, test: int | None, splits: int, seed: int) 
 
     Raises NetcError D590 where the folder has no classes, or a class has no more than `train` pictures.
     """
+    folder, classes = _inside(folder)
+    for name, names in classes.items():
+        if len(names) <= train:
+            message = f'class "{name}" has {counted(len(names), "picture")}: {train} to train on leave none to test on'
+            raise NetcError("D590", message, Place(str(folder / name)), "give a smaller --train-per-class")
+    counts = [len(names) for names in classes.values()]
+    labels = np.full((sum(counts), len(classes)), -1, np.int8)
+    labels[np.arange(len(labels)), np.repeat(np.arange(len(classes)), counts)] = 1
+    made = [_split(counts, train, test, seed, index) for index in range(splits)]
+    return Task(folder.name, list(classes), pictures(folder), labels, made, "mean class recall")
+
+
+def pictures(folder: Path) -> list[Item]:
+    """All of them, class by class. Raises NetcError D590."""
+    folder, classes = _inside(folder)
+    return [Item(key, str(folder / key)) for names in classes.values() for key in names]
+
+
+def _inside(folder: Path) -> tuple[Path, dict[str, list[str]]]:
+    """The folder of the classes, and of each class its pictures, named from there."""
     folder = next((folder / name for name in INSIDE if (folder / name).is_dir()), folder)
     classes = {name: _pictures(folder, name) for name in _classes(folder)}
     if len(classes) < 2:
         raise NetcError("D590", "this is not a folder with a sub-folder a class", Place(str(folder)))
-    for name, names in classes.items():
-        if len(names) <= train:
-            message = f'class "{name}" has {len(names)} pictures: {train} to train on leave none to test on'
-            raise NetcError("D590", message, Place(str(folder / name)), "give a smaller --train-per-class")
-    keys = [key for names in classes.values() for key in names]
-    counts = [len(names) for names in classes.values()]
-    labels = np.full((len(keys), len(classes)), -1, np.int8)
-    labels[np.arange(len(keys)), np.repeat(np.arange(len(classes)), counts)] = 1
-    made = [_split(counts, train, test, seed, index) for index in range(splits)]
-    items = [Item(key, str(folder / key)) for key in keys]
-    return Task(folder.name, list(classes), items, labels, made, "mean class recall")
+    return folder, classes
 
 
 def _classes(folder: Path) -> list[str]:
@@ -52,8 +62,9 @@ def _classes(folder: Path) -> list[str]:
 
 def _pictures(folder: Path, name: str) -> list[str]:
     found = []
-    for place, _, names in os.walk(folder / name):
-        found += [os.path.relpath(os.path.join(place, one), folder) for one in names]
+    for place, inner, names in os.walk(folder / name):
+        inner[:] = [one for one in inner if not one.startswith(".")]
+        found += [os.path.relpath(os.path.join(place, one), folder) for one in names if not one.startswith(".")]
     return sorted(key for key in found if os.path.splitext(key)[1].lower() in EXTENSIONS)
 
 

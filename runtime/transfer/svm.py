@@ -38,10 +38,10 @@ class Outcome:
     unsettled: int
 
     def mean(self, figure: str) -> float:
-        return float(np.nanmean(self.figures[figure]))
+        return _mean(self.figures[figure])
 
 
-def run(
+def outcomes(
     task: Task,
     features: Floats,
     grid: Sequence[float] = GRID,
@@ -74,16 +74,26 @@ def _split(
     task: Task, split: Split, x: Floats, grid: Sequence[float], seed: int, say: Callable[[str], None]
 ) -> Outcome:
     held = _held_out(task.labels[split.train], seed)
+    if len(grid) > 1 and not held.any():
+        raise NetcError("D590", "no training image is left to choose C on", None, "train on more, or give one --c")
     first, last = split.train[~held], split.train[held]
     validation: dict[float, float] = {}
     for c in grid if len(grid) > 1 else ():
         scores, _ = _scores(x, task.labels, first, last, c, seed)
         figures = _figures(task, scores, task.labels[last])
-        validation[c] = float(np.nanmean(next(iter(figures.values()))))
+        validation[c] = _mean(next(iter(figures.values())))
         say(f"C {c:g}: {task.measure} {100 * validation[c]:.2f} % on {len(last)} of {len(split.train)} training images")
-    best = max(validation, key=lambda c: validation[c]) if validation else grid[0]  # of equal ones the smallest
+    best = (
+        max(validation, key=lambda c: np.nan_to_num(validation[c])) if validation else grid[0]
+    )  # of equal ones the smallest
     scores, unsettled = _scores(x, task.labels, split.train, split.test, best, seed)
     return Outcome(best, validation, _figures(task, scores, task.labels[split.test]), unsettled)
+
+
+def _mean(values: Floats) -> float:
+    """Of the classes that have one; NaN where none has."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else float("nan")
 
 
 def _held_out(labels: NDArray[np.int8], seed: int) -> NDArray[np.bool_]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -14,12 +14,19 @@ Measure = Literal["mean average precision", "mean class recall"]
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A picture, or a part of one. `key`: what it is called in files of features; `path`: where it lies; `box`: the
-    part, x1 y1 x2 y2 as edges in pixels from the left upper corner, or None for the whole picture."""
+    """A picture, or a part of one. `picture`: its name, from the set's folder; `path`: where it lies; `box`: the part,
+    x1 y1 x2 y2 as edges in pixels from the left upper corner, and `part` what it is called; None and "" for the whole.
+    """
 
-    key: str
+    picture: str
     path: str
     box: tuple[float, float, float, float] | None = None
+    part: str = ""
+
+    @property
+    def key(self) -> str:
+        """What its row is called in a file of features."""
+        return f"{self.picture} {self.part}" if self.part else self.picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,3 +49,16 @@ class Task:
     splits: Sequence[Split]
     measure: Measure
     note: str = ""
+
+    def without(self, gone: Collection[str]) -> Task:
+        """The same without the pictures, or the parts of pictures, of these names."""
+        kept = [place for place, item in enumerate(self.items) if not {item.picture, item.key} & set(gone)]
+        place_of = np.full(len(self.items), -1, np.int64)
+        place_of[kept] = np.arange(len(kept))
+        splits = [Split(*(_known(place_of[places]) for places in (one.train, one.test))) for one in self.splits]
+        return replace(self, items=[self.items[place] for place in kept], labels=self.labels[kept], splits=splits)
+
+
+def _known(places: NDArray[np.int64]) -> NDArray[np.int64]:
+    found: NDArray[np.int64] = places[places >= 0]
+    return found

@@ -21,6 +21,7 @@ from netc.runtime.imageset.boxes.xml import read_xml
 from netc.runtime.transfer.task import Item, Split, Task
 
 MAIN, ACTION = Path("ImageSets") / "Main", Path("ImageSets") / "Action"
+PICTURES = "JPEGImages/{}.jpg"
 OTHER = "other"
 """What a person does who does none of the actions: a label of VOC's, but none of the actions that its mean is over."""
 
@@ -38,14 +39,15 @@ def classification(folder: Path) -> Task:
     """
     sets, note = _sets(folder, MAIN)
     marks = {part: _marks(folder, MAIN, part, 2, lambda words: words[0]) for part in sets}
-    return _task(f"{folder.name} classification", folder, sets, marks, note, Item)
+    name = f"{folder.name} classification"
+    return _task(name, folder, sets, marks, note, lambda key, picture: Item(picture, str(folder / picture)))
 
 
 def action(folder: Path) -> Task:
     """What a person does, given their box: sets as in `classification`. Raises as it does, and D565 (boxes)."""
     sets, note = _sets(folder, ACTION)
     marks = {part: _marks(folder, ACTION, part, 3, lambda words: f"{words[0]} {words[1]}") for part in sets}
-    return _task(f"{folder.name} action", folder, sets, marks, note, lambda key, path: _person(folder, key, path))
+    return _task(f"{folder.name} action", folder, sets, marks, note, lambda key, picture: _person(folder, key, picture))
 
 
 def _sets(folder: Path, lists: Path) -> tuple[tuple[str, str], str]:
@@ -103,7 +105,7 @@ def _task(
         raise NetcError("D590", f"{both[0]} is in {sets[0]} and in {sets[1]}", Place(str(folder)), HINT)
     count = len(keys[0])
     rows = [_rows(marks[part], classes, wanted) for part, wanted in zip(sets, keys)]
-    items = [item(key, str(folder / "JPEGImages" / f"{key.split()[0]}.jpg")) for key in (*keys[0], *keys[1])]
+    items = [item(key, PICTURES.format(key.split()[0])) for key in (*keys[0], *keys[1])]
     labels = np.concatenate(rows)
     split = Split(np.arange(count), np.arange(count, len(items)))
     return Task(name, classes, items, labels, [split], "mean average precision", note)
@@ -114,11 +116,11 @@ def _rows(marks: Mapping[str, Marks], classes: Sequence[str], keys: Sequence[str
     return np.array([[marks[name].get(key, 0) for name in classes] for key in keys], np.int8)
 
 
-def _person(folder: Path, key: str, path: str) -> Item:
-    picture, number = key.split()
-    file = folder / "Annotations" / f"{picture}.xml"
+def _person(folder: Path, key: str, picture: str) -> Item:
+    name, number = key.split()
+    file = folder / "Annotations" / f"{name}.xml"
     boxes = read_xml(str(file)).boxes
     if not number.isdecimal() or not 1 <= int(number) <= len(boxes):
         message = f"the lists name object {number} of this picture, and it has {len(boxes)}"
         raise NetcError("D590", message, Place(str(file)), HINT)
-    return Item(key, path, boxes[int(number) - 1].edges)
+    return Item(picture, str(folder / picture), boxes[int(number) - 1].edges, number)

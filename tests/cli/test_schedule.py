@@ -262,8 +262,9 @@ def test_options_of_one_run_are_not_a_schedules(words: list[str], here: Path) ->
 def test_a_weight_file_that_is_not_there_is_missed_at_once(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with (here / "schedule.prototxt").open("a") as file:
         file.write('step { name: "E" solver: "solver.prototxt" weights: "nowhere.caffemodel" }')
-    assert main(["train", "schedule.prototxt"]) == 66
-    assert "F120" in capsys.readouterr().err
+    for words in ([], ["--dry-run"]):
+        assert main(["train", "schedule.prototxt", *words]) == 66
+        assert "F120" in capsys.readouterr().err
     assert not list(here.glob("*.caffemodel"))
 
 

@@ -80,7 +80,7 @@ def test_what_is_no_shape(capsys, text):
 
 
 def test_a_shape_that_nothing_takes_is_said(capsys):
-    assert run(["check", "vgg_D/deploy.prototxt", "--shape", "1,6,9"]) == 66
+    assert run(["check", "vgg_Z/deploy.prototxt", "--shape", "1,6,9"]) == 66
     assert run(["emit", "mini_vgg_A", "--shape", "1,6,9"]) == 0
     assert "--shape was not needed" in capsys.readouterr().err
 

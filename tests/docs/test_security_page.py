@@ -22,7 +22,7 @@ PROMISES = {
     "numbers": (
         "tests/cli/test_numbers.py::test_a_number_that_is_none",
         "tests/netc/files/test_checked_json.py::test_what_is_refused",
-        "tests/netc/prototxt/test_limits.py::test_answer_in_time_and_memory",
+        "tests/netc/prototxt/test_limits.py::test_answers_without_much_work_and_memory",
     ),
     "names": (
         "tests/cli/test_terminal.py::test_no_control_character_is_printed",
@@ -31,7 +31,7 @@ PROMISES = {
     ),
     "output": ("tests/netc/files/test_durable.py::test_nothing_stays_of_what_failed",),
     "no-code": ("tests/netc/pycaffe/test_python_layers.py::test_a_module_runs_only_where_it_is_allowed",),
-    "text-limits": ("tests/netc/prototxt/test_limits.py::test_answer_in_time_and_memory",),
+    "text-limits": ("tests/netc/prototxt/test_limits.py::test_answers_without_much_work_and_memory",),
     "binary-limits": (
         "tests/netc/prototxt/test_binary_limits.py::test_it_is_refused_in_time",
         "tests/netc/prototxt/test_binary_limits.py::test_learned_arrays_do_not_count",
@@ -110,6 +110,22 @@ PROMISES = {
     ),
     "database-time": ("tests/runtime/data/test_leveldb.py::test_an_index_that_names_a_block_again_and_again",),
     "data-lost": ("tests/faults/test_database_faults.py::test_what_was_learnt_is_saved",),
+    "features": (
+        "tests/runtime/transfer/test_files.py::test_damaged_files_are_refused_or_read",
+        "tests/runtime/transfer/test_files.py::test_an_array_that_claims_more_than_the_file_has",
+        "tests/runtime/transfer/test_files.py::test_packed_members_are_refused",
+        "tests/runtime/transfer/test_files.py::test_no_pickle_is_loaded",
+    ),
+    "caches": (
+        "tests/runtime/evaluate/test_run.py::test_what_is_damaged_or_of_others_is_computed_anew",
+        "tests/runtime/engines/test_engines.py::test_a_damaged_file_is_written_again",
+        "tests/runtime/engines/test_engines.py::test_damage_that_nothing_shows_is_found_by_the_proof",
+    ),
+    "boxes": (
+        "tests/runtime/imageset/test_boxes.py::test_xml_that_is_none",
+        "tests/runtime/imageset/test_boxes.py::test_json_that_is_not_cocos",
+        "tests/runtime/imageset/test_boxes.py::test_lines_that_are_no_boxes",
+    ),
     "pictures": ("tests/runtime/data/test_datum.py::test_bombs_are_refused_unopened",),
     "fuzzed": ("tests/fuzz/test_fuzz.py::test_corpus_and_mutations",),
 }

@@ -16,7 +16,10 @@ from netc.cli.train import command
 from tests.runtime.solver.conftest import write_run
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs/training.md").read_text()
-COMMANDS = re.findall(r"^\$ netc (.*)$", PAGE, re.M)
+COMMANDS = [
+    pytest.param(text, marks=[pytest.mark.slow] if "--compile" in text else [])  # seconds for torch's tracing
+    for text in re.findall(r"^\$ netc (.*)$", PAGE, re.M)
+]
 
 
 @pytest.mark.parametrize("text", COMMANDS)

@@ -95,9 +95,9 @@ def killed(folder: Path, seconds: float, generator: random.Random, size: int = 2
     return ended(processes)
 
 
-def to_the_end(folder: Path, size: int = 2) -> str:
+def to_the_end(folder: Path, size: int = 2, *options: str) -> str:
     """Train to the end; the SHA-256 of the last weights and history."""
-    statuses = ended(start(folder, size))
+    statuses = ended(start(folder, size, (*RESUME, *options)))
     assert statuses == [0] * size, (statuses, (folder / "log-0").read_text()[-3000:])
     sha = hashlib.sha256()
     for kind in ("caffemodel", "solverstate"):
@@ -209,6 +209,34 @@ def not_finite(rank: int) -> None:
     Net.losses = spoilt  # type: ignore[method-assign, assignment]
 
 
+def slow(rank: int, seconds: float) -> None:
+    """From iteration 6 on each layer takes so long, and a signal is waited for no longer than half a second."""
+    call, solver.GRACE = Net._call, 0.5
+
+    def slowly(net: Net, *given: object) -> object:
+        if net.clock.iteration >= 12:
+            Path(f"slow-{rank}").touch()
+            time.sleep(seconds)
+        return call(net, *given)  # type: ignore[arg-type]
+
+    Net._call = slowly  # type: ignore[method-assign, assignment]
+
+
+def left(folder: Path, size: int, signalled: int, *options: str) -> dict[str, object]:
+    """An iteration takes long when one of the processes is asked for the end: statuses, what is saved, and whether the
+    run that goes on ends as one that nobody has stopped."""
+    expected = to_the_end(fresh(folder), size, *options)
+    fresh(folder)
+    processes = start(folder, size, (*RESUME, *options), lambda rank: slow(rank, 2.0))
+    _wait_for(lambda: all((folder / f"slow-{rank}").exists() for rank in range(size)))
+    os.kill(processes[signalled], signal.SIGTERM)
+    statuses, log = ended(processes), (folder / "log-0").read_text()
+    newest = max(int(path.name.split("_")[2].split(".")[0]) for path in folder.glob("*.manifest.json"))
+    told = "iteration 6 does not end within 0.5 s of the signal" in log
+    same = to_the_end(folder, size, *options) == expected
+    return {"statuses": statuses, "saved": newest, "told": told, "same": same}
+
+
 WRITER = """layer { name: "out" type: "HDF5Output" bottom: "fc" bottom: "y" hdf5_output_param { file_name: "f.h5" } } }
 """
 
@@ -236,6 +264,7 @@ def some(folder: Path) -> dict[str, object]:
         "again": again(folder / "again", 10),
         "stopped": stopped(folder / "stopped"),
         "signalled": signalled(folder / "signalled", "SIGINT", 1),
+        "left": left(folder / "left", 2, 1),
         **faults(folder),
     }
 
@@ -245,6 +274,7 @@ COMMANDS: dict[str, Callable[..., dict[str, object]]] = {
     "again": lambda folder, kills: again(folder, int(kills)),
     "stopped": stopped,
     "some": some,
+    "left": lambda folder, size, rank, *options: left(folder, int(size), int(rank), *options),
     "signalled": lambda folder, name, rank: signalled(folder, name, int(rank)),
 }
 

@@ -57,6 +57,21 @@ def test_a_signal_to_one_rank_saves_once_and_ends_all(found: Any) -> None:
     assert found["signalled"] == {"statuses": [75, 75], "saved": 1}
 
 
+LEFT = {"saved": 6, "told": True, "same": True}
+
+
+def test_a_long_iteration_is_left_by_all_and_resumed_to_the_same_bits(found: Any) -> None:
+    """Rank 1 alone is asked for the end, and rank 0 says so."""
+    assert found["left"] == {"statuses": [75, 75], **LEFT}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("size", "options"), [(1, ()), (2, ("--shards", "0")), (3, ("--shards", "3"))])
+def test_a_long_iteration_is_left_by_any_number(size: int, options: tuple[str, ...], tmp_path: Path) -> None:
+    expected = {"statuses": [75] * size, **LEFT}
+    assert run("left", str(tmp_path / "run"), str(size), str(size - 1), *options) == expected
+
+
 def test_a_weight_that_differs_is_found(found: Any) -> None:
     bit = found["bit"]
     assert bit["statuses"] == [65, 65]

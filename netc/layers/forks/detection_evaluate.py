@@ -25,6 +25,7 @@ class DetectionEvaluate(Layer):
     """
 
     is_measure = True
+    mixes_rows = True
     fork = "SSD (weiliu89/caffe)"
     bottoms = exactly(2)
     in_place = False

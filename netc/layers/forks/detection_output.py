@@ -35,6 +35,7 @@ class DetectionOutput(Layer):
     bottoms = between(3, 4)
     in_place = False
     no_gradient = None
+    mixes_rows = True
     param_field = "detection_output_param"
     kind = "measure"
     settings: dict[str, Any]

@@ -37,6 +37,7 @@ class MultiBoxLoss(Layer):
     fork = "SSD (weiliu89/caffe)"
     bottoms = exactly(4)
     is_loss = True
+    mixes_rows = True
     in_place = False
     no_gradient = (2, 3)
     force_backward_skips = (2, 3)

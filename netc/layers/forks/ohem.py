@@ -48,6 +48,7 @@ class BoxAnnotatorOHEM(Layer):
 
     fork = "R-FCN (daijifeng001/caffe-rfcn)"
     bottoms = exactly(4)
+    mixes_rows = True
     tops = exactly(2)
     in_place = False
     no_gradient = None

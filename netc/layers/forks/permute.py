@@ -35,7 +35,9 @@ class Permute(Layer):
             if axis in order[:place]:
                 self.fail(f"axis {axis} is given twice", field, "give each axis once")
         self.order = order
-        return [tuple(shape[axis] for axis in self._all(len(shape)))]
+        every = self._all(len(shape))
+        self.mixes_rows = every[:1] != [0]
+        return [tuple(shape[axis] for axis in every)]
 
     def _all(self, axes: int) -> list[int]:
         return self.order + [axis for axis in range(axes) if axis not in self.order]

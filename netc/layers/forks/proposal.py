@@ -32,6 +32,7 @@ class Proposal(Layer):
     tops = between(1, 2)
     in_place = False
     no_gradient = None
+    mixes_rows = True
     param_field = "proposal_param"
     settings: dict[str, Any]
     numbers: int

@@ -18,6 +18,7 @@ class Regions(Layer):
     in_place = False
     no_gradient = (1,)
     lenient = True
+    mixes_rows = True
 
     def check_regions(self, bottoms: Sequence[Shape]) -> None:
         shape, rois = bottoms

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from netc.layers.base import Shape, between, count, exactly, format_shape, layer
-from netc.layers.losses import VALID, Loss, normalization
+from netc.layers.losses import VALID, Loss, mean_over, normalization
 
 
 class Distance(Loss):
@@ -66,6 +66,7 @@ class SmoothL1LossOHEM(Distance):
         self.check_shapes(bottoms)
         mode = normalization(self)
         self.settings = {} if mode == VALID else {"normalization": mode}
+        self.mean_over = mean_over(self.settings)
         shape = bottoms[0]
         return self.first_tops([(), (shape[0], 1, *(*shape[2:4], 1, 1)[:2])])
 

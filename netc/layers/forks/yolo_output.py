@@ -16,6 +16,7 @@ class YoloOutput(Layer):
 
     in_place = False
     no_gradient = None
+    mixes_rows = True
     anchors: list[tuple[float, float]]
     settings: dict[str, Any]
 

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from netc.errors import NetcError, Place
-from netc.files.hdf5 import Unfit, own, unbacked
+from netc.files.hdf5 import Unfit, h5py_module, own, unbacked
 from netc.files.sink import sink
 from netc.weights.arrays import Array, SolverState, Weights
 from netc.weights.chunks import held_as
@@ -89,7 +89,7 @@ def write_sets(
 def attribute(file: BinaryIO, name: str) -> str:
     """A text that an HDF5 file has as an attribute; "" where it has none, or is damaged."""
     try:
-        with _h5py("").File(file, "r") as opened:
+        with h5py_module("").File(file, "r") as opened:
             value = opened.attrs.get(name, "")
             return value if isinstance(value, str) else ""
     except NetcError:
@@ -183,13 +183,13 @@ def _fill(group: Any, layers: Mapping[str, Sequence[Array]]) -> None:
 @contextmanager
 def _written(path: str | os.PathLike[str]) -> Iterator[Any]:
     """A new file at `path`. Raises OSError for what could not be written."""
-    h5py = _h5py("")
+    h5py = h5py_module("")
     with sink(path) as disk, h5py.File(disk, "w") as file:
         yield file
 
 
 def _in_memory() -> Any:
-    return _h5py("").File("snapshot.h5", "w", driver="core", backing_store=False)
+    return h5py_module("").File("snapshot.h5", "w", driver="core", backing_store=False)
 
 
 def _image(file: Any) -> Any:
@@ -197,22 +197,9 @@ def _image(file: Any) -> Any:
     return file.id.get_file_image()
 
 
-def _h5py(path: str) -> Any:
-    try:
-        import h5py
-    except ImportError:
-        raise NetcError(
-            "W707",
-            "HDF5 files need h5py, which is not installed",
-            Place(path) if path else None,
-            "pip install 'netc[hdf5]'",
-        ) from None
-    return h5py
-
-
 @contextmanager
 def _open(path: str, buffer: Any) -> Iterator[Any]:
-    h5py = _h5py(path)
+    h5py = h5py_module(path)
     try:
         with h5py.File(path if isinstance(buffer, Mapped) else io.BytesIO(buffer), "r") as file:
             yield file

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,10 @@ from torch import Tensor
 from netc.layers import Layer, registry
 from netc.layers.affine import Affine
 from netc.layers.base import Shape, count
-from netc.layers.facts import Facts
+from netc.layers.facts import LABELS, SUM, Facts
 from netc.look.draw.words import KINDS, kind_of, settings_of
 from netc.runtime.data import FEEDS
-from netc.runtime.net.conformance import Run, make, params
+from netc.runtime.net.conformance import Run, make, params, values
 from tests.netc.layers.cases import CASES, TRAIN, Case
 
 ALL = [(kind, case) for kind, cases in CASES.items() for case in cases]
@@ -235,7 +236,7 @@ def test_labels_choose_from_the_classes() -> None:
             found.add(kind)
             assert case.fill[1] == f"below {classes}", (kind, case)
     losses = {"HingeLoss", "InfogainLoss", "MultinomialLogisticLoss", "SoftmaxWithLoss", "SoftmaxWithLossOHEM"}
-    assert found == {"Accuracy", *losses}
+    assert found == {"Accuracy", "LabelSlice", *losses}
 
 
 def test_every_feed_has_a_source_and_every_source_of_netcs_is_drawn_as_data() -> None:
@@ -262,3 +263,92 @@ def test_the_page_on_plug_ins_has_every_fact() -> None:
     for name in vars(Facts):
         if not name.startswith("_"):
             assert f"`{name}()`" in page if callable(getattr(Facts, name)) else f"`{name}`" in page, name
+
+
+def halves(case: Case) -> list[tuple[Shape, ...]]:
+    """The shapes of two parts of a batch, where all bottoms have it along axis 0."""
+    size = case.shapes[0][0] if case.shapes and case.shapes[0] else 0
+    if size < 2 or any(shape[:1] != (size,) for shape in case.shapes):
+        return []
+    return [tuple((part, *shape[1:]) for shape in case.shapes) for part in (size // 2, size - size // 2)]
+
+
+def by_halves(kind: str, case: Case) -> Iterator[tuple[Layer, Tensor, list[Tensor], list[float]]]:
+    """The layer; each top of a whole batch, and of the two parts of it; and what share of the batch each part is, in
+    samples or in what the layer counts."""
+    layer, _ = make(kind, case)
+    bottoms, own = values(case, case.shapes, torch.float64), params(layer, torch.float64)
+    parts = halves(case)
+    sizes = [shapes[0][0] for shapes in parts]
+    pieces = list(zip(*(bottom.split(sizes) for bottom in bottoms), strict=True))
+    found = []
+    for shapes, piece in zip(parts, pieces, strict=True):
+        twin, _ = make(kind, case, shapes)
+        if [blob.shape for blob in twin.blobs] != [blob.shape for blob in layer.blobs]:
+            return
+        found.append(run(twin, list(piece), own, case))
+    shares = [size / sum(sizes) for size in sizes]
+    if layer.mean_over == LABELS:
+        counts = [int(piece[1].long().ne(layer.ignore or 0).sum()) for piece in pieces]
+        shares = [count / sum(counts) for count in counts]
+    elif layer.mean_over == SUM:
+        shares = [1.0, 1.0]
+    for whole, *tops in zip(run(layer, bottoms, own, case), *found, strict=True):
+        yield layer, whole, tops, shares
+
+
+DIVISIBLE = [
+    (kind, case)
+    for kind, case in ALL
+    if halves(case) and not (registry()[kind].drops_values or registry()[kind].mixes_rows or case.opaque)
+]
+
+
+@pytest.mark.parametrize("kind, case", DIVISIBLE, ids=[f"{k}-{CASES[k].index(c)}" for k, c in DIVISIBLE])
+def test_parts_of_a_batch_give_what_the_batch_gives(kind: str, case: Case) -> None:
+    """Rows stand by themselves, and scalars are the means or sums that `mean_over` says, unless a type says that it
+    mixes samples, or keeps statistics of them."""
+    layer, _ = make(kind, case)
+    if layer.mixes_rows or layer.running() or kind == "BN" or layer.is_source or layer.carries_state:
+        return
+    for _, whole, tops, shares in by_halves(kind, case):
+        if whole.dim() and all(top.shape == whole.shape for top in tops):
+            continue  # numbers of the batch: refused
+        found = torch.cat(tops) if whole.dim() else sum(top * w for top, w in zip(tops, shares, strict=True) if w)
+        torch.testing.assert_close(torch.as_tensor(found), whole)
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        ("Softmax", "softmax_param { axis: -2 }"),
+        ("Slice", "slice_param { axis: 0 }"),
+        ("Concat", "concat_param { axis: 0 }"),
+        ("Tile", "tile_param { axis: 0 tiles: 2 }"),
+        ("ArgMax", "argmax_param { axis: 0 }"),
+    ],
+)
+def test_what_goes_along_the_batch_mixes_its_samples(kind: str, settings: str) -> None:
+    assert make(kind, Case(settings, ((4, 6),), tops=2 if kind == "Slice" else 1))[0].mixes_rows
+
+
+@pytest.mark.parametrize("fact", ["keeps_means", "keeps_sums"])
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        ("Power", "power_param { scale: 3 }"),
+        ("Power", "power_param { scale: 3 shift: 1 }"),
+        ("Power", "power_param { power: 2 }"),
+        ("Eltwise", "eltwise_param { coeff: 2 coeff: -1 }"),
+        ("Eltwise", "eltwise_param { operation: PROD }"),
+        ("Eltwise", "eltwise_param { operation: MAX }"),
+    ],
+)
+def test_a_mean_or_a_sum_is_that_of_the_tops(kind: str, settings: str, fact: str) -> None:
+    case = Case(settings, ((5,),) * (2 if kind == "Eltwise" else 1))
+    layer, _ = make(kind, case)
+    first, second = random(case.shapes), [x.flip(0) for x in random(case.shapes)]
+    one, other = (0.25, 0.75) if fact == "keeps_means" else (1, 1)
+    joined = [one * a + other * b for a, b in zip(first, second, strict=True)]
+    expected = one * run(layer, first, [], case)[0] + other * run(layer, second, [], case)[0]
+    assert getattr(layer, fact) == torch.allclose(run(layer, joined, [], case)[0], expected)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
 
@@ -31,20 +29,21 @@ def node_of(kind: str, case: Case) -> tuple[Node, list[torch.Tensor]]:
     return Node(layer, names, tuple(layer.param.top), shapes, tuple(map(tuple, tops))), params(layer, torch.float32)
 
 
+@pytest.mark.parametrize("program", [False, True], ids=["engine", "program"])
 @pytest.mark.parametrize("kind, case", ALL, ids=[f"{kind}-{CASES[kind].index(case)}" for kind, case in ALL])
-def test_the_form_computes_what_the_layer_does(kind: str, case: Case, tmp_path: Path) -> None:
+def test_the_form_computes_what_the_layer_does(kind: str, case: Case, program: bool) -> None:
     from netc.runtime.engines import onnx_model
 
     node, own = node_of(kind, case)
     arrays = [tensor.numpy() for tensor in own]
-    if not has_form(node, arrays):
-        return
     from onnx import helper
     from onnx.numpy_helper import from_array
 
-    op = Op()
+    op = Op(program)
     names = [f"p{i}" for i in range(len(own))]
-    tops = onnx_model._tops(op, node, list(node.bottoms), names, arrays)
+    tops = onnx_model.tops_of(op, node, list(node.bottoms), names, arrays)
+    if tops is None:
+        return
     floats = onnx.TensorProto.FLOAT
     nodes = [*op.nodes, *(helper.make_node("Identity", [top], [f"y{i}"]) for i, top in enumerate(tops))]
     tensors = [from_array(a, name) for name, a in (*zip(names, arrays), *op.constants.items())]

@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import netc
 from netc.cli import _main
 from netc.runtime.evaluate.dense import dense
+from netc.runtime.transfer import files
 
 FOLDER = "zoo/caffemodel/bvlc_googlenet"
 PHOTOS = "zoo/images/ilsvrc_val"
@@ -60,3 +62,32 @@ def test_a_photo_is_named(googlenet: tuple[str, str], shared: Path, capsys) -> N
     assert "cat" in answer["predictions"][0]["name"]
     assert _main.run(given) == 65
     assert json.loads(capsys.readouterr().out)["errors"][0]["code"] == "R731"
+
+
+@pytest.mark.slow
+def test_features_and_a_linear_machine_tell_ten_classes(
+    googlenet: tuple[str, str], shared: Path, tmp_path: Path, capsys
+) -> None:
+    """20 photos of each of ten classes, half of them to train on. At the net's own size a map has one place, where
+    features are what the classifier reads of the photo."""
+    pytest.importorskip("sklearn")
+    photos = shared / "zoo/images/imagenette/val"
+    for folder in photos.iterdir():
+        (tmp_path / "set" / folder.name).mkdir(parents=True)
+        for photo in sorted(folder.iterdir())[:20]:
+            (tmp_path / "set" / folder.name / photo.name).symlink_to(photo)
+    given = ["features", googlenet[0], str(tmp_path / "set"), "--weights", googlenet[1], "--mean", "104,117,123"]
+    out = str(tmp_path / "f.npz")
+    assert _main.run([*given, "--scales", "224", "--no-flip", "--no-normalise", "-o", out]) == 0
+    net = netc.load_net(googlenet[0], weights=googlenet[1])
+    with Image.open(next(iter(sorted((tmp_path / "set").rglob("*.*"))))) as image:
+        pixels = np.asarray(image.convert("RGB")).astype("f4")[:, :, ::-1] - np.array([104, 117, 123], "f4")
+    data = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))[None]
+    want = net({"data": data}, blobs=["pool5/7x7_s1"])["pool5/7x7_s1"].flatten().numpy()
+    np.testing.assert_allclose(files.read(out).values[0], want, rtol=1e-3, atol=1e-4)  # two decoders of JPEG
+    capsys.readouterr()
+    measured = ["svm", "folder", str(tmp_path / "set"), "--features", out, "--train-per-class", "10", "--json"]
+    assert _main.run(measured) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["dimensions"] == 1024
+    assert found["figures"]["recall"]["mean"] > 0.85  # by chance 0.1

@@ -179,7 +179,7 @@ def test_a_cache_of_other_weights_is_told(made: Path, tmp_path: Path, capsys) ->
     cache = ("--cache", str(tmp_path / "cache"))
     run(capsys, *words(made, *cache))
     _, found, said = run(capsys, *words(made, *cache, seed=2))
-    assert "holds posteriors of 1 other nets or weights, which are not used" in said
+    assert "holds results of 1 other nets or weights, which are not used" in said
     labels, posteriors = by_hand(made, seed=2)
     assert found["top1_error"] == error_of(labels, posteriors)
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
+import os
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +16,10 @@ import torch
 
 import netc
 from netc import NetcError
+from tests.faults.processes import LAST, SOLVER
 from tests.runtime.net.test_computing import NET, batch
+
+ROOT = Path(__file__).resolve().parents[3]
 
 DROPOUT = 'layer { name: "d" type: "Dropout" bottom: "fc" top: "fc" }'
 WRITES = """layer { name: "out" type: "HDF5Output" bottom: "fc" bottom: "label"
@@ -92,3 +99,49 @@ def test_what_the_compiler_makes_of_it_draws_the_same_dropout(precision: str) ->
     for _ in range(3):
         one, other = (run.step(1, feed=batch) for run in runs)
         assert other == pytest.approx(one, rel=1e-5 if precision == "fp32" else 2**-8)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [7, 64])
+def test_the_compiled_mask_is_the_eager_one_bit_for_bit(width: int) -> None:
+    """The compiler takes arithmetic on known places for that of an index, which does not wrap round at 2^64: a mask
+    was wrong so. Whole batches and parts of them, far on in training, several passes an iteration; widths that fill the
+    vectors of a CPU, and that do not."""
+    net = run_of(DROPOUT).net
+    (layer,) = (node.layer for node in net.graph.nodes if node.name == "d")
+    torch._dynamo.reset()
+    drawn = partial(net.run.uniform, layer)
+    compiled = torch.compile(drawn, fullgraph=True, dynamic=False)
+    for part, rows in ((None, 6), (range(3), 3), (range(3, 6), 3), (range(4, 6), 4)):
+        net.clock.part, net.clock.batch = part, 6
+        for net.clock.passes in (1, 2):
+            for iteration in (0, 1, 370_001, 2**40 + 3):
+                net.clock.iteration = iteration
+                like = torch.empty(rows, width)
+                assert torch.equal(compiled(like), drawn(like)), (part, net.clock.passes, iteration)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shards", [4, 5])
+def test_any_number_of_processes_ends_in_the_same_bits(shards: int, tmp_path: Path) -> None:
+    """Each process compiles for itself, and the same code for the same shape; with 5 shards of 12 records there are two
+    shapes."""
+    found = {}
+    for processes in (1, 2):
+        folder = tmp_path / str(processes)
+        folder.mkdir()
+        text = SOLVER.replace(f"max_iter: {LAST}", "max_iter: 5").replace("num_output: 4", "num_output: 64")
+        (folder / "solver.prototxt").write_text(text)
+        command = [sys.executable, "-m", "netc", "train", "solver.prototxt", "--compile"]
+        command += ["--nproc", str(processes), "--shards", str(shards)]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+        done = subprocess.run(
+            command, cwd=folder, env=environment, capture_output=True, text=True, timeout=900, check=False
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        assert "going on without it" not in done.stderr
+        kinds = ("caffemodel", "solverstate")
+        found[folder.name] = [
+            hashlib.sha256((folder / f"run_iter_5.{kind}").read_bytes()).hexdigest() for kind in kinds
+        ]
+    assert found["1"] == found["2"]

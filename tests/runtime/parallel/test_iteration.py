@@ -15,6 +15,7 @@ import torch
 import netc
 from netc.cli import main
 from netc.errors import NetcError
+from netc.runtime.parallel.iteration import all_reached
 
 DATA = """layer { name: "in" type: "DummyData" top: "x" top: "y" dummy_data_param {
   shape { dim: 12 dim: 3 dim: 6 dim: 5 } shape { dim: 12 }
@@ -31,6 +32,19 @@ LOSSES = {
     "none": 'type: "SoftmaxWithLoss" bottom: "fc" bottom: "y" loss_param { normalization: NONE }',
     "hinge": 'type: "HingeLoss" bottom: "fc" bottom: "y"',
     "sum": 'type: "Reduction" bottom: "fc" loss_weight: 0.1',
+    "rows": 'type: "Reduction" bottom: "fc" loss_weight: 1 reduction_param { operation: MEAN axis: 1 }',
+    "scaled": """type: "SoftmaxWithLoss" bottom: "fc" bottom: "y" loss_weight: 0.5 loss_param { ignore_label: 2 } }
+      layer { name: "p" type: "Power" bottom: "loss" top: "p" loss_weight: 1 power_param { scale: 2 shift: 1 }""",
+    "scaled sum": """type: "Reduction" bottom: "fc" }
+      layer { name: "p" type: "Power" bottom: "loss" top: "p" loss_weight: 1 power_param { scale: 2 }""",
+    "weights": """type: "SoftmaxWithLoss" bottom: "fc" bottom: "y" }
+      layer { name: "p" type: "Parameter" top: "p" parameter_param { shape { dim: 3 dim: 2 } } }
+      layer { name: "n" type: "Reduction" bottom: "p" top: "n" loss_weight: 1 reduction_param { operation: SUMSQ }""",
+    "ignored by an accuracy": """type: "SoftmaxWithLoss" bottom: "fc" bottom: "y" }
+      layer { name: "a" type: "Accuracy" bottom: "fc" bottom: "y" top: "a" accuracy_param { ignore_label: 1 }""",
+    "frozen": """type: "SoftmaxWithLoss" bottom: "fc" bottom: "y" }
+      layer { name: "f" type: "InnerProduct" bottom: "x" top: "f" param { lr_mult: 0 } param { lr_mult: 0 }
+        inner_product_param { num_output: 2 }""",
 }
 
 
@@ -46,9 +60,17 @@ def net_with(loss: str, between: str = "") -> str:
 @pytest.mark.parametrize("shards", [2, 3, 5, 12])
 def test_shards_add_up_to_the_batch(loss: str, shards: int) -> None:
     """The gradient and the loss of the whole batch, up to the order of the sums."""
-    whole, parts = netc.load_solver(solver(net_with(loss))), netc.load_solver(solver(net_with(loss)), shards=shards)
-    (expected, _), (found, _) = whole.forward_backward(), parts.forward_backward()
+    net = net_with(loss)
+    whole, parts = netc.load_solver(solver(net)), netc.load_solver(solver(net), shards=shards)
+    for run in (whole, parts):
+        with torch.no_grad():
+            for slot in run.slots:
+                slot.value.copy_(torch.linspace(-1, 1, slot.value.numel()).view_as(slot.value))
+    (expected, outputs), (found, others) = whole.forward_backward(), parts._divided.run(0, None, wanted=True)
     assert found == pytest.approx(expected, rel=1e-6)
+    assert outputs.keys() == others.keys()
+    for name, output in outputs.items():
+        torch.testing.assert_close(others[name], output, rtol=1e-5, atol=1e-5)
     for one, other in zip(whole.slots, parts.slots, strict=True):
         torch.testing.assert_close(other.gradient(), one.gradient(), rtol=1e-5, atol=1e-6)
 
@@ -123,6 +145,18 @@ MIXED = {
     "another axis": 'layer { name: "r" type: "Permute" bottom: "x" top: "z" permute_param { order: 1 order: 0 } }',
     "slices": """layer { name: "s" type: "Slice" bottom: "x" top: "z" top: "rest"
       slice_param { axis: 0 slice_point: 5 } }""",
+    "two equal slices": 'layer { name: "s" type: "Slice" bottom: "x" top: "z" top: "rest" slice_param { axis: 0 } }',
+    "softmax": 'layer { name: "s" type: "Softmax" bottom: "x" top: "z" softmax_param { axis: 0 } }',
+    "weights for each sample": 'layer { name: "s" type: "Scale" bottom: "x" top: "z" scale_param { axis: 0 } }',
+    "a mean times rows": """layer { name: "m" type: "Reduction" bottom: "x" top: "m"
+        reduction_param { operation: MEAN } }
+      layer { name: "s" type: "Scale" bottom: "x" bottom: "m" top: "z" scale_param { axis: 0 } }""",
+    "a mean squared": """layer { name: "m" type: "Reduction" bottom: "x" top: "m"
+        reduction_param { operation: MEAN } }
+      layer { name: "s" type: "Power" bottom: "m" top: "z" power_param { power: 2 } }""",
+    "a number for each class": """layer { name: "f" type: "InnerProduct" bottom: "x" top: "f"
+        inner_product_param { num_output: 4 } }
+      layer { name: "a" type: "Accuracy" bottom: "f" bottom: "y" top: "z" top: "each" }""",
     "a fixed batch": """layer { name: "more" type: "DummyData" top: "z"
       dummy_data_param { shape { dim: 2 dim: 3 } } }""",
 }
@@ -157,6 +191,40 @@ def test_what_is_wrong_with_a_record_is_told_of_that_record(row: int, shards: in
         assert f"row {row} of {tmp_path}/{name}.h5" in caught.value.message
 
 
+def test_parameters_that_no_loss_reaches() -> None:
+    """torch has to look for them in every iteration."""
+    other = (
+        'layer { name: "other" type: "InnerProduct" bottom: "x" top: "other" inner_product_param { num_output: 2 } }'
+    )
+    below = FC.replace('"fc"', '"below"') + FC.replace('bottom: "x"', 'bottom: "below"')
+    for between, reached in (("", True), (BATCH_NORM, True), (other, False)):
+        assert all_reached(netc.load_solver(solver(net_with(LOSSES["softmax"], between))).net.graph) == reached
+    assert all_reached(netc.load_solver(solver(net_with(LOSSES["softmax"]).replace(FC, below))).net.graph)
+
+
+def test_a_net_without_anything_to_learn_is_divided(tmp_path: Path) -> None:
+    frozen = FC.replace('top: "fc"', 'top: "fc" param { lr_mult: 0 } param { lr_mult: 0 }')
+    run = netc.load_solver(solver(net_with(LOSSES["softmax"]).replace(FC, frozen)), shards=3)
+    before = [slot.value.clone() for slot in run.slots]
+    run.step(2)
+    assert all(map(torch.equal, before, [slot.value for slot in run.slots]))
+
+
+@pytest.mark.parametrize("shards", [3, 4])
+def test_a_shard_without_a_label_that_counts(shards: int) -> None:
+    """Its loss and its accuracy are no part of those of the batch."""
+    losses = """type: "SoftmaxWithLoss" bottom: "fc" bottom: "y" loss_param { ignore_label: 2 } }
+      layer { name: "a" type: "Accuracy" bottom: "fc" bottom: "y" top: "a" accuracy_param { ignore_label: 2 }"""
+    net = f'{DATA} {FC} layer {{ name: "loss" top: "loss" {losses} }}'
+    runs = [netc.load_solver(solver(net)), netc.load_solver(solver(net), shards=shards)]
+    x, y = torch.randn(12, 3, 6, 5, generator=torch.Generator().manual_seed(1)), torch.full((12,), 2.0)
+    y[7:11] = torch.tensor([0.0, 1.0, 3.0, 0.0])
+    (loss, one), (other, found) = (run.forward_backward(lambda k: {"x": x, "y": y}) for run in runs)
+    assert other == pytest.approx(loss, rel=1e-6)
+    assert float(found["a"]) == pytest.approx(float(one["a"]), rel=1e-6)
+    torch.testing.assert_close(runs[1].slots[0].gradient(), runs[0].slots[0].gradient(), rtol=1e-5, atol=1e-6)
+
+
 def test_more_shards_than_samples_are_refused() -> None:
     with pytest.raises(NetcError) as caught:
         netc.load_solver(solver(net_with(TOTAL)), shards=13)
@@ -171,7 +239,7 @@ def test_the_bits_do_not_depend_on_the_number_of_processes(tmp_path: Path) -> No
         'net: "net.prototxt" base_lr: 0.05 lr_policy: "fixed" momentum: 0.9 max_iter: 9 iter_size: 2 shards: 4 '
         "test_iter: 3 test_interval: 100"
     )
-    command = [sys.executable, "-m", "netc", "prove-parallel", "solver.prototxt", "--nproc", "1,3", "--iterations", "3"]
+    command = [sys.executable, "-m", "netc", "prove-parallel", "solver.prototxt", "--nproc", "1,2", "--iterations", "3"]
     environment = {**os.environ, "PYTHONPATH": str(Path(netc.__file__).parents[1])}
     done = subprocess.run(
         [*command, "--json", "-o", "proof"],
@@ -186,7 +254,7 @@ def test_the_bits_do_not_depend_on_the_number_of_processes(tmp_path: Path) -> No
     found = json.loads(done.stdout)
     assert list(found) == ["equal", "runs"]
     assert found["equal"]
-    assert [run["nproc"] for run in found["runs"]] == [1, 3]
+    assert [run["nproc"] for run in found["runs"]] == [1, 2]
     assert [sorted(run) for run in found["runs"]] == [["history_sha256", "nproc", "tests", "weights_sha256"]] * 2
     assert len({run["weights_sha256"] for run in found["runs"]}) == 1
     certificate = json.loads((tmp_path / "proof.json").read_text())

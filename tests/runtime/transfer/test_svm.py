@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from netc.errors import NetcError
-from netc.runtime.transfer.svm import run
+from netc.runtime.transfer.svm import outcomes
 from netc.runtime.transfer.task import Item, Split, Task
 
 svm = pytest.importorskip("sklearn.svm")
@@ -35,7 +35,7 @@ def single(truth, classes):
 
 def test_recall_of_one_against_the_rest() -> None:
     x, truth = clouds(150, 7, 4)
-    (found,) = run(task(single(truth, 4)), x, grid=[1.0])
+    (found,) = outcomes(task(single(truth, 4)), x, grid=[1.0])
     machine = svm.LinearSVC(C=1.0, dual="auto", random_state=0, max_iter=20_000).fit(x[:90], truth[:90])
     by_hand = metrics.recall_score(truth[90:], machine.predict(x[90:]), average=None)
     assert np.allclose(found.figures["recall"], by_hand)
@@ -45,13 +45,13 @@ def test_recall_of_one_against_the_rest() -> None:
 
 def test_c_is_chosen_without_the_test_images() -> None:
     x, truth = clouds(150, 7, 4)
-    (found,) = run(task(single(truth, 4)), x, grid=[10, 0.001, 0.1])
+    (found,) = outcomes(task(single(truth, 4)), x, grid=[10, 0.001, 0.1])
     assert set(found.validation) == {0.001, 0.1, 10}
     assert found.validation[found.c] == max(found.validation.values())
     other = x.copy()
     other[90:] = np.random.default_rng(5).permutation(other[90:])
-    assert run(task(single(truth, 4)), other, grid=[10, 0.001, 0.1])[0].validation == found.validation
-    (fixed,) = run(task(single(truth, 4)), x, grid=[found.c])  # then all 90 are trained on
+    assert outcomes(task(single(truth, 4)), other, grid=[10, 0.001, 0.1])[0].validation == found.validation
+    (fixed,) = outcomes(task(single(truth, 4)), x, grid=[found.c])  # then all 90 are trained on
     assert np.array_equal(fixed.figures["recall"], found.figures["recall"])
 
 
@@ -60,7 +60,7 @@ def test_precision_and_what_counts_as_neither() -> None:
     random = np.random.default_rng(2)
     labels = single(truth, 3)
     labels[random.random(labels.shape) < 0.2] = 0
-    (found,) = run(task(labels, "mean average precision"), x, grid=[1.0])
+    (found,) = outcomes(task(labels, "mean average precision"), x, grid=[1.0])
     for k in range(3):
         kept, held = labels[:90, k] != 0, labels[90:, k] != 0
         machine = svm.LinearSVC(C=1.0, dual="auto", random_state=0, max_iter=20_000)
@@ -76,7 +76,7 @@ def test_precision_and_what_counts_as_neither() -> None:
 def test_a_class_that_is_not_there_to_test_on_is_left_out_of_the_mean() -> None:
     x, truth = clouds(120, 5, 3)
     truth[90:] = np.where(truth[90:] == 2, 0, truth[90:])
-    (found,) = run(task(single(truth, 3)), x, grid=[1.0])
+    (found,) = outcomes(task(single(truth, 3)), x, grid=[1.0])
     recalls = found.figures["recall"]
     assert np.isnan(recalls[2])
     assert found.mean("recall") == pytest.approx(recalls[:2].mean())
@@ -85,12 +85,12 @@ def test_a_class_that_is_not_there_to_test_on_is_left_out_of_the_mean() -> None:
 @pytest.mark.parametrize("wrong", [np.zeros((9, 4)), np.zeros(120), np.full((120, 2), np.nan)])
 def test_features_that_do_not_fit(wrong) -> None:
     with pytest.raises(NetcError) as caught:
-        run(task(single(clouds(120, 5, 3)[1], 3)), wrong)
+        outcomes(task(single(clouds(120, 5, 3)[1], 3)), wrong)
     assert caught.value.code == "D591"
 
 
 def test_without_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("netc.runtime.transfer.svm.find_spec", lambda name: None)
     with pytest.raises(NetcError, match="scikit-learn") as caught:
-        run(task(single(clouds(120, 5, 3)[1], 3)), np.zeros((120, 2)))
+        outcomes(task(single(clouds(120, 5, 3)[1], 3)), np.zeros((120, 2)))
     assert (caught.value.code, caught.value.hint) == ("C300", "pip install 'netc[features]'")

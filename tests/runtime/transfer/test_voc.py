@@ -34,7 +34,8 @@ def test_lists_of_classes(tmp_path: Path) -> None:
     task = voc.classification(devkit(tmp_path / "VOC2007", MAIN))
     assert task.name == "VOC2007 classification"
     assert (task.classes, task.measure, task.note) == (["cat", "dog"], "mean average precision", "")
-    assert [item.key for item in task.items] == ["000012", "000017", "000023", "000001", "000002"]
+    names = ["000012", "000017", "000023", "000001", "000002"]
+    assert [item.key for item in task.items] == [f"JPEGImages/{name}.jpg" for name in names]
     assert task.items[0].path == str(tmp_path / "VOC2007" / "JPEGImages" / "000012.jpg")
     assert np.array_equal(task.labels, [[-1, 1], [0, -1], [1, -1], [1, -1], [-1, 1]])
     (split,) = task.splits
@@ -45,7 +46,9 @@ def test_without_a_test_set(tmp_path: Path) -> None:
     lists = {name: text for name, text in MAIN.items() if "test" not in name}
     lists |= {"cat_val": "000023  1\n000017  0\n", "dog_val": "000023 -1\n000017 -1\n"}
     task = voc.classification(devkit(tmp_path / "VOC2012", lists))
-    assert [item.key for item in task.items] == ["000012", "000017", "000023"]
+    assert [item.picture for item in task.items] == [
+        f"JPEGImages/{name}.jpg" for name in ("000012", "000017", "000023")
+    ]
     assert "tested on val" in task.note
 
 
@@ -68,7 +71,8 @@ def action(folder: Path) -> Path:
 def test_actions_and_their_people(tmp_path: Path) -> None:
     task = voc.action(action(tmp_path / "VOC2012"))
     assert task.classes == ["reading", "running"]  # "other" is none of the actions
-    assert [item.key for item in task.items] == ["train_1 1", "train_1 2", "val_1 1", "val_1 2"]
+    rows = [f"JPEGImages/{part}_1.jpg {number}" for part in ("train", "val") for number in (1, 2)]
+    assert [item.key for item in task.items] == rows
     assert task.items[0].box == (10, 20, 30, 40)  # counted from 1, both ends included
     assert task.items[1].box == (0, 1, 3, 4)
     assert np.array_equal(task.labels, [[1, -1], [-1, 1]] * 2)

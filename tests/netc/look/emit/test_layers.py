@@ -67,7 +67,7 @@ def test_a_function_is_complete_wherever_its_text_is_copied_to() -> None:
 
 def test_functions_come_with_what_they_use_and_no_more() -> None:
     assert [function.name for function in needed("x = lstm_unit(a, b, c)", table())] == ["lstm_unit"]
-    pooling = {"max_pool_with_position", "caffe_windows", "pooled_size", "each", "without_nan"}
+    pooling = {"max_pool_with_position", "caffe_windows", "pooled_size", "each", "comparable", "without_nan"}
     assert {function.name for function in needed("max_pool_with_position(x, 3, 2)", table())} == pooling
     mvn = {"mean_variance_normalize", "normalised", "Normalised"}
     assert {function.name for function in needed("mean_variance_normalize(x)", table())} == mvn

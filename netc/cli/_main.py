@@ -117,9 +117,9 @@ WITHOUT_NETS = frozenset(
         "device_query",
         "parse-log",
         "plot-log",
+        "report",
         "cache",
         "svm",
-        "report",
     }
 )
 """Commands that read no net, and so have no use for the user's own layers. All others take `user_code_options`."""

@@ -16,7 +16,7 @@ from netc.cli._status import DONE, NO_INPUT, STOPPED
 from netc.errors import NetcError, printable
 
 if TYPE_CHECKING:
-    from netc.runtime.reproduce.rows import Setting
+    from netc.runtime.reproduce.setting import Setting
     from netc.solver.tables import Table
 
 RESULT = "reproduction.json"
@@ -91,7 +91,7 @@ def _table(name: str) -> Table:
 def _setting(options: dict[str, Any], weights: str, data: str) -> Setting:
     from netc.runtime.evaluate.load import read_names
     from netc.runtime.parallel.group import Group
-    from netc.runtime.reproduce.rows import Setting
+    from netc.runtime.reproduce.setting import Setting
 
     group = Group()
     wanted = wanted_of(options, device_of(options, group))

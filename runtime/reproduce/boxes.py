@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -35,10 +35,8 @@ from netc.runtime.localise.measure import records_of
 from netc.runtime.localise.merging import THRESHOLD
 from netc.runtime.localise.nets import System
 from netc.runtime.localise.predict import Located, localiser, located
+from netc.runtime.reproduce.setting import Setting
 from netc.solver.tables import Row, Trained
-
-if TYPE_CHECKING:
-    from netc.runtime.reproduce.rows import Setting
 
 BLOCK = 64
 EXAMPLES = 12

@@ -14,40 +14,19 @@ import numpy as np
 from netc.errors import NetcError
 from netc.files.shipped import FOLDER
 from netc.runtime.evaluate.classifier import Classifier
-from netc.runtime.evaluate.load import Wanted, classifier_of
+from netc.runtime.evaluate.load import classifier_of
 from netc.runtime.evaluate.protocol import ORDERS, Protocol
-from netc.runtime.evaluate.report import confusions, mistakes, name_of, rates
+from netc.runtime.evaluate.report import confusions, mistakes, rates
 from netc.runtime.evaluate.run import TOP, Outcome, Run
-from netc.runtime.evaluate.sources import Source
 from netc.runtime.evaluate.statistics import Z, mcnemar
 from netc.runtime.evaluate.store import Store
 from netc.runtime.evaluate.sweep import Member
 from netc.runtime.parallel.group import Group
 from netc.runtime.reproduce import boxes
+from netc.runtime.reproduce.setting import Setting
 from netc.runtime.reproduce.weights import find, missing
 from netc.solver import tables
 from netc.solver.tables import TEST_SET, Row, Table, Trained
-
-Say = Callable[[str], None]
-
-
-@dataclass(slots=True)
-class Setting:
-    """Where rows are measured. open_source: opens the pictures, given the first net; data: their path; weights: the
-    folder of weight files; cache: where posteriors and boxes are kept; workers, streams: as `Run`. `labels`: names of
-    the classes, where they are known otherwise than from the source."""
-
-    open_source: Callable[[Classifier], Source]
-    data: str
-    weights: str
-    cache: str
-    wanted: Wanted
-    order: str
-    workers: int
-    streams: int
-    say: Say
-    progress: Callable[[int, int], None] | None = None
-    labels: Sequence[str] = ()
 
 
 @dataclass(slots=True)
@@ -213,6 +192,3 @@ def _difference(more: int, less: int, images: int) -> tuple[float, list[float]]:
     mean = (more - less) / images
     reach = Z * math.sqrt(max(0.0, (more + less) / images - mean * mean) / images)
     return mean, [mean - reach, mean + reach]
-
-
-__all__ = ["Measuring", "Setting", "name_of"]

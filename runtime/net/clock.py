@@ -12,6 +12,7 @@ from netc.graph.ir import Graph
 from netc.layers.base import Layer
 from netc.runtime.net import rand
 from netc.runtime.net.outputs import Outputs
+from netc.runtime.net.uncompiled import uncompiled
 
 
 class Clock(nn.Module):
@@ -125,7 +126,7 @@ class LayerRun:
         """Drop what the layers have kept."""
         self._state.clear()
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    @uncompiled
     def write(self, layer: Layer, rows: Mapping[str, Tensor]) -> None:
         self.outputs.write(layer, rows)
 

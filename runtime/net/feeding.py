@@ -19,6 +19,7 @@ from netc.layers.sources import ARRAYS
 from netc.runtime.data import Feed, has_feed, open_feed
 from netc.runtime.net.clock import Clock
 from netc.runtime.net.labels import label_checks
+from netc.runtime.net.uncompiled import uncompiled
 from netc.runtime.parallel.shards import WHOLE, Shard, positions
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class Feeding:
         self.position = k + 1
         return {top: tensor if top in given else self._moved(tensor) for top, tensor in tops.items()}
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    @uncompiled
     def next(self, wanted: Collection[str]) -> dict[str, Tensor]:
         """The next batch of the sources that have tops among `wanted`. Raises NetcError R601 for one that has no data
         of its own, and what opening and reading the others raise."""

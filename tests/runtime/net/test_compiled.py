@@ -145,3 +145,12 @@ def test_any_number_of_processes_ends_in_the_same_bits(shards: int, tmp_path: Pa
             hashlib.sha256((folder / f"run_iter_5.{kind}").read_bytes()).hexdigest() for kind in kinds
         ]
     assert found["1"] == found["2"]
+
+
+def test_the_compiler_is_not_loaded_before_something_is_compiled() -> None:
+    """It takes longer to load than torch itself."""
+    import subprocess
+    import sys
+
+    program = "import sys, netc.runtime.net.module, netc.runtime.net.feeding; sys.exit('torch._dynamo' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], timeout=300).returncode == 0

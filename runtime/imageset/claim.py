@@ -57,6 +57,11 @@ class Claim:
             folder = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:
                 return self._locked(folder, _open_lock(folder, fresh))
+            except FileNotFoundError:
+                if fresh:  # another made it anew, and has given it its last name by now: the lock here is ours alone
+                    with suppress(OSError):
+                        os.unlink(LOCK, dir_fd=folder)
+                raise
             finally:
                 os.close(folder)
         except (FileNotFoundError, FileExistsError):

@@ -78,7 +78,7 @@ def _members(members: Iterable[Member]) -> tuple[Member, ...]:
 
 def _trained(one: Trained) -> Trained:
     net = one.net if one.net.startswith("mini_") else f"mini_{one.net}"
-    return Trained(net, one.step.replace("S384", "S110"))
+    return Trained(net, one.step.replace("_S384", "_S110"))
 
 
 def _train_sides(member: Member) -> tuple[int, ...]:

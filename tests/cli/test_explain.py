@@ -53,7 +53,7 @@ def test_sections(explain):
 
 @pytest.mark.parametrize(
     "word, near",
-    [("S299", "S214"), ("201", "S201"), ("S2O1", "S201"), ("Z402", "G402"), ("S20", "S201"), ("a8", "A801")],
+    [("S299", "S223"), ("201", "S201"), ("S2O1", "S201"), ("Z402", "G402"), ("S20", "S201"), ("a8", "A801")],
 )
 def test_a_typo_names_what_is_near(explain, word, near):
     status, out, err = explain(word)

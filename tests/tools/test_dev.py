@@ -129,7 +129,13 @@ def test_a_python_without_venv_is_told(dev, monkeypatch, capsys, tmp_path: Path)
 
 def test_the_exit_status_is_the_childs(dev, monkeypatch, tmp_path: Path) -> None:
     run(dev, monkeypatch, "--venv", tmp_path / "v", "install")
-    assert json.loads((tmp_path / "v/netc-installed.json").read_text())["extras"] == ["dev", "fast", "hdf5", "onnx"]
+    assert json.loads((tmp_path / "v/netc-installed.json").read_text())["extras"] == [
+        "dev",
+        "fast",
+        "features",
+        "hdf5",
+        "onnx",
+    ]
     command = [sys.executable, str(SCRIPT), "--venv", str(tmp_path / "v"), "test", "-k", "x"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 7

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -85,6 +87,32 @@ def nodes(port: int, address: str = "localhost") -> list[list[str]]:
 def test_two_agents_on_one_machine(alone: bytes, tiny: Path) -> None:
     ended(*(start(command) for command in nodes(free_port())))
     assert (tiny / "tiny_iter_4.caffemodel").read_bytes() == alone
+
+
+@pytest.mark.slow
+def test_a_machine_is_lost_and_the_other_goes_on(tiny: Path) -> None:
+    """One or two machines are enough: after one is killed the other goes on alone, to the bits of one process."""
+    text = (tiny / "solver.prototxt").read_text()
+    for name, value in {"max_iter": 400, "snapshot": 20, "test_interval": 100}.items():
+        text = re.sub(rf"\b{name}: \d+", f"{name}: {value}", text)
+    (tiny / "solver.prototxt").write_text(text)
+    train = ["-m", "netc", "train", "solver.prototxt", "--shards", "4"]
+    ended(start([sys.executable, *train]))
+    expected = (tiny / "tiny_iter_400.caffemodel").read_bytes()
+    for path in tiny.glob("tiny*"):
+        path.unlink()
+    options = ["--nnodes=1:2", "--nproc-per-node", "1", "--rdzv-backend", "c10d", "--rdzv-id", "netc"]
+    options += ["--max-restarts=5", "--rdzv-endpoint", f"localhost:{free_port()}"]
+    goes_on = [*train, "--timeout", "20", "--resume", "auto"]
+    # the one that stays is where all meet
+    stays, lost = (start([*TORCHRUN, *options, "--rdzv-conf", f"is_host={host}", *goes_on]) for host in (1, 0))
+    deadline = time.monotonic() + 120
+    while not list(tiny.glob("tiny_iter_*.manifest.json")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    lost.kill()
+    lost.communicate()
+    assert "Resuming from" in ended(stays)
+    assert (tiny / "tiny_iter_400.caffemodel").read_bytes() == expected
 
 
 @pytest.fixture

@@ -45,7 +45,13 @@ class Outcome:
 
 def prepare(folder: Path, say: Say, progress: Callable[[int, int], None] | None = None) -> None:
     """Pictures, databases, statistics and the net's own files in `folder`. Raises O143 for a folder of other things."""
-    _claim(folder)
+    claim(folder, MARK, "a demonstration")
+    write_file(folder / MARK, json.dumps({"net": NET, "seed": SEED}).encode() + b"\n")
+    furnish(folder, say, progress)
+
+
+def furnish(folder: Path, say: Say, progress: Callable[[int, int], None] | None = None) -> None:
+    """What a folder that is there lacks of pictures, databases, statistics and the net's own files."""
     for name, (first, count) in SETS.items():
         database = folder / f"{name}_lmdb"
         if not database.exists():
@@ -64,15 +70,16 @@ def prepare(folder: Path, say: Say, progress: Callable[[int, int], None] | None 
             write_file(folder / name, (FOLDER / NET / name).read_bytes())
 
 
-def _claim(folder: Path) -> None:
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / MARK).exists():
+def claim(folder: Path, mark: str, what: str) -> None:
+    """Make a folder, if it is not there, for what is named by the file `mark` in it. Raises NetcError O143 for a folder
+    of other things, O142."""
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / mark).exists():
         hint = "name another folder with --out, or empty this one"
-        raise NetcError("O143", "this folder holds other things than a demonstration", Place(str(folder)), hint)
+        raise NetcError("O143", f"this folder holds other things than {what}", Place(str(folder)), hint)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise NetcError("O142", f"the folder cannot be made: {error.strerror}", Place(str(folder))) from None
-    write_file(folder / MARK, json.dumps({"net": NET, "seed": SEED}).encode() + b"\n")
 
 
 @contextlib.contextmanager

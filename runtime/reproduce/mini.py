@@ -16,8 +16,7 @@ from typing import Any
 from netc.errors import NetcError, Place, printable
 from netc.files import checked_json
 from netc.files.opening import read_bytes
-from netc.runtime.demo.steps import MARK as DEMO_MARK
-from netc.runtime.demo.steps import prepare as prepare_demo
+from netc.runtime.demo.steps import claim, furnish
 from netc.runtime.imageset import Listing, Recipe, build, from_folders
 from netc.runtime.imageset.writer import write_file
 from netc.runtime.net import rand
@@ -108,7 +107,7 @@ def prepare(folder: Path, photos: str | None, say: Say, progress: Callable[[int,
     sets = _split(Path(own)) if photos else {}
     _claim(folder, own)
     if not photos:
-        prepare_demo(folder, say, progress)
+        furnish(folder, say, progress)
     for name, listing in sets.items():
         database = folder / f"{name}_lmdb"
         if not database.exists():
@@ -144,18 +143,9 @@ def _claim(folder: Path, data: str) -> None:
         if other != data:
             message = f"this folder holds a miniature of {printable(other) or 'the drawn pictures'}"
             raise NetcError("O143", message, Place(str(folder)), "name another folder with --out")
-    elif folder.is_dir() and any(folder.iterdir()):
-        hint = "name another folder with --out, or empty this one"
-        raise NetcError("O143", "this folder holds other things than a miniature", Place(str(folder)), hint)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise NetcError("O142", f"the folder cannot be made: {error.strerror}", Place(str(folder))) from None
+    claim(folder, MARK, "a miniature")
     if not mark.exists():
         write_file(mark, json.dumps({"netc_miniature": 1, "data": data}).encode() + b"\n")
-    if not data and not (folder / DEMO_MARK).exists():
-        # the demonstration takes an empty folder or its own
-        write_file(folder / DEMO_MARK, b"{}\n")
 
 
 def _data_of(mark: Path) -> str:

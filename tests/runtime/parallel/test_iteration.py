@@ -231,6 +231,19 @@ def test_more_shards_than_samples_are_refused() -> None:
     assert caught.value.code == "R660"
 
 
+def proved(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """`netc prove-parallel` on the folder's solver."""
+    return subprocess.run(
+        [sys.executable, "-m", "netc", "prove-parallel", "solver.prototxt", *options],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(Path(netc.__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+
+
 def test_the_bits_do_not_depend_on_the_number_of_processes(tmp_path: Path) -> None:
     """Weights, history and tests; dropout, labels that do not count, running sums and iter_size included."""
     net = net_with(LOSSES["ignored"], BATCH_NORM + DROPOUT)
@@ -239,17 +252,7 @@ def test_the_bits_do_not_depend_on_the_number_of_processes(tmp_path: Path) -> No
         'net: "net.prototxt" base_lr: 0.05 lr_policy: "fixed" momentum: 0.9 max_iter: 9 iter_size: 2 shards: 4 '
         "test_iter: 3 test_interval: 100"
     )
-    command = [sys.executable, "-m", "netc", "prove-parallel", "solver.prototxt", "--nproc", "1,2", "--iterations", "3"]
-    environment = {**os.environ, "PYTHONPATH": str(Path(netc.__file__).parents[1])}
-    done = subprocess.run(
-        [*command, "--json", "-o", "proof"],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    done = proved(tmp_path, "--nproc", "1,2", "--iterations", "3", "--json", "-o", "proof")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert list(found) == ["equal", "runs"]
@@ -269,17 +272,7 @@ def test_the_bits_do_not_depend_on_the_number_of_processes(tmp_path: Path) -> No
 @pytest.mark.slow
 def test_without_shards_the_first_gradient_differs_by_rounding(tmp_path: Path) -> None:
     (tmp_path / "solver.prototxt").write_text(solver(net_with(LOSSES["ignored"], DROPOUT)))
-    command = ["prove-parallel", "solver.prototxt", "--nproc", "1,2,3", "--iterations", "2", "-o", "proof.json"]
-    environment = {**os.environ, "PYTHONPATH": str(Path(netc.__file__).parents[1])}
-    done = subprocess.run(
-        [sys.executable, "-m", "netc", *command],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
+    done = proved(tmp_path, "--nproc", "1,2,3", "--iterations", "2", "-o", "proof.json")
     found = json.loads((tmp_path / "proof.json").read_text())
     assert done.returncode == (0 if found["equal"] else 1), done.stderr
     rows = {(row["nproc"], row["precision"]): row for row in found["one_step"]}

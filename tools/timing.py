@@ -66,7 +66,7 @@ def spread(pairs: Sequence[tuple[float, float]]) -> list[float]:
     return [round(min(ratios), 2), round(max(ratios), 2)]
 
 
-def process(command: Sequence[str]) -> Run:
+def process(command: list[str]) -> Run:
     """wait4 gives the memory of this child alone (this process is small, which counts: an exec inherits the peak)."""
     start = time.perf_counter()
     with open(os.devnull, "w") as nowhere:

@@ -39,7 +39,7 @@ class Classifier:
     """A net in the TEST phase, with what it takes.
 
     `shown`: what is known of its images, by default what its card or net says. mean, crop: as netc.posteriors. Raises
-    NetcError R730, R731, R733, R735 (a net of the TRAIN phase).
+    NetcError R730, R731, R733, R735 (a net of the TRAIN phase), R743 (what is no net).
     """
 
     kind = ""
@@ -53,6 +53,9 @@ class Classifier:
         mean: Any = None,
         crop: Any = None,
     ) -> None:
+        if not isinstance(net, Net):
+            hint = "load it first: netc.load_net(NET, weights=FILE)"
+            raise NetcError("R743", f"the net is of the type {type(net).__name__}", None, hint)
         if net.run.training:
             hint = 'load it with phase="TEST"'
             raise NetcError(

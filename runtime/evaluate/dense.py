@@ -32,7 +32,7 @@ def deployed_graph(net: Net) -> Graph:
     def shapes(layer: Any) -> list[Shape | None]:
         return [graph.shapes.get(top) for top in layer.param.top]
 
-    return compile_layers(deployed(layers, learned, shapes).layers)
+    return compile_layers(deployed(layers, learned, shapes, judged=False).layers)
 
 
 class Scores(NamedTuple):

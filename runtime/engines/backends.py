@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import torch
@@ -18,9 +19,9 @@ from torch import Tensor
 from netc.errors import NetcError
 from netc.files.opening import open_regular
 from netc.graph.ir import Graph
-from netc.layers.base import Shape
+from netc.layers.base import Shape, format_shape
 from netc.layers.python import Python
-from netc.passes.inference import Optimised, optimised
+from netc.passes.inference import optimised
 from netc.runtime.engines import cache
 from netc.runtime.engines.cut import Segment, graph_of
 from netc.runtime.engines.known import ENGINES, Engine
@@ -47,6 +48,7 @@ class Job:
     samples: Samples
     say: cache.Say
     free_batch: bool = False
+    free_size: bool = False
 
 
 def takes(engine: Engine, step: Step) -> bool:
@@ -69,16 +71,42 @@ def made(
     device: torch.device,
     samples: Samples,
     say: cache.Say,
+    any_size: bool = False,
 ) -> tuple[Program, bool]:
-    """A program for inputs of these shapes, and whether the batch may be another one. Raises NetcError R774."""
+    """A program for inputs of these shapes, and whether the batch may be another one. `any_size`: and planes of any
+    size (`takes_any_size`). Raises NetcError R774."""
     whole = graph_of(segment, shapes)
-    arrays = _arrays(segment)
-    folded = optimised(whole, arrays, keep=segment.outputs)
-    graph = _compiled(folded)
-    job = Job(engine, precision, segment, graph, folded.weights, shapes, device, samples, say)
+    graph, weights = _folded(segment, whole)
+    job = Job(engine, precision, segment, graph, weights, shapes, device, samples, say)
     job.free_batch = bool(engine.packages) and _free_batch(segment, whole, shapes)
+    job.free_size = any_size
     with failing(engine, segment):
         return _MAKERS[engine.name](job), job.free_batch
+
+
+def takes_any_size(engine: Engine, segment: Segment, shapes: Mapping[str, Shape]) -> bool:
+    """Whether one program of the engine serves images of any size: for several sizes the model is the same."""
+    if not engine.packages or [len(shape) for shape in shapes.values()] != [4]:
+        return False
+    ((name, (batch, channels, height, width)),) = shapes.items()
+    found = set()
+    for size in ((height, width), (2 * height + 1, width + 5), (height + 6, 2 * width + 3)):
+        try:
+            graph, weights = _folded(segment, graph_of(segment, {name: (batch, channels, *size)}))
+        except NetcError:
+            return False
+        model = written(graph, weights, segment.outputs, True, "", free_size=True)
+        if model is None:
+            return False
+        found.add((model.model, str([[ref.blob.shape for ref in node.params] for node in graph.nodes])))
+    return len(found) == 1
+
+
+def _folded(segment: Segment, whole: Graph) -> tuple[Graph, dict[str, list[Any]]]:
+    from netc.graph.compile import compile_net
+
+    folded = optimised(whole, _arrays(segment), keep=segment.outputs)
+    return compile_net(folded.param, "TEST"), folded.weights
 
 
 def _arrays(segment: Segment) -> dict[str, list[Any]]:
@@ -87,12 +115,6 @@ def _arrays(segment: Segment) -> dict[str, list[Any]]:
         for step, *_ in segment.steps
         if step.params
     }
-
-
-def _compiled(folded: Optimised) -> Graph:
-    from netc.graph.compile import compile_net
-
-    return compile_net(folded.param, "TEST")
 
 
 def _free_batch(segment: Segment, graph: Graph, shapes: Mapping[str, Shape]) -> bool:
@@ -125,7 +147,8 @@ def failing(engine: Engine, segment: Segment) -> Iterator[None]:
 
 def _model_file(job: Job) -> tuple[Path, cache.Folder, str]:
     """The model of a job in the cache, its folder, and its name there."""
-    model = written(job.graph, job.arrays, job.segment.outputs, job.free_batch, "weights.bin")
+    model = written(job.graph, job.arrays, job.segment.outputs, job.free_batch, "weights.bin", job.free_size)
+    assert model is not None
     folder = cache.Folder(f"weights-{cache.digest_of_arrays(model.arrays)}", job.say)
     size = sum(-(-array.nbytes // ALIGNED) * ALIGNED for array in model.arrays)
     if size:
@@ -194,12 +217,13 @@ def _openvino(job: Job) -> Program:
     if job.precision in ("bf16", "fp16") and _HINTS[job.precision] not in _kinds(compiled):
         message = f"openvino has no {job.precision} on this processor: it would compute in fp32"
         raise NetcError("R772", message, None, "take fp32, or int8")
-    request = compiled.create_infer_request()
+    request, free = compiled.create_infer_request(), Lock()
     names = {name for port in compiled.inputs for name in port.names}
 
     def run(inputs: Sequence[Tensor]) -> Sequence[Tensor]:
         given = {name: _array(x) for name, x in zip(job.segment.inputs, inputs, strict=True) if name in names}
-        found = request.infer(given, share_inputs=True, share_outputs=False)
+        with free:  # a request runs one pass at a time
+            found = request.infer(given, share_inputs=True, share_outputs=False)
         return [torch.from_numpy(found[port]) for port in compiled.outputs]
 
     return run
@@ -222,6 +246,7 @@ def _quantised(job: Job, path: Path, folder: cache.Folder, name: str) -> Path:
     import logging
 
     batches = job.samples(job.segment)
+    _check_sizes(job, batches)
     ranges = cache.digest(ENGINES["onnxruntime"].version, *(x.tobytes() for batch in batches for x in batch.values()))
     target = folder.path / f"{name}-{ranges}.int8.onnx"
     if target.exists():
@@ -253,6 +278,18 @@ def _quantised(job: Job, path: Path, folder: cache.Folder, name: str) -> Path:
         logging.disable(before)
         made.unlink(missing_ok=True)
     return target
+
+
+def _check_sizes(job: Job, batches: Sequence[Mapping[str, Any]]) -> None:
+    """Raises NetcError R790 where the model takes images of one size only, and the ranges come from another one."""
+    first = {} if job.free_size else {name: x.shape[int(job.free_batch) :] for name, x in batches[0].items()}
+    for name, shape in first.items():
+        here = job.shapes[name][int(job.free_batch) :]
+        if shape != here:
+            message = (
+                f'int8 was calibrated with a "{name}" of {format_shape(shape)}, and this is one of {format_shape(here)}'
+            )
+            raise NetcError("R790", message, None, "calibrate with inputs of the size that the net is run on")
 
 
 # -- torch.compile -----------------------------------------------------------------------------------------------------

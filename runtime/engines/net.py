@@ -9,15 +9,18 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from netc.errors import NetcError, Place, counted
 from netc.errors.remark import listed
-from netc.layers.base import Shape
+from netc.graph.ir import Graph
+from netc.layers.base import Shape, format_shape
 from netc.runtime.engines import backends, choice
-from netc.runtime.engines.cut import Segment, cut
-from netc.runtime.engines.known import AUTO, TOLERANCES, TORCH, Engine, candidates, check_precision, chosen
+from netc.runtime.engines.cache import digest
+from netc.runtime.engines.cut import Segment, cut, graph_of
+from netc.runtime.engines.known import AUTO, ENGINES, TOLERANCES, TORCH, Engine, candidates, check_precision, chosen
 from netc.runtime.engines.plan import Part, Plan
 from netc.runtime.net.module import Net
 from netc.runtime.net.steps import Route
@@ -38,7 +41,7 @@ class EngineNet(Net):
 
     engine: str
     precision: str
-    calibration: Iterable[Mapping[str, Any]] | None
+    calibration: Sequence[Mapping[str, Any]] | None
     plans: dict[Any, Plan]
     say: Callable[[str], None]
 
@@ -52,11 +55,41 @@ class EngineNet(Net):
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        self.__dict__.update(engine=engine, precision=precision, calibration=calibration, plans={}, say=say or _warn)
+        self.__dict__.update(engine=engine, precision=precision, plans={}, say=say or _warn)
+        self.calibrate(calibration)
 
     def forget_programs(self) -> None:
         """Build everything anew at the next pass."""
         self.plans.clear()
+
+    def calibrate(self, batches: Iterable[Mapping[str, Any]] | None) -> None:
+        """Take the ranges of int8 from the first `CALIBRATION` of these."""
+        kept = None if batches is None else list(islice(batches, CALIBRATION))
+        self.__dict__["calibration"] = kept
+        self.forget_programs()
+
+    def twin(self, graph: Graph, start: Callable[[Net], Iterable[Tensor]]) -> EngineNet:
+        made = EngineNet(
+            graph,
+            self.seed,
+            start=start,
+            computing=self.computing,
+            engine=self.engine,
+            precision=self.precision,
+            calibration=self.calibration,
+            say=self.say,
+        )
+        made.clock.to(self.clock.step.device)
+        return made
+
+    def conditions(self) -> dict[str, str]:
+        names = (self.engine,) if self.engine in ENGINES else tuple(ENGINES)
+        versions = ", ".join(ENGINES[name].version for name in names if not ENGINES[name].missing)
+        found = {**super().conditions(), "engine": f"{self.engine} ({versions})", "precision": self.precision}
+        if self.calibration is not None:
+            ranges = [np.asarray(x).tobytes() for batch in self.calibration for x in batch.values()]
+            found["calibration"] = digest(*ranges)
+        return found
 
     def _walk(self, values: dict[str, Tensor], route: Route) -> dict[str, Tensor]:
         if torch.is_grad_enabled() or self.run.training or self.engine == TORCH:
@@ -128,23 +161,59 @@ class EngineNet(Net):
         shapes = {name: tuple(x.shape) for name, x in zip(segment.inputs, inputs, strict=True)}
         program = part.programs.get(_key(shapes, bool(part.free_batch)))
         if program is None:
-            program = self._built(plan, part, shapes, inputs)
+            program = self._prepared(plan, part, shapes, inputs)
         with backends.failing(plan.engine, segment):
             found = program(inputs)
         values.update(zip(segment.outputs, found, strict=True))
         values.update({copy: values[blob] for copy, blob in segment.copies.items()})
 
-    def _built(self, plan: Plan, part: Part, shapes: dict[str, Shape], inputs: list[Tensor]) -> backends.Program:
+    def _prepared(self, plan: Plan, part: Part, shapes: dict[str, Shape], inputs: list[Tensor]) -> backends.Program:
+        """The program for inputs of shapes that were not seen before: it is proved on them, or, where it has been on
+        `MOST_PROVED` sizes of images, makes outputs of the right shapes."""
         start = time.perf_counter()
-        program, part.free_batch = backends.made(
-            plan.engine, self.precision, part.segment, shapes, self.clock.step.device, self._samples, self.say
-        )
-        self._prove(plan, part.segment, program, inputs)
-        while len(part.programs) >= MOST_PROGRAMS:
-            part.programs.pop(next(iter(part.programs)))
-        part.programs[_key(shapes, part.free_batch)] = program
+        program = self._built(plan, part, shapes)
+        if program is part.of_any_size and len(part.programs) > MOST_PROVED:
+            self._check_shapes(plan, part.segment, program, shapes, inputs)
+        else:
+            self._prove(plan, part.segment, program, inputs)
+        if program is not part.of_any_size:
+            while len(part.programs) >= MOST_PROGRAMS:
+                part.programs.pop(next(iter(part.programs)))
+        part.programs[_key(shapes, bool(part.free_batch))] = program
         plan.started += time.perf_counter() - start
         return program
+
+    def _built(self, plan: Plan, part: Part, shapes: dict[str, Shape]) -> backends.Program:
+        """The first size has a program of its own, which is the fastest. All others share one, where that can be."""
+        any_size = self._for_any_size(plan, part, shapes)
+        if any_size and part.of_any_size is not None:
+            return part.of_any_size
+        program, part.free_batch = backends.made(
+            plan.engine, self.precision, part.segment, shapes, self.clock.step.device, self._samples, self.say, any_size
+        )
+        if any_size and part.free_batch:
+            part.of_any_size = program
+        return program
+
+    def _for_any_size(self, plan: Plan, part: Part, shapes: dict[str, Shape]) -> bool:
+        if not part.programs and not (self.precision == INT8 and self._calibrated_otherwise(shapes)):
+            return False
+        if part.free_batch is not False and part.any_size is None:
+            part.any_size = backends.takes_any_size(plan.engine, part.segment, shapes)
+        return part.free_batch is not False and bool(part.any_size)
+
+    def _check_shapes(
+        self, plan: Plan, segment: Segment, program: backends.Program, shapes: dict[str, Shape], inputs: list[Tensor]
+    ) -> None:
+        """Raises NetcError R773, or what the layers say of these shapes."""
+        wanted = graph_of(segment, shapes).shapes
+        with backends.failing(plan.engine, segment):
+            found = program(inputs)
+        for name, y in zip(segment.outputs, found, strict=True):
+            if tuple(y.shape) != wanted[name]:
+                there, here = format_shape(y.shape), format_shape(wanted[name])
+                message = f'the engine {plan.engine.name} gives a "{name}" of {there}, not {here}'
+                raise NetcError("R773", message, Place(self.graph.path), ANOTHER)
 
     # -- the proof -----------------------------------------------------------------------------------------------------
 
@@ -169,8 +238,7 @@ class EngineNet(Net):
                     f"difference is {run.largest:.3g} where values reach {run.scale:.3g}; "
                     f"allowed is {allowed:g} of that"
                 )
-                hint = "take another engine or precision; torch is always exact"
-                raise NetcError("R773", message, Place(self.graph.path), hint)
+                raise NetcError("R773", message, Place(self.graph.path), ANOTHER)
 
     # -- int8 ----------------------------------------------------------------------------------------------------------
 
@@ -192,6 +260,11 @@ class EngineNet(Net):
             raise self._without_data()
         return (self.feeding.batch(k) for k in range(CALIBRATION))
 
+    def _calibrated_otherwise(self, shapes: Mapping[str, Shape]) -> bool:
+        """Whether the ranges come from images of another size than these."""
+        first = next(iter(self.calibration or ()), {})
+        return any(tuple(np.shape(first[name])[1:]) != shape[1:] for name, shape in shapes.items() if name in first)
+
     def _without_data(self) -> NetcError:
         message = "int8 needs the ranges of values, and the net has no data to find them from"
         hint = "give calibration=[{input: array}, …], or a net with a data layer"
@@ -199,7 +272,13 @@ class EngineNet(Net):
 
 
 MOST_PROGRAMS = 8
-"""Programs of one segment that are kept: each size of image is one."""
+"""Programs of one segment that are kept, where each size of image is one."""
+
+MOST_PROVED = 4
+"""Sizes of images on which a program for any size is compared with the exact walk. Of others the shapes are."""
+
+ANOTHER = "take another engine or precision; torch is always exact"
+INT8 = "int8"
 
 
 def _key(shapes: Mapping[str, Shape], free_batch: bool) -> tuple[Shape, ...]:

@@ -12,11 +12,15 @@ from netc.runtime.engines.known import Engine
 
 @dataclass(slots=True)
 class Part:
-    """A segment with its programs, by the shapes of its inputs (without the batch, where it is free)."""
+    """A segment with its programs, by the shapes of its inputs (without the batch, where it is free). The first size of
+    images that is seen has one of its own; `of_any_size` serves all others, where `any_size` says that there can be
+    such a program (None: not known yet)."""
 
     segment: Segment
     programs: dict[Any, Program] = field(default_factory=dict)
     free_batch: bool | None = None
+    any_size: bool | None = None
+    of_any_size: Program | None = None
 
 
 @dataclass(slots=True)

@@ -6,6 +6,8 @@ Where an engine fails, `NetcError` R774 says at what; its own message is the rea
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +19,7 @@ import torch
 from torch import Tensor
 
 from netc.errors import NetcError
+from netc.files.durable import write_error
 from netc.files.opening import open_regular
 from netc.graph.ir import Graph
 from netc.layers.base import Shape, format_shape
@@ -49,6 +52,16 @@ class Job:
     say: cache.Say
     free_batch: bool = False
     free_size: bool = False
+    folder: cache.Folder | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """`free_batch`: whether the batch may be another one. `folder`: what of the cache it was made with."""
+
+    program: Program
+    free_batch: bool
+    folder: cache.Folder | None
 
 
 def takes(engine: Engine, step: Step) -> bool:
@@ -72,16 +85,23 @@ def made(
     samples: Samples,
     say: cache.Say,
     any_size: bool = False,
-) -> tuple[Program, bool]:
-    """A program for inputs of these shapes, and whether the batch may be another one. `any_size`: and planes of any
-    size (`takes_any_size`). Raises NetcError R774."""
+) -> Made:
+    """A program for inputs of these shapes; `any_size`: and planes of any size (`takes_any_size`). What cannot be made
+    with what the cache has is made without it. Raises NetcError R774."""
     whole = graph_of(segment, shapes)
     graph, weights = _folded(segment, whole)
     job = Job(engine, precision, segment, graph, weights, shapes, device, samples, say)
     job.free_batch = bool(engine.packages) and _free_batch(segment, whole, shapes)
     job.free_size = any_size
     with failing(engine, segment):
-        return _MAKERS[engine.name](job), job.free_batch
+        try:
+            program = _MAKERS[engine.name](job)
+        except Exception as error:  # they have none in common
+            if isinstance(error, NetcError) or job.folder is None or not job.folder.found:
+                raise
+            job.folder.remove()
+            program = _MAKERS[engine.name](job)
+        return Made(program, job.free_batch, job.folder)
 
 
 def takes_any_size(engine: Engine, segment: Segment, shapes: Mapping[str, Shape]) -> bool:
@@ -149,7 +169,7 @@ def _model_file(job: Job) -> tuple[Path, cache.Folder, str]:
     """The model of a job in the cache, its folder, and its name there."""
     model = written(job.graph, job.arrays, job.segment.outputs, job.free_batch, "weights.bin", job.free_size)
     assert model is not None
-    folder = cache.Folder(f"weights-{cache.digest_of_arrays(model.arrays)}", job.say)
+    folder = job.folder = cache.Folder(f"weights-{cache.digest_of_arrays(model.arrays)}", job.say)
     size = sum(-(-array.nbytes // ALIGNED) * ALIGNED for array in model.arrays)
     if size:
         folder.file("weights.bin", size, lambda: pieces(model.arrays))
@@ -210,10 +230,15 @@ def _openvino(job: Job) -> Program:
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
         "INFERENCE_PRECISION_HINT": _HINTS[job.precision],
         "PERFORMANCE_HINT": "LATENCY",
-        # a folder for each precision: OpenVINO takes the program of fp32 for that of fp16
-        "CACHE_DIR": str(folder.path / f"openvino-{job.precision}-{torch.get_num_threads()}"),
     }
-    compiled = core.compile_model(model, "CPU", settings)
+    # a folder for each precision: OpenVINO takes the program of fp32 for that of fp16
+    made_for = cache.digest(job.engine.version, cache.processor(), torch.get_num_threads())
+    kept = {"CACHE_DIR": str(folder.path / f"openvino-{job.precision}-{made_for[:8]}")}
+    try:
+        compiled = core.compile_model(model, "CPU", {**settings, **kept})
+    except Exception:  # no room for it; and whatever else it is comes again
+        shutil.rmtree(kept["CACHE_DIR"], ignore_errors=True)
+        compiled = core.compile_model(model, "CPU", settings)
     if job.precision in ("bf16", "fp16") and _HINTS[job.precision] not in _kinds(compiled):
         message = f"openvino has no {job.precision} on this processor: it would compute in fp32"
         raise NetcError("R772", message, None, "take fp32, or int8")
@@ -259,25 +284,27 @@ def _quantised(job: Job, path: Path, folder: cache.Folder, name: str) -> Path:
         def get_next(self) -> Any:
             return next(self.rest, None)
 
-    made = target.with_suffix(f".{os.getpid()}.tmp")
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        quantize_static(
-            str(path),
-            str(made),
-            Reader(),
-            quant_format=QuantFormat.QDQ,
-            per_channel=True,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            extra_options={"ActivationSymmetric": False, "WeightSymmetric": True},
-        )
-        os.replace(made, target)
+        with tempfile.TemporaryDirectory(prefix="netc-engine-") as beside:
+            made = Path(beside, "int8.onnx")
+            quantize_static(
+                str(path),
+                str(made),
+                Reader(),
+                quant_format=QuantFormat.QDQ,
+                per_channel=True,
+                activation_type=QuantType.QUInt8,
+                weight_type=QuantType.QInt8,
+                extra_options={"ActivationSymmetric": False, "WeightSymmetric": True},
+            )
+            content = made.read_bytes()
+    except OSError as error:
+        raise write_error(error, Path(tempfile.gettempdir())) from error
     finally:
         logging.disable(before)
-        made.unlink(missing_ok=True)
-    return target
+    return folder.file(target.name, len(content), lambda: [content])
 
 
 def _check_sizes(job: Job, batches: Sequence[Mapping[str, Any]]) -> None:
@@ -300,7 +327,8 @@ def _compile(job: Job) -> Program:
 
     kinds = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
     kind = kinds[job.precision]
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache.root() / "inductor"))
+    if cache.limit() and cache.is_writable():
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache.root() / "inductor"))
     arrays = {name: list(found) for name, found in job.arrays.items()}
     start = (lambda net: net.copy_from(arrays).written(net.params)) if arrays else None
     net = Net(job.graph, start=start).eval().requires_grad_(False).to(job.device, kind)

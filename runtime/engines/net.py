@@ -168,32 +168,62 @@ class EngineNet(Net):
         values.update({copy: values[blob] for copy, blob in segment.copies.items()})
 
     def _prepared(self, plan: Plan, part: Part, shapes: dict[str, Shape], inputs: list[Tensor]) -> backends.Program:
-        """The program for inputs of shapes that were not seen before: it is proved on them, or, where it has been on
-        `MOST_PROVED` sizes of images, makes outputs of the right shapes."""
+        """The program for inputs of shapes that were not seen before. The first size of images has one of its own, as
+        that is the fastest; all others share one, where that can be."""
         start = time.perf_counter()
-        program = self._built(plan, part, shapes)
-        if program is part.of_any_size and len(part.programs) > MOST_PROVED:
-            self._check_shapes(plan, part.segment, program, shapes, inputs)
-        else:
-            self._prove(plan, part.segment, program, inputs)
-        if program is not part.of_any_size:
-            while len(part.programs) >= MOST_PROGRAMS:
-                part.programs.pop(next(iter(part.programs)))
+        program = self._of_any_size(plan, part, shapes, inputs)
+        if program is None:
+            program = self._proved(plan, part, shapes, inputs)
+            own = [key for key, other in part.programs.items() if other is not part.of_any_size]
+            for key in own[: len(own) + 1 - MOST_PROGRAMS]:
+                part.programs.pop(key)
         part.programs[_key(shapes, bool(part.free_batch))] = program
         plan.started += time.perf_counter() - start
         return program
 
-    def _built(self, plan: Plan, part: Part, shapes: dict[str, Shape]) -> backends.Program:
-        """The first size has a program of its own, which is the fastest. All others share one, where that can be."""
-        any_size = self._for_any_size(plan, part, shapes)
-        if any_size and part.of_any_size is not None:
-            return part.of_any_size
-        program, part.free_batch = backends.made(
-            plan.engine, self.precision, part.segment, shapes, self.clock.step.device, self._samples, self.say, any_size
-        )
-        if any_size and part.free_batch:
+    def _of_any_size(
+        self, plan: Plan, part: Part, shapes: dict[str, Shape], inputs: list[Tensor]
+    ) -> backends.Program | None:
+        """The program for images of any size, proved on these, or, where it has been on `MOST_PROVED` sizes, looked at
+        for the shapes that it makes; None where there can be none, or it is wrong."""
+        if not self._for_any_size(plan, part, shapes):
+            return None
+        program = part.of_any_size
+        try:
+            if program is None:
+                program = self._proved(plan, part, shapes, inputs, True)
+            elif len(part.programs) <= MOST_PROVED:
+                self._prove(plan, part.segment, program, inputs)
+            else:
+                self._check_shapes(plan, part.segment, program, shapes, inputs)
+        except NetcError as error:
+            if error.code not in ("R773", "R774"):
+                raise
+            part.any_size = False
+            return None
+        if part.free_batch:
             part.of_any_size = program
         return program
+
+    def _proved(
+        self, plan: Plan, part: Part, shapes: dict[str, Shape], inputs: list[Tensor], any_size: bool = False
+    ) -> backends.Program:
+        """A new program, proved on these inputs. Where it is wrong, what the cache had may be damaged: once more
+        without that."""
+        segment, device = part.segment, self.clock.step.device
+        for last in (False, True):
+            made = backends.made(
+                plan.engine, self.precision, segment, shapes, device, self._samples, self.say, any_size
+            )
+            part.free_batch = made.free_batch
+            try:
+                self._prove(plan, segment, made.program, inputs)
+                break
+            except NetcError:
+                if last or made.folder is None or not made.folder.found:
+                    raise
+                made.folder.remove()
+        return made.program
 
     def _for_any_size(self, plan: Plan, part: Part, shapes: dict[str, Shape]) -> bool:
         if not part.programs and not (self.precision == INT8 and self._calibrated_otherwise(shapes)):

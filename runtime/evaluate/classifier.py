@@ -104,7 +104,7 @@ class Classifier:
         """SHA-256 of all that decides its scores: the net, its parameters, its input, which scores, and how it
         computes."""
         sha = hashlib.sha256(canonical(self.graph.param).encode())
-        said = {**asdict(self.input), "blob": self.blob, "version": VERSION, **self.net.computing.conditions()}
+        said = {**asdict(self.input), "blob": self.blob, "version": VERSION, **self.net.conditions()}
         said |= {"values": self.kind} if self.kind else {}
         sha.update(json.dumps(said, sort_keys=True).encode())
         for name, blobs in self.net.params.items():
@@ -129,9 +129,9 @@ class Classifier:
         if look.view == DENSE:
             return self._whole(planes, look.flip)
         if look.view == CENTRE:
-            middle = np.concatenate([self._crops(one, look.view) for one in planes])
+            middle = np.concatenate([self.crops(one, look.view) for one in planes])
             return self._run(middle, look.flip, self._on_crops)
-        each = (self._run(self._crops(one, look.view), look.flip, self._on_crops) for one in planes)
+        each = (self._run(self.crops(one, look.view), look.flip, self._on_crops) for one in planes)
         return np.stack([crops.mean(1) for crops in each], axis=1)
 
     def _whole(self, planes: Sequence[NDArray[np.float32]], flip: bool) -> Posteriors:
@@ -140,7 +140,8 @@ class Classifier:
             return self._run(np.stack(planes), flip, self._on_images)
         return np.concatenate([self._run(one[None], flip, self._on_images) for one in planes], axis=1)
 
-    def _crops(self, planes: NDArray[np.float32], view: str) -> NDArray[np.float32]:
+    def crops(self, planes: NDArray[np.float32], view: str) -> NDArray[np.float32]:
+        """(windows, C, H, W) of an image (C, H, W), or of its several windows."""
         height, width = self.input.crop
         corners = windows(view, planes.shape[1:], self.input.crop)
         return np.stack([planes[:, top : top + height, left : left + width] for top, left in corners])

@@ -17,6 +17,7 @@ from netc.runtime.evaluate.sources import Source, open_source
 from netc.runtime.localise.draw import Drawn, drawing
 from netc.runtime.report.curves import Curve, Panel, panels_of, svg
 from netc.runtime.report.results import Results, Run
+from netc.runtime.reproduce import findings
 from netc.runtime.reproduce.result import WORDS
 from netc.weights import read
 
@@ -34,6 +35,9 @@ tr.missing td { color: #777; } .note { color: #555; font-size: .9rem; margin: .2
 .mini { background: #fff4d6; border: 1px solid #e0b84c; padding: .5rem 1rem; }
 figure { display: inline-block; vertical-align: top; margin: .3rem; font-size: .8rem; max-width: 14rem; }
 figcaption { overflow-wrap: anywhere; } img { display: block; max-width: 100%; }
+tr.seen td:last-child { color: #17692c; font-weight: 600; }
+tr.contradicted td:last-child { color: #a8200d; font-weight: 600; }
+tr.cannot-tell td:last-child, tr.not-measured td { color: #777; }
 img.filters { image-rendering: pixelated; }
 """
 
@@ -134,10 +138,27 @@ def _reproduction(path: str, found: Mapping[str, Any]) -> Iterator[str]:
     if found["miniature"]:
         items = "".join(f"<li>{_text(one)}</li>" for one in found["miniature"])
         yield f'<div class="mini"><strong>A miniature.</strong><ul>{items}</ul></div>\n'
+    if found.get("findings"):
+        yield from _findings(found["findings"])
     for each in found["tables"]:
         yield from _table(each)
         for row in each["rows"]:
             yield from _pictures(row, found["data"], None, f"{each['table']}, {row['name']}")
+
+
+def _findings(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    yield f"<h3>What the paper found</h3>\n<p>On the same pictures: {_text(findings.counts(found))}.</p>\n"
+    yield "<div class='wide'><table class='findings'>\n"
+    yield f"<tr><th></th>{''.join(f'<th>{_text(word)}</th>' for word in findings.HEAD)}</tr>\n"
+    about = ""
+    for one in found:
+        says, *numbers, verdict = findings.cells(one)
+        shown = "".join(f'<td class="number">{_text(number)}</td>' for number in numbers)
+        heading = "" if one["about"] == about else one["about"]
+        yield f"<tr class='{verdict.replace(' ', '-')}'><td>{_text(heading)}</td><td>{_text(says)}</td>{shown}"
+        yield f"<td>{_text(verdict)}</td></tr>\n"
+        about = one["about"]
+    yield f'</table></div>\n<p class="note">Points of error; below 0: fewer errors. {_text(findings.LIMITS)}</p>\n'
 
 
 def _table(each: Mapping[str, Any]) -> Iterator[str]:

@@ -99,7 +99,8 @@ def measured(
     judge = _Judge(systems, row.view == "dense", best, key)
     path = str(FOLDER / row.members[0].trained.net / "train_val.prototxt")
     with records_of(path, setting.data) as records:
-        places = list(range(len(records)) if best is None else sorted(best))
+        total = len(records)
+        places = list(range(total) if best is None else sorted(best))
         found = list(_all(judge, records, places, setting))
     wrong = [one["right"] for one in found].count(False)
     measure = "box_error" if best is None else "top5_box_error"
@@ -110,6 +111,8 @@ def measured(
     return {
         "images": len(found),
         "measured": {measure: (wrong / len(found), list(wilson(wrong, len(found))))},
+        "wrong": {measure: [at for at, one in zip(places, found, strict=True) if not one["right"]]},
+        "left_out": sorted(set(range(total)) - set(places)),
         "mean_iou": float(np.mean([one["overlap"] for one in found])),
         "boxes": examples,
     }

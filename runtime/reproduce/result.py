@@ -7,6 +7,7 @@ from typing import Any
 
 from netc.errors import counted, printable
 from netc.errors.words import table
+from netc.runtime.reproduce import findings
 from netc.runtime.reproduce.deviations import MINIATURE, listed
 from netc.solver.tables import Table
 
@@ -39,7 +40,8 @@ def document(
         for given, found in measured
     ]
     about = {"format": FORMAT, "version": VERSION, "miniature": list(miniature), "data": data, "order": order}
-    return {**about, "tables": tables}
+    whole = {**about, "tables": tables}
+    return {**whole, "findings": findings.findings(whole)}
 
 
 def of_miniature(data: str, iterations: int) -> list[str]:
@@ -63,6 +65,8 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
     for each in found["tables"]:
         yield from _table(each)
         yield ""
+    if found["findings"]:
+        yield from findings.lines(found["findings"])
 
 
 def _table(each: Mapping[str, Any]) -> Iterator[str]:

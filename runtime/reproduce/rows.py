@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ from netc.runtime.evaluate.load import classifier_of
 from netc.runtime.evaluate.protocol import ORDERS, Protocol
 from netc.runtime.evaluate.report import confusions, mistakes, rates
 from netc.runtime.evaluate.run import TOP, Outcome, Run
-from netc.runtime.evaluate.statistics import Z, mcnemar
+from netc.runtime.evaluate.statistics import difference, mcnemar
 from netc.runtime.evaluate.store import Store
 from netc.runtime.evaluate.sweep import Member
 from netc.runtime.parallel.group import Group
@@ -27,6 +26,9 @@ from netc.runtime.reproduce.setting import Setting
 from netc.runtime.reproduce.weights import find, missing
 from netc.solver import tables
 from netc.solver.tables import TEST_SET, Row, Table, Trained
+
+MEASURES = {"top1_error": 1, "top5_error": TOP}
+"""Measure → among how many classes the true one has to be."""
 
 
 @dataclass(slots=True)
@@ -138,8 +140,15 @@ class Measuring:
             "orders": {each: rates(outcome, each) for each in ORDERS},
             "confusions": list(confusions(outcome, order, classes)),
             "mistakes": list(mistakes(outcome, order, classes)),
-            "broken": len(outcome.broken),
+            "wrong": {name: _wrong(outcome, order, top) for name, top in MEASURES.items()},
+            "left_out": [one.index for one in outcome.broken],
         }
+
+
+def _wrong(outcome: Outcome, order: str, top: int) -> list[int]:
+    """Which pictures of the source are wrong."""
+    wrong: list[int] = outcome.indices[outcome.rank[:, ORDERS.index(order)] >= top].tolist()
+    return wrong
 
 
 def _shown(progress: Callable[[int, int], None], total: int, done: int) -> None:
@@ -174,21 +183,15 @@ def _figures(row: Row, measured: Mapping[str, Any]) -> Any:
 
 
 def _differences(mine: Outcome, other: Outcome | None, order: str) -> dict[str, Any]:
-    """Of two rows on the same pictures: how much larger the error is, in shares, its 95 % interval (that of a mean of
-    paired differences), and McNemar's p."""
+    """Of two rows on the same pictures: how much larger the error is, in shares, its 95 % interval, and McNemar's p."""
     if other is None or not np.array_equal(mine.indices, other.indices):
         return {}
     at, found = ORDERS.index(order), {}
-    for name, top in (("top1_error", 1), ("top5_error", TOP)):
+    for name, top in MEASURES.items():
         test = mcnemar(
             int(((mine.rank[:, at] >= top) & (other.rank[:, at] < top)).sum()),
             int(((other.rank[:, at] >= top) & (mine.rank[:, at] < top)).sum()),
         )
-        found[name] = (*_difference(test.only_first, test.only_second, len(mine)), test.p)
+        mean, ends = difference(test.only_first, test.only_second, len(mine))
+        found[name] = (mean, list(ends), test.p)
     return found
-
-
-def _difference(more: int, less: int, images: int) -> tuple[float, list[float]]:
-    mean = (more - less) / images
-    reach = Z * math.sqrt(max(0.0, (more + less) / images - mean * mean) / images)
-    return mean, [mean - reach, mean + reach]

@@ -18,7 +18,7 @@ from netc.runtime.localise.draw import Drawn, drawing
 from netc.runtime.report.curves import Curve, Panel, panels_of, svg
 from netc.runtime.report.results import Results, Run
 from netc.runtime.reproduce import findings
-from netc.runtime.reproduce.result import WORDS
+from netc.runtime.reproduce.result import WORDS, measured_cells, not_measured
 from netc.weights import read
 
 THUMBNAIL, MOST_MISTAKES, MOST_PAIRS = 112, 20, 10
@@ -173,11 +173,10 @@ def _table(each: Mapping[str, Any]) -> Iterator[str]:
         yield f"<tr{css}><td>{_text(row['name'])}</td>{cells}</tr>\n"
     yield "</table></div>\n"
     for row in each["rows"]:
-        if row["missing"]:
-            lacking = ", ".join(row["missing"])
-            yield f'<p class="note">{_text(row["name"])} is not measured: {_text(lacking)} not there</p>\n'
-        elif row["why"]:
-            yield f'<p class="note">{_text(row["name"])} is not measured: {_text(row["why"])}</p>\n'
+        if reasons := not_measured(row):
+            yield f'<p class="note">{_text(row["name"])} is not measured: {_text("; ".join(reasons))}</p>\n'
+        if row.get("note"):
+            yield f'<p class="note">{_text(row["name"])}: {_text(row["note"])}</p>\n'
         if row["above"]:
             yield f'<p class="note">{_text(row["name"])}: points above “{_text(row["above"])}”</p>\n'
     notes = "".join(f"<li>{_text(one['number'])}: {_text(one['text'])}</li>" for one in each["deviations"])
@@ -190,8 +189,7 @@ def _cells(one: Mapping[str, Any] | None, signed: bool) -> str:
     sign = "+" if signed else ""
     paper = "" if one["paper"] is None else f"{one['paper']:{sign}.1f}"
     paper += "" if one["spread"] is None else f" ± {one['spread']:.1f}"
-    measured = "–" if one["measured"] is None else f"{one['measured']:{sign}.2f}"
-    ends = "" if one["interval"] is None else " to ".join(f"{end:{sign}.2f}" for end in one["interval"])
+    measured, ends = ("–", "") if one["measured"] is None else measured_cells(one, sign)
     return "".join(f'<td class="number">{_text(cell)}</td>' for cell in (paper, measured, ends))
 
 

@@ -46,10 +46,12 @@ _FIGURE = checked_json.Record(
         **dict.fromkeys(("paper", "spread", "measured", "p"), (None, float)),
         "interval": (None, [float]),
         "note": (None, str),
-    }
+    },
+    {"deviation": (None, float)},
 )
 _ROW = checked_json.Record(
-    {"name": str, "figures": [_FIGURE], "missing": [str], "why": (None, str), "above": (None, str)}, _SHARED
+    {"name": str, "figures": [_FIGURE], "missing": [str], "why": (None, str), "above": (None, str)},
+    {**_SHARED, "note": (None, str)},
 )
 _TABLE = checked_json.Record(
     {

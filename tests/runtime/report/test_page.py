@@ -132,7 +132,12 @@ def test_the_parts_of_the_page(written: Path) -> None:
         "mean IoU 0.600",
     ):
         assert words in page.text, words
-    for words in ("<cat>", "ü & o, taken for class 0 (87.5 %)", "E, dense is not measured: vgg_E_jitter.caffemodel"):
+    lacking = "these weights are not there: vgg_E_jitter.caffemodel"
+    for words in (
+        "<cat>",
+        "ü & o, taken for class 0 (87.5 %)",
+        f"E, dense is not measured: {lacking}",
+    ):
         assert words in page.text, words
     assert page.count("img") == 1 + 2 + 1 + 1  # filters, a pair's, a mistake, a box
     assert all(found["alt"] for tag, found in page.tags if tag == "img")

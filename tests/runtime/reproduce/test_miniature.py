@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -123,3 +125,33 @@ def test_every_row_of_every_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     again = capsys.readouterr()
     assert json.loads(again.out) == found
     assert "training " not in again.err
+
+
+def in_processes(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "netc", "reproduce", *words], capture_output=True, text=True, timeout=900
+    )
+
+
+@pytest.mark.slow
+def test_a_killed_miniature_goes_on_and_several_processes_find_the_same(tmp_path: Path) -> None:
+    """Killed within the second training, gone on with in two processes: the figures of a run in one piece."""
+    root = photos(tmp_path / "photos", 10, 20)
+    words = ["--mini", "table3", "--data", str(root), "--iterations", "8", "--json", "--workers", "1", "--threads", "1"]
+    whole = in_processes(*words, "--out", str(tmp_path / "whole"))
+    assert whole.returncode == 0, whole.stderr
+    out = tmp_path / "killed"
+    command = [sys.executable, "-m", "netc", "reproduce", *words, "--out", str(out)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        for line in process.stderr:
+            if "training A_LRN" in line:
+                process.kill()
+    trained = sorted(path.name for path in out.glob("*.caffemodel"))
+    assert any(name.startswith("mini_vgg_A_iter") for name in trained)
+    assert not (out / "reproduction.json").exists()
+    again = in_processes(*words, "--out", str(out), "--nproc", "2")
+    assert again.returncode == 0, again.stderr
+    assert "training A (" not in again.stderr
+    assert again.stderr.count("training ") == len(whole.stderr.split("training ")) - 2
+    assert json.loads(again.stdout) == json.loads(whole.stdout) | {"data": str(out / "val_lmdb")}
+    assert again.stderr.count("table3: A, S = 256") == 1  # the first process alone talks

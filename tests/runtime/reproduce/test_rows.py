@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -152,3 +154,15 @@ def test_wrong_words(words, status, said, tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.chdir(tmp_path)
     assert (main(["reproduce", *words]), said in capsys.readouterr().err) == (status, True)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_two_processes_find_the_same(home: Path, tmp_path: Path) -> None:
+    found = []
+    for count in ("1", "2"):
+        words = ["reproduce", str(home / "mine.prototxt"), "--data", str(home / "photos"), "--json", "--nproc", count]
+        words += ["--weights-dir", str(home / "weights"), "--cache", str(tmp_path / count)]
+        done = subprocess.run([sys.executable, "-m", "netc", *words], capture_output=True, text=True, timeout=600)
+        assert done.returncode == 0, done.stderr
+        found.append(json.loads(done.stdout))
+    assert found[0] == found[1]

@@ -183,11 +183,8 @@ def test_caltech(name: str, train: int, test: int, classes, net: Path, tmp_path:
 
 @pytest.mark.parametrize("name", ["voc2007", "voc2012", "voc-action", "caltech101", "caltech256"])
 def test_another_sets_folder(name: str, tmp_path: Path) -> None:
-    other = (
-        made_sets.caltech101(tmp_path)
-        if name.startswith("voc")
-        else made_sets.voc(tmp_path / "VOC2007", {"train": 2, "val": 1})
-    )
+    parts = {"train": 2, "val": 1}
+    other = made_sets.caltech101(tmp_path) if name[0] == "v" else made_sets.voc(tmp_path / "VOC2007", parts)
     with pytest.raises(NetcError) as caught:
         task_of(name, other, usual(name))
     assert caught.value.code == "D590"

@@ -30,7 +30,8 @@ h1 { font-size: 1.6rem; } h2 { font-size: 1.25rem; margin-top: 2.5rem; border-bo
 h3 { font-size: 1.05rem; margin: 1.6rem 0 .4rem; }
 .wide { overflow-x: auto; } svg { max-width: 100%; height: auto; }
 table { border-collapse: collapse; margin: .5rem 0; } th, td { padding: .2rem .7rem; border-bottom: 1px solid #e4e4e4; }
-th { text-align: left; border-bottom: 2px solid #999; } td.number { text-align: right; white-space: nowrap; }
+th { text-align: left; border-bottom: 2px solid #999; } th.number { text-align: right; }
+table.findings td:first-child { white-space: nowrap; } td.number { text-align: right; white-space: nowrap; }
 tr.missing td { color: #777; } .note { color: #555; font-size: .9rem; margin: .2rem 0; }
 .mini { background: #fff4d6; border: 1px solid #e0b84c; padding: .5rem 1rem; }
 figure { display: inline-block; vertical-align: top; margin: .3rem; font-size: .8rem; max-width: 14rem; }
@@ -92,7 +93,8 @@ def _inner(drawing: str, number: int) -> str:
 def _rate(records: Sequence[Mapping[str, Any]]) -> list[Panel]:
     train = [one for one in records if one["kind"] == "train" and one.get("lr") is not None]
     points = [(float(one["iter"]), float(one["lr"])) for one in train]
-    return [Panel("learning rate", (Curve("rate", tuple(points)),))] if points else []
+    largest = max((rate for _, rate in points), default=0.0)
+    return [Panel("learning rate", (Curve("rate", tuple(points)),), (0.0, 1.1 * largest))] if largest > 0 else []
 
 
 def _filters(run: Run) -> Iterator[str]:
@@ -149,7 +151,8 @@ def _reproduction(path: str, found: Mapping[str, Any]) -> Iterator[str]:
 def _findings(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     yield f"<h3>What the paper found</h3>\n<p>On the same pictures: {_text(findings.counts(found))}.</p>\n"
     yield "<div class='wide'><table class='findings'>\n"
-    yield f"<tr><th></th>{''.join(f'<th>{_text(word)}</th>' for word in findings.HEAD)}</tr>\n"
+    says, *numbers, verdict = findings.HEAD
+    yield f"<tr><th></th><th>{_text(says)}</th>{_heads(*numbers)}<th>{_text(verdict)}</th></tr>\n"
     about = ""
     for one in found:
         says, *numbers, verdict = findings.cells(one)
@@ -164,7 +167,7 @@ def _findings(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 def _table(each: Mapping[str, Any]) -> Iterator[str]:
     yield f"<h3>{_text(each['table'])}: {_text(each['title'])}</h3>\n<div class='wide'><table class='figures'>\n"
     measures = list(dict.fromkeys(one["measure"] for row in each["rows"] for one in row["figures"]))
-    heads = "".join(f"<th>{_text(WORDS.get(one, one))}, paper</th><th>measured</th><th>95 %</th>" for one in measures)
+    heads = "".join(_heads(f"{WORDS.get(one, one)}, paper", "measured", "95 %") for one in measures)
     yield f"<tr><th>row</th>{heads}</tr>\n"
     for row in each["rows"]:
         figures = {one["measure"]: one for one in row["figures"]}
@@ -181,6 +184,11 @@ def _table(each: Mapping[str, Any]) -> Iterator[str]:
             yield f'<p class="note">{_text(row["name"])}: points above “{_text(row["above"])}”</p>\n'
     notes = "".join(f"<li>{_text(one['number'])}: {_text(one['text'])}</li>" for one in each["deviations"])
     yield f'<details open><summary>What stands between the two</summary><ul class="note">{notes}</ul></details>\n'
+
+
+def _heads(*words: str) -> str:
+    """Of columns of numbers."""
+    return "".join(f'<th class="number">{_text(word)}</th>' for word in words)
 
 
 def _cells(one: Mapping[str, Any] | None, signed: bool) -> str:

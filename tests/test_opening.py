@@ -36,7 +36,7 @@ ALLOWED = {
     "netc/errors/foreign.py": {"linecache.getline": "a line of the user's code, which has just run"},
     "netc/look/emit/functions.py": {"path.read_text": "netc's own source"},
     "netc/check/explanations/__init__.py": {"(FOLDER / f'{letter}.md').read_text": "netc's own pages"},
-    "netc/prototxt/parse.py": {"resources.files('netc.prototxt').joinpath('prototxt.lark').read_text": "netc's own"},
+    "netc/prototxt/grammar.py": {"resources.files('netc.prototxt').joinpath('prototxt.lark').read_text": "netc's own"},
     "netc/cli/_python2.py": {"linecache.getline": "a line of the user's program, which was to be run"},
     "netc/cli/run.py": {"runpy.run_path": "the user's program"},
     "netc/pycaffe/io.py": {"Image.open": "a file that open_regular has opened"},

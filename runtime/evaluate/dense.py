@@ -32,7 +32,7 @@ def deployed_graph(net: Net) -> Graph:
     def shapes(layer: Any) -> list[Shape | None]:
         return [graph.shapes.get(top) for top in layer.param.top]
 
-    return compile_layers(deployed(layers, learned, shapes).layers)
+    return compile_layers(deployed(layers, learned, shapes, judged=False).layers)
 
 
 class Scores(NamedTuple):
@@ -120,7 +120,7 @@ def dense_of(net: Net, graph: Graph, *blobs: str) -> Dense:
     """The convolutional form of all that these blobs of a deployed net are made from; the first one's maps are what it
     gives. Raises NetcError L308, L309."""
     form = convolutional(graph, blobs)
-    twin = Net(form.graph, net.seed, start=_all_tensors, computing=net.computing)
+    twin = net.twin(form.graph, _all_tensors)
     twin.share_views(net)
     height, width = form.graph.shapes[form.image][2:]
     return Dense(twin, form, form.image, blobs[0], _stride(form.graph, blobs[0]), (height, width))

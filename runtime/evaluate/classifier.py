@@ -42,8 +42,8 @@ class Classifier:
     NetcError R730, R731, R733, R735 (a net of the TRAIN phase), R743 (what is no net).
     """
 
-    kind = ""
-    """What the values are, if not posteriors."""
+    kind = "posteriors"
+    """What the values are."""
 
     def __init__(
         self,
@@ -105,7 +105,7 @@ class Classifier:
         computes."""
         sha = hashlib.sha256(canonical(self.graph.param).encode())
         said = {**asdict(self.input), "blob": self.blob, "version": VERSION, **self.net.conditions()}
-        said |= {"values": self.kind} if self.kind else {}
+        said |= {"values": self.kind} if self.kind != Classifier.kind else {}
         sha.update(json.dumps(said, sort_keys=True).encode())
         for name, blobs in self.net.params.items():
             sha.update(name.encode("utf-8", "surrogateescape"))

@@ -56,6 +56,8 @@ def command(tables: tuple[str, ...], mini: bool, as_json: bool, **options: Any) 
     With --mini the same is done with small nets, which are trained first, on the demonstration's pictures, or on the
     photos in the sub-folders of --data. Everything stays in --out; without a TABLE it makes all that have a miniature.
     """
+    from netc.runtime.evaluate.sources import check_there
+
     if mini:
         return _miniature(tables, as_json, options)
     for name in ("data", "weights_dir"):
@@ -66,6 +68,7 @@ def command(tables: tuple[str, ...], mini: bool, as_json: bool, **options: Any) 
     if options["iterations"] is not None:
         raise click.UsageError("--iterations is for --mini: without it nothing is trained")
     given = [_table(name) for name in tables]
+    check_there(options["data"])  # though no weights may be there to look at it
     setting = _setting(options, options["weights_dir"], options["data"])
     return _measure(given, setting, as_json, [], None)
 

@@ -68,6 +68,8 @@ def command(tables: tuple[str, ...], mini: bool, as_json: bool, **options: Any) 
     With --mini the same is done with small nets, which are trained first, on the demonstration's pictures, or on the
     photos in the sub-folders of --data. Everything stays in --out; without a TABLE it makes all that have a miniature.
     """
+    from netc.runtime.evaluate.sources import check_there
+
     if mini:
         return _miniature(tables, as_json, options)
     if options["weights_dir"] is None:
@@ -79,6 +81,8 @@ def command(tables: tuple[str, ...], mini: bool, as_json: bool, **options: Any) 
     given = [_table(name) for name in tables]
     if options["data"] is None and any(row.task is None for one in given for row in one.rows):
         raise click.UsageError("give --data, or --mini for the small nets")
+    if options["data"] is not None:
+        check_there(options["data"])  # though no weights may be there to look at it
     return spread(
         lambda group: _measure(given, _setting(options, options["weights_dir"], options["data"] or "", group), as_json),
         options["nproc"],

@@ -128,6 +128,9 @@ def _parts(content: bytes) -> tuple[dict[str, Any], bytes]:
     end = content.find(b"\n", 0, 4096)
     if end < 0:
         raise ValueError("it is damaged or cut off")
-    head = checked_json.parse(content[:end])
+    try:
+        head = checked_json.parse(content[:end])
+    except UnicodeDecodeError:
+        raise ValueError("it is damaged or cut off") from None
     checked_json.check(head, _HEAD)
     return head, content[end + 1 :]

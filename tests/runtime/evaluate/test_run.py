@@ -159,10 +159,12 @@ def spoil(path: Path, how: str) -> None:
         told = json.loads(head)
         path.write_bytes(head.replace(told["net"].encode(), b"0" * 64) + b"\n" + body)
     else:
-        path.write_bytes(b"")
+        path.write_bytes(b"" if how == "empty" else b"\xff\n" + body)
 
 
-@pytest.mark.parametrize("how", ["cut off", "a bit", "of another version", "of other weights", "empty"])
+@pytest.mark.parametrize(
+    "how", ["cut off", "a bit", "of another version", "of other weights", "empty", "of other bytes"]
+)
 def test_what_is_damaged_or_of_others_is_computed_anew(made: Path, tmp_path: Path, capsys, how: str) -> None:
     cache = ("--cache", str(tmp_path / "cache"))
     _, want, _ = run(capsys, *words(made, *cache))
@@ -280,6 +282,7 @@ def wrong_cases(home: Path, tmp_path: Path) -> list[tuple[list[str], int, str, s
         (["--scales", "11"], 65, "R732", "smaller than the classifier's input"),
         (["--scales", "big"], 65, "R732", "--scales"),
         (["--against", str(tmp_path / "three.txt")], 65, "R739", "not a file of predictions"),
+        (["--predictions", str(tmp_path / "no/p.json"), "--data", "read later"], 73, "O165", "cannot be written"),
     ]
 
 

@@ -148,6 +148,7 @@ def test_rows_without_weights_are_named(home: Path, tmp_path: Path, capsys) -> N
         (["--mini", "table3", "--weights-dir", "x"], 2, "trains its own"),
         (["--mini", "table11"], 65, "R780"),
         (["table5", "--data", "nowhere", "--weights-dir", "nowhere"], 66, "F140"),
+        (["table5", "--data", "nowhere", "--weights-dir", "."], 66, "to take pictures from"),
     ],
 )
 def test_wrong_words(words, status, said, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:

@@ -213,8 +213,8 @@ class Layer(Facts):
         `op.Conv(x, w, strides=[2, 2])` adds a node and gives its value (`outputs=2`: a tuple), `op.numbers(…)` and
         `op.ints(…)` are constants. `x`, `params`: the values of the bottoms and parameters. `shapes`: of the bottoms;
         they hold for every pass, but for the size of the batch. A layer that is `affine` or `hands_on` needs none.
-        `op.program`: for a file that is kept, not for an engine. Then the form holds for any height and width too,
-        takes its numbers from `params`, and no NaN wins in MAX pooling.
+        `op.any_size`: the form holds for any height and width too. `op.program`: for a file that is kept, not for an
+        engine. Then it has any size, takes its numbers from `params`, and no NaN wins in MAX pooling.
         """
         return None
 

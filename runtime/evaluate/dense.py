@@ -34,7 +34,7 @@ def deployed_graph(net: Net) -> Graph:
     def shapes(layer: Any) -> list[Shape | None]:
         return [graph.shapes.get(top) for top in layer.param.top]
 
-    return compile_layers(deployed(layers, learned, shapes).layers)
+    return compile_layers(deployed(layers, learned, shapes, judged=False).layers)
 
 
 class Scores(NamedTuple):
@@ -142,7 +142,7 @@ def dense(net: Net, blob: str | None = None) -> Dense:
 def dense_of(net: Net, graph: Graph, blob: str) -> Dense:
     """The convolutional form of all that a blob of a deployed net is made from. Raises NetcError L308, L309."""
     form = convolutional(graph, [blob])
-    twin = Net(form.graph, net.seed, start=_all_tensors, computing=net.computing)
+    twin = net.twin(form.graph, _all_tensors)
     twin.share_views(net)
     height, width = form.graph.shapes[form.image][2:]
     return Dense(twin, form, form.image, blob, _stride(form.graph, blob), (height, width))

@@ -74,7 +74,7 @@ def plan(form: Convolutional, blob: str, height: int, width: int, limit: int = L
         needed = peak(form.sized(*sizes), form.image)
         splittable = [axis for axis in (0, 1) if parts[axis] < shape[2 + axis]]
         if needed <= limit or not splittable:
-            return Plan(needed, list(product(*spans)), shape[1:])
+            return Plan(needed, list(product(spans[0], spans[1])), shape[1:])
         parts[max(splittable, key=lambda axis: sizes[axis])] += 1
 
 

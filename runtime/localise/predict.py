@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from netc.errors import NetcError, Place
+from netc.graph.ir import Graph
 from netc.runtime.data.boxes import Boxes, clipped, corners
 from netc.runtime.data.datum import Picture
 from netc.runtime.data.decoding import Pixels
@@ -52,14 +53,27 @@ class Located(NamedTuple):
     score: float
 
 
-def localiser(net: Classifier) -> Localiser:
-    """Raises NetcError R760 for a net whose outputs are not four for each class, and as `Classifier.dense`."""
+def localiser(net: Classifier, whole: Graph | None = None) -> Localiser:
+    """`whole`: the net as its file has it, with its losses, where that is known. Raises NetcError R760 for a net whose
+    outputs are not four for each class, or which itself takes them for scores, and as `Classifier.dense`."""
+    hint = "vgg_D_SCR and vgg_D_PCR are nets that predict boxes"
     if net.classes % 4:
         message = f'the output "{net.blob}" has {net.classes} channels, and a box takes four'
-        hint = "vgg_D_SCR and vgg_D_PCR are nets that predict boxes"
+        raise NetcError("R760", message, Place(net.graph.path), hint)
+    if _holds_scores(net, whole or net.net.graph):
+        message = f'the output "{net.blob}" holds the scores of {net.classes} classes, and no boxes'
         raise NetcError("R760", message, Place(net.graph.path), hint)
     _ = net.dense
     return Localiser(net, net.classes // 4)
+
+
+def _holds_scores(net: Classifier, whole: Graph) -> bool:
+    """Whether a Softmax, a loss or a measure of classes reads the output."""
+    if net.blob not in net.graph.outputs:
+        return True
+    made = whole.edges.last.get(net.blob)
+    readers = [whole.nodes[index].layer for index, _ in whole.edges.readers.get(made, ())] if made else []
+    return any(layer.takes or layer.class_axis is not None for layer in readers)
 
 
 def check_rating(rating: Classifier, of: Localiser) -> None:

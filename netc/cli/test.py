@@ -48,8 +48,7 @@ def command(model_path: str | None, model: str | None, weights: str | None, as_j
     if (model_path is None) == (model is None):
         raise click.UsageError("give the net once: netc test MODEL, or --model=MODEL")
     if options["localisation"]:
-        click.echo("\n".join(report(str(model_path or model), weights, options, as_json)))
-        return DONE
+        return report(str(model_path or model), weights, options, as_json)
     if chosen := given(options):
         if options["iterations"] is not None:
             raise click.UsageError(f"--iterations is for a net's own test data, not with --{chosen[0]}")

@@ -170,7 +170,8 @@ def test_records_without_boxes(here, capsys):
 
 PCR = NET.replace("OUTPUTS", "24").replace(
     "LOSS",
-    'layer { name: "own" type: "LabelSlice" bottom: "fc" bottom: "label" top: "own" label_slice_param { slice_size: 4 } }\n'
+    'layer { name: "own" type: "LabelSlice" bottom: "fc" bottom: "label" top: "own"\n'
+    "  label_slice_param { slice_size: 4 } }\n"
     'layer { name: "loss" type: "EuclideanLoss" bottom: "own" bottom: "box" top: "loss" }',
 )
 
@@ -207,3 +208,34 @@ def test_classifiers_are_no_nets_of_boxes(here, capsys):
         words = ["localise", "photos/a.png", "--net", "deploy.prototxt", "--weights", "many.npz", "--mean", "100"]
         assert main([*words, "-o", "out"]) == 65
         assert "R760" in capsys.readouterr().err
+
+
+def test_records_that_cannot_be_read_are_not_counted(here, capsys):
+    """One of four is cut off: the others are judged, under their own numbers. Where all are, nothing is told."""
+    import lmdb
+
+    words = ["photos", "list.txt", "cut_lmdb", "--boxes", "boxes.txt", "--encoded"]
+    assert main(["convert-imageset", *words]) == 0
+
+    def cut(*places):
+        with lmdb.open("cut_lmdb") as env, env.begin(write=True) as transaction:
+            for place, (key, value) in enumerate(list(transaction.cursor())):
+                datum = netc.proto.Datum.FromString(bytes(value))
+                datum.data = datum.data[:200] if place in places else datum.data
+                transaction.put(bytes(key), datum.SerializeToString())
+
+    words = ["test", "scr.prototxt", "--weights", "scr.npz", "--localisation", "--data", "cut_lmdb", "--json"]
+    cut(1)
+    for view in ("centre", "dense"):
+        capsys.readouterr()
+        assert main([*words, "--view", view]) == 65
+        shown = capsys.readouterr()
+        found = json.loads(shown.out)
+        assert (found["images"], found["unreadable"]) == (3, 1)
+        assert [one["index"] for one in found["boxes"]] == [0, 2, 3]
+        assert "b.png" in shown.err
+        assert "not counted" in shown.err
+    cut(0, 1, 2, 3)
+    capsys.readouterr()
+    assert main(words) == 65
+    assert json.loads(capsys.readouterr().out)["errors"][0]["code"] == "D520"

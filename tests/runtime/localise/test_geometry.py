@@ -1,8 +1,8 @@
 """Protocol 2's geometry: a net that knows where its window lies, and so the object's box, is understood exactly.
 
-The pictures tell every pixel's place by its colour: red its column, green its row. The net reads the upper left corner of its
-window from there, and gives the object's box as it lies in that window. So every window must give the same box in the picture,
-which holds only if windows, strides, the order of the places and the way back to the picture are right.
+The pictures tell every pixel's place by its colour: red its column, green its row. The net reads the upper left corner
+of its window from there, and gives the object's box as it lies in that window. So every window must give the same box
+in the picture, which holds only if windows, strides, the order of the places and the way back to the picture are right.
 """
 
 from __future__ import annotations

@@ -103,8 +103,8 @@ def mirror(boxes):
 
 @pytest.mark.parametrize("threshold", [0.5, 1.0])
 def test_merging_knows_no_place_no_size_and_no_order(threshold):
-    """Boxes that are moved, enlarged (by powers of two: no rounding), mirrored or told in another order are merged alike,
-    and scores have no say in what is merged."""
+    """Boxes that are moved, enlarged (by powers of two: no rounding), mirrored or told in another order are merged
+    alike, and scores have no say in what is merged."""
     rng = np.random.default_rng(11)
     boxes, scores = np.round(random_boxes(rng, 23, spread=20) * 64) / 64, rng.uniform(0, 1, 23)
     merged, sums, members = netc.merge_boxes(boxes, scores, threshold)

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from netc.errors import NetcError
 from netc.graph.compile import compile_net
 from netc.layers.sources import IMAGES
-from netc.runtime.data.datum import Picture
 from netc.runtime.data.records import Records, open_records
 from netc.runtime.evaluate.sweep import Broken
 from netc.runtime.localise.judge import Tally, own_boxes
@@ -41,16 +40,12 @@ def measured(system: System, records: Records, dense: bool, progress: Progress |
     """
     tally = Tally()
     for index in range(len(records)):
-        if (picture := _picture(records, index, tally)) is None:
-            continue
-        truth, label = own_boxes(picture), int(float(picture.label))
-        if not len(truth):
-            message = f"{records.name(index)} has no box of its own class"
-            raise NetcError("D564", message, None, "netc convert-imageset --boxes stores boxes")
-        if dense and system.rated:
-            tally.add(index, *system.named(picture, label, truth))
-        else:
-            tally.add(index, system.of_class(picture, label, dense), truth)
+        try:
+            _judge(system, records, index, dense, tally)
+        except NetcError as error:
+            if error.code != "D520":
+                raise
+            tally.broken.append(Broken(index, error))
         if progress:
             progress(index + 1, len(records))
     if not tally.overlaps and tally.broken:
@@ -58,11 +53,13 @@ def measured(system: System, records: Records, dense: bool, progress: Progress |
     return tally
 
 
-def _picture(records: Records, index: int, tally: Tally) -> Picture | None:
-    try:
-        return records.picture(index)
-    except NetcError as error:
-        if error.code != "D520":
-            raise
-        tally.broken.append(Broken(index, error))
-        return None
+def _judge(system: System, records: Records, index: int, dense: bool, tally: Tally) -> None:
+    picture = records.picture(index)
+    truth, label = own_boxes(picture), int(float(picture.label))
+    if not len(truth):
+        message = f"{records.name(index)} has no box of its own class"
+        raise NetcError("D564", message, None, "netc convert-imageset --boxes stores boxes")
+    if dense and system.rated:
+        tally.add(index, *system.named(picture, label, truth))
+    else:
+        tally.add(index, system.of_class(picture, label, dense), truth)

@@ -125,6 +125,18 @@ def test_pictures_that_cannot_be_used_do_not_stop_the_others(here, capsys):
     assert main(words) == 73  # nothing is written over
 
 
+def test_no_picture_and_no_drawing_is_written_over(here):
+    """Not by one of another picture's name and number, and not in the pictures' own folder, even with --force."""
+    words = ["--net", "scr.prototxt", "--weights", "scr.npz"]
+    Image.new("RGB", (30, 20)).save("a-2.png")
+    assert main(["localise", "photos/a.png", "photos/a.png", "a-2.png", "photos/a.png", *words, "-o", "out"]) == 0
+    drawn = [one["drawn"] for one in json.loads(Path("out/boxes.json").read_text())["images"]]
+    assert drawn == ["out/a.png", "out/a-2.png", "out/a-2-2.png", "out/a-3.png"]
+    before = Path("photos/a.png").read_bytes()
+    assert main(["localise", "photos", *words, "-o", "photos", "--force"]) == 2
+    assert Path("photos/a.png").read_bytes() == before
+
+
 def test_odd_pictures(here):
     """Grey, CMYK, 16 bits, turned by EXIF, and of one pixel: each is localised as it is to be seen."""
     exif = Image.Exif()

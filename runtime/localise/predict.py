@@ -97,7 +97,7 @@ def central(own: Localiser, picture: Picture, short: int, label: int = 0) -> Box
     pixels = resized(_pixels(own.net, picture), short)
     ((top, left),) = windows(CENTRE, pixels.shape[:2], size)
     crop = np.array([left, top, left + size[1], top + size[0]], np.float64)
-    (found,) = own.net.dense.maps(_tensor(own.net, pixels[top : top + size[0], left : left + size[1]]))
+    found = own.net.dense.map(_tensor(own.net, pixels[top : top + size[0], left : left + size[1]]))
     boxes = _boxes(found.cpu().numpy()[0], crop.reshape(1, 1, 4), _scale(picture, pixels))
     return clipped(boxes[0, label if own.per_class else 0], *_size(picture))
 
@@ -106,12 +106,12 @@ def everywhere(own: Localiser, rating: Classifier | None, picture: Picture, shor
     """Protocol 2: the boxes of every place of the net's window on the whole picture. Raises NetcError R732."""
     check_room([short], own.net.dense.size)
     pixels = resized(_pixels(own.net, picture), short)
-    (found,) = own.net.dense.maps(_tensor(own.net, pixels))
+    found = own.net.dense.map(_tensor(own.net, pixels))
     places = own.net.dense.places(*found.shape[2:]).numpy().astype(np.float64)
     boxes = _boxes(found.cpu().numpy()[0], places, _scale(picture, pixels))
     if rating is None:
         return Predictions(boxes, np.ones((len(boxes), 1)))
-    (scores,) = rating.dense.maps(_tensor(rating, resized(_pixels(rating, picture), short)))
+    scores = rating.dense.map(_tensor(rating, resized(_pixels(rating, picture), short)))
     probabilities = scores[0].double().softmax(0).flatten(1).T.cpu().numpy()
     return Predictions(boxes, probabilities)
 

@@ -182,8 +182,8 @@ def test_records_without_boxes(here, capsys):
 
 PCR = NET.replace("OUTPUTS", "24").replace(
     "LOSS",
-    'layer { name: "own" type: "LabelSlice" bottom: "fc" bottom: "label" top: "own"\n'
-    "  label_slice_param { slice_size: 4 } }\n"
+    'layer { name: "own" type: "LabelSlice" bottom: "fc" bottom: "label" top: "own" '
+    "label_slice_param { slice_size: 4 } }\n"
     'layer { name: "loss" type: "EuclideanLoss" bottom: "own" bottom: "box" top: "loss" }',
 )
 

@@ -142,6 +142,12 @@ def test_points_are_merged_with_themselves_alone():
     assert netc.merge_boxes([point, other, point], [1, 1, 1], 1.0).members == [[0, 2], [1]]
 
 
+def test_any_distance_is_near_enough():
+    """What is merged already is not merged once more."""
+    found = netc.merge_boxes([[0, 0, 1, 1], [5, 5, 9, 9], [800, 800, 810, 820]], [1, 2, 3], math.inf)
+    assert (found.members, found.scores.tolist()) == ([[0, 1, 2]], [6])
+
+
 @pytest.mark.parametrize(
     "boxes, scores, threshold",
     [
@@ -152,6 +158,8 @@ def test_points_are_merged_with_themselves_alone():
         ([[5, 0, 1, 1]], [1], 0.5),
         ([[0, 0, 1, 1]], [1], -1),
         ([[0, 0, 1, 1]], [1], math.nan),
+        ([[0, 0, 1, 1]], [1], None),
+        ([[0, 0, 1, 1]], [1], "near"),
         ([["a", 0, 1, 1]], [1], 0.5),
         ([[0, 0, 1, 1], [1]], [1, 1], 0.5),
     ],

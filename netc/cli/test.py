@@ -51,8 +51,7 @@ def command(model_path: str | None, model: str | None, weights: str | None, as_j
     if options["localisation"]:
         if options["engine"] != "torch":
             raise click.UsageError("--engine is not for --localisation, which torch runs")
-        click.echo("\n".join(report(str(model_path or model), weights, options, as_json)))
-        return DONE
+        return report(str(model_path or model), weights, options, as_json)
     if chosen := given(options):
         if options["iterations"] is not None:
             raise click.UsageError(f"--iterations is for a net's own test data, not with --{chosen[0]}")

@@ -52,7 +52,7 @@ def convolutional(graph: Graph, blobs: Sequence[str] = ()) -> Convolutional:
 
     Raises NetcError L308 where a layer has none, L309 where the net takes no images, or no images of other sizes.
     """
-    image, needed = image_input(graph), _needed(graph, blobs)
+    image, needed = image_input(graph), made_by(graph, blobs)
     try:
         rewriting = _rewritten(graph, needed)
     except NetcError as error:
@@ -93,8 +93,8 @@ class _Form:
 _Forms = Sequence[_Form | None]
 
 
-def _needed(graph: Graph, blobs: Sequence[str]) -> set[int]:
-    """The layers that these blobs are made by, in the end."""
+def made_by(graph: Graph, blobs: Sequence[str]) -> set[int]:
+    """The layers that these blobs are made by, in the end; without blobs, all."""
     if not blobs:
         return set(range(len(graph.nodes)))
     _, last = resolve((node.bottoms, node.tops) for node in graph.nodes)
@@ -212,10 +212,7 @@ def _works_on_channels(node: Node) -> bool:
     layer = node.layer
     if any(len(shape) != 2 for shape in node.top_shapes):
         return False
-    if layer.keeps_places:
-        return True
-    joins = bool(layer.passes == slice(None) and not layer.keeps_values)
-    return (layer.each_place or joins) and getattr(layer, "axis", None) == 1
+    return layer.works_at_places()
 
 
 def _count_axes(param: Any, node: Node) -> None:

@@ -64,6 +64,8 @@ class _Judge:
         if not len(truth):
             message = f"the record {printable(picture.name)} has no box of its own class"
             raise NetcError("D564", message, None, "netc convert-imageset --boxes stores boxes")
+        for system in self.systems:
+            system.check_label(label, picture.name)
         found = self._located(picture, label, index)
         own = next((one for one in found if one.label == label), found[0])
         right = any(one.label == label and overlap(one.box, truth) > ENOUGH for one in found)

@@ -49,7 +49,7 @@ def _side(net: str, side: str) -> str:
 def _claims() -> Iterator[Claim]:
     """In the order of the paper's text: Sect. 4.1 to 4.4, appendix A."""
     jitter = "[256; 512]"
-    yield Claim("LRN", "A-LRN is no better than A", *_in("table3", "A-LRN, S = 256", "A, S = 256"), NO_FEWER)
+    yield Claim("normalisation", "A-LRN is no better than A", *_in("table3", "A-LRN, S = 256", "A, S = 256"), NO_FEWER)
     yield Claim("depth", "E (19 layers) is better than A (11)", *_in("table3", "E, S = 256", "A, S = 256"))
     yield Claim("depth", "B (13) is better than A (11)", *_in("table3", "B, S = 256", "A, S = 256"))
     yield Claim("depth", "C (16, three 1×1) is better than B (13)", *_in("table3", "C, S = 256", "B, S = 256"))

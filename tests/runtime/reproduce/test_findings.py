@@ -41,7 +41,7 @@ def test_the_claims_are_true_of_the_papers_figures() -> None:
         assert one["paper"] is not None, one["says"]
         assert (one["paper"] < 0) == (one["expects"] != NO_FEWER), one
     assert {one["says"]: one["paper"] for one in found}["B is better than a shallow net of 5×5 layers"] == -7
-    about = ["LRN", "depth", "5×5", "jitter in training", "scales in testing", "crops", "fusion", "boxes"]
+    about = ["normalisation", "depth", "5×5", "jitter in training", "scales in testing", "crops", "fusion", "boxes"]
     assert list(dict.fromkeys(one["about"] for one in found)) == about
 
 

@@ -27,7 +27,7 @@ from netc.solver.tables import FEATURES, LOCALISATION, Member, Row, Table, Train
 SIDES = {(256,): (80,), (384,): (110,), (256, 512): (73, 146)}
 """S of the paper → S of the small nets' solvers (models/README.md)."""
 
-BOX_SIDES = {(256,): (96,), (384,): (128,)}
+BOX_SIDES: Mapping[tuple[int, ...], tuple[int, ...]] = {(256,): (96,), (384,): (128,)}
 """Of those that localise: a whole number of strides more than the crop, as in the paper, so that windows fit."""
 
 CROP, MINI_CROP = 224, 64

@@ -25,6 +25,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
@@ -279,7 +280,7 @@ def products(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
 
 def _product(x: Tensor, weight: Tensor, bias: Tensor, options: argparse.Namespace) -> dict[str, Any]:
-    ours, theirs = (lambda: product(x, weight, bias)), (lambda: F.conv2d(x, weight, bias))
+    ours, theirs = partial(product, x, weight, bias), partial(F.conv2d, x, weight, bias)
     ours()
     theirs()
     a, b, ratio = medians(pairs_of(ours, theirs, options))

@@ -20,6 +20,7 @@ from netc.runtime.demo.steps import claim, furnish
 from netc.runtime.imageset import Listing, Recipe, build, from_folders
 from netc.runtime.imageset.writer import write_file
 from netc.runtime.net import rand
+from netc.runtime.reproduce.boxes import has_boxes
 from netc.runtime.solver.schedule import Standing, standings
 from netc.solver.schedule import Step, chosen
 from netc.solver.tables import FEATURES, LOCALISATION, Member, Row, Table, Trained, steps_of
@@ -29,6 +30,9 @@ SIDES = {(256,): (80,), (384,): (110,), (256, 512): (73, 146)}
 
 BOX_SIDES: Mapping[tuple[int, ...], tuple[int, ...]] = {(256,): (96,), (384,): (128,)}
 """Of those that localise: a whole number of strides more than the crop, as in the paper, so that windows fit."""
+
+DATA = "val_lmdb"
+"""What the nets are tested on, in the folder of a miniature."""
 
 CROP, MINI_CROP = 224, 64
 
@@ -174,6 +178,16 @@ def _data_of(mark: Path) -> str:
 
 
 # -- training ----------------------------------------------------------------------------------------------------------
+
+
+def needed(given: Iterable[Table]) -> Iterator[Trained]:
+    """The nets of all rows that can be measured on the pictures of the working folder: photos have no boxes."""
+    rows = [row for table in given for row in table.rows]
+    own = next((row for row in rows if row.kind == LOCALISATION), None)
+    boxed = own is not None and has_boxes(own, DATA)
+    for row in rows:
+        if row.kind != LOCALISATION or boxed:
+            yield from row.needed
 
 
 def steps_for(needed: Iterable[Trained], iterations: int) -> list[Step]:

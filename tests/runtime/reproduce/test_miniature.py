@@ -17,7 +17,7 @@ from netc.errors import NetcError
 from netc.files.shipped import FOLDER
 from netc.graph.read import open_file
 from netc.runtime.demo import steps as demo
-from netc.runtime.reproduce import mini
+from netc.runtime.reproduce import boxes, mini
 from netc.solver.tables import read_table, steps_of
 
 NAMES = [*mini.TABLES]
@@ -105,6 +105,21 @@ def test_photos_are_divided_by_class(tmp_path: Path) -> None:
     assert sorted(entry.label for entry in sets["val"].entries) == list(range(10))
     both = {entry.name for one in sets.values() for entry in one.entries}
     assert len(both) == 50
+
+
+@pytest.mark.parametrize("drawn", [True, False])
+def test_photos_have_no_boxes_so_no_localiser_is_trained_on_them(
+    drawn: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(demo, "SETS", {"train": (0, 10), "val": (1500, 10)})
+    root = None if drawn else str(photos(tmp_path / "photos", 10, 5))
+    mini.prepare(tmp_path / "out", root, lambda text: None)
+    monkeypatch.chdir(tmp_path / "out")
+    tables = [mini.small(table(name)) for name in ("table3", "table8")]
+    names = {one.net for one in mini.needed(tables)}
+    assert "mini_vgg_A_LRN" in names
+    assert ("mini_vgg_D_SCR" in names) == drawn
+    assert boxes.has_boxes(tables[1].rows[0], mini.DATA) == drawn
 
 
 def test_photos_of_other_classes_and_folders_of_others(tmp_path: Path, capsys) -> None:

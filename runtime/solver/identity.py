@@ -23,6 +23,7 @@ from netc.files import checked_json
 from netc.files.durable import write_all
 from netc.files.opening import read_bytes
 from netc.files.owned import Foreign, open_own
+from netc.files.shipped import FOLDER, is_shipped
 from netc.runtime.solver import snapshot as files
 from netc.runtime.solver.manifest import read_manifest
 from netc.runtime.solver.snapshot import Snapshot
@@ -76,7 +77,10 @@ def new_id() -> str:
 
 
 def seen_from(prefix: Path, path: str) -> str:
-    """A path as seen from the folder of the snapshots, so that both can be moved together. A text has no path."""
+    """A path as seen from the folder of the snapshots, so that both can be moved together. A text has no path, and what
+    comes with netc the same one wherever netc is installed."""
+    if is_shipped(path):
+        return f"netc.models/{Path(path).relative_to(FOLDER).as_posix()}"
     return path if path.startswith("<") else os.path.relpath(path, prefix.parent)
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from netc.cli import main
+from netc.files.shipped import FOLDER
 from netc.runtime.solver import snapshot
-from netc.runtime.solver.identity import runs
+from netc.runtime.solver.identity import runs, seen_from
 from netc.runtime.solver.metrics import read
 
 DATA = """layer { name: "in" type: "DummyData" top: "x" top: "y" dummy_data_param {
@@ -140,3 +141,10 @@ def test_the_folder_can_be_moved(folder: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.chdir(folder / "there")
     train("one.prototxt", "--resume=auto", until=10)
     assert owner(10) == owner(5)
+
+
+def test_a_net_that_comes_with_netc_is_the_same_wherever_netc_is(tmp_path: Path) -> None:
+    """netc may be installed anew in another place, and the run's folder be moved."""
+    solver = str(FOLDER / "vgg_E" / "solver.prototxt")
+    for prefix in (Path("run"), tmp_path / "a" / "run"):
+        assert seen_from(prefix, solver) == "netc.models/vgg_E/solver.prototxt"

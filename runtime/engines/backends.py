@@ -223,9 +223,9 @@ def _quantised(job: Job, path: Path, folder: cache.Folder, name: str) -> Path:
 
     batches = job.samples(job.segment)
     ranges = cache.digest(ENGINES["onnxruntime"].version, *(x.tobytes() for batch in batches for x in batch.values()))
-    target = folder.path / f"{name}-{ranges}.int8.onnx"
-    if target.exists():
-        return target
+    stem = f"{name}-{ranges}"
+    if known := _kept(folder, stem):
+        return known
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -234,7 +234,7 @@ def _quantised(job: Job, path: Path, folder: cache.Folder, name: str) -> Path:
         def get_next(self) -> Any:
             return next(self.rest, None)
 
-    made = target.with_suffix(f".{os.getpid()}.tmp")
+    made = folder.path / f"{stem}.{os.getpid()}.tmp"
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -248,11 +248,29 @@ def _quantised(job: Job, path: Path, folder: cache.Folder, name: str) -> Path:
             weight_type=QuantType.QInt8,
             extra_options={"ActivationSymmetric": False, "WeightSymmetric": True},
         )
+        target = folder.path / f"{stem}.{_digest_of(made)}{_INT8}"
         os.replace(made, target)
     finally:
         logging.disable(before)
         made.unlink(missing_ok=True)
     return target
+
+
+_INT8 = ".int8.onnx"
+
+
+def _kept(folder: cache.Folder, stem: str) -> Path | None:
+    """A model of int8 that was made before, its name ending in the hash of what is in it; a damaged one goes."""
+    for path in folder.path.glob(f"{stem}.*{_INT8}"):
+        if path.name == f"{stem}.{_digest_of(path)}{_INT8}":
+            return path
+        path.unlink(missing_ok=True)
+    return None
+
+
+def _digest_of(path: Path) -> str:
+    with open_regular(path) as file:
+        return cache.digest(file.read())
 
 
 # -- torch.compile -----------------------------------------------------------------------------------------------------

@@ -195,7 +195,9 @@ class EngineNet(Net):
                     f"difference is {run.largest:.3g} where values reach {run.scale:.3g}; "
                     f"allowed is {allowed:g} of that"
                 )
-                hint = "take another engine or precision; torch is always exact"
+                hint = (
+                    "take another engine or precision (torch is always exact); `netc cache clear` if a file is damaged"
+                )
                 raise NetcError("R773", message, Place(self.graph.path), hint)
 
     # -- int8 ----------------------------------------------------------------------------------------------------------

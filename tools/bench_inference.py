@@ -1,12 +1,15 @@
 """Forward passes by every engine, beside OpenCV's importer of the same files and engines used by hand: medians in turn.
 
-    python tools/bench_inference.py --threads 2 --rounds 15 --batches 1 8 --json inference.json
-    python tools/bench_inference.py --nets vgg_A googlenet --rounds 9 --skip compile
+    python tools/bench_inference.py --threads 2 --skip compile --json inference.json
+    python tools/bench_inference.py --nets vgg_A googlenet --batches 1 --only compile opencv --json compile.json
+    python tools/bench_inference.py --report inference.json
 
-For each net and batch, in one process: netc's engines and precisions, `auto`, the net hand-written in eager torch (what
-`netc emit` writes), OpenCV 4's importer on the same prototxt and caffemodel, and onnxruntime and OpenVINO used by hand
-on what torch.onnx exports of the hand-written net. All variants are run one after the other, round by round, so that a
-drift of the machine favours none. Where no weights are at hand they are random. What is not installed is left out.
+For each net and batch, in one process: netc's engines, `auto`, the net hand-written in eager torch (what `netc emit`
+writes), OpenCV 4's importer on the same prototxt and caffemodel, and onnxruntime and OpenVINO used by hand on what
+torch.onnx exports of the hand-written net; first all that computes in fp32, then the other precisions. The variants of
+such a group run one after the other, round by round, so that a drift of the machine favours none. Where no weights are
+at hand they are random. What is not installed or fails is named and left out, and so is what would need more memory
+than `--memory`. The file of `--json` grows with each group; what it has is not run again.
 The zoo's nets lie in ../shared (or NETC_SHARED).
 """
 
@@ -15,6 +18,7 @@ from __future__ import annotations
 import argparse
 import gc
 import importlib.util
+import io
 import json
 import os
 import statistics
@@ -23,6 +27,8 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import redirect_stderr
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +38,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for `python tools/bench_inference.py`
 import netc
 from netc import proto
-from netc.errors import NetcError
+from netc.files.durable import write_whole
 from netc.runtime.engines.known import ENGINES
 from netc.weights.chunks import write_chunks
 from netc.weights.formats.caffemodel import caffemodel_chunks
@@ -50,71 +56,192 @@ NETS: dict[str, tuple[str | Path, str | Path]] = {
     "resnet_50": (ZOO / "prototxt/soeaver__caffe-model__cls__resnet__deploy_resnet50.prototxt", ""),
 }
 Run = Callable[[], Any]
+FP32, LESS = GROUPS = ("fp32", "less")
+LEAST = 3
+"""Rounds, however long they take."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--nets", nargs="+", default=list(NETS), choices=list(NETS))
     parser.add_argument("--batches", nargs="+", type=int, default=[1, 8])
+    parser.add_argument("--groups", nargs="+", default=list(GROUPS), choices=GROUPS, help="fp32, or other precisions")
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--seconds", type=float, default=30, help="for the rounds of a group, if that is fewer")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--memory", type=float, default=8, help="gigabytes that the process may have before a variant")
     parser.add_argument("--skip", nargs="*", default=[], help="variants that contain one of these words")
-    parser.add_argument("--json", help="write all times here")
+    parser.add_argument("--only", nargs="*", default=[], help="none but those that contain one of these words")
+    parser.add_argument("--processor-time", action="store_true", help="not the clock's: where the machine is busy")
+    parser.add_argument("--json", help="write all times here, and go on where it ends")
+    parser.add_argument("--report", metavar="JSON", help="print the tables of such a file, and measure nothing")
     options = parser.parse_args()
+    if options.report:
+        print("\n".join(tables(json.loads(Path(options.report).read_text()))))
+        return
     warnings.simplefilter("ignore")
     torch.set_num_threads(options.threads)
-    torch.manual_seed(0)
-    found: dict[str, Any] = {}
+    file = Path(options.json) if options.json else None
+    found: dict[str, Any] = json.loads(file.read_text()) if file and file.exists() else {}
     for name in options.nets:
         for batch in options.batches:
+            key = f"{name} batch {batch}"
+            wanted = [group for group in options.groups if group not in found.get(key, {})]
+            if not wanted:
+                continue
             with tempfile.TemporaryDirectory(prefix="netc-bench-") as folder:
-                found[f"{name} batch {batch}"] = measured(name, batch, options, Path(folder))
+                for group, times in measured(name, batch, wanted, options, Path(folder)):
+                    found.setdefault(key, {})[group] = times
+                    if file:
+                        write_whole(file, [json.dumps(found, indent=1).encode()])
             gc.collect()
-            if options.json:
-                Path(options.json).write_text(json.dumps(found, indent=1))
+    print("\n".join(["", *tables(found)]))
 
 
-def measured(name: str, batch: int, options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Times of each variant, printed as they come out."""
+def measured(
+    name: str, batch: int, groups: Sequence[str], options: argparse.Namespace, folder: Path
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The times of each group, printed as they come out."""
     net, weights = files(name, batch, folder)
     exact = netc.load_net(str(net), weights=str(weights))
-    x = torch.rand(batch, *exact.graph.shapes[exact.inputs[0]][1:]) * 2 - 1
-    wanted = exact(x)[exact.outputs[-1]].numpy()
+    x = torch.rand(batch, *exact.graph.shapes[exact.inputs[0]][1:], generator=torch.Generator().manual_seed(0)) * 2 - 1
+    makers = variants(exact, net, weights, x, folder)
+    for group in groups:
+        begun = time.perf_counter()
+        print(f"\n{name}, batch {batch}, {options.threads} threads, {group}", flush=True)
+        runs, first = started(makers[group], exact(x)[exact.outputs[-1]].numpy(), options, resident())
+        times = rounds(runs, options)
+        print(f"  {'':<26} {resident() / 1e9:.1f} GB, {time.perf_counter() - begun:.0f} s", flush=True)
+        yield group, {"batch": batch, "threads": options.threads, "times_ms": times, "start_s": first}
+        report(times, batch)
+        runs.clear()
+        gc.collect()
+
+
+def started(
+    makers: dict[str, Callable[[], Run]], wanted: Any, options: argparse.Namespace, before: int
+) -> tuple[dict[str, Run], dict[str, float]]:
+    """The variants that run here, and the seconds until their first pass was done."""
     runs: dict[str, Run] = {}
     first: dict[str, float] = {}
-    print(f"\n{name}, batch {batch}, {options.threads} threads", flush=True)
-    for variant, make in variants(exact, net, weights, x, folder):
+    for variant, make in makers.items():
         if any(word in variant for word in options.skip):
+            continue
+        if options.only and not any(word in variant for word in options.only):
+            continue
+        grown = (resident() - before) / max(1, len(runs))
+        if resident() + grown > 1e9 * options.memory:
+            print(f"  {variant:<26} left out: the process has {resident() / 1e9:.1f} GB", flush=True)
             continue
         start = time.perf_counter()
         try:
             run = make()
             got = np.asarray(run())
-        except (ImportError, NetcError) as error:
-            print(f"  {variant:<26} left out: {str(error).splitlines()[0][:110]}", flush=True)
+        except Exception as error:  # one that fails is named, the others go on
+            why = (str(error).strip() or type(error).__name__).splitlines()[0]
+            print(f"  {variant:<26} left out: {why[:110]}", flush=True)
             continue
         first[variant] = time.perf_counter() - start
         difference = float(np.abs(got - wanted).max() / np.abs(wanted).max())
         print(f"  {variant:<26} first pass after {first[variant]:6.2f} s, differs by {difference:.1e}", flush=True)
         runs[variant] = run
+    return runs, first
+
+
+def rounds(runs: dict[str, Run], options: argparse.Namespace) -> dict[str, list[float]]:
+    """Milliseconds of each variant, in turn, forwards and backwards."""
     times: dict[str, list[float]] = {variant: [] for variant in runs}
+    now = time.process_time if options.processor_time else time.perf_counter
+    begun = time.perf_counter()
     for number in range(options.rounds):
-        order = list(runs) if number % 2 else list(reversed(runs))
-        for variant in order:
-            start = time.perf_counter()
+        if number >= LEAST and time.perf_counter() - begun > options.seconds:
+            break
+        for variant in list(runs) if number % 2 else list(reversed(runs)):
+            start = now()
             runs[variant]()
-            times[variant].append(1000 * (time.perf_counter() - start))
-    report(times, batch)
-    return {"times_ms": times, "start_s": first}
+            times[variant].append(1000 * (now() - start))
+    return times
 
 
-def report(times: dict[str, Sequence[float]] | dict[str, list[float]], batch: int) -> None:
-    base = statistics.median(times["opencv"]) if "opencv" in times else None
+def report(times: dict[str, list[float]], batch: int) -> None:
     for variant, found in sorted(times.items(), key=lambda item: statistics.median(item[1])):
-        median, quarters = statistics.median(found), statistics.quantiles(found, n=4)
-        ratio = f"{median / base:5.2f} x opencv" if base else ""
-        spread = f"{quarters[0]:.1f} to {quarters[2]:.1f}"
-        print(f"  {variant:<26} {median:9.2f} ms ({spread}) {1000 * batch / median:8.1f} images/s  {ratio}", flush=True)
+        median, (low, _, high) = statistics.median(found), statistics.quantiles(found, n=4)
+        images = 1000 * batch / median
+        print(f"  {variant:<26} {median:9.2f} ms ({low:.1f} to {high:.1f}) {images:8.1f} images/s", flush=True)
+
+
+def resident() -> int:
+    """Bytes of memory that the process has."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+# -- the tables --------------------------------------------------------------------------------------------------------
+
+BY_HAND = {"openvino fp32 by hand": "OpenVINO by hand", "onnxruntime by hand": "onnxruntime by hand"}
+PEERS = {"opencv": "OpenCV", **BY_HAND, "torch eager by hand": "torch by hand"}
+AUTO = "netc auto"
+
+
+def tables(found: dict[str, Any]) -> Iterator[str]:
+    """As Markdown: the aims, then every median."""
+    yield (
+        "| net, batch | best netc, fp32 | ms | images/s | " + " | ".join(f"÷ {name}" for name in PEERS.values()) + " |"
+    )
+    yield "|---" * (4 + len(PEERS)) + "|"
+    for key, cell in found.items():
+        if best := _best(cell, FP32, "fp32"):
+            yield _row(key, cell[FP32], best, PEERS)
+    yield ""
+    yield "| net, batch | best netc, bf16 | ms | images/s | ÷ OpenVINO by hand, bf16 |"
+    yield "|---" * 5 + "|"
+    for key, cell in found.items():
+        if best := _best(cell, LESS, "bf16"):
+            yield _row(key, cell[LESS], best, {"openvino bf16 by hand": ""})
+    yield ""
+    yield "| net, batch | auto ÷ best, fp32 | auto ÷ best, bf16 | the exact walk ÷ torch by hand |"
+    yield "|---" * 4 + "|"
+    for key, cell in found.items():
+        autos = [ratio(cell.get(g, {}), f"{AUTO} {p}", _best(cell, g, p)) for g, p in ((FP32, "fp32"), (LESS, "bf16"))]
+        walk = ratio(cell.get(FP32, {}), "netc torch fp32", "torch eager by hand")
+        yield f"| {key} | {' | '.join([*autos, walk])} |"
+    yield ""
+    yield "| net, batch | " + " | ".join(names := _names(found)) + " |"
+    yield "|---" * (1 + len(names)) + "|"
+    for key, cell in found.items():
+        times = {name: ms for group in cell.values() for name, ms in group["times_ms"].items()}
+        yield f"| {key} | " + " | ".join(_median(times.get(name)) for name in names) + " |"
+
+
+def _names(found: dict[str, Any]) -> list[str]:
+    return list(dict.fromkeys(name for cell in found.values() for group in cell.values() for name in group["times_ms"]))
+
+
+def _best(cell: dict[str, Any], group: str, precision: str) -> str:
+    """netc's fastest variant, `auto` apart."""
+    times = cell.get(group, {}).get("times_ms", {})
+    own = {name: statistics.median(ms) for name, ms in times.items() if name.startswith("netc ") and AUTO not in name}
+    own = {name: ms for name, ms in own.items() if name.endswith(precision)}
+    return min(own, key=own.__getitem__, default="")
+
+
+def _row(key: str, group: dict[str, Any], best: str, peers: dict[str, str]) -> str:
+    ms = statistics.median(group["times_ms"][best])
+    ratios = " | ".join(ratio(group, best, peer) for peer in peers)
+    return f"| {key} | {best.split()[1]} | {ms:.1f} | {1000 * group['batch'] / ms:.1f} | {ratios} |"
+
+
+def ratio(group: dict[str, Any], one: str, other: str) -> str:
+    """Of the medians, and the quartiles of the rounds' own ratios."""
+    times = group.get("times_ms", {})
+    if one not in times or other not in times:
+        return ""
+    each = [a / b for a, b in zip(times[one], times[other], strict=True)]
+    low, _, high = statistics.quantiles(each, n=4) if len(each) > 1 else each * 3
+    return f"{statistics.median(times[one]) / statistics.median(times[other]):.2f} ({low:.2f} to {high:.2f})"
+
+
+def _median(times: Sequence[float] | None) -> str:
+    return f"{statistics.median(times):.1f}" if times else ""
 
 
 # -- the nets ----------------------------------------------------------------------------------------------------------
@@ -159,26 +286,37 @@ def _random(blob: Any, random: np.random.Generator) -> Any:
 # -- the variants ------------------------------------------------------------------------------------------------------
 
 
-def variants(exact: Any, net: Path, weights: Path, x: Any, folder: Path) -> Iterator[tuple[str, Callable[[], Run]]]:
+def variants(exact: Any, net: Path, weights: Path, x: Any, folder: Path) -> dict[str, dict[str, Callable[[], Run]]]:
+    """Of each group, what makes the function that is timed. netc's nets share the exact one's weights."""
     output = exact.outputs[-1]
 
     def by_netc(engine: str, precision: str) -> Run:
         given = [{exact.inputs[0]: x}] if precision == "int8" else None
         loaded = netc.load_net(str(net), weights=str(weights), engine=engine, precision=precision, calibration=given)
+        loaded.share_from(exact)
         return lambda: loaded(x)[output].numpy()
 
-    yield "netc torch fp32", lambda: lambda: exact(x)[output].numpy()
+    def hand() -> Any:
+        return emitted(exact, net, folder)
+
+    fp32: dict[str, Callable[[], Run]] = {"netc torch fp32": lambda: lambda: exact(x)[output].numpy()}
+    less: dict[str, Callable[[], Run]] = {}
     for engine in ENGINES.values():
         for precision in engine.precisions if engine.name != "torch" else ():
-            yield f"netc {engine.name} {precision}", lambda e=engine.name, p=precision: by_netc(e, p)  # type: ignore[misc]
-    yield "netc auto fp32", lambda: by_netc("auto", "fp32")
-    yield "netc auto bf16", lambda: by_netc("auto", "bf16")
-    hand = emitted(exact, net, folder)
-    yield "torch eager by hand", lambda: lambda: _eager(hand, x)
-    yield "opencv", lambda: opencv(net, weights, x)
-    yield "onnxruntime by hand", lambda: onnxruntime_by_hand(hand, x, folder)
-    yield "openvino fp32 by hand", lambda: openvino_by_hand(hand, x, folder, "f32")
-    yield "openvino bf16 by hand", lambda: openvino_by_hand(hand, x, folder, "bf16")
+            group = fp32 if precision == "fp32" else less
+            group[f"netc {engine.name} {precision}"] = partial(by_netc, engine.name, precision)
+    fp32 |= {
+        f"{AUTO} fp32": lambda: by_netc("auto", "fp32"),
+        "torch eager by hand": lambda: partial(_eager, hand(), x),
+        "opencv": lambda: opencv(net, weights, x),
+        "onnxruntime by hand": lambda: onnxruntime_by_hand(hand, x, folder),
+        "openvino fp32 by hand": lambda: openvino_by_hand(hand, x, folder, "f32"),
+    }
+    less |= {
+        f"{AUTO} bf16": lambda: by_netc("auto", "bf16"),
+        "openvino bf16 by hand": lambda: openvino_by_hand(hand, x, folder, "bf16"),
+    }
+    return {FP32: fp32, LESS: less}
 
 
 def _eager(hand: Any, x: Any) -> Any:
@@ -194,7 +332,8 @@ def emitted(exact: Any, net: Path, folder: Path) -> Any:
     path = folder / "emitted.py"
     stdout, sys.stdout = sys.stdout, sys.stderr
     try:
-        command(["emit", str(net), "-o", str(path), "--force"])
+        with redirect_stderr(io.StringIO()):
+            command(["emit", str(net), "-o", str(path), "--force"])
     finally:
         sys.stdout = stdout
     spec = importlib.util.spec_from_file_location("emitted", path)
@@ -204,7 +343,7 @@ def emitted(exact: Any, net: Path, folder: Path) -> Any:
     spec.loader.exec_module(module)
     kinds = [kind for kind in vars(module).values() if isinstance(kind, type) and kind.__module__ == "emitted"]
     hand = next(kind for kind in reversed(kinds) if issubclass(kind, torch.nn.Module))().eval()
-    hand.load_state_dict(exact.state_dict(), strict=False)
+    hand.load_state_dict(exact.state_dict(), strict=False, assign=True)
     return hand
 
 
@@ -225,14 +364,14 @@ def opencv(net: Path, weights: Path, x: Any) -> Run:
     return run
 
 
-def exported(hand: Any, x: Any, folder: Path) -> Path:
+def exported(hand: Callable[[], Any], x: Any, folder: Path) -> Path:
     path = folder / "by_hand.onnx"
     if not path.exists():
-        torch.onnx.export(hand, (x,), str(path), dynamo=True, verbose=False)
+        torch.onnx.export(hand(), (x,), str(path), dynamo=True, verbose=False)
     return path
 
 
-def onnxruntime_by_hand(hand: Any, x: Any, folder: Path) -> Run:
+def onnxruntime_by_hand(hand: Callable[[], Any], x: Any, folder: Path) -> Run:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -244,7 +383,7 @@ def onnxruntime_by_hand(hand: Any, x: Any, folder: Path) -> Run:
     return lambda: session.run(None, given)[0]
 
 
-def openvino_by_hand(hand: Any, x: Any, folder: Path, precision: str) -> Run:
+def openvino_by_hand(hand: Callable[[], Any], x: Any, folder: Path, precision: str) -> Run:
     import openvino
 
     settings = {"INFERENCE_NUM_THREADS": torch.get_num_threads(), "INFERENCE_PRECISION_HINT": precision}

@@ -27,19 +27,12 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for `python tools/bench_weights.py`
-from tools.timing import ENVIRONMENT, NETC, in_turn, medians
+from tools.timing import NETC, Run, in_turn, medians, process, spread
 
 Command = Callable[[Path], list[str]]
 """The words of a command that writes into the folder."""
-
-
-class Run(NamedTuple):
-    seconds: float
-    cpu: float
-    megabytes: float
 
 
 def main() -> None:
@@ -74,61 +67,55 @@ def _step(name: str, file: Path, out: Path) -> list[str]:
     return [sys.executable, __file__, str(file), str(out / "x"), "--step", name]
 
 
-def _compare(file: Path, command: Command, pairs: int) -> dict[str, float]:
-    flushes: list[float] = []
+def _compare(file: Path, command: Command, pairs: int) -> dict[str, float | list[float]]:
+    flushes: list[Run] = []
 
     def ours() -> Run:
         with tempfile.TemporaryDirectory(dir=file.parent) as out:
-            return _run(command(Path(out)))
+            return process(command(Path(out)))
 
     def copy() -> Run:
         with tempfile.TemporaryDirectory(dir=file.parent) as out:
-            run = _run(["cp", str(file), f"{out}/copy"])
+            run = process(["cp", str(file), f"{out}/copy"])
             flushes.append(_flush(Path(out, "copy")))
             return run
 
     _warm(file)
+    ours(), copy()  # netc's modules are compiled once, as an installation does
+    flushes.clear()
     mine, copies = zip(*in_turn(ours, copy, pairs), strict=True)
     seconds, cp_seconds, times_cp = medians([(a.seconds, b.seconds) for a, b in zip(mine, copies, strict=True)])
-    flushed = [(a.seconds, b.seconds + flush) for a, b, flush in zip(mine, copies, flushes, strict=True)]
-    cpu, cp_cpu, _ = medians([(a.cpu, b.cpu) for a, b in zip(mine, copies, strict=True)])
+    flushed = [(a.seconds, b.seconds + flush.seconds) for a, b, flush in zip(mine, copies, flushes, strict=True)]
+    cpus = [(a.cpu, b.cpu + flush.cpu) for a, b, flush in zip(mine, copies, flushes, strict=True)]
+    cpu, cp_cpu, times_cpu = medians(cpus)
     megabytes = statistics.median(run.megabytes for run in mine)
     return {
         "seconds": round(seconds, 3),
         "cp_seconds": round(cp_seconds, 3),
         "times_cp": round(times_cp, 2),
+        "flushed_cp_seconds": round(medians(flushed)[1], 3),
         "times_flushed_cp": round(medians(flushed)[2], 2),
+        "times_flushed_cp_from_to": spread(flushed),
         "cpu_seconds": round(cpu, 3),
-        "cp_cpu_seconds": round(cp_cpu, 3),
+        "flushed_cp_cpu_seconds": round(cp_cpu, 3),
+        "times_flushed_cp_cpu": round(times_cpu, 2),
         "peak_megabytes": round(megabytes, 1),
         "peak_by_file_size": round(megabytes * 1e6 / file.stat().st_size, 3),
     }
 
 
-def _flush(file: Path) -> float:
-    """Seconds until a written file is on the disk, which cp does not wait for and netc does."""
-    start = time.perf_counter()
+def _flush(file: Path) -> Run:
+    """Until a written file is on the disk, which cp does not wait for and netc does."""
+    start, cpu = time.perf_counter(), time.process_time()
     with file.open("rb") as copy:
         os.fsync(copy.fileno())
-    return time.perf_counter() - start
+    return Run(time.perf_counter() - start, time.process_time() - cpu, 0)
 
 
 def _warm(file: Path) -> None:
     with file.open("rb") as source:
         while source.read(1 << 24):
             pass
-
-
-def _run(command: list[str]) -> Run:
-    """wait4 gives the memory of this child alone (this process is small, which counts: an exec inherits the peak)."""
-    start = time.perf_counter()
-    with open(os.devnull, "w") as nowhere:
-        actions = [(os.POSIX_SPAWN_DUP2, nowhere.fileno(), 1)]
-        pid = os.posix_spawnp(command[0], command, ENVIRONMENT, file_actions=actions)
-        _, status, usage = os.wait4(pid, 0)
-    if status:
-        raise SystemExit(f"{' '.join(command)} failed: {os.waitstatus_to_exitcode(status)}")
-    return Run(time.perf_counter() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024 / 1e6)
 
 
 # -- what the processes do ---------------------------------------------------------------------------------------------

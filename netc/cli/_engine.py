@@ -30,6 +30,11 @@ def engine_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return engine(precision(command))
 
 
+calibrate_option = click.option(
+    "--calibrate", metavar="SOURCE", help="Pictures for the ranges of int8: an LMDB, a list, or a folder."
+)
+
+
 def net_maker(
     engine: str, precision: str, device: str, calibration: Iterable[Mapping[str, Any]] | None = None
 ) -> Callable[..., Any]:

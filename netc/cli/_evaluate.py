@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from netc.runtime.evaluate.classifier import Classifier
     from netc.runtime.evaluate.load import Wanted
     from netc.runtime.evaluate.protocol import Protocol
+    from netc.runtime.evaluate.run import Outcome
     from netc.runtime.evaluate.sources import Source
     from netc.runtime.evaluate.sweep import Broken, Member
     from netc.runtime.parallel.group import Group
@@ -114,7 +115,6 @@ def spread(work: Callable[[Group], int], processes: int | None) -> int:
 def _evaluate(net: str, weights: str, as_json: bool, options: dict[str, Any], group: Group) -> int:
     from netc.files.durable import refuse_existing, write_whole
     from netc.runtime.evaluate import report
-    from netc.runtime.evaluate.run import Run
 
     told = said_by(group)
     other = report.read_predictions(options["against"]) if options["against"] else None
@@ -125,8 +125,8 @@ def _evaluate(net: str, weights: str, as_json: bool, options: dict[str, Any], gr
     names = labels_of(options["labels"], members[0].classifier)
     source = source_of(options, names, members[0].classifier, told)
     try:
-        with counting("testing", len(source), group) as done:
-            outcome = Run(source, members, group, *threads_of(options, group), done).outcome()
+        outcome = _outcome(source, members, options, group)
+        exact = _in_fp32(net, weights, source, options, group) if options["precision"] == "int8" else None
     finally:
         source.close()
     if group.first:
@@ -135,6 +135,8 @@ def _evaluate(net: str, weights: str, as_json: bool, options: dict[str, Any], gr
         known = names or source.classes or members[0].classifier.names
         found = report.summary(outcome, order, known, [_described(member) for member in members])
         found |= {"data": os.path.abspath(options["data"]), "root": options["root"]}
+        if exact is not None:
+            found["fp32"] = {each: report.rates(exact, each) for each in found["orders"]}
         if other is not None:
             found["mcnemar"] = report.paired(outcome, order, other, options["against"])
         if options["predictions"]:
@@ -143,6 +145,19 @@ def _evaluate(net: str, weights: str, as_json: bool, options: dict[str, Any], gr
         say_broken(outcome.broken)
         click.echo(json_text(found) if as_json else "\n".join(report.lines(found)))
     return BAD_DATA if outcome.broken else DONE
+
+
+def _outcome(source: Source, members: Sequence[Member], options: dict[str, Any], group: Group) -> Outcome:
+    from netc.runtime.evaluate.run import Run
+
+    with counting("testing", len(source), group) as done:
+        return Run(source, members, group, *threads_of(options, group), done).outcome()
+
+
+def _in_fp32(net: str, weights: str, source: Source, options: dict[str, Any], group: Group) -> Outcome:
+    """What stands beside the accuracy of int8."""
+    exact = {**options, "engine": "torch", "precision": "fp32"}
+    return _outcome(source, members_of(net, weights, exact, group, _nothing), exact, group)
 
 
 def say(text: str) -> None:
@@ -198,7 +213,7 @@ def wanted_of(options: dict[str, Any], device: str) -> Wanted:
     if told.shapes:
         told.used = True
     names = ("mean", "scale", "crop", "blob", "precision")
-    given = {name: options[name] for name in names}
+    given = {name: options[name] for name in names} | {"engine": options.get("engine", "torch")}
     return Wanted(**given, channels=options["channels"] or "", shapes=told.shapes, device=device)
 
 
@@ -224,7 +239,8 @@ def members_of(
         path = locate(name, "train_val.prototxt") if name is not None else None
         own = replace(wanted, blob=None, crop=None) if number else wanted
         classifier = classifier_of(path, file, own, say, kind or Classifier)
-        store = Store(options["cache"], classifier.key, say) if options["cache"] else None
+        calibrate(classifier, options, say)
+        store = Store(options["cache"], classifier.key, say, classifier.kind) if options["cache"] else None
         protocol = found[0].protocol if found else protocol_of(options, classifier)
         found.append(Member(classifier, protocol, store, path or "", file))
     if options["cache"]:
@@ -234,25 +250,57 @@ def members_of(
     return found
 
 
+def calibrate(classifier: Classifier, options: dict[str, Any], say: Callable[[str], None]) -> None:
+    """Have the ranges of int8 taken from the pictures of --calibrate. Raises NetcError R775 where that is not given."""
+    if options["precision"] != "int8":
+        return
+    from netc.runtime.evaluate.calibration import batches_of
+    from netc.runtime.transfer.sets import pictures_of
+
+    if options["calibrate"] is None:
+        message = "int8 needs the ranges of values, and there are no pictures to find them from"
+        raise NetcError("R775", message, None, "--calibrate SOURCE: an LMDB, a list or a folder of pictures")
+    source = pictures_of(options["calibrate"], None, None)
+    try:
+        classifier.net.calibrate(batches_of(classifier, source, say))  # type: ignore[operator]
+    finally:
+        source.close()
+
+
 def device_of(options: dict[str, Any], group: Group, threads: int | None = 1) -> str:
-    """The torch device. `threads`: those of one batch; with one, several batches are computed at a time."""
+    """The torch device. `threads`: those of one batch; with one, several batches are computed at a time. An engine
+    computes one batch at a time, by all cores."""
     from netc.cli._run import one_device
+    from netc.runtime.net.load import engine_net, exact_computing
     from netc.runtime.net.numerics import settle
     from netc.runtime.parallel.group import local_rank
     from netc.runtime.solver.log import nowhere
 
-    settle(threads, options["precision"])
-    if group.size > 1 and options["gpu"]:
-        return f"cuda:{local_rank()}"
-    return one_device(options["gpu"], nowhere())
+    spread = group.size > 1 and options["gpu"]
+    device = f"cuda:{local_rank()}" if spread else one_device(options["gpu"], nowhere())
+    engine, precision = options.get("engine", "torch"), options["precision"]
+    engine_net(engine, precision, device)  # refuses what there is not
+    if by_engine(options):
+        threads = options["threads"] or cores_of(group)
+    settle(threads, exact_computing(engine, precision).precision)
+    return device
+
+
+def by_engine(options: dict[str, Any]) -> bool:
+    return bool(options.get("engine", "torch") != "torch")
+
+
+def cores_of(group: Group) -> int:
+    """For each process."""
+    from netc.runtime.net.cores import usable_cores
+
+    return max(1, usable_cores() // group.size)
 
 
 def threads_of(options: dict[str, Any], group: Group) -> tuple[int, int]:
     """Threads that decode, and batches that are computed at a time."""
-    from netc.runtime.net.cores import usable_cores
-
-    cores = max(1, usable_cores() // group.size)
-    return options["workers"] or cores, 1 if options["gpu"] else options["threads"] or cores
+    cores = cores_of(group)
+    return options["workers"] or cores, 1 if options["gpu"] or by_engine(options) else options["threads"] or cores
 
 
 def labels_of(path: str | None, classifier: Classifier) -> list[str]:

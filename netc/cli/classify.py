@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from netc.cli._engine import calibrate_option, engine_options
 from netc.cli._evaluate import INPUT, labels_of, wanted_of, with_options
 from netc.cli._options import Whole, json_option, json_text, shape_option
-from netc.cli._run import device_options, precision_option
+from netc.cli._run import device_options
 from netc.cli._status import BAD_DATA, DONE
 from netc.errors import NetcError, printable
 
@@ -37,7 +38,8 @@ if TYPE_CHECKING:
 @with_options(INPUT)
 @shape_option()
 @device_options
-@precision_option("tf32", "bf16")
+@engine_options
+@calibrate_option
 @json_option
 def command(images: tuple[str, ...], weights: str, net: str | None, top: int, as_json: bool, **options: Any) -> int:
     """Name what is on pictures: the most probable classes, with their probabilities.
@@ -46,7 +48,7 @@ def command(images: tuple[str, ...], weights: str, net: str | None, top: int, as
     pixels are (mean, scale, size) is taken from the card of the weights or from the net; what neither says is asked
     for. A picture that cannot be read is named, and the others are answered.
     """
-    from netc.cli._evaluate import device_of, protocol_of, say
+    from netc.cli._evaluate import calibrate, device_of, protocol_of, say
     from netc.files.shipped import locate
     from netc.runtime.evaluate.classify import answers
     from netc.runtime.evaluate.load import classifier_of
@@ -54,6 +56,7 @@ def command(images: tuple[str, ...], weights: str, net: str | None, top: int, as
 
     wanted = wanted_of(options, device_of(options, Group(), options["threads"]))
     classifier = classifier_of(locate(net, "deploy.prototxt") if net else None, weights, wanted, say)
+    calibrate(classifier, options, say)
     names = labels_of(options["labels"], classifier) or classifier.names
     protocol = protocol_of({**options, "order": None}, classifier)
     click.echo(f"{classifier.input}; {protocol}", err=True)

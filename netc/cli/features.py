@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from netc.cli._engine import calibrate_option, engine_options
 from netc.cli._evaluate import PIXELS, spread, with_options
 from netc.cli._options import MOST_THREADS, Whole, force_option, json_option, json_text, output_option, shape_option
-from netc.cli._run import device_options, precision_option
+from netc.cli._run import device_options
 from netc.cli._status import BAD_DATA, DONE
 from netc.errors import counted, printable
 
@@ -48,7 +49,8 @@ SETS = ("voc2007", "voc2012", "voc-action", "caltech101", "caltech256", "folder"
 @with_options(PIXELS)
 @shape_option()
 @device_options
-@precision_option("tf32", "bf16")
+@engine_options
+@calibrate_option
 @force_option
 @json_option
 def command(net: str, source: str, output: str | None, as_json: bool, **options: Any) -> int:

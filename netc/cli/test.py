@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from netc.cli._engine import engine_options, net_maker
+from netc.cli._engine import calibrate_option, engine_options, net_maker
 from netc.cli._evaluate import INPUT, PROTOCOL, evaluate, given, with_options
 from netc.cli._localise import localisation_options, report
 from netc.cli._options import Whole, json_option, json_text, shape_option, split
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 @with_options(PROTOCOL, INPUT)
 @shape_option()
 @engine_options
+@calibrate_option
 @device_options
 @json_option
 def command(model_path: str | None, model: str | None, weights: str | None, as_json: bool, **options: Any) -> int:
@@ -48,12 +49,15 @@ def command(model_path: str | None, model: str | None, weights: str | None, as_j
     if (model_path is None) == (model is None):
         raise click.UsageError("give the net once: netc test MODEL, or --model=MODEL")
     if options["localisation"]:
-        click.echo("\n".join(report(str(model_path or model), weights, options, as_json)))
-        return DONE
+        if options["engine"] != "torch":
+            raise click.UsageError("--engine is not for --localisation, which torch runs")
+        return report(str(model_path or model), weights, options, as_json)
     if chosen := given(options):
         if options["iterations"] is not None:
             raise click.UsageError(f"--iterations is for a net's own test data, not with --{chosen[0]}")
         return evaluate(str(model_path or model), weights, as_json, options)
+    if options["calibrate"] is not None:
+        raise click.UsageError("--calibrate goes with --data; a net's own data give the ranges without it")
     net, fresh = _build(str(model_path or model), weights, options)
     try:
         result = _test(net, options["iterations"])
@@ -76,13 +80,13 @@ def _build(source: str, weights: str | None, options: dict[str, Any]) -> tuple[N
     from netc.solver import plans
     from netc.weights import read
 
-    computing = exact_computing(options["engine"], options["precision"])
-    settle(options["threads"], computing.precision)
     log = stderr()
     device = one_device(options["gpu"], log)
+    make = net_maker(options["engine"], options["precision"], device)
+    computing = exact_computing(options["engine"], options["precision"])
+    settle(options["threads"], computing.precision)
     state = proto.NetState(level=options["level"], stage=split(",".join(options["stage"])))
     path = locate(source, "train_val.prototxt")
-    make = net_maker(options["engine"], options["precision"], device)
     builder = nets.Builder(0, device, options["workers"], options["output_dir"], computing, make)
     plan = plans.NetPlan(path, path, plans.TEST, state)
     own = builder.own_weights(plan)

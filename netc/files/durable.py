@@ -45,8 +45,12 @@ Explain = Callable[[OSError], Exception]
 
 def refuse_existing(*paths: str | os.PathLike[str], force: bool = False) -> None:
     """The rule of all commands that write: no file is replaced that they have not written, unless `force` (--force)
-    says so; what is not a regular file is never replaced. Raises NetcError O140, O151, and O165 for a folder."""
+    says so; what is not a regular file is never replaced. Raises NetcError O140, O151, and O165 for a folder, and where
+    there is none to write to: before the work, not after it."""
     for path in map(Path, paths):
+        if not path.parent.is_dir():
+            number = errno.ENOTDIR if os.path.lexists(path.parent) else errno.ENOENT
+            raise write_error(OSError(number, os.strerror(number)), path)
         if not force and os.path.lexists(path):
             replaces = "; --force replaces it" if path.is_file() or path.is_symlink() else ""
             raise NetcError("O140", "this exists already", Place(os.fspath(path)), f"give another name{replaces}")

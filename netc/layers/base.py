@@ -213,8 +213,8 @@ class Layer(Facts):
         `op.Conv(x, w, strides=[2, 2])` adds a node and gives its value (`outputs=2`: a tuple), `op.numbers(…)` and
         `op.ints(…)` are constants. `x`, `params`: the values of the bottoms and parameters. `shapes`: of the bottoms;
         they hold for every pass, but for the size of the batch. A layer that is `affine` or `hands_on` needs none.
-        `op.program`: for a file that is kept, not for an engine. Then the form holds for any height and width too,
-        takes its numbers from `params`, and no NaN wins in MAX pooling.
+        `op.any_size`: the form holds for any height and width too. `op.program`: for a file that is kept, not for an
+        engine. Then it has any size, takes its numbers from `params`, and no NaN wins in MAX pooling.
         """
         return None
 
@@ -267,6 +267,18 @@ class Layer(Facts):
     def sees_whole_plane(self) -> bool:
         """True where an output sees the whole input plane (InnerProduct, global pooling)."""
         return False
+
+    def is_local(self) -> bool:
+        """Whether a value of the tops depends on nothing but its window (`window`; without one, its place), so that a
+        part of the bottoms' planes gives a part of the tops'."""
+        if self.mixes_rows or self.sees_whole_plane():
+            return False
+        return not self.transposed if self.window() is not None else self.works_at_places()
+
+    def works_at_places(self) -> bool:
+        """Whether the tops' channels at a place are made from the bottoms' at that place."""
+        joins = bool(self.passes == slice(None) and not self.keeps_values)
+        return self.keeps_places or ((self.each_place or joins) and getattr(self, "axis", None) == 1)
 
     def choice(self, field: str) -> str:
         """The name of the value that an enum field of the settings has ("MAX")."""

@@ -45,6 +45,9 @@ class LRN(Layer):
         check_planes(self, bottoms[0])
         return [bottoms[0]]
 
+    def is_local(self) -> bool:
+        return bool(self.options.norm_region == ACROSS_CHANNELS)
+
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
         from netc.layers.functions import normalisation
 

@@ -126,7 +126,7 @@ class Pooling(Layer):
         bottom = self._without_nan(op, x[0]) if most and op.program else x[0]
         if self.kernel is None:
             return [op.GlobalMaxPool(bottom) if most else op.GlobalAveragePool(bottom)]
-        form = self._of_any_size if op.program else self._of_one_size
+        form = self._of_any_size if op.any_size else self._of_one_size
         return form(op, bottom, most, shapes[0])
 
     @staticmethod

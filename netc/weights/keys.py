@@ -21,14 +21,14 @@ _non_persistent_buffers_set _parameters _plan _records _register _register_load_
 _register_state_dict_hook _replace _replicate_for_data_parallel _repr_html_ _returned _route _routes _save_to_state_dict
 _share _share_by_name _slow_forward _state_dict_hooks _state_dict_pre_hooks _step _steps _take _version _walk _whole
 _wrapped_call_impl add_module apply bfloat16 blob_shapes buffers call_super_init card children clock compile
-computed_from computing copy_from cpu cuda double dump_patches eval extra_repr feeding feeds float forward get_buffer
-get_extra_state get_parameter get_submodule graph half has_loss inputs ipu load_state_dict losses modules mtia
-named_buffers named_children named_modules named_parameters no_loss outputs outputs_of own_params parameters params
+computed_from computing conditions copy_from cpu cuda double dump_patches eval extra_repr feeding feeds float forward
+get_buffer get_extra_state get_parameter get_submodule graph half has_loss inputs ipu load_state_dict losses modules
+mtia named_buffers named_children named_modules named_parameters no_loss outputs outputs_of own_params parameters params
 register_backward_hook register_buffer register_forward_hook register_forward_pre_hook register_full_backward_hook
 register_full_backward_pre_hook register_load_state_dict_post_hook register_load_state_dict_pre_hook register_module
 register_parameter register_state_dict_post_hook register_state_dict_pre_hook requires_grad_ reset run seed
 set_extra_state set_input_arrays set_submodule share_from share_memory share_views state_dict steps to to_empty tops
-train training type xpu zero_grad
+train training twin type xpu zero_grad
 """
 TAKEN = frozenset(_ATTRIBUTES.split())
 """Attributes of a net (torch.nn.Module's and ours) that a layer's name must not hide. Written down, not asked of torch:

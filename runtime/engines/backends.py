@@ -6,21 +6,25 @@ Where an engine fails, `NetcError` R774 says at what; its own message is the rea
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from netc.errors import NetcError
+from netc.files.durable import write_error
 from netc.files.opening import open_regular
 from netc.graph.ir import Graph
-from netc.layers.base import Shape
+from netc.layers.base import Shape, format_shape
 from netc.layers.python import Python
-from netc.passes.inference import Optimised, optimised
+from netc.passes.inference import optimised
 from netc.runtime.engines import cache
 from netc.runtime.engines.cut import Segment, graph_of
 from netc.runtime.engines.known import ENGINES, Engine
@@ -47,6 +51,17 @@ class Job:
     samples: Samples
     say: cache.Say
     free_batch: bool = False
+    free_size: bool = False
+    folder: cache.Folder | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """`free_batch`: whether the batch may be another one. `folder`: what of the cache it was made with."""
+
+    program: Program
+    free_batch: bool
+    folder: cache.Folder | None
 
 
 def takes(engine: Engine, step: Step) -> bool:
@@ -69,16 +84,49 @@ def made(
     device: torch.device,
     samples: Samples,
     say: cache.Say,
-) -> tuple[Program, bool]:
-    """A program for inputs of these shapes, and whether the batch may be another one. Raises NetcError R774."""
+    any_size: bool = False,
+) -> Made:
+    """A program for inputs of these shapes; `any_size`: and planes of any size (`takes_any_size`). What cannot be made
+    with what the cache has is made without it. Raises NetcError R774."""
     whole = graph_of(segment, shapes)
-    arrays = _arrays(segment)
-    folded = optimised(whole, arrays, keep=segment.outputs)
-    graph = _compiled(folded)
-    job = Job(engine, precision, segment, graph, folded.weights, shapes, device, samples, say)
+    graph, weights = _folded(segment, whole)
+    job = Job(engine, precision, segment, graph, weights, shapes, device, samples, say)
     job.free_batch = bool(engine.packages) and _free_batch(segment, whole, shapes)
+    job.free_size = any_size
     with failing(engine, segment):
-        return _MAKERS[engine.name](job), job.free_batch
+        try:
+            program = _MAKERS[engine.name](job)
+        except Exception as error:  # they have none in common
+            if isinstance(error, NetcError) or job.folder is None or not job.folder.found:
+                raise
+            job.folder.remove()
+            program = _MAKERS[engine.name](job)
+        return Made(program, job.free_batch, job.folder)
+
+
+def takes_any_size(engine: Engine, segment: Segment, shapes: Mapping[str, Shape]) -> bool:
+    """Whether one program of the engine serves images of any size: for several sizes the model is the same."""
+    if not engine.packages or [len(shape) for shape in shapes.values()] != [4]:
+        return False
+    ((name, (batch, channels, height, width)),) = shapes.items()
+    found = set()
+    for size in ((height, width), (2 * height + 1, width + 5), (height + 6, 2 * width + 3)):
+        try:
+            graph, weights = _folded(segment, graph_of(segment, {name: (batch, channels, *size)}))
+        except NetcError:
+            return False
+        model = written(graph, weights, segment.outputs, True, "", free_size=True)
+        if model is None:
+            return False
+        found.add((model.model, str([[ref.blob.shape for ref in node.params] for node in graph.nodes])))
+    return len(found) == 1
+
+
+def _folded(segment: Segment, whole: Graph) -> tuple[Graph, dict[str, list[Any]]]:
+    from netc.graph.compile import compile_net
+
+    folded = optimised(whole, _arrays(segment), keep=segment.outputs)
+    return compile_net(folded.param, "TEST"), folded.weights
 
 
 def _arrays(segment: Segment) -> dict[str, list[Any]]:
@@ -87,12 +135,6 @@ def _arrays(segment: Segment) -> dict[str, list[Any]]:
         for step, *_ in segment.steps
         if step.params
     }
-
-
-def _compiled(folded: Optimised) -> Graph:
-    from netc.graph.compile import compile_net
-
-    return compile_net(folded.param, "TEST")
 
 
 def _free_batch(segment: Segment, graph: Graph, shapes: Mapping[str, Shape]) -> bool:
@@ -125,8 +167,9 @@ def failing(engine: Engine, segment: Segment) -> Iterator[None]:
 
 def _model_file(job: Job) -> tuple[Path, cache.Folder, str]:
     """The model of a job in the cache, its folder, and its name there."""
-    model = written(job.graph, job.arrays, job.segment.outputs, job.free_batch, "weights.bin")
-    folder = cache.Folder(f"weights-{cache.digest_of_arrays(model.arrays)}", job.say)
+    model = written(job.graph, job.arrays, job.segment.outputs, job.free_batch, "weights.bin", job.free_size)
+    assert model is not None
+    folder = job.folder = cache.Folder(f"weights-{cache.digest_of_arrays(model.arrays)}", job.say)
     size = sum(-(-array.nbytes // ALIGNED) * ALIGNED for array in model.arrays)
     if size:
         folder.file("weights.bin", size, lambda: pieces(model.arrays))
@@ -187,19 +230,25 @@ def _openvino(job: Job) -> Program:
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
         "INFERENCE_PRECISION_HINT": _HINTS[job.precision],
         "PERFORMANCE_HINT": "LATENCY",
-        # a folder for each precision: OpenVINO takes the program of fp32 for that of fp16
-        "CACHE_DIR": str(folder.path / f"openvino-{job.precision}-{torch.get_num_threads()}"),
     }
-    compiled = core.compile_model(model, "CPU", settings)
+    # a folder for each precision: OpenVINO takes the program of fp32 for that of fp16
+    made_for = cache.digest(job.engine.version, cache.processor(), torch.get_num_threads())
+    kept = {"CACHE_DIR": str(folder.path / f"openvino-{job.precision}-{made_for[:8]}")}
+    try:
+        compiled = core.compile_model(model, "CPU", {**settings, **kept})
+    except Exception:  # no room for it; and whatever else it is comes again
+        shutil.rmtree(kept["CACHE_DIR"], ignore_errors=True)
+        compiled = core.compile_model(model, "CPU", settings)
     if job.precision in ("bf16", "fp16") and _HINTS[job.precision] not in _kinds(compiled):
         message = f"openvino has no {job.precision} on this processor: it would compute in fp32"
         raise NetcError("R772", message, None, "take fp32, or int8")
-    request = compiled.create_infer_request()
+    request, free = compiled.create_infer_request(), Lock()
     names = {name for port in compiled.inputs for name in port.names}
 
     def run(inputs: Sequence[Tensor]) -> Sequence[Tensor]:
         given = {name: _array(x) for name, x in zip(job.segment.inputs, inputs, strict=True) if name in names}
-        found = request.infer(given, share_inputs=True, share_outputs=False)
+        with free:  # a request runs one pass at a time
+            found = request.infer(given, share_inputs=True, share_outputs=False)
         return [torch.from_numpy(found[port]) for port in compiled.outputs]
 
     return run
@@ -222,10 +271,11 @@ def _quantised(job: Job, path: Path, folder: cache.Folder, name: str) -> Path:
     import logging
 
     batches = job.samples(job.segment)
+    _check_sizes(job, batches)
     ranges = cache.digest(ENGINES["onnxruntime"].version, *(x.tobytes() for batch in batches for x in batch.values()))
-    stem = f"{name}-{ranges}"
-    if known := _kept(folder, stem):
-        return known
+    target = folder.path / f"{name}-{ranges}.int8.onnx"
+    if target.exists():
+        return target
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -234,43 +284,49 @@ def _quantised(job: Job, path: Path, folder: cache.Folder, name: str) -> Path:
         def get_next(self) -> Any:
             return next(self.rest, None)
 
-    made = folder.path / f"{stem}.{os.getpid()}.tmp"
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        quantize_static(
-            str(path),
-            str(made),
-            Reader(),
-            quant_format=QuantFormat.QDQ,
-            per_channel=True,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            extra_options={"ActivationSymmetric": False, "WeightSymmetric": True},
-        )
-        target = folder.path / f"{stem}.{_digest_of(made)}{_INT8}"
-        os.replace(made, target)
+        with tempfile.TemporaryDirectory(prefix="netc-engine-") as beside:
+            made = Path(beside, "int8.onnx")
+            quantize_static(
+                str(path),
+                str(made),
+                Reader(),
+                quant_format=QuantFormat.QDQ,
+                per_channel=True,
+                activation_type=QuantType.QUInt8,
+                weight_type=QuantType.QInt8,
+                nodes_to_exclude=_padded(path),
+                extra_options={"ActivationSymmetric": False, "WeightSymmetric": True},
+            )
+            content = made.read_bytes()
+    except OSError as error:
+        raise write_error(error, Path(tempfile.gettempdir())) from error
     finally:
         logging.disable(before)
-        made.unlink(missing_ok=True)
-    return target
+    return folder.file(target.name, len(content), lambda: [content])
 
 
-_INT8 = ".int8.onnx"
+def _padded(path: Path) -> list[str]:
+    """The nodes that pad, and what reads that: the lowest number around a MAX pooling would be among the ranges."""
+    import onnx
+
+    nodes = onnx.load(str(path), load_external_data=False).graph.node
+    pads = {node.output[0] for node in nodes if node.op_type == "Pad"}
+    return [node.name for node in nodes if node.output[0] in pads or pads & set(node.input)]
 
 
-def _kept(folder: cache.Folder, stem: str) -> Path | None:
-    """A model of int8 that was made before, its name ending in the hash of what is in it; a damaged one goes."""
-    for path in folder.path.glob(f"{stem}.*{_INT8}"):
-        if path.name == f"{stem}.{_digest_of(path)}{_INT8}":
-            return path
-        path.unlink(missing_ok=True)
-    return None
-
-
-def _digest_of(path: Path) -> str:
-    with open_regular(path) as file:
-        return cache.digest(file.read())
+def _check_sizes(job: Job, batches: Sequence[Mapping[str, Any]]) -> None:
+    """Raises NetcError R790 where the model takes images of one size only, and the ranges come from another one."""
+    first = {} if job.free_size else {name: x.shape[int(job.free_batch) :] for name, x in batches[0].items()}
+    for name, shape in first.items():
+        here = job.shapes[name][int(job.free_batch) :]
+        if shape != here:
+            message = (
+                f'int8 was calibrated with a "{name}" of {format_shape(shape)}, and this is one of {format_shape(here)}'
+            )
+            raise NetcError("R790", message, None, "calibrate with inputs of the size that the net is run on")
 
 
 # -- torch.compile -----------------------------------------------------------------------------------------------------
@@ -281,7 +337,8 @@ def _compile(job: Job) -> Program:
 
     kinds = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
     kind = kinds[job.precision]
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache.root() / "inductor"))
+    if cache.limit() and cache.is_writable():
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache.root() / "inductor"))
     arrays = {name: list(found) for name, found in job.arrays.items()}
     start = (lambda net: net.copy_from(arrays).written(net.params)) if arrays else None
     net = Net(job.graph, start=start).eval().requires_grad_(False).to(job.device, kind)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import platform
 import shutil
 import tempfile
 import threading
@@ -20,7 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from netc.errors import NetcError, Place
+from netc.errors.words import in_bytes
 from netc.files.durable import write_whole
 from netc.files.hashing import Chunk
 
@@ -45,6 +49,27 @@ def _home() -> Path:
         return Path.home()
     except RuntimeError:  # a user whom the system does not know: nothing can be made in this
         return Path(os.devnull)
+
+
+def is_writable() -> bool:
+    """Whether files can be made in it."""
+    with suppress(OSError):
+        root().mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=root()):
+            return True
+    return False
+
+
+def processor() -> str:
+    """What programs that were compiled for this one depend on: homes may be shared by machines."""
+    return torch.backends.cpu.get_cpu_capability() + platform.processor() + platform.machine() + _features()
+
+
+def _features() -> str:
+    with suppress(OSError), open("/proc/cpuinfo", "rb") as file:
+        lines = file.read(1 << 16).decode("ascii", "replace").splitlines()
+        return next((line for line in lines if line.startswith("flags")), "")
+    return ""
 
 
 def limit() -> int:
@@ -144,11 +169,16 @@ def digest_of_arrays(arrays: Sequence[Any]) -> str:
 
 class Folder:
     """The folder for one set of weights; a temporary one, which goes with the process, where the disk has no room or
-    may not be written to (which `say` hears of)."""
+    may not be written to, or a file is larger than the limit (which `say` hears of), and with a limit of 0.
+    `found`: whether anything in it was there before."""
 
     def __init__(self, name: str, say: Say) -> None:
-        self.path, self._say, self._name = root() / name, say, name
+        self.path, self._say, self.found = root() / name, say, False
+        if not limit():
+            self._take_temporary()
+            return
         try:
+            self.found = self.path.exists()
             self.path.mkdir(parents=True, exist_ok=True)
             (self.path / _USED).touch()
             os.utime(self.path / _USED, (time.time(), time.time()))
@@ -157,8 +187,15 @@ class Folder:
 
     def _elsewhere(self, why: str) -> None:
         self._say(f"the cache in {root()} is not used: {why}")
+        self._take_temporary()
+
+    def _take_temporary(self) -> None:
         self.path = Path(tempfile.mkdtemp(prefix="netc-engine-"))
         weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
+
+    def remove(self) -> None:
+        """All that is in it, as far as that is possible."""
+        shutil.rmtree(self.path, ignore_errors=True)
 
     def file(self, name: str, size: int, chunks: Callable[[], Iterable[Chunk]]) -> Path:
         """A file of that name and size, written unless it is there. Raises NetcError X166, X167, O165 where not even
@@ -172,6 +209,9 @@ class Folder:
             if path.stat().st_size == size:
                 return path
         before = self.path
+        if self.path.parent == root() and size > limit():
+            self._elsewhere(f"{in_bytes(size)} are more than NETC_CACHE_LIMIT")
+            return self._file(name, size, chunks)
         try:
             write_whole(path, chunks())
         except NetcError as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import platform
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -92,12 +91,8 @@ def _wait(net: Runs) -> None:
 def _key(net: Runs, values: Mapping[str, Tensor], route: Route, versions: list[str]) -> str:
     shapes = [(name, tuple(values[name].shape)) for name in route.needed]
     text = net.graph.param.SerializeToString(deterministic=True)
-    device = (str(net.clock.step.device), torch.get_num_threads(), _processor())
+    device = (str(net.clock.step.device), torch.get_num_threads(), cache.processor())
     return cache.digest(text, route.wanted, shapes, net.precision, versions, device)
-
-
-def _processor() -> str:
-    return torch.backends.cpu.get_cpu_capability() + platform.processor() + platform.machine()
 
 
 def _file(key: str) -> Path:

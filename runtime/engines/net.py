@@ -10,15 +10,18 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from netc.errors import NetcError, Place, counted
 from netc.errors.remark import listed
-from netc.layers.base import Shape
+from netc.graph.ir import Graph
+from netc.layers.base import Shape, format_shape
 from netc.runtime.engines import backends, choice
-from netc.runtime.engines.cut import Segment, cut
-from netc.runtime.engines.known import AUTO, TOLERANCES, TORCH, Engine, candidates, check_precision, chosen
+from netc.runtime.engines.cache import digest
+from netc.runtime.engines.cut import Segment, cut, graph_of
+from netc.runtime.engines.known import AUTO, ENGINES, TOLERANCES, TORCH, Engine, candidates, check_precision, chosen
 from netc.runtime.engines.plan import Part, Plan
 from netc.runtime.engines.taken import Taken
 from netc.runtime.net.module import Net
@@ -40,7 +43,7 @@ class EngineNet(Net):
 
     engine: str
     precision: str
-    calibration: Iterable[Mapping[str, Any]] | None
+    calibration: Sequence[Mapping[str, Any]] | None
     plans: dict[Any, Plan]
     say: Callable[[str], None]
 
@@ -54,11 +57,41 @@ class EngineNet(Net):
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        self.__dict__.update(engine=engine, precision=precision, calibration=calibration, plans={}, say=say or _warn)
+        self.__dict__.update(engine=engine, precision=precision, plans={}, say=say or _warn)
+        self.calibrate(calibration)
 
     def forget_programs(self) -> None:
         """Build everything anew at the next pass."""
         self.plans.clear()
+
+    def calibrate(self, batches: Iterable[Mapping[str, Any]] | None) -> None:
+        """Take the ranges of int8 from the first `CALIBRATION` of these."""
+        kept = None if batches is None else list(islice(batches, CALIBRATION))
+        self.__dict__["calibration"] = kept
+        self.forget_programs()
+
+    def twin(self, graph: Graph, start: Callable[[Net], Iterable[Tensor]]) -> EngineNet:
+        made = EngineNet(
+            graph,
+            self.seed,
+            start=start,
+            computing=self.computing,
+            engine=self.engine,
+            precision=self.precision,
+            calibration=self.calibration,
+            say=self.say,
+        )
+        made.clock.to(self.clock.step.device)
+        return made
+
+    def conditions(self) -> dict[str, str]:
+        names = (self.engine,) if self.engine in ENGINES else tuple(ENGINES)
+        versions = ", ".join(ENGINES[name].version for name in names if not ENGINES[name].missing)
+        found = {**super().conditions(), "engine": f"{self.engine} ({versions})", "precision": self.precision}
+        if self.calibration is not None:
+            ranges = [np.asarray(x).tobytes() for batch in self.calibration for x in batch.values()]
+            found["calibration"] = digest(*ranges)
+        return found
 
     def _walk(self, values: dict[str, Tensor], route: Route) -> dict[str, Tensor]:
         if torch.is_grad_enabled() or self.run.training or self.engine == TORCH or torch.compiler.is_compiling():
@@ -135,7 +168,7 @@ class EngineNet(Net):
         shapes = {name: tuple(x.shape) for name, x in zip(segment.inputs, inputs, strict=True)}
         program = part.programs.get(_key(shapes, bool(part.free_batch)))
         if program is None:
-            program = self._built(plan, part, shapes, inputs)
+            program = self._prepared(plan, part, shapes, inputs)
         with backends.failing(plan.engine, segment):
             found = program(inputs)
         if not all(map(_usual, found)):
@@ -144,30 +177,96 @@ class EngineNet(Net):
         values.update({copy: values[blob] for copy, blob in segment.copies.items()})
         return True
 
-    def _built(self, plan: Plan, part: Part, shapes: dict[str, Shape], inputs: list[Tensor]) -> backends.Program:
+    def _prepared(self, plan: Plan, part: Part, shapes: dict[str, Shape], inputs: list[Tensor]) -> backends.Program:
+        """The program for inputs of shapes that were not seen before. The first size of images has one of its own, as
+        that is the fastest; all others share one, where that can be."""
         start = time.perf_counter()
-        exact = [self._exact_blobs(part.segment, given) for given in self._trials(inputs)]
-        program, part.free_batch = backends.made(
-            plan.engine, self.precision, part.segment, shapes, self.clock.step.device, self._samples, self.say
-        )
-        for blobs in exact:
-            self._prove(plan, part.segment, program, blobs)
-        while len(part.programs) >= MOST_PROGRAMS:
-            part.programs.pop(next(iter(part.programs)))
-        part.programs[_key(shapes, part.free_batch)] = program
+        program = self._of_any_size(plan, part, shapes, inputs)
+        if program is None:
+            program = self._proved(plan, part, shapes, inputs)
+            own = [key for key, other in part.programs.items() if other is not part.of_any_size]
+            for key in own[: len(own) + 1 - MOST_PROGRAMS]:
+                part.programs.pop(key)
+        part.programs[_key(shapes, bool(part.free_batch))] = program
         part.taken = part.taken or Taken(step for step, *_ in part.segment.steps)
         plan.started += time.perf_counter() - start
         return program
 
+    def _of_any_size(
+        self, plan: Plan, part: Part, shapes: dict[str, Shape], inputs: list[Tensor]
+    ) -> backends.Program | None:
+        """The program for images of any size, proved on these, or, where it has been on `MOST_PROVED` sizes, looked at
+        for the shapes that it makes; None where there can be none, or it is wrong."""
+        if not self._for_any_size(plan, part, shapes):
+            return None
+        program = part.of_any_size
+        try:
+            if program is None:
+                program = self._proved(plan, part, shapes, inputs, True)
+            elif len(part.programs) <= MOST_PROVED:
+                self._prove(plan, part.segment, program, self._trials(part.segment, inputs))
+            else:
+                self._check_shapes(plan, part.segment, program, shapes, inputs)
+        except NetcError as error:
+            if error.code not in ("R773", "R774") or not part.programs:  # int8 has no other one
+                raise
+            part.any_size = False
+            return None
+        if part.free_batch:
+            part.of_any_size = program
+        return program
+
+    def _proved(
+        self, plan: Plan, part: Part, shapes: dict[str, Shape], inputs: list[Tensor], any_size: bool = False
+    ) -> backends.Program:
+        """A new program, proved on these inputs. Where it is wrong, what the cache had may be damaged: once more
+        without that."""
+        segment, device = part.segment, self.clock.step.device
+        exact = self._trials(segment, inputs)
+        for last in (False, True):
+            made = backends.made(
+                plan.engine, self.precision, segment, shapes, device, self._samples, self.say, any_size
+            )
+            part.free_batch = made.free_batch
+            try:
+                self._prove(plan, segment, made.program, exact)
+                break
+            except NetcError:
+                if last or made.folder is None or not made.folder.found:
+                    raise
+                made.folder.remove()
+        return made.program
+
+    def _for_any_size(self, plan: Plan, part: Part, shapes: dict[str, Shape]) -> bool:
+        if not part.programs and not (self.precision == INT8 and self._calibrated_otherwise(shapes)):
+            return False
+        if part.free_batch is not False and part.any_size is None:
+            part.any_size = backends.takes_any_size(plan.engine, part.segment, shapes)
+        return part.free_batch is not False and bool(part.any_size)
+
+    def _check_shapes(
+        self, plan: Plan, segment: Segment, program: backends.Program, shapes: dict[str, Shape], inputs: list[Tensor]
+    ) -> None:
+        """Raises NetcError R773, or what the layers say of these shapes."""
+        wanted = graph_of(segment, shapes).shapes
+        with backends.failing(plan.engine, segment):
+            found = program(inputs)
+        for name, y in zip(segment.outputs, found, strict=True):
+            if tuple(y.shape) != wanted[name]:
+                there, here = format_shape(y.shape), format_shape(wanted[name])
+                message = f'the engine {plan.engine.name} gives a "{name}" of {there}, not {here}'
+                raise NetcError("R773", message, Place(self.graph.path), ANOTHER)
+
     # -- the proof -----------------------------------------------------------------------------------------------------
 
-    def _trials(self, inputs: list[Tensor]) -> Iterator[list[Tensor]]:
-        """What a program is proved on: the batch itself, and random numbers where that is the same everywhere, as those
-        are by which programs are warmed up: it would show little."""
-        yield inputs
-        if self.precision != "int8" and any(bool((x == x.view(-1)[0]).all()) for x in map(Tensor.contiguous, inputs)):
+    def _trials(self, segment: Segment, inputs: list[Tensor]) -> list[dict[str, Any]]:
+        """The exact blobs that a program is proved on: those of the batch itself, and of random numbers where that is
+        the same everywhere, as those are by which programs are warmed up: it would show little."""
+        trials = [inputs]
+        if self.precision != INT8 and any(bool((x == x.view(-1)[0]).all()) for x in map(Tensor.contiguous, inputs)):
             numbers = torch.Generator().manual_seed(0)
-            yield [torch.randn(x.shape, generator=numbers).to(x.device) for x in inputs]
+            trials.append([torch.randn(x.shape, generator=numbers).to(x.device) for x in inputs])
+        return [self._exact_blobs(segment, given) for given in trials]
 
     def _exact_blobs(self, segment: Segment, inputs: list[Tensor]) -> dict[str, Any]:
         """The inputs and outputs of a segment by the exact walk. Raises what a layer says of their shapes."""
@@ -178,8 +277,12 @@ class EngineNet(Net):
             blobs.update({top: values[top].float().cpu().numpy() for top in step.tops if top in segment.outputs})
         return blobs
 
-    def _prove(self, plan: Plan, segment: Segment, program: backends.Program, blobs: dict[str, Any]) -> None:
+    def _prove(self, plan: Plan, segment: Segment, program: backends.Program, exact: list[dict[str, Any]]) -> None:
         """Raises NetcError R773 where the engine computes anything else than the exact walk did."""
+        for blobs in exact:
+            self._compare(plan, segment, program, blobs)
+
+    def _compare(self, plan: Plan, segment: Segment, program: backends.Program, blobs: dict[str, Any]) -> None:
         inputs = [torch.from_numpy(blobs[name]).to(self.clock.step.device) for name in segment.inputs]
         with backends.failing(plan.engine, segment):
             found = program(inputs)
@@ -195,10 +298,7 @@ class EngineNet(Net):
                     f"difference is {run.largest:.3g} where values reach {run.scale:.3g}; "
                     f"allowed is {allowed:g} of that"
                 )
-                hint = (
-                    "take another engine or precision (torch is always exact); `netc cache clear` if a file is damaged"
-                )
-                raise NetcError("R773", message, Place(self.graph.path), hint)
+                raise NetcError("R773", message, Place(self.graph.path), ANOTHER)
 
     # -- int8 ----------------------------------------------------------------------------------------------------------
 
@@ -220,6 +320,11 @@ class EngineNet(Net):
             raise self._without_data()
         return (self.feeding.batch(k) for k in range(CALIBRATION))
 
+    def _calibrated_otherwise(self, shapes: Mapping[str, Shape]) -> bool:
+        """Whether the ranges come from images of another size than these."""
+        first = next(iter(self.calibration or ()), {})
+        return any(tuple(np.shape(first[name])[1:]) != shape[1:] for name, shape in shapes.items() if name in first)
+
     def _without_data(self) -> NetcError:
         message = "int8 needs the ranges of values, and the net has no data to find them from"
         hint = "give calibration=[{input: array}, …], or a net with a data layer"
@@ -227,7 +332,13 @@ class EngineNet(Net):
 
 
 MOST_PROGRAMS = 8
-"""Programs of one segment that are kept: each size of image is one. Also plans of `auto`, which has one for each."""
+"""Programs of a segment that are kept, one for each size of image. Also plans of `auto`, which has one for each."""
+
+MOST_PROVED = 4
+"""Sizes of images on which a program for any size is compared with the exact walk. Of others the shapes are."""
+
+ANOTHER = "take another engine or precision; torch is always exact"
+INT8 = "int8"
 
 
 def _usual(x: Tensor) -> bool:

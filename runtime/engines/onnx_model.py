@@ -1,14 +1,13 @@
 """Layers as an ONNX model, written straight from the layer types (`Layer.onnx`), for the shapes of one graph.
 
-The batch may have any size where no other size depends on it; heights and widths are those of the graph, for Caffe's
-pooling rounds up, which no operator does in the same way for all sizes.
+The batch may have any size where no other size depends on it. Heights and widths are those of the graph, as engines are
+fastest so, or (`free_size`) any: then the layers that round up, as Caffe's pooling does, compute their padding.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,10 +27,11 @@ _TOPS = {"TopK": 2}
 
 
 class Op:
-    """Adds nodes to a model: `op.Conv(x, w, strides=[2, 2])`. `program`: see `Layer.onnx`. `taken`: names of others."""
+    """Adds nodes to a model: `op.Conv(x, w, strides=[2, 2])`. `program`, `any_size`: see `Layer.onnx`. `taken`: names
+    of others."""
 
-    def __init__(self, program: bool = False, taken: Collection[str] = ()) -> None:
-        self.program, self.taken = program, taken
+    def __init__(self, program: bool = False, taken: Collection[str] = (), any_size: bool = False) -> None:
+        self.program, self.taken, self.any_size = program, taken, any_size or program
         self.nodes: list[Any] = []
         self.constants: dict[str, Array] = {}
         self._count = 0
@@ -116,12 +116,17 @@ class Written:
 
 
 def written(
-    graph: Graph, weights: Mapping[str, Sequence[Array]], outputs: Sequence[str], free_batch: bool, file: str
-) -> Written:
-    """The graph as a model that gives `outputs`, in their order."""
+    graph: Graph,
+    weights: Mapping[str, Sequence[Array]],
+    outputs: Sequence[str],
+    free_batch: bool,
+    file: str,
+    free_size: bool = False,
+) -> Written | None:
+    """The graph as a model that gives `outputs`, in their order; None where a layer has no form (for any size)."""
     from onnx import TensorProto, helper
 
-    op, values = Op(), {}
+    op, values = Op(any_size=free_size), {}
     layout = Layout(file)
     for node in graph.nodes:
         if node.layer.is_input:
@@ -131,10 +136,11 @@ def written(
             layout.add(f"{node.name}.{ref.blob.name}", a) for ref, a in zip(node.params, weights.get(node.name, ()))
         ]
         tops = _tops(op, node, [values[b] for b in node.bottoms], params, weights.get(node.name, ()))
-        assert tops is not None, node.name
+        if tops is None:
+            return None
         values.update(zip(node.tops, tops, strict=True))
     inputs = [
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, _sizes(graph.shapes[name], free_batch))
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, _sizes(graph.shapes[name], free_batch, free_size))
         for name in graph.inputs
     ]
     names = [f"out_{place}" for place in range(len(outputs))]
@@ -149,8 +155,9 @@ def written(
     return Written(model.SerializeToString(), layout.arrays, list(graph.inputs), names)
 
 
-def _sizes(shape: Sequence[int], free_batch: bool) -> list[Any]:
-    return ["batch", *shape[1:]] if free_batch and shape else list(shape)
+def _sizes(shape: Sequence[int], free_batch: bool, free_size: bool) -> list[Any]:
+    named = ["batch", *shape[1:]] if free_batch and shape else list(shape)
+    return [*named[:2], "height", "width"] if free_size else named
 
 
 class Layout:
@@ -206,7 +213,3 @@ def has_free_batch(small: Graph, large: Graph) -> bool:
         shape[1:] == large.shapes[name][1:] and bool(shape) and shape[0] * b == large.shapes[name][0] * a
         for name, shape in small.shapes.items()
     )
-
-
-def path_of(folder: Path, name: str) -> Path:
-    return folder / f"{name}.onnx"

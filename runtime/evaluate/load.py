@@ -11,8 +11,7 @@ from netc.files.lines import numbered, read_text
 from netc.layers.base import Shape
 from netc.runtime.evaluate.classifier import Classifier
 from netc.runtime.evaluate.images import says_no_mean_of
-from netc.runtime.net.computing import Computing
-from netc.runtime.net.module import Net
+from netc.runtime.net.load import TORCH, engine_net, exact_computing
 from netc.weights.asked import Asked
 from netc.weights.model import Model, open_model
 from netc.weights.preprocessing import looks_of, transform_of
@@ -21,7 +20,8 @@ from netc.weights.preprocessing import looks_of, transform_of
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """What a caller says of a net where its files do not, or overrules them: mean, scale, crop and channels of its
-    input, the blob with its scores, the size of its images, the device, what products are computed in."""
+    input, the blob with its scores, the size of its images, the device, what runs it (docs/engines.md) and in which
+    precision."""
 
     mean: str = ""
     scale: float | None = None
@@ -30,6 +30,7 @@ class Wanted:
     blob: str | None = None
     shapes: Mapping[str, Shape] = field(default_factory=dict)
     device: str = "cpu"
+    engine: str = TORCH
     precision: str = "fp32"
 
 
@@ -43,8 +44,9 @@ def classifier_of(
     """The classifier of a weight file and, unless the file brings it, a net (a path). `say`: what remarks go to.
     `kind`: what is made of them.
 
-    Raises NetcError as `open_model` and `Classifier`; W763 where no net is known.
+    Raises NetcError as `open_model`, `engine_net` and `Classifier`; W763 where no net is known.
     """
+    make = engine_net(wanted.engine, wanted.precision, wanted.device, say=say)
     model = open_model(weights, net, asked=Asked(shapes=wanted.shapes))
     graph = model.runnable()
     shown, differing = looks_of(model, net, wanted.mean, wanted.scale, wanted.crop)
@@ -55,10 +57,10 @@ def classifier_of(
     if shown.mean is None and _all_said(model):
         shown = replace(shown, mean=[0.0])
     layers = model.layers()
-    computing = Computing(wanted.precision)
-    made = Net(graph, start=lambda made: made.copy_from(layers).written(made.params), computing=computing)
+    computing = exact_computing(wanted.engine, wanted.precision)
+    made = make(graph, start=lambda made: made.copy_from(layers).written(made.params), computing=computing)
     classifier = kind(made.to(wanted.device), wanted.blob, shown, crop=wanted.crop)
-    if not kind.kind and model.card is not None and len(model.card.classes) == classifier.classes:
+    if kind.kind == Classifier.kind and model.card is not None and len(model.card.classes) == classifier.classes:
         classifier.names = model.card.classes
     classifier.scale = next(filter(None, map(_scale, (model.param, model.own and model.own.param))), None)
     return classifier

@@ -107,11 +107,10 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
         yield printable(f"{member['net']} ({member['weights']}): {member['protocol']}")
     yield f"{found['images']:,} images" + (f", {len(found['broken'])} unreadable" if found["broken"] else "")
     yield f"{'':24}{'top-1 error':>12}{'95 %':>16}{'top-5 error':>14}{'95 %':>16}"
-    for order, name in zip(ORDERS, ("scores averaged", "posteriors averaged"), strict=True):
-        mark = "*" if order == found["order"] else " "
-        row = found["orders"][order]
-        cells = "".join(_cells(row, key, interval) for key, interval in _COLUMNS)
-        yield f"{mark} {name:22}{cells}"
+    yield from _rows(found["orders"], found["order"])
+    if "fp32" in found:
+        yield "the same in fp32:"
+        yield from _rows(found["fp32"], found["order"])
     for pair in found["confusions"][:5]:
         true, taken = (_shown(pair[key], pair[f"{key}_name"]) for key in ("true", "taken_for"))
         yield printable(f"  {pair['images']:>5} of {true} taken for {taken}")
@@ -120,6 +119,12 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
             f"{name} against {printable(found['mcnemar']['against'])}: only this wrong {test['only_first']}, only that "
             f"wrong {test['only_second']}, p = {test['p']:.3g} (McNemar)"
         )
+
+
+def _rows(rates: Mapping[str, Any], chosen: str) -> Iterator[str]:
+    for order, name in zip(ORDERS, ("scores averaged", "posteriors averaged"), strict=True):
+        cells = "".join(_cells(rates[order], key, interval) for key, interval in _COLUMNS)
+        yield f"{'*' if order == chosen else ' '} {name:22}{cells}"
 
 
 _COLUMNS = (("top1_error", "interval"), ("top5_error", "top5_interval"))

@@ -84,11 +84,16 @@ def open_source(path: str, root: str | None = None, classes: Sequence[str] = ())
         return _Files(_by_folders(Path(path), classes), not classes)
     if os.path.isdir(path) or os.path.basename(path) == "data.mdb":
         return _Database(path)
+    check_there(path)
+    return _Files(from_list(Path(root or os.path.dirname(path) or "."), Path(path)))
+
+
+def check_there(path: str) -> None:
+    """Raises NetcError F140 where there is nothing of that name to take pictures from."""
     if not is_there(path):
         near = nearest_path(path)
         hint = f'did you mean "{near}"?' if near else "a database, a list of pictures, or a folder of folders"
         raise NetcError("F140", f'there is no "{path}" to take pictures from', Place(path), hint)
-    return _Files(from_list(Path(root or os.path.dirname(path) or "."), Path(path)))
 
 
 def _is_database(path: str) -> bool:

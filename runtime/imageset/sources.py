@@ -101,7 +101,7 @@ def _check_whole(found: ImageList) -> None:
 
 def _not_whole(found: ImageList, index: int) -> NetcError:
     label, place = found.label(index)
-    message = f"the label {label} cannot be stored: a record holds a whole number of 32 bits"
+    message = f"the label {label} is not a whole number of 32 bits"
     return NetcError("D540", message, place, "an ImageData layer reads fractions from its list")
 
 
@@ -115,7 +115,7 @@ def from_folders(root: Path, classes: Sequence[str] = ()) -> Listing:
     _check_folder(root)
     folders = sorted(f.name for f in os.scandir(root) if f.is_dir() and not f.name.startswith("."))
     if not folders:
-        hint = "the form with a list is: netc convert-imageset ROOT LISTFILE DB"
+        hint = 'pictures without a folder for each class need a list, a line "picture.jpg 3" each'
         raise NetcError("D541", "there is no sub-folder here, and each class is one", Place(str(root)), hint)
     names = tuple(classes or folders)
     for folder in folders:

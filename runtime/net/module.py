@@ -88,6 +88,14 @@ class Net(nn.Module):
         """Blob name → shape as compiled."""
         return dict(self.graph.shapes)
 
+    def twin(self, graph: Graph, start: Callable[[Net], Iterable[Tensor]]) -> Net:
+        """A net of another graph that computes as this one does."""
+        return Net(graph, self.seed, start=start, computing=self.computing)
+
+    def conditions(self) -> dict[str, str]:
+        """How it computes, as far as the bits of its results depend on that."""
+        return self.computing.conditions()
+
     # -- parameters ----------------------------------------------------------------------------------------------------
 
     def _create_params(self) -> dict[int, nn.Module]:

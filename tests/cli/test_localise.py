@@ -125,6 +125,18 @@ def test_pictures_that_cannot_be_used_do_not_stop_the_others(here, capsys):
     assert main(words) == 73  # nothing is written over
 
 
+def test_no_picture_and_no_drawing_is_written_over(here):
+    """Not by one of another picture's name and number, and not in the pictures' own folder, even with --force."""
+    words = ["--net", "scr.prototxt", "--weights", "scr.npz"]
+    Image.new("RGB", (30, 20)).save("a-2.png")
+    assert main(["localise", "photos/a.png", "photos/a.png", "a-2.png", "photos/a.png", *words, "-o", "out"]) == 0
+    drawn = [one["drawn"] for one in json.loads(Path("out/boxes.json").read_text())["images"]]
+    assert drawn == ["out/a.png", "out/a-2.png", "out/a-2-2.png", "out/a-3.png"]
+    before = Path("photos/a.png").read_bytes()
+    assert main(["localise", "photos", *words, "-o", "photos", "--force"]) == 2
+    assert Path("photos/a.png").read_bytes() == before
+
+
 def test_odd_pictures(here):
     """Grey, CMYK, 16 bits, turned by EXIF, and of one pixel: each is localised as it is to be seen."""
     exif = Image.Exif()
@@ -166,3 +178,76 @@ def test_records_without_boxes(here, capsys):
     words = ["test", "scr.prototxt", "--weights", "scr.npz", "--localisation", "--data", "bare_lmdb"]
     assert main(words) == 65
     assert "D564" in capsys.readouterr().err
+
+
+PCR = NET.replace("OUTPUTS", "24").replace(
+    "LOSS",
+    'layer { name: "own" type: "LabelSlice" bottom: "fc" bottom: "label" top: "own" '
+    "label_slice_param { slice_size: 4 } }\n"
+    'layer { name: "loss" type: "EuclideanLoss" bottom: "own" bottom: "box" top: "loss" }',
+)
+
+
+@pytest.mark.parametrize("net, rated", [("pcr", []), ("scr", RATED), ("scr", [])])
+def test_a_class_that_the_nets_do_not_know(here, capsys, net, rated):
+    """In a database and on the command line; a net with one box for all classes takes any, unless scores rate it."""
+    save("pcr", PCR, [0.5, 0.5, 1, 1] * 6)
+    (here / "other.txt").write_text("a.png 6\n")
+    refused = net == "pcr" or bool(rated)
+    assert main(["convert-imageset", "photos", "other.txt", "other_lmdb", "--boxes", "boxes.txt"]) == 0
+    words = ["test", f"{net}.prototxt", "--weights", f"{net}.npz", "--localisation", "--data", "other_lmdb"]
+    for view in ("dense", "centre"):
+        capsys.readouterr()
+        assert main([*words, "--view", view, *rated]) == (65 if refused else 0)
+        assert ("R782" in capsys.readouterr().err) is refused
+    words = ["localise", "photos/a.png", "--net", f"{net}.prototxt", "--weights", f"{net}.npz", "-o", "out"]
+    assert main([*words, "--label", "6", *rated]) == (65 if refused else 0)
+    assert (here / "out/a.png").exists() is not refused
+
+
+def test_classifiers_are_no_nets_of_boxes(here, capsys):
+    """Of four, and of twenty classes, which is four times five; in train_val.prototxt, and as it is put to use."""
+    for count in (4, 20):
+        text = CLASSES.replace("num_output: 6", f"num_output: {count}")
+        save("many", text, [0.0] * count)
+        assert main(["test", "many.prototxt", "--weights", "many.npz", "--localisation"]) == 65
+        assert f"holds the scores of {count} classes" in capsys.readouterr().err
+        Path("deploy.prototxt").write_text(
+            'layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 dim: 16 dim: 16 } } }\n'
+            + text[text.index('layer { name: "pool"') : text.index('layer { name: "loss"')]
+            + 'layer { name: "prob" type: "Softmax" bottom: "fc" top: "prob" }\n'
+        )
+        words = ["localise", "photos/a.png", "--net", "deploy.prototxt", "--weights", "many.npz", "--mean", "100"]
+        assert main([*words, "-o", "out"]) == 65
+        assert "R760" in capsys.readouterr().err
+
+
+def test_records_that_cannot_be_read_are_not_counted(here, capsys):
+    """One of four is cut off: the others are judged, under their own numbers. Where all are, nothing is told."""
+    import lmdb
+
+    words = ["photos", "list.txt", "cut_lmdb", "--boxes", "boxes.txt", "--encoded"]
+    assert main(["convert-imageset", *words]) == 0
+
+    def cut(*places):
+        with lmdb.open("cut_lmdb") as env, env.begin(write=True) as transaction:
+            for place, (key, value) in enumerate(list(transaction.cursor())):
+                datum = netc.proto.Datum.FromString(bytes(value))
+                datum.data = datum.data[:200] if place in places else datum.data
+                transaction.put(bytes(key), datum.SerializeToString())
+
+    words = ["test", "scr.prototxt", "--weights", "scr.npz", "--localisation", "--data", "cut_lmdb", "--json"]
+    cut(1)
+    for view in ("centre", "dense"):
+        capsys.readouterr()
+        assert main([*words, "--view", view]) == 65
+        shown = capsys.readouterr()
+        found = json.loads(shown.out)
+        assert (found["images"], found["unreadable"]) == (3, 1)
+        assert [one["index"] for one in found["boxes"]] == [0, 2, 3]
+        assert "b.png" in shown.err
+        assert "not counted" in shown.err
+    cut(0, 1, 2, 3)
+    capsys.readouterr()
+    assert main(words) == 65
+    assert json.loads(capsys.readouterr().out)["errors"][0]["code"] == "D520"

@@ -67,7 +67,7 @@ class Fitting:
             rows.append([number, *edges * ([stored[1] / size[1], stored[0] / size[0]] * 2)])
         fitted.boxes = np.array(rows, np.float64).reshape(-1, 5)
         if label not in fitted.boxes[:, 0]:
-            fitted.wrong = NO_OWN
+            fitted.wrong = _without_own(fitted)
         return fitted
 
     def _number(self, box: Box) -> int | None:
@@ -80,6 +80,12 @@ class Fitting:
             return None
         message = f'the box is of the class "{printable(box.name)}", and which label that is is not known'
         raise NetcError("D566", message, box.place, "give --labels, the names of the classes in the order of labels")
+
+
+def _without_own(fitted: Fitted) -> str:
+    """Why a picture has no box of its own class: there is none, or the boxes that it has are left out."""
+    reasons = dict.fromkeys(reason for reason, _ in fitted.left_out)
+    return f"{NO_OWN} that can be used ({', '.join(reasons)})" if reasons else NO_OWN
 
 
 def _reason(box: Box, number: int | None, edges: NDArray[np.float64]) -> str:

@@ -318,6 +318,6 @@ def test_large_labels_that_float32_holds(folder):
 @pytest.mark.parametrize("label", ["99999999999", "0.30", "1e11"])
 def test_a_label_that_no_record_holds_is_shown_as_written(folder, label):
     (folder / "list.txt").write_text(f"c0/p0.png {label}\n")
-    with pytest.raises(NetcError, match=rf"the label {label} cannot be stored") as caught:
+    with pytest.raises(NetcError, match=rf"the label {label} is not a whole number") as caught:
         from_list(folder / "img", folder / "list.txt")
     assert (caught.value.line, caught.value.column) == (1, 11)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 from pathlib import Path
@@ -15,6 +16,7 @@ from netc import proto
 from netc.cli._main import run
 from netc.errors import NetcError
 from netc.runtime.imageset.pack import pack
+from netc.runtime.imageset.writer import Database
 
 LARGE, SMALL = (90, 60), (30, 20)
 
@@ -113,6 +115,26 @@ def test_an_older_database_makes_way_only_for_a_whole_one(source: Path, tmp_path
     pack(source, out, 30, 90, force=True)
     assert list(read(out)) == list(RECORDS)
     assert {entry.name for entry in tmp_path.iterdir()} == {"large_lmdb", "bad_lmdb", "out"}
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
+def test_no_room_or_an_interruption_leaves_the_older_one(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    """At the third record, with the threads of further ones under way. (kill -9: test_writer.py.)"""
+    out = database(tmp_path / "out", {b"older": b""})
+
+    def put(self: Database, key: bytes, value: bytes) -> None:
+        if key == b"c":
+            with self._reported():
+                raise error
+
+    monkeypatch.setattr(Database, "put", put)
+    with pytest.raises(NetcError if isinstance(error, OSError) else KeyboardInterrupt) as caught:
+        pack(source, out, 30, 90, force=True, workers=2)
+    assert getattr(caught.value, "code", "X140") == "X140"
+    assert list(read(out)) == [b"older"]
+    assert {entry.name for entry in tmp_path.iterdir()} == {"large_lmdb", "out"}
 
 
 def test_what_is_no_database_does_not_make_way(source: Path, tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def test_bad_lines_are_all_reported_with_their_place(tmp_path, line, message):
 @pytest.mark.parametrize("label", ["0.5", "2147483648", "-2147483649", "1e20"])
 def test_labels_that_a_datum_cannot_hold(tmp_path, label):
     """Datum.label is an int32; Caffe's atoi cuts them without a word."""
-    with pytest.raises(NetcError, match="cannot be stored") as caught:
+    with pytest.raises(NetcError, match="is not a whole number of 32 bits") as caught:
         listing(tmp_path, f"ok.jpg 1\na.jpg {label}\nb.jpg 0\n")
     assert (caught.value.code, caught.value.line) == ("D540", 2)
 

@@ -10,6 +10,7 @@ import torch
 
 import netc
 from netc import NetcError
+from netc.runtime.data.boxes import iou
 from netc.runtime.data.datum import Picture
 from netc.runtime.evaluate.classifier import Classifier
 from netc.runtime.localise.judge import Tally, best_constant, overlap
@@ -157,9 +158,9 @@ def test_the_top_five_and_the_true_class():
     assert [found.label for found in five] == [0, 1, 2, 3, 4]
     assert (own.label, own.box.tolist()) == (5, [5, 5, 15, 15])
     tally = Tally()
-    tally.add(own, truth, five)
+    tally.add(0, own, truth, five)
     own, truth, five = system.named(picture(30, 30), 1, np.array([[1, 1, 11, 11.0], [0, 0, 1, 1]]))
-    tally.add(own, truth, five)
+    tally.add(0, own, truth, five)
     found = tally.as_dict()
     assert (found["images"], found["mean_iou"], found["ground_truth_class_error"]) == (2, 1, 0)
     assert (found["top1_localisation_error"], found["top5_localisation_error"]) == (1, 0.5)
@@ -169,7 +170,7 @@ def test_half_of_it_is_not_enough():
     truth = np.array([[0, 0, 10, 10.0]])
     for width, right in ((5, False), (5.1, True)):
         tally = Tally()
-        tally.add(Located(3, np.array([0, 0, width, 10]), 1.0), truth)
+        tally.add(0, Located(3, np.array([0, 0, width, 10]), 1.0), truth)
         assert tally.as_dict()["ground_truth_class_error"] == 1 - right
     assert overlap([0, 0, 1, 1], np.zeros((0, 4))) == 0
 
@@ -194,10 +195,8 @@ def test_the_best_constant_box():
     truths = [np.array([[*corner, *(corner + rng.uniform(20, 50, 2))]]) for corner in low]
     box, value = best_constant(truths, [(100, 100)] * 12)
     grid = np.linspace(0, 1, 21)
-    rest = max(
-        np.mean([overlap([x1 * 100, y1 * 100, x2 * 100, y2 * 100], truth) for truth in truths])
-        for x1, y1, x2, y2 in itertools.product(grid[:8], grid[:8], grid[8:], grid[8:])
-    )
+    constants = np.array(list(itertools.product(grid[:8], grid[:8], grid[8:], grid[8:]))) * 100
+    rest = iou(constants[:, None], np.concatenate(truths)).mean(1).max()
     assert value >= rest - 0.005
     assert value == pytest.approx(np.mean([overlap(box * 100, truth) for truth in truths]))
     box, value = best_constant([np.array([[10, 20, 30, 80.0]])] * 3, [(100, 200)] * 3)

@@ -41,7 +41,14 @@ def root() -> Path:
     if given:
         return Path(given)
     base = os.environ.get("XDG_CACHE_HOME")
-    return Path(base if base and os.path.isabs(base) else Path.home() / ".cache") / "netc"
+    return Path(base if base and os.path.isabs(base) else _home() / ".cache") / "netc"
+
+
+def _home() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError:  # a user whom the system does not know: nothing can be made in this
+        return Path(os.devnull)
 
 
 def is_writable() -> bool:

@@ -183,6 +183,18 @@ def test_int8_needs_data_and_takes_them() -> None:
         assert torch.equal(net(x())["prob"], wanted)
 
 
+def test_a_damaged_model_of_int8_is_made_again(own_cache: Path) -> None:
+    batches = [{"data": x(4).numpy()}]
+    wanted = loaded(precision="int8", calibration=batches)(x())["prob"]
+    (path,) = own_cache.rglob("*.int8.onnx")
+    whole = path.read_bytes()
+    for damage in (whole[: len(whole) // 2], bytes(len(whole))):
+        path.write_bytes(damage)
+        assert torch.equal(loaded(precision="int8", calibration=batches)(x())["prob"], wanted)
+        (path,) = own_cache.rglob("*.int8.onnx")
+        assert path.stat().st_size == len(whole)
+
+
 def test_precisions_are_not_taken_for_one_another() -> None:
     """OpenVINO's own cache gives the program of fp32 where fp16 is asked for."""
     pytest.importorskip("openvino")
@@ -400,6 +412,18 @@ def test_where_the_cache_lies(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     monkeypatch.setenv("XDG_CACHE_HOME", "relative")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert cache.root() == tmp_path / ".cache" / "netc"
+
+
+def test_a_user_without_a_home_has_no_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("NETC_CACHE")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", unknown)
+    assert cache.entries() == []
+    with pytest.warns(UserWarning, match="the cache in .* is not used"):
+        loaded()(x())
 
 
 # -- what takes long ---------------------------------------------------------------------------------------------------

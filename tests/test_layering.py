@@ -171,7 +171,7 @@ def test_nothing_stands_beside_the_rooms() -> None:
 
 # -- torch -------------------------------------------------------------------------------------------------------------
 
-FORWARD_ONLY = ("netc.layers.functions.", "netc.layers._python")
+FORWARD_ONLY = ("netc.layers.functions.", "netc.layers._python", "netc.layers._uncompiled")
 """Functions and classes that need torch: `forward` imports them, and emitted files contain their text."""
 
 

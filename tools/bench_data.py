@@ -38,7 +38,7 @@ from PIL import Image
 
 import netc
 from netc import proto
-from netc.runtime.data import datum, open_feed, probe
+from netc.runtime.data import decoding, open_feed, probe
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for `python tools/bench_data.py`
 from tools.timing import in_turn, medians, timed
@@ -61,7 +61,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     if options.decoder == "pillow":
-        vars(datum)["simplejpeg"] = None
+        vars(decoding)["simplejpeg"] = None
     with tempfile.TemporaryDirectory() as folder:
         records = _build(Path(options.photos), folder)
         report = {"decoder": "simplejpeg" if _fast() else "Pillow", "photos": records}
@@ -109,7 +109,7 @@ def _bare_batch(contents: list[bytes], draw: np.random.Generator) -> torch.Tenso
 
 def _fast() -> Any:
     """The module simplejpeg if the feed uses it, else None."""
-    return vars(datum)["simplejpeg"]
+    return vars(decoding)["simplejpeg"]
 
 
 def _with_pillow(content: bytes) -> Image.Image:

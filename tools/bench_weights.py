@@ -27,19 +27,12 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for `python tools/bench_weights.py`
-from tools.timing import ENVIRONMENT, NETC, in_turn, medians, spread
+from tools.timing import NETC, Run, in_turn, medians, process, spread
 
 Command = Callable[[Path], list[str]]
 """The words of a command that writes into the folder."""
-
-
-class Run(NamedTuple):
-    seconds: float
-    cpu: float
-    megabytes: float
 
 
 def main() -> None:
@@ -79,11 +72,11 @@ def _compare(file: Path, command: Command, pairs: int) -> dict[str, float | list
 
     def ours() -> Run:
         with tempfile.TemporaryDirectory(dir=file.parent) as out:
-            return _run(command(Path(out)))
+            return process(command(Path(out)))
 
     def copy() -> Run:
         with tempfile.TemporaryDirectory(dir=file.parent) as out:
-            run = _run(["cp", str(file), f"{out}/copy"])
+            run = process(["cp", str(file), f"{out}/copy"])
             flushes.append(_flush(Path(out, "copy")))
             return run
 
@@ -123,18 +116,6 @@ def _warm(file: Path) -> None:
     with file.open("rb") as source:
         while source.read(1 << 24):
             pass
-
-
-def _run(command: list[str]) -> Run:
-    """wait4 gives the memory of this child alone (this process is small, which counts: an exec inherits the peak)."""
-    start = time.perf_counter()
-    with open(os.devnull, "w") as nowhere:
-        actions = [(os.POSIX_SPAWN_DUP2, nowhere.fileno(), 1)]
-        pid = os.posix_spawnp(command[0], command, ENVIRONMENT, file_actions=actions)
-        _, status, usage = os.wait4(pid, 0)
-    if status:
-        raise SystemExit(f"{' '.join(command)} failed: {os.waitstatus_to_exitcode(status)}")
-    return Run(time.perf_counter() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024 / 1e6)
 
 
 # -- what the processes do ---------------------------------------------------------------------------------------------

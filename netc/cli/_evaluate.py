@@ -274,17 +274,19 @@ def device_of(options: dict[str, Any], group: Group, threads: int | None = 1) ->
     """The torch device. `threads`: those of one batch; with one, several batches are computed at a time. An engine
     computes one batch at a time, by all cores."""
     from netc.cli._run import one_device
-    from netc.runtime.net.load import exact_computing
+    from netc.runtime.net.load import engine_net, exact_computing
     from netc.runtime.net.numerics import settle
     from netc.runtime.parallel.group import local_rank
     from netc.runtime.solver.log import nowhere
 
+    spread = group.size > 1 and options["gpu"]
+    device = f"cuda:{local_rank()}" if spread else one_device(options["gpu"], nowhere())
+    engine, precision = options.get("engine", "torch"), options["precision"]
+    engine_net(engine, precision, device)  # refuses what there is not
     if by_engine(options):
         threads = options["threads"] or cores_of(group)
-    settle(threads, exact_computing(options.get("engine", "torch"), options["precision"]).precision)
-    if group.size > 1 and options["gpu"]:
-        return f"cuda:{local_rank()}"
-    return one_device(options["gpu"], nowhere())
+    settle(threads, exact_computing(engine, precision).precision)
+    return device
 
 
 def by_engine(options: dict[str, Any]) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from netc.cli._options import Real
+from netc.cli._status import BAD_DATA, DONE
 
 if TYPE_CHECKING:
     from netc.runtime.localise.nets import System
@@ -27,8 +28,9 @@ def localisation_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def report(model: str, weights: str | None, options: dict[str, Any], as_json: bool) -> list[str]:
-    """What `netc test --localisation` prints: ILSVRC's errors on the net's test data."""
+def report(model: str, weights: str | None, options: dict[str, Any], as_json: bool) -> int:
+    """Prints what `netc test --localisation` finds: ILSVRC's errors on the net's test data."""
+    from netc.cli._evaluate import say_broken
     from netc.cli._options import json_text
     from netc.cli._progress import progress_bar
     from netc.cli._run import one_device
@@ -51,10 +53,13 @@ def report(model: str, weights: str | None, options: dict[str, Any], as_json: bo
     with records_of(path, options["data"] or "") as records, progress_bar("localising") as progress:
         tally = measured(system, records, view == "dense", progress)
     found = {"view": view, "scales": list(system.scales), **tally.as_dict()}
+    say_broken(tally.broken)
     if as_json:
         source = os.path.abspath(options["data"]) if options["data"] else None
-        return [json_text({**found, "boxes": tally.examples(), "data": source})]
-    return [f"{name.replace('_', ' ')}: {_shown(value)}" for name, value in found.items()]
+        click.echo(json_text({**found, "boxes": tally.examples(), "data": source}))
+    else:
+        click.echo("\n".join(f"{name.replace('_', ' ')}: {_shown(value)}" for name, value in found.items()))
+    return BAD_DATA if tally.broken else DONE
 
 
 def _shown(value: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Sequence
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -122,13 +123,16 @@ def _files(images: Sequence[Path]) -> Iterator[Path]:
 
 
 def _targets(paths: Sequence[Path], folder: Path) -> list[Path]:
-    """A file for each picture: its name with .png, with a number where another has that name."""
-    taken: dict[str, int] = {}
-    result = []
+    """A file for each picture: its name with .png, with a number where another has that name. Raises UsageError where
+    that is one of the pictures."""
+    taken: dict[str, None] = {}
     for path in paths:
-        taken[path.stem] = number = taken.get(path.stem, 0) + 1
-        result.append(folder / (f"{path.stem}.png" if number == 1 else f"{path.stem}-{number}.png"))
-    return result
+        names = chain([path.stem], (f"{path.stem}-{number}" for number in count(2)))
+        taken[next(name for name in names if name not in taken)] = None
+    targets = [folder / f"{name}.png" for name in taken]
+    if {target.resolve() for target in targets} & {path.resolve() for path in paths}:
+        raise click.UsageError(f"the drawings would take the place of pictures in {folder}: give another folder")
+    return targets
 
 
 def _refuse(folder: Path, targets: Sequence[Path], force: bool) -> None:

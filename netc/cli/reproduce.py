@@ -200,7 +200,7 @@ def _miniature(names: Sequence[str], as_json: bool, options: dict[str, Any]) -> 
 
     def tested(group: Group) -> int:
         with working_in(folder):
-            return _measure(given, _setting(options, ".", "val_lmdb", group), as_json, about, Path(RESULT))
+            return _measure(given, _setting(options, ".", mini.DATA, group), as_json, about, Path(RESULT))
 
     return spread(tested, options["nproc"])
 
@@ -213,6 +213,6 @@ def _trained(given: Sequence[Table], folder: Path, iterations: int, photos: str 
 
     with progress_bar("drawing") as progress:
         mini.prepare(folder, photos, _told, progress)
-    needed = [one for table in given for row in table.rows for one in row.needed]
     with working_in(folder):
-        return not mini.train_all(mini.steps_for(needed, iterations), _told).stopped
+        steps = mini.steps_for(mini.needed(given), iterations)
+        return not mini.train_all(steps, _told).stopped

@@ -51,8 +51,7 @@ def command(model_path: str | None, model: str | None, weights: str | None, as_j
     if options["localisation"]:
         if options["engine"] != "torch":
             raise click.UsageError("--engine is not for --localisation, which torch runs")
-        click.echo("\n".join(report(str(model_path or model), weights, options, as_json)))
-        return DONE
+        return report(str(model_path or model), weights, options, as_json)
     if chosen := given(options):
         if options["iterations"] is not None:
             raise click.UsageError(f"--iterations is for a net's own test data, not with --{chosen[0]}")
@@ -81,13 +80,13 @@ def _build(source: str, weights: str | None, options: dict[str, Any]) -> tuple[N
     from netc.solver import plans
     from netc.weights import read
 
-    computing = exact_computing(options["engine"], options["precision"])
-    settle(options["threads"], computing.precision)
     log = stderr()
     device = one_device(options["gpu"], log)
+    make = net_maker(options["engine"], options["precision"], device)
+    computing = exact_computing(options["engine"], options["precision"])
+    settle(options["threads"], computing.precision)
     state = proto.NetState(level=options["level"], stage=split(",".join(options["stage"])))
     path = locate(source, "train_val.prototxt")
-    make = net_maker(options["engine"], options["precision"], device)
     builder = nets.Builder(0, device, options["workers"], options["output_dir"], computing, make)
     plan = plans.NetPlan(path, path, plans.TEST, state)
     own = builder.own_weights(plan)

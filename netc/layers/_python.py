@@ -11,11 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from netc.layers._uncompiled import uncompiled
 from netc.pycaffe.blob import Values
 from netc.pycaffe.call import PythonCode
 
 
-@torch.compiler.disable  # type: ignore[untyped-decorator]
+@uncompiled
 def call(code: PythonCode, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> list[Tensor]:
     """The tops; a compiled graph breaks here, as torch cannot look into the code."""
     if not code.top:

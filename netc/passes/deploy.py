@@ -325,10 +325,11 @@ def _keep_bottoms(node: Layer, flags: Sequence[bool]) -> None:
         node.param.bottom[:] = [blob for blob, stays in zip(node.param.bottom[:], flags, strict=True) if stays]
 
 
-def without_copies(params: Sequence[Any]) -> list[Any]:
-    """The layers without Splits, whose readers read what is copied: compiling inserts those that are still needed."""
+def without_copies(params: Sequence[Any], but: Collection[int] = ()) -> list[Any]:
+    """The layers without Splits, whose readers read what is copied: compiling inserts those that are still needed.
+    `but`: numbers of those that stay."""
     nodes: Mapping[str, type[Layer]] = registry()
-    copies = {index for index, param in enumerate(params) if nodes.get(param.type, Layer).copies_bottom}
+    copies = {index for index, param in enumerate(params) if nodes.get(param.type, Layer).copies_bottom} - {*but}
     edges, _ = resolve(((param.bottom[:], param.top[:]) for param in params), copies)
     for param, tops in zip(params, edges, strict=True):
         named = zip(param.bottom[:], tops, strict=True)

@@ -58,8 +58,9 @@ class _Work:
 
     def __init__(self, graph: Graph, weights: Mapping[str, Arrays], keep: Collection[str]) -> None:
         self.graph, self.keep = graph, frozenset(keep)
-        nodes = [node for node in graph.nodes if not node.layer.copies_bottom]
-        self.params = without_copies([_copied(node.layer.param) for node in graph.nodes])
+        stay = _wanted_copies(graph, keep)
+        nodes = [node for index, node in enumerate(graph.nodes) if index in stay or not node.layer.copies_bottom]
+        self.params = without_copies([_copied(node.layer.param) for node in graph.nodes], stay)
         self.names: dict[int, Names] = {n: (param.bottom[:], param.top[:]) for n, param in enumerate(self.params)}
         self.nodes: dict[int, Node] = dict(enumerate(nodes))
         self.arrays = {index: list(weights.get(node.name, ())) for index, node in self.nodes.items() if node.params}
@@ -227,6 +228,13 @@ def _numbered(top: Top, numbers: Sequence[int]) -> Top:
 
 def _put(items: Sequence[Any], place: int, item: Any) -> list[Any]:
     return [*items[:place], item, *items[place + 1 :]]
+
+
+def _wanted_copies(graph: Graph, keep: Collection[str]) -> set[int]:
+    """The Splits of which a top is an output, or asked for: it would have no name without them."""
+    _, last = resolve((node.bottoms, node.tops) for node in graph.nodes)
+    makers = {last[name][0] for name in (*graph.outputs, *keep) if name in last}
+    return {index for index in makers if graph.nodes[index].layer.copies_bottom}
 
 
 def _shared(graph: Graph, nodes: Sequence[Node]) -> set[int]:

@@ -297,6 +297,7 @@ def _quantised(job: Job, path: Path, folder: cache.Folder, name: str) -> Path:
                 per_channel=True,
                 activation_type=QuantType.QUInt8,
                 weight_type=QuantType.QInt8,
+                nodes_to_exclude=_padded(path),
                 extra_options={"ActivationSymmetric": False, "WeightSymmetric": True},
             )
             content = made.read_bytes()
@@ -305,6 +306,15 @@ def _quantised(job: Job, path: Path, folder: cache.Folder, name: str) -> Path:
     finally:
         logging.disable(before)
     return folder.file(target.name, len(content), lambda: [content])
+
+
+def _padded(path: Path) -> list[str]:
+    """The nodes that pad, and what reads that: the lowest number around a MAX pooling would be among the ranges."""
+    import onnx
+
+    nodes = onnx.load(str(path), load_external_data=False).graph.node
+    pads = {node.output[0] for node in nodes if node.op_type == "Pad"}
+    return [node.name for node in nodes if node.output[0] in pads or pads & set(node.input)]
 
 
 def _check_sizes(job: Job, batches: Sequence[Mapping[str, Any]]) -> None:

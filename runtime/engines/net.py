@@ -208,7 +208,7 @@ class EngineNet(Net):
             else:
                 self._check_shapes(plan, part.segment, program, shapes, inputs)
         except NetcError as error:
-            if error.code not in ("R773", "R774"):
+            if error.code not in ("R773", "R774") or not part.programs:  # int8 has no other one
                 raise
             part.any_size = False
             return None

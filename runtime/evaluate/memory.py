@@ -22,6 +22,9 @@ MOST = 64
 LARGEST = 1 << 29
 """Bytes of blobs of one image; a larger image goes through the net by tiles."""
 
+WORKING = 2
+"""What a net needs, in units of its blobs: convolutions rearrange theirs."""
+
 
 def peak(graph: Graph, image: str) -> int:
     """Bytes of the blobs of one image that exist at a time while a net runs, at most, as it lets go of each behind its
@@ -53,9 +56,10 @@ def at_once(each: int) -> int:
     return max(1, min(MOST, LIMIT // each))
 
 
-def check_memory(needed: int, what: str) -> None:
-    """Raises NetcError R750 where less memory is left than this needs: the system would kill the process."""
-    left = _left()
+def check_memory(blobs: int, what: str) -> None:
+    """Raises NetcError R750 where less memory is left than so many bytes of blobs need: the system would kill the
+    process."""
+    left, needed = _left(), WORKING * blobs
     if left is not None and needed > left:
         found = f"{what} needs {_size(needed)} of memory, and {_size(left)} are left"
         raise NetcError("R750", found, None, "take a smaller Q, or crops (view crops), or a machine with more memory")

@@ -53,8 +53,11 @@ class Made:
 
 
 def targets(out: str) -> tuple[Path, Path]:
-    """The names of the net and of its weights: OUT with both suffixes, whichever it has."""
+    """The names of the net and of its weights: OUT with both suffixes, whichever it has. Raises NetcError O165."""
     path = Path(out)
+    if path.is_dir() or out.endswith("/"):
+        message = "OUT is a folder; two files are to be written, a net and its weights"
+        raise NetcError("O165", message, Place(out), f"give a name in it, such as {path / 'small'}")
     stem = path.with_suffix("") if path.suffix in SUFFIXES else path
     return stem.with_name(f"{stem.name}.prototxt"), stem.with_name(f"{stem.name}.caffemodel")
 

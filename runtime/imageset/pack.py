@@ -61,12 +61,14 @@ def pack(
     """Write the records of an LMDB or LevelDB into the new LMDB `path`, under their keys and in their order.
 
     A picture whose shorter side is above `short_side` is rescaled to it, keeping the shape, and stored as a JPEG of
-    `quality`, 1 to 100; its boxes are scaled with it. Every other record is copied byte for byte, pictures of other
-    than 1 or 3 channels too. `upright`: pictures are turned as EXIF says. `force`: a database of the name is replaced
-    when the new one is complete.
+    `quality`, 1 to 100; its boxes are scaled with it, and what else the record says stays. Every other record is copied
+    byte for byte: pictures of other than 1 or 3 channels, and those with numbers beside them that are no boxes, too.
+    `upright`: pictures are turned as EXIF says. `force`: a database of the name is replaced when the new one is
+    complete.
     Raises C140 (`path` is `source`), D520 (a record that is no picture) and what `open_database` and `Database` raise.
     """
-    if path.exists() and source.exists() and path.samefile(source):
+    given = source.parent if source.is_file() else source  # its data.mdb, say
+    if path.exists() and given.exists() and path.samefile(given):
         raise NetcError("C140", f"{path} is the database to pack", None, "give another name with -o")
     packed = Packed(path)
     with open_database(str(source)) as records, Database(path, replace=force) as database:
@@ -120,14 +122,17 @@ def _packed(key: bytes, value: bytes, short_side: int, quality: int, upright: bo
         return value
     target = rescaled(height, width, short_side)
     datum = proto.Datum.FromString(value)
-    small = proto.Datum(data=encoded_as(resized(pixels, target, smooth=True), "jpg", quality), encoded=True)
-    if datum.HasField("label"):
-        small.label = datum.label
+    if picture.boxes is None and datum.float_data:
+        return value  # numbers that nobody here knows how to scale
+    datum.data, datum.encoded = encoded_as(resized(pixels, target, smooth=True), "jpg", quality), True
+    for field, size in zip(("height", "width"), target, strict=True):
+        if datum.HasField(field):
+            setattr(datum, field, size)
     if picture.boxes is not None:
         edges = np.array([target[1] / width, target[0] / height] * 2)
         scaled = np.array(datum.float_data, np.float64).reshape(-1, BOX) * [1, *edges]
-        small.float_data.extend(scaled.ravel())
-    return bytes(small.SerializeToString())
+        datum.float_data[:] = scaled.ravel()
+    return bytes(datum.SerializeToString())
 
 
 def _rows(picture: Picture) -> Any:

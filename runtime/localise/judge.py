@@ -11,6 +11,7 @@ import numpy as np
 from netc.runtime.data.boxes import Boxes, iou
 from netc.runtime.data.datum import Picture
 from netc.runtime.evaluate.statistics import wilson
+from netc.runtime.evaluate.sweep import Broken
 from netc.runtime.localise.predict import Located
 
 ENOUGH = 0.5
@@ -34,18 +35,21 @@ def overlap(box: Any, truth: Boxes) -> float:
 
 @dataclass(slots=True)
 class Tally:
-    """What was right, picture by picture. `overlaps`: the IoU of the box of the true class; `boxes`:
-    that box and those of the record; `first`, `five`: whether
+    """What was right, picture by picture. `indices`: their places among the records; `overlaps`: the IoU of the box of
+    the true class; `boxes`: that box and those of the record; `first`, `five`: whether
     the first, and any of the first five of the classes that a classifier names, is the true one with an IoU above
-    0.5."""
+    0.5; `broken`: the records that could not be read."""
 
+    indices: list[int] = field(default_factory=list)
     overlaps: list[float] = field(default_factory=list)
     boxes: list[tuple[Any, Any]] = field(default_factory=list)
     first: list[bool] = field(default_factory=list)
     five: list[bool] = field(default_factory=list)
+    broken: list[Broken] = field(default_factory=list)
 
-    def add(self, own: Located, truth: Boxes, found: Sequence[Located] = ()) -> None:
+    def add(self, index: int, own: Located, truth: Boxes, found: Sequence[Located] = ()) -> None:
         """`own`: the box of the true class; `found`: those of the named classes, the most probable one first."""
+        self.indices.append(index)
         self.overlaps.append(overlap(own.box, truth))
         self.boxes.append((np.asarray(own.box).tolist(), np.asarray(truth).tolist()))
         if found:
@@ -61,14 +65,20 @@ class Tally:
         if self.five:
             result |= {"top1_localisation_error": _error(self.first), "top5_localisation_error": _error(self.five)}
         judged = self.five or own
-        return {**result, "interval": list(wilson(judged.count(False), len(judged)))}
+        result["interval"] = list(wilson(judged.count(False), len(judged)))
+        return result | ({"unreadable": len(self.broken)} if self.broken else {})
 
     def examples(self) -> list[dict[str, Any]]:
-        """Some pictures from beginning to end, by their places, for JSON."""
+        """Some pictures from beginning to end, for JSON."""
         step = max(1, len(self.boxes) // EXAMPLES)
         places = list(range(0, len(self.boxes), step))[:EXAMPLES]
         return [
-            {"index": at, "box": self.boxes[at][0], "truth": self.boxes[at][1], "overlap": self.overlaps[at]}
+            {
+                "index": self.indices[at],
+                "box": self.boxes[at][0],
+                "truth": self.boxes[at][1],
+                "overlap": self.overlaps[at],
+            }
             for at in places
         ]
 

@@ -8,6 +8,7 @@ from netc.errors import NetcError
 from netc.graph.compile import compile_net
 from netc.layers.sources import IMAGES
 from netc.runtime.data.records import Records, open_records
+from netc.runtime.evaluate.sweep import Broken
 from netc.runtime.localise.judge import Tally, own_boxes
 from netc.runtime.localise.nets import System
 
@@ -32,19 +33,33 @@ def records_of(path: str, source: str = "") -> Records:
 
 def measured(system: System, records: Records, dense: bool, progress: Progress | None = None) -> Tally:
     """Protocol 1 (`dense` False): the central crop and the true class. Protocol 2: every place and scale, and with a
-    classifier the five classes that it names. Raises NetcError D564 for a record without a box of its class.
+    classifier the five classes that it names. What cannot be read as a picture is not counted, but kept in the tally.
+
+    Raises NetcError D564 for a record without a box of its class, R782 for one of a class that the nets do not know,
+    and D520 where nothing can be read.
     """
     tally = Tally()
     for index in range(len(records)):
-        picture = records.picture(index)
-        truth, label = own_boxes(picture), int(float(picture.label))
-        if not len(truth):
-            message = f"{records.name(index)} has no box of its own class"
-            raise NetcError("D564", message, None, "netc convert-imageset --boxes stores boxes")
-        if dense and system.rated:
-            tally.add(*system.named(picture, label, truth))
-        else:
-            tally.add(system.of_class(picture, label, dense), truth)
+        try:
+            _judge(system, records, index, dense, tally)
+        except NetcError as error:
+            if error.code != "D520":
+                raise
+            tally.broken.append(Broken(index, error))
         if progress:
             progress(index + 1, len(records))
+    if not tally.overlaps and tally.broken:
+        raise tally.broken[0].error
     return tally
+
+
+def _judge(system: System, records: Records, index: int, dense: bool, tally: Tally) -> None:
+    picture = records.picture(index)
+    truth, label = own_boxes(picture), int(float(picture.label))
+    if not len(truth):
+        message = f"{records.name(index)} has no box of its own class"
+        raise NetcError("D564", message, None, "netc convert-imageset --boxes stores boxes")
+    if dense and system.rated:
+        tally.add(index, *system.named(picture, label, truth))
+    else:
+        tally.add(index, system.of_class(picture, label, dense), truth)

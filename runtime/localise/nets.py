@@ -56,9 +56,8 @@ class System:
     def check_label(self, label: int, picture: str) -> None:
         """Raises NetcError R782 for a class that these nets do not know."""
         if self.classes is not None and not 0 <= label < self.classes:
-            message = (
-                f"{printable(picture)} is to be of class {label}, and the nets know {self.classes}, counted from 0"
-            )
+            known = f"the nets know {self.classes}, counted from 0"
+            message = f"{printable(picture)} is to be of class {label}, and {known}"
             raise NetcError("R782", message, None, "take nets that were trained on these classes")
 
     def predictions(self, picture: Picture) -> list[Predictions]:

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from netc.graph.ir import Graph
+from netc.layers._uncompiled import uncompiled
 from netc.layers.base import Layer
 from netc.runtime.net import rand
 from netc.runtime.net.outputs import Outputs
-from netc.runtime.net.uncompiled import uncompiled
 
 
 class Clock(nn.Module):

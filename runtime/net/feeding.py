@@ -15,11 +15,11 @@ from torch import Tensor
 
 from netc.errors import NetcError
 from netc.graph.ir import Graph, Node
+from netc.layers._uncompiled import uncompiled
 from netc.layers.sources import ARRAYS
 from netc.runtime.data import Feed, has_feed, open_feed
 from netc.runtime.net.clock import Clock
 from netc.runtime.net.labels import label_checks
-from netc.runtime.net.uncompiled import uncompiled
 from netc.runtime.parallel.shards import WHOLE, Shard, positions
 
 if TYPE_CHECKING:

@@ -45,9 +45,23 @@ _JUDGED = checked_json.Record({"sha256": str, "overlap": float, "right": bool, "
 _KEPT = checked_json.Record({"key": str, "rows": [_JUDGED]})
 
 
-def has_boxes(data: str) -> bool:
-    """Whether the pictures are a database, which alone can hold boxes."""
-    return os.path.lexists(os.path.join(data, "data.mdb")) or (os.path.isdir(data) and is_leveldb(data))
+def has_boxes(row: Row, data: str) -> bool:
+    """Whether the pictures are a database, which alone can hold boxes, and the first of its records that can be read
+    has some."""
+    if not (os.path.lexists(os.path.join(data, "data.mdb")) or (os.path.isdir(data) and is_leveldb(data))):
+        return False
+    with records_of(_path(row), data) as records:
+        for index in range(len(records)):
+            try:
+                return records.picture(index).boxes is not None
+            except NetcError as error:
+                if error.code != "D520":
+                    raise
+    return False
+
+
+def _path(row: Row) -> str:
+    return str(FOLDER / row.members[0].trained.net / "train_val.prototxt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +113,7 @@ def measured(
     if named is not None:
         best = {int(index): named.best[at, order].tolist() for at, index in enumerate(named.indices)}
     judge = _Judge(systems, row.view == "dense", best, key)
-    path = str(FOLDER / row.members[0].trained.net / "train_val.prototxt")
-    with records_of(path, setting.data) as records:
+    with records_of(_path(row), setting.data) as records:
         total = len(records)
         places = list(range(total) if best is None else sorted(best))
         found = _all(judge, records, places, setting)

@@ -20,12 +20,19 @@ from netc.runtime.demo.steps import claim, furnish
 from netc.runtime.imageset import Listing, Recipe, build, from_folders
 from netc.runtime.imageset.writer import write_file
 from netc.runtime.net import rand
+from netc.runtime.reproduce.boxes import has_boxes
 from netc.runtime.solver.schedule import Standing, standings
 from netc.solver.schedule import Step, chosen
-from netc.solver.tables import FEATURES, Member, Row, Table, Trained, steps_of
+from netc.solver.tables import FEATURES, LOCALISATION, Member, Row, Table, Trained, steps_of
 
 SIDES = {(256,): (80,), (384,): (110,), (256, 512): (73, 146)}
 """S of the paper → S of the small nets' solvers (models/README.md)."""
+
+BOX_SIDES: Mapping[tuple[int, ...], tuple[int, ...]] = {(256,): (96,), (384,): (128,)}
+"""Of those that localise: a whole number of strides more than the crop, as in the paper, so that windows fit."""
+
+DATA = "val_lmdb"
+"""What the nets are tested on, in the folder of a miniature."""
 
 CROP, MINI_CROP = 224, 64
 
@@ -34,7 +41,7 @@ TABLES = ("table3", "table4", "table5", "table6", "table8", "table9")
 
 CLASSES = 10
 ITERATIONS = 500
-"""Of a net's first training; of every further step two fifths."""
+"""Of a net's first training, and of one that learns boxes; of every further step two fifths."""
 
 SNAPSHOT, TEST = 50, 25
 SEED = 1
@@ -59,6 +66,8 @@ def _small_row(row: Row, table: Table) -> Row:
     if row.kind == FEATURES:
         hint = f"tables of a miniature: {', '.join(TABLES)}"
         raise NetcError("R780", f"{table.name} is of features on other data sets, which have no miniature", None, hint)
+    if row.kind == LOCALISATION:
+        return replace(row, members=tuple(map(_localiser, row.members)), naming=_members(row.naming))
     return replace(row, members=_members(row.members), naming=_members(row.naming))
 
 
@@ -66,30 +75,41 @@ def _members(members: Iterable[Member]) -> tuple[Member, ...]:
     return tuple(
         replace(
             one,
-            trained=_trained(one.trained),
-            rating=_trained(one.rating) if one.rating else None,
-            train_sides=_train_sides(one),
+            trained=_trained(one.trained, SIDES),
+            train_sides=_train_sides(one, SIDES),
             test_sides=tuple(_test_side(one, side) for side in one.test_sides),
         )
         for one in members
     )
 
 
-def _trained(one: Trained) -> Trained:
+def _localiser(one: Member) -> Member:
+    """Q is as many strides, of 32 pixels in both, from the small S as it is from S."""
+    (own,) = _train_sides(one, BOX_SIDES)
+    return replace(
+        one,
+        trained=_trained(one.trained, BOX_SIDES),
+        rating=_trained(one.rating, SIDES) if one.rating else None,
+        train_sides=(own,),
+        test_sides=tuple(own + side - one.train_sides[0] for side in one.test_sides),
+    )
+
+
+def _trained(one: Trained, sides: Mapping[tuple[int, ...], tuple[int, ...]]) -> Trained:
     net = one.net if one.net.startswith("mini_") else f"mini_{one.net}"
-    return Trained(net, one.step.replace("_S384", "_S110"))
+    return Trained(net, one.step.replace("_S384", f"_S{sides[384,][0]}"))
 
 
-def _train_sides(member: Member) -> tuple[int, ...]:
-    if member.train_sides not in SIDES:
-        hint = f"S of a miniature: {', '.join(map(str, SIDES))}"
+def _train_sides(member: Member, sides: Mapping[tuple[int, ...], tuple[int, ...]]) -> tuple[int, ...]:
+    if member.train_sides not in sides:
+        hint = f"S of a miniature: {', '.join(map(str, sides))}"
         raise NetcError("R780", f"S = {member.train_sides} has no small counterpart", None, hint)
-    return SIDES[member.train_sides]
+    return sides[member.train_sides]
 
 
 def _test_side(member: Member, side: int) -> int:
     """Q as far from the small S as it is from S, in crops; of a range as far along it."""
-    small_sides = _train_sides(member)
+    small_sides = _train_sides(member, SIDES)
     low, own = member.train_sides[0], small_sides[0]
     if len(small_sides) == 1:
         return own + round((side - low) * MINI_CROP / CROP)
@@ -160,6 +180,16 @@ def _data_of(mark: Path) -> str:
 # -- training ----------------------------------------------------------------------------------------------------------
 
 
+def needed(given: Iterable[Table]) -> Iterator[Trained]:
+    """The nets of all rows that can be measured on the pictures of the working folder: photos have no boxes."""
+    rows = [row for table in given for row in table.rows]
+    own = next((row for row in rows if row.kind == LOCALISATION), None)
+    boxed = own is not None and has_boxes(own, DATA)
+    for row in rows:
+        if row.kind != LOCALISATION or boxed:
+            yield from row.needed
+
+
 def steps_for(needed: Iterable[Trained], iterations: int) -> list[Step]:
     """The steps of all schedules that these nets need, each once, in an order in which they can be trained, as short as
     `iterations` says."""
@@ -174,14 +204,19 @@ def _shortened(step: Step, iterations: int) -> Step:
     """The step with a length of its own, the plateau's patience in proportion, and snapshots on the way."""
     param = type(step.param)()
     param.CopyFrom(step.param)
-    first = step.param.base_lr > 0.005
-    param.max_iter = iterations if first else max(1, 2 * iterations // 5)
+    long = step.param.base_lr > 0.005 or _learns_boxes(step)
+    param.max_iter = iterations if long else max(1, 2 * iterations // 5)
     param.snapshot = min(SNAPSHOT, param.max_iter)
     param.test_interval = min(TEST, param.max_iter)
     whole = step.param.max_iter / step.param.test_interval
     share = step.param.plateau_param.patience / whole
     param.plateau_param.patience = max(2, round(2 * share * param.max_iter / param.test_interval))
     return replace(step, param=param)
+
+
+def _learns_boxes(step: Step) -> bool:
+    """Whether its last layer is a new one, of boxes: only such a training is steered by its loss."""
+    return bool(step.param.plateau_param.goal == step.param.plateau_param.MINIMIZE)
 
 
 @dataclass(frozen=True, slots=True)

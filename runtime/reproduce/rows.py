@@ -67,10 +67,8 @@ class Measuring:
             "weights": {},
         }
         result = _Seen(found)
-        if row.task is not None and row.task.name not in self.setting.sets:
-            name = row.task.name
-            found["why"] = f"no folder of the data set {name} is given: --set {name} FOLDER"
-        elif not found["missing"]:
+        found["why"] = self._lacking(row)
+        if not (found["why"] or found["missing"]):
             self._measure(row, result)
         measured = dict(found.pop("measured", {}))
         if row.above and result.outcome is not None:
@@ -78,6 +76,14 @@ class Measuring:
             found["why"] = None if measured else f'"{row.above}" is not measured'
         found["figures"] = list(_figures(row, measured))
         return result
+
+    def _lacking(self, row: Row) -> str | None:
+        """What the pictures lack that the row is measured on."""
+        if row.task is not None and row.task.name not in self.setting.sets:
+            return f"no folder of the data set {row.task.name} is given: --set {row.task.name} FOLDER"
+        if row.kind == tables.LOCALISATION and not boxes.has_boxes(row, self.setting.data):
+            return f"{self.setting.data} is not a database with boxes"
+        return None
 
     def _measure(self, row: Row, result: _Seen) -> None:
         paths = {one: find(self.setting.weights, one) or "" for one in row.needed}
@@ -94,9 +100,6 @@ class Measuring:
             result.found |= self._summary(result.outcome, classes)
         else:
             named, members = None, self._members(row.naming, row.naming_view, True, nets)
-            if not boxes.has_boxes(self.setting.data):
-                result.found["why"] = f"{self.setting.data} is not a database with boxes"
-                return
             if members:
                 named, _ = self._outcome(members)
             result.found |= boxes.measured(row, nets, members, named, self.setting)

@@ -125,6 +125,18 @@ def test_pictures_that_cannot_be_used_do_not_stop_the_others(here, capsys):
     assert main(words) == 73  # nothing is written over
 
 
+def test_no_picture_and_no_drawing_is_written_over(here):
+    """Not by one of another picture's name and number, and not in the pictures' own folder, even with --force."""
+    words = ["--net", "scr.prototxt", "--weights", "scr.npz"]
+    Image.new("RGB", (30, 20)).save("a-2.png")
+    assert main(["localise", "photos/a.png", "photos/a.png", "a-2.png", "photos/a.png", *words, "-o", "out"]) == 0
+    drawn = [one["drawn"] for one in json.loads(Path("out/boxes.json").read_text())["images"]]
+    assert drawn == ["out/a.png", "out/a-2.png", "out/a-2-2.png", "out/a-3.png"]
+    before = Path("photos/a.png").read_bytes()
+    assert main(["localise", "photos", *words, "-o", "photos", "--force"]) == 2
+    assert Path("photos/a.png").read_bytes() == before
+
+
 def test_odd_pictures(here):
     """Grey, CMYK, 16 bits, turned by EXIF, and of one pixel: each is localised as it is to be seen."""
     exif = Image.Exif()
@@ -208,3 +220,34 @@ def test_classifiers_are_no_nets_of_boxes(here, capsys):
         words = ["localise", "photos/a.png", "--net", "deploy.prototxt", "--weights", "many.npz", "--mean", "100"]
         assert main([*words, "-o", "out"]) == 65
         assert "R760" in capsys.readouterr().err
+
+
+def test_records_that_cannot_be_read_are_not_counted(here, capsys):
+    """One of four is cut off: the others are judged, under their own numbers. Where all are, nothing is told."""
+    import lmdb
+
+    words = ["photos", "list.txt", "cut_lmdb", "--boxes", "boxes.txt", "--encoded"]
+    assert main(["convert-imageset", *words]) == 0
+
+    def cut(*places):
+        with lmdb.open("cut_lmdb") as env, env.begin(write=True) as transaction:
+            for place, (key, value) in enumerate(list(transaction.cursor())):
+                datum = netc.proto.Datum.FromString(bytes(value))
+                datum.data = datum.data[:200] if place in places else datum.data
+                transaction.put(bytes(key), datum.SerializeToString())
+
+    words = ["test", "scr.prototxt", "--weights", "scr.npz", "--localisation", "--data", "cut_lmdb", "--json"]
+    cut(1)
+    for view in ("centre", "dense"):
+        capsys.readouterr()
+        assert main([*words, "--view", view]) == 65
+        shown = capsys.readouterr()
+        found = json.loads(shown.out)
+        assert (found["images"], found["unreadable"]) == (3, 1)
+        assert [one["index"] for one in found["boxes"]] == [0, 2, 3]
+        assert "b.png" in shown.err
+        assert "not counted" in shown.err
+    cut(0, 1, 2, 3)
+    capsys.readouterr()
+    assert main(words) == 65
+    assert json.loads(capsys.readouterr().out)["errors"][0]["code"] == "D520"

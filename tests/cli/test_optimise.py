@@ -43,6 +43,16 @@ def test_folded_files_give_the_same(resnet: list[str], tmp_path: Path, capfd: py
     assert "O140" in capfd.readouterr().err
 
 
+@pytest.mark.parametrize("out", [".", "there", "new/"])
+def test_a_folder_is_no_name(
+    resnet: list[str], out: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "there").mkdir()
+    assert main(["optimise", *resnet, "--shape", "3,32,32", "-o", out]) == 73
+    assert "O165" in capfd.readouterr().err
+
+
 def test_opencv_reads_them(resnet: list[str], tmp_path: Path) -> None:
     cv2 = pytest.importorskip("cv2")
     if not hasattr(cv2.dnn, "readNetFromCaffe"):

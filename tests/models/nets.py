@@ -58,7 +58,7 @@ def variants_of(name: str) -> list[str]:
 
 def boxed_variants(name: str) -> list[str]:
     """Likewise of a net that localises: two scales, and the fully-connected layers alone (Table 8)."""
-    larger = "S110" if name.startswith("mini") else "S384"
+    larger = "S128" if name.startswith("mini") else "S384"
     return ["fc", larger, f"{larger}_fc"]
 
 

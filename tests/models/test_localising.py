@@ -67,7 +67,7 @@ def test_data(name):
     """As the classifier's, with the box as third top, and without scale jitter (A.1)."""
     for own, base in zip(net(name).layer[:2], net(base_of(name)).layer[:2], strict=True):
         assert list(own.top) == ["data", "label", "box"]
-        fixed = 80 if name.startswith("mini") else 256
+        fixed = 96 if name.startswith("mini") else 256
         assert own.transform_param.rescale_param.short_side == fixed
         assert not own.transform_param.rescale_param.max_short_side
         own.top.remove("box")
@@ -83,13 +83,13 @@ def test_solvers(name, frozen, larger):
     """The classifier's, from 10^-3 on, steered by the loss; all but the last layer comes from the classifier."""
     base = netc.read_solver(f"models/{base_of(name)}/solver.prototxt")
     layers = [layer.name for layer in trunk(net(base_of(name))) if layer.type in ("Convolution", "InnerProduct")]
-    scale = 110 if name.startswith("mini") else 384
+    scale, start = (128, 110) if name.startswith("mini") else (384, 384)
     suffix = f"_S{scale}" * larger + "_fc" * frozen
     solver = netc.read_solver(f"models/{name}/solver{suffix}.prototxt")
     assert solver.base_lr == pytest.approx(1e-3)
     assert (solver.plateau_param.output, solver.plateau_param.goal) == ("loss", solver.plateau_param.MINIMIZE)
     (plan,) = solver.transplant_param
-    assert plan.weights == f"{base_of(name)}{f'_S{scale}' * larger}_iter_*.caffemodel"
+    assert plan.weights == f"{base_of(name)}{f'_S{start}' * larger}_iter_*.caffemodel"
     assert [copy.layer for copy in plan.copy] == layers[:-1]
     assert solver.snapshot_prefix == name + suffix
     changes = [
@@ -107,17 +107,17 @@ def test_solvers(name, frozen, larger):
 def test_schedules(name):
     """The classifiers of both scales first, from which the steps with boxes start; Table 8's are alternatives."""
     steps = read_schedule(open_file(f"models/{name}/schedule.prototxt"))
-    kind, scale = name.rpartition("_")[2], 110 if name.startswith("mini") else 384
+    kind, (scale, first) = name.rpartition("_")[2], (128, 110) if name.startswith("mini") else (384, 384)
     found = {step.name: (step.weights_from, step.alternative, step.prefix.name) for step in steps}
     own = {
         kind: ("D", False, name),
-        f"{kind}_S{scale}": (f"D_S{scale}", False, f"{name}_S{scale}"),
+        f"{kind}_S{scale}": (f"D_S{first}", False, f"{name}_S{scale}"),
         f"{kind}_fc": ("D", True, f"{name}_fc"),
-        f"{kind}_S{scale}_fc": (f"D_S{scale}", True, f"{name}_S{scale}_fc"),
+        f"{kind}_S{scale}_fc": (f"D_S{first}", True, f"{name}_S{scale}_fc"),
     }
     base = base_of(name)
     start = {"A": ("", False, f"{base[:-1]}A"), "D": ("A", False, base)}
-    assert found == {**start, f"D_S{scale}": ("D", False, f"{base}_S{scale}"), **own}
+    assert found == {**start, f"D_S{first}": ("D", False, f"{base}_S{first}"), **own}
 
 
 def test_the_page_has_their_sizes():

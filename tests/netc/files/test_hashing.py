@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 
 import pytest
 
 from netc.errors import NetcError
 from netc.files import hashing
-from netc.files.hashing import Hashing
+from netc.files.hashing import Hashing, short_turns
 
 
 @pytest.mark.parametrize("size", [0, 1, 1000, 4097])
@@ -46,3 +47,10 @@ def test_a_file_that_shrinks(tmp_path, monkeypatch):
     with pytest.raises(NetcError) as caught:
         Hashing.begun(path).hexdigest()
     assert caught.value.code == "X110"
+
+
+def test_short_turns_end():
+    before = sys.getswitchinterval()
+    with short_turns():
+        assert sys.getswitchinterval() < before
+    assert sys.getswitchinterval() == before

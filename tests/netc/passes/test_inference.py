@@ -146,3 +146,23 @@ def test_a_net_that_learns_is_refused() -> None:
     with pytest.raises(NetcError) as caught:
         optimised(compile_net(INPUT + conv("c", "x"), "TRAIN"), {})
     assert caught.value.code == "R770"
+
+
+SPLIT = 'layer { name: "s" type: "Split" bottom: "c" top: "a" top: "b" }\n'
+
+
+@pytest.mark.parametrize(
+    "text, keep, left",
+    [
+        (conv("c", "x") + BN + SPLIT + layer("ReLU", "re", "a", "y"), (), "Convolution Split ReLU"),
+        (
+            conv("c", "x") + BN + SPLIT + layer("ReLU", "re", "a") + layer("ReLU", "r2", "b"),
+            (),
+            "Convolution ReLU ReLU",
+        ),
+        (conv("c", "x") + SPLIT + layer("ReLU", "re", "a", "y") + layer("ReLU", "r2", "b", "z"), ("a",), None),
+    ],
+)
+def test_a_split_that_names_an_output_stays(text: str, keep: Any, left: str | None) -> None:
+    found = folded(INPUT + text, keep)
+    assert left is None or kinds(found)[1:] == left.split()

@@ -13,7 +13,7 @@ import torch
 from netc import proto, weights
 from netc.errors import NetcError
 from netc.weights import files
-from netc.weights.pieces import PIECE, fill, loaded, pieces
+from netc.weights.pieces import _COPIED, PIECE, copied, fill, loaded, pieces
 
 
 def stored(tmp_path, array, lead=3):
@@ -62,6 +62,40 @@ def test_fill_and_loaded(tmp_path, dtype):
         turned = np.empty(array.shape[::-1], dtype).T
         fill(turned, array)
         assert np.array_equal(turned, np.asarray(expected).astype(dtype)), name
+
+
+def copy_of(tmp_path, array, monkeypatch, change=lambda piece: piece):
+    """How many values `copied` says came back with other bits, and the values that are in the file then; `change`: what
+    the disk makes of what it is given."""
+    path = tmp_path / "copy.bin"
+    path.write_bytes(b"\xff" * (array.nbytes + 1))
+    place = np.frombuffer(files.map_file(path), array.dtype, array.size, 1)
+    write = os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda handle, piece, at: write(handle, change(bytes(piece)), at))
+    with path.open("r+b") as file:
+        return copied(array, place, file.fileno()), np.frombuffer(path.read_bytes(), array.dtype, array.size, 1)
+
+
+@pytest.mark.parametrize("size", [1, _COPIED, 2 * _COPIED + 5])
+def test_what_is_copied_is_read_back(tmp_path, monkeypatch, size):
+    values = np.random.default_rng(1).integers(0, 1 << 32, size, "u4").view("<f4")  # NaN of all kinds among them
+    differing, found = copy_of(tmp_path, stored(tmp_path, values), monkeypatch)
+    assert differing == 0
+    assert found.tobytes() == values.tobytes()
+
+
+def test_a_disk_that_changes_bits_is_found(tmp_path, monkeypatch):
+    """-0 for 0 and one NaN for another: equal as numbers, or never equal, and so told apart by their bits alone."""
+    values = np.zeros(2 * _COPIED + 5, "<f4")
+    values[3:5] = np.nan
+
+    def change(piece):
+        changed = np.frombuffer(piece, "u4").copy()
+        changed[3] ^= 1
+        changed[-1] ^= 1 << 31
+        return changed.tobytes()
+
+    assert copy_of(tmp_path, stored(tmp_path, values), monkeypatch, change)[0] == 2 * 3
 
 
 def test_values_larger_than_a_piece(tmp_path):

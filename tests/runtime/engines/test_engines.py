@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from contextlib import suppress
 from pathlib import Path
 from threading import Thread
@@ -16,6 +18,7 @@ import netc
 from netc.errors import NetcError
 from netc.runtime.engines import backends, cache, choice, known
 from netc.runtime.engines.net import EngineNet
+from tests.zoo.test_models import IMAGES, MODELS
 
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnx")
@@ -329,6 +332,28 @@ def test_where_the_disk_is_full_it_is_said(own_cache: Path, monkeypatch: pytest.
     torch.testing.assert_close(found, loaded(engine="torch")(x())["prob"], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("engine", INSTALLED)
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_a_disk_that_is_really_full(
+    engine: str, precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8k", "tmpfs", str(disk)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("mounting is not allowed here")
+    try:
+        monkeypatch.setenv("NETC_CACHE", str(disk))
+        given = [{"data": x(4).numpy()}] if precision == "int8" else None
+        net, said = loaded(engine=engine, precision=precision, calibration=given), []
+        net.__dict__["say"] = said.append
+        found, wanted = net(x())["prob"], loaded(engine="torch")(x())["prob"]
+        assert float((found - wanted).abs().max() / wanted.max()) < known.TOLERANCES[precision]
+        assert any("No space left" in text for text in said), said
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
 def test_two_at_once_fill_it_alike(own_cache: Path) -> None:
     nets = [loaded() for _ in range(4)]
     found: list[Any] = [None] * len(nets)
@@ -386,6 +411,49 @@ def test_torch_compile(precision: str, tolerance: float) -> None:
     net, exact = loaded(engine="compile", precision=precision), loaded(engine="torch")
     for shape in ((2, 11, 9), (3, 14, 16)):
         torch.testing.assert_close(net(x(*shape))["prob"], exact(x(*shape))["prob"], rtol=tolerance, atol=tolerance)
+
+
+PROCESS = """
+import sys, torch, netc
+sys.path.insert(0, sys.argv[1])
+from tests.runtime.engines.test_engines import loaded, x
+for precision in ("fp32", "int8"):
+    given = [{"data": x(4).numpy()}] if precision == "int8" else None
+    print(loaded(engine=sys.argv[2], precision=precision, calibration=given)(x())["prob"].tolist())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", INSTALLED)
+def test_processes_fill_it_alike(engine: str, own_cache: Path) -> None:
+    home = str(Path(__file__).parents[3])
+    command = [sys.executable, "-c", PROCESS, home, engine]
+    started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    found = [process.communicate(timeout=600)[0] for process in started]
+    assert [process.returncode for process in started] == [0, 0, 0]
+    assert found[0].count("[[") == 2
+    assert len(set(found)) == 1
+    assert not [path for path in own_cache.rglob("*") if "tmp" in path.name]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", [*INSTALLED, "compile"])
+@pytest.mark.parametrize("name", MODELS)
+def test_every_shared_net(name: str, engine: str, zoo: Path) -> None:
+    """Batches that change from call to call, and where the net takes it another size of images."""
+    net, image = str(zoo / "caffemodel" / f"{MODELS[name]}.prototxt"), IMAGES.get(MODELS[name], ())
+    weights = str(zoo / "caffemodel" / f"{name}.caffemodel")
+    shapes = {"data": (2, *image)} if image else None
+    exact, fast = (netc.load_net(net, weights=weights, engine=each, shapes=shapes) for each in ("torch", engine))
+    wanted = [top for top in exact.outputs if exact.graph.shapes[top]]
+    needed = exact._route(tuple(wanted)).needed
+    for batch in (1, 3, 8, 1) if engine != "compile" else (2,):
+        given = {top: torch.rand(batch, *exact.graph.shapes[top][1:]) * 2 - 1 for top in needed}
+        both = [one(given, blobs=wanted) for one in (fast, exact)]
+        for blob in wanted:
+            torch.testing.assert_close(
+                both[0][blob], both[1][blob], rtol=1e-3, atol=1e-4 * float(both[1][blob].abs().max())
+            )
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from PIL import Image
 import netc
 from netc.cli import _main
 from netc.runtime.evaluate.dense import dense
+from netc.runtime.evaluate.tiles import plan
 from netc.runtime.transfer import files
 
 FOLDER = "zoo/caffemodel/bvlc_googlenet"
@@ -39,6 +40,17 @@ def test_the_dense_net_is_the_classifier(googlenet: tuple[str, str]) -> None:
     assert torch.equal(scores[..., 0, 0], want)
     wide = found.map(x.repeat(1, 1, 2, 2)[:, :, :256, :341])
     assert (found.stride, tuple(wide.shape)) == ((32, 32), (2, 1000, 2, 4))
+
+
+@pytest.mark.slow
+def test_tiles_of_a_panorama(googlenet: tuple[str, str]) -> None:
+    net = netc.load_net(googlenet[0], weights=googlenet[1])
+    found = dense(net)
+    x = torch.from_numpy(np.random.default_rng(1).normal(0, 60, (1, 3, 384, 1100)).astype("f4"))
+    whole = found.map(x)
+    found.plans[384, 1100] = planned = plan(found.form, found.blob, 384, 1100, found.plan(384, 1100).bytes // 2)
+    assert len(planned.tiles) > 1
+    assert (found.map(x) - whole).abs().max() <= 1e-6 * whole.abs().max()
 
 
 @pytest.mark.slow

@@ -38,7 +38,7 @@ def made(tmp_path_factory) -> Path:
     """net.prototxt, two weight files, and photos/<class>/<n>.png: 5 of each class, none of dogwood."""
     home = tmp_path_factory.mktemp("made")
     (home / "net.prototxt").write_text(NET)
-    for seed in (1, 2):
+    for seed in (1, 2, 3):
         net = netc.load_net(NET, seed=seed)
         arrays = {name: [blob.detach().numpy() for blob in blobs] for name, blobs in net.params.items()}
         save(home / f"{seed}.caffemodel", arrays)
@@ -101,13 +101,14 @@ def test_errors_and_their_intervals(made: Path, capsys) -> None:
     assert "classes without a picture: dogwood" in said
 
 
-def test_fusion_averages_posteriors(made: Path, capsys) -> None:
-    fuse = f"{made}/net.prototxt:{made}/2.caffemodel"
-    _, found, _ = run(capsys, *words(made, "--fuse", fuse))
-    labels, one = by_hand(made)
-    _, two = by_hand(made, seed=2)
-    assert found["top1_error"] == error_of(labels, (one + two) / 2)
-    assert len(found["nets"]) == 2
+@pytest.mark.parametrize("others", [(2,), (2, 3)], ids=["two nets", "three nets"])
+def test_fusion_averages_posteriors(made: Path, capsys, others: tuple[int, ...]) -> None:
+    fused = [word for seed in others for word in ("--fuse", f"{made}/net.prototxt:{made}/{seed}.caffemodel")]
+    _, found, _ = run(capsys, *words(made, "--scales", "14,17,20", "--flip", *fused))
+    labels, _ = by_hand(made)
+    each = [by_hand(made, seed, scales=(14, 17, 20), flip=True)[1] for seed in (1, *others)]
+    assert found["top1_error"] == error_of(labels, np.mean(each, axis=0))
+    assert len(found["nets"]) == 1 + len(others)
 
 
 def sources(home: Path, tmp_path: Path) -> dict[str, list[str]]:
@@ -145,6 +146,33 @@ def test_a_second_pass_computes_nothing(made: Path, tmp_path: Path, capsys, monk
     assert run(capsys, *words(made, *cache, "--view", "both", "--scales", "14,17", "--flip")) == first
     _, part, _ = run(capsys, *words(made, *cache, "--view", "crops", "--scales", "17"))  # another protocol of its looks
     assert part["top1_error"] == error_of(labels, posteriors)
+
+
+def test_a_run_that_was_killed_goes_on(made: Path, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It dies at its seventh look; the second one computes the looks that are missing, and no other."""
+    from netc.runtime.evaluate.classifier import Classifier
+
+    look, calls = Classifier._look, []
+
+    def counted(self, planes, given, last: int = 1 << 30):
+        calls.append(given)
+        if len(calls) > last:
+            raise NetcError("R735", "killed")
+        return look(self, planes, given)
+
+    given = words(made, "--threads", "1", "--flip", "--scales", "14,17")
+    monkeypatch.setattr(Classifier, "_look", counted)
+    _, want, _ = run(capsys, *given)
+    total = len(calls)
+    calls.clear()
+    monkeypatch.setattr(Classifier, "_look", lambda *args: counted(*args, last=6))
+    cache = ("--cache", str(tmp_path / "cache"))
+    assert _main.run([*given, *cache]) != 0
+    capsys.readouterr()
+    calls.clear()
+    monkeypatch.setattr(Classifier, "_look", counted)
+    _, found, _ = run(capsys, *given, *cache)
+    assert (found, len(calls)) == (want, total - 6)
 
 
 def spoil(path: Path, how: str) -> None:
@@ -326,6 +354,16 @@ def test_classify(made: Path, tmp_path: Path, capsys, monkeypatch: pytest.Monkey
         assert [each["label"] for each in one["predictions"]] == best.tolist()
         assert [each["name"] for each in one["predictions"]] == [CLASSES[label] for label in best]
         assert [each["probability"] for each in one["predictions"]] == pytest.approx(row[best].tolist(), rel=1e-6)
+
+
+@pytest.mark.parametrize("view", ["dense", "crops", "centre", "both"])
+def test_classify_by_each_protocol(made: Path, capsys, view: str) -> None:
+    folder = str(made / "photos/cedar")
+    _, found, _ = run(capsys, *classify(made, folder, "--protocol", view, "--scales", "14,17", "--flip", "--top", "4"))
+    _, posteriors = by_hand(made, view=view, scales=(14, 17), flip=True)
+    for one, row in zip(found["images"], posteriors[10:15], strict=True):
+        told = {each["label"]: each["probability"] for each in one["predictions"]}
+        assert [told[label] for label in range(4)] == pytest.approx(row.tolist(), rel=1e-6)
 
 
 def test_classify_takes_what_the_card_says(made: Path, tmp_path: Path, capsys) -> None:

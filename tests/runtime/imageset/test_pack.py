@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 from pathlib import Path
@@ -15,6 +16,7 @@ from netc import proto
 from netc.cli._main import run
 from netc.errors import NetcError
 from netc.runtime.imageset.pack import pack
+from netc.runtime.imageset.writer import Database
 
 LARGE, SMALL = (90, 60), (30, 20)
 
@@ -115,6 +117,26 @@ def test_an_older_database_makes_way_only_for_a_whole_one(source: Path, tmp_path
     assert {entry.name for entry in tmp_path.iterdir()} == {"large_lmdb", "bad_lmdb", "out"}
 
 
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
+def test_no_room_or_an_interruption_leaves_the_older_one(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    """At the third record, with the threads of further ones under way. (kill -9: test_writer.py.)"""
+    out = database(tmp_path / "out", {b"older": b""})
+
+    def put(self: Database, key: bytes, value: bytes) -> None:
+        if key == b"c":
+            with self._reported():
+                raise error
+
+    monkeypatch.setattr(Database, "put", put)
+    with pytest.raises(NetcError if isinstance(error, OSError) else KeyboardInterrupt) as caught:
+        pack(source, out, 30, 90, force=True, workers=2)
+    assert getattr(caught.value, "code", "X140") == "X140"
+    assert list(read(out)) == [b"older"]
+    assert {entry.name for entry in tmp_path.iterdir()} == {"large_lmdb", "out"}
+
+
 def test_what_is_no_database_does_not_make_way(source: Path, tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos/a.txt").write_text("mine")
@@ -134,3 +156,29 @@ def test_the_command(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     assert run(["pack", str(source), "-o", out, "--short-side", "30"]) == 73
     assert run(["pack", str(source), "-o", out, "--short-side", "30", "--force"]) == 0
     assert "7 records, 4 of them made smaller" in capsys.readouterr().out
+
+
+def test_what_else_a_record_says_stays(tmp_path: Path) -> None:
+    """Sizes are those of the new picture; numbers that are no boxes are not lost: that record stays as it is."""
+    sizes = proto.Datum(data=picture(LARGE), encoded=True, channels=3, height=60, width=90, label=2)
+    unknown = sizes.SerializeToString() + bytes([0xFA, 0x7F, 2, 7, 7])  # a field of a fork's
+    odd = proto.Datum(data=picture(LARGE), encoded=True, float_data=[1, 2, 3]).SerializeToString()
+    source = database(tmp_path / "from", {b"0": unknown, b"1": odd})
+    assert pack(source, tmp_path / "to", 20, 90).smaller == 1
+    with lmdb.open(str(tmp_path / "to"), readonly=True, lock=False) as env, env.begin() as transaction:
+        first, second = (transaction.get(key) for key in (b"0", b"1"))
+    small = proto.Datum.FromString(first)
+    assert (small.channels, small.height, small.width, small.label) == (3, 20, 30, 2)
+    assert Image.open(io.BytesIO(small.data)).size == (30, 20)
+    assert first.endswith(bytes([0xFA, 0x7F, 2, 7, 7]))
+    assert second == odd
+
+
+@pytest.mark.parametrize("name", ["", "data.mdb"])
+def test_a_database_is_not_packed_into_itself(tmp_path: Path, name: str) -> None:
+    source = database(tmp_path / "from", {b"0": RECORDS[b"a"].SerializeToString()})
+    before = (source / "data.mdb").read_bytes()
+    with pytest.raises(NetcError) as caught:
+        pack(source / name, source, 20, 90, force=True)
+    assert caught.value.code == "C140"
+    assert (source / "data.mdb").read_bytes() == before

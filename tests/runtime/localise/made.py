@@ -1,7 +1,4 @@
-"""Localisers on the demonstration's classifier, mini_vgg_A: the data and the head are those of mini_vgg_D_*.
-
-The loss weighs ten times as much, as there are so few iterations.
-"""
+"""Localisers on the demonstration's classifier, mini_vgg_A: the data and the head are those of mini_vgg_D_*."""
 
 from __future__ import annotations
 
@@ -16,7 +13,6 @@ def on_net_a(kind: str) -> str:
     names = [layer.name for layer in head.layer]
     ours, last = list(head.layer), names.index("fc8_box")
     body = [layer for layer in trunk.layer[2:] if layer.name not in ("fc8", "loss", "accuracy", "accuracy_top5")]
-    next(layer for layer in ours if layer.name == "loss").loss_weight.append(10)
     layers = [*ours[:2], *body, *ours[last:]]
     copies = type(head)(name=f"mini_vgg_A_{kind}")
     copies.layer.extend(layers)

@@ -158,9 +158,9 @@ def test_the_top_five_and_the_true_class():
     assert [found.label for found in five] == [0, 1, 2, 3, 4]
     assert (own.label, own.box.tolist()) == (5, [5, 5, 15, 15])
     tally = Tally()
-    tally.add(own, truth, five)
+    tally.add(0, own, truth, five)
     own, truth, five = system.named(picture(30, 30), 1, np.array([[1, 1, 11, 11.0], [0, 0, 1, 1]]))
-    tally.add(own, truth, five)
+    tally.add(0, own, truth, five)
     found = tally.as_dict()
     assert (found["images"], found["mean_iou"], found["ground_truth_class_error"]) == (2, 1, 0)
     assert (found["top1_localisation_error"], found["top5_localisation_error"]) == (1, 0.5)
@@ -170,7 +170,7 @@ def test_half_of_it_is_not_enough():
     truth = np.array([[0, 0, 10, 10.0]])
     for width, right in ((5, False), (5.1, True)):
         tally = Tally()
-        tally.add(Located(3, np.array([0, 0, width, 10]), 1.0), truth)
+        tally.add(0, Located(3, np.array([0, 0, width, 10]), 1.0), truth)
         assert tally.as_dict()["ground_truth_class_error"] == 1 - right
     assert overlap([0, 0, 1, 1], np.zeros((0, 4))) == 0
 

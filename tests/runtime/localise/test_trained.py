@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from netc.cli import main
@@ -36,25 +35,26 @@ def measured(capsys: pytest.CaptureFixture[str], *words: str) -> dict:
 
 @pytest.mark.slow
 def test_from_the_demo_classifier(tmp_path, monkeypatch, capsys):
-    """Its classifier for a while, then boxes of each class: better than the best constant box, which is good already
-    (the objects are near the middle), and more pictures are right among five classes than by the first."""
+    """Its classifier for a while, then its fully-connected layers for boxes: the central crop gives better boxes than
+    the best constant box, which is good already (the objects are near the middle); those of all places, merged and
+    rated, are right on most pictures, though each window by itself sees but a part of the object."""
     monkeypatch.chdir(tmp_path)
     for name, first, count in (("train", 0, 800), ("val", 1500, 200)):
         write_set(tmp_path / name, 1, first, count)
         assert main(["convert-imageset", name, f"{name}_lmdb", "--boxes", f"{name}/boxes.json"]) == 0
     for file in ("solver.prototxt", "train_val.prototxt"):
         Path(file).write_text((FOLDER / "mini_vgg_A" / file).read_text())
-    assert main(["train", "solver.prototxt", "--iterations", "200"]) == 0
-    Path("PCR.prototxt").write_text(made.on_net_a("PCR"))
-    Path("PCR_solver.prototxt").write_text(made.solver("PCR", 200, "mini_vgg_A_iter_200.caffemodel"))
-    assert main(["train", "PCR_solver.prototxt"]) == 0
-    net = ["PCR.prototxt", "--weights", "PCR_iter_200.caffemodel"]
+    assert main(["train", "solver.prototxt", "--iterations", "300"]) == 0
+    Path("SCR.prototxt").write_text(made.on_net_a("SCR"))
+    Path("SCR_solver.prototxt").write_text(made.solver("SCR", 800, "mini_vgg_A_iter_300.caffemodel", fc_alone=True))
+    assert main(["train", "SCR_solver.prototxt"]) == 0
+    net = ["SCR.prototxt", "--weights", "SCR_fc_iter_800.caffemodel"]
     centre = measured(capsys, *net)
     assert centre["mean_iou"] > constant(tmp_path / "val_lmdb")
-    rating = ["--classifier", "train_val.prototxt", "--classifier-weights", "mini_vgg_A_iter_200.caffemodel"]
-    dense = measured(capsys, *net, "--view", "dense", "--scales", "80,96", *rating)
-    assert dense["top5_localisation_error"] < dense["top1_localisation_error"]
-    assert np.isfinite(dense["interval"]).all()
+    rating = ["--classifier", "train_val.prototxt", "--classifier-weights", "mini_vgg_A_iter_300.caffemodel"]
+    dense = measured(capsys, *net, "--view", "dense", "--scales", "96", *rating)
+    assert dense["top5_localisation_error"] <= dense["top1_localisation_error"]
+    assert dense["ground_truth_class_error"] <= dense["top5_localisation_error"] < 0.4
 
 
 @pytest.mark.slow

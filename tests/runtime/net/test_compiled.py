@@ -152,5 +152,6 @@ def test_the_compiler_is_not_loaded_before_something_is_compiled() -> None:
     import subprocess
     import sys
 
-    program = "import sys, netc.runtime.net.module, netc.runtime.net.feeding; sys.exit('torch._dynamo' in sys.modules)"
+    rooms = "netc.runtime.net.module, netc.runtime.net.feeding, netc.layers._python"
+    program = f"import sys, {rooms}; sys.exit('torch._dynamo' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], timeout=300).returncode == 0

@@ -73,3 +73,29 @@ def test_a_double_net_takes_double_batches() -> None:
         layer { name: "ip" type: "InnerProduct" bottom: "d" top: "ip" inner_product_param { num_output: 2 } }"""
     ).double()
     assert net()["ip"].dtype == torch.float64
+
+
+def test_no_layer_waits_for_a_device() -> None:
+    """A tensor without values stands for one on a GPU: whatever looks at a value there fails here."""
+    folded = NORMALISED.format(shape="dim: 2 dim: 3 dim: 9 dim: 8")
+    for text, shape in ((NET.format(head=""), (2, 3, 8, 6)), (folded, (2, 3, 9, 8))):
+        net = netc.load_net(text).to("meta")
+        found = net(torch.empty(shape, device="meta"))
+        assert all(value.device.type == "meta" for value in found.values())
+
+
+NORMALISED = """
+layer {{ name: "data" type: "Input" top: "data" input_param {{ shape {{ {shape} }} }} }}
+layer {{ name: "c" type: "Convolution" bottom: "data" top: "c" convolution_param {{ num_output: 4 kernel_size: 3 }} }}
+layer {{ name: "bn" type: "BatchNorm" bottom: "c" top: "c" }}
+layer {{ name: "sc" type: "Scale" bottom: "c" top: "c" scale_param {{ bias_term: true }} }}
+layer {{ name: "norm" type: "LRN" bottom: "c" top: "norm" }}
+layer {{ name: "mp" type: "Pooling" bottom: "norm" top: "mp" pooling_param {{ kernel_size: 3 stride: 2 }} }}
+layer {{ name: "ap" type: "Pooling" bottom: "norm" top: "ap"
+  pooling_param {{ pool: AVE kernel_size: 3 stride: 2 }} }}
+layer {{ name: "cat" type: "Concat" bottom: "mp" bottom: "ap" top: "cat" }}
+layer {{ name: "sum" type: "Eltwise" bottom: "mp" bottom: "ap" top: "sum" }}
+layer {{ name: "drop" type: "Dropout" bottom: "cat" top: "cat" }}
+layer {{ name: "fc" type: "InnerProduct" bottom: "cat" top: "fc" inner_product_param {{ num_output: 5 }} }}
+layer {{ name: "prob" type: "Softmax" bottom: "fc" top: "prob" }}
+"""

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import netc
 from netc.cli._main import run as main
 from netc.errors import NetcError
 from netc.files.shipped import FOLDER
 from netc.graph.read import open_file
 from netc.runtime.demo import steps as demo
-from netc.runtime.reproduce import mini
+from netc.runtime.reproduce import boxes, mini
 from netc.solver.tables import read_table, steps_of
 
 NAMES = [*mini.TABLES]
@@ -29,8 +30,12 @@ def table(name):
 def trained_side(step):
     """S of a small net's solver, and whether it tests at another size than it trains."""
     blocks = [one.rescale_param for one in step.param.override_param if one.HasField("rescale_param")]
-    if not blocks:
-        return (80,)
+    if not blocks:  # as its net tests it
+        return (
+            netc.read_net(Path(step.path).parent / "train_val.prototxt")
+            .layer[1]
+            .transform_param.rescale_param.short_side,
+        )
     return (blocks[0].short_side,) if blocks[0].short_side else (blocks[0].min_short_side, blocks[0].max_short_side)
 
 
@@ -43,8 +48,20 @@ def test_the_small_tables_take_the_sides_of_the_small_solvers(name: str) -> None
             assert min(member.test_sides) >= 64  # the crop
         for small, large in zip(row.members, whole.members, strict=True):
             assert small.test_sides == tuple(sorted(small.test_sides))
-            ratio = [side * 64 / 224 for side in large.test_sides]
-            assert np.allclose(small.test_sides, ratio, atol=8)
+            if small.trained.net.endswith(("SCR", "PCR")):  # windows fit, one more for each stride of 32
+                assert all((side - 64) % 32 == 0 for side in small.test_sides)
+                assert np.allclose(np.diff(small.test_sides), np.diff(large.test_sides))
+            else:
+                ratio = [side * 64 / 224 for side in large.test_sides]
+                assert np.allclose(small.test_sides, ratio, atol=8)
+
+
+def test_the_sides_of_table_9() -> None:
+    rows = {row.name: row for row in mini.small(table("table9")).rows}
+    assert [one.test_sides for one in rows["fusion"].members] == [(96,), (96, 128)]
+    (large,) = rows["S = 384, Q = 384"].members
+    assert (str(large.trained.step), str(large.rating.step), large.train_sides) == ("PCR_S128", "D_S110", (128,))
+    assert [one.test_sides for one in rows["fusion"].naming] == [(73, 109, 146)] * 2
 
 
 def test_the_sides_of_table_4() -> None:
@@ -67,7 +84,7 @@ def test_the_steps_come_once_and_after_those_that_they_start_from() -> None:
     assert len(set(names)) == len(names) == 18
     assert all(names.index(step.weights_from) < names.index(step.name) for step in steps if step.weights_from)
     lengths = {step.name: step.param.max_iter for step in steps}
-    assert (lengths["A"], lengths["D"], lengths["D_S110"], lengths["PCR"]) == (100, 100, 40, 40)
+    assert (lengths["A"], lengths["D"], lengths["D_S110"], lengths["PCR"]) == (100, 100, 40, 100)
     assert steps_of("mini_vgg_A")["A"].param.max_iter == 3000  # what is shared stays as it is
 
 
@@ -88,6 +105,21 @@ def test_photos_are_divided_by_class(tmp_path: Path) -> None:
     assert sorted(entry.label for entry in sets["val"].entries) == list(range(10))
     both = {entry.name for one in sets.values() for entry in one.entries}
     assert len(both) == 50
+
+
+@pytest.mark.parametrize("drawn", [True, False])
+def test_photos_have_no_boxes_so_no_localiser_is_trained_on_them(
+    drawn: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(demo, "SETS", {"train": (0, 10), "val": (1500, 10)})
+    root = None if drawn else str(photos(tmp_path / "photos", 10, 5))
+    mini.prepare(tmp_path / "out", root, lambda text: None)
+    monkeypatch.chdir(tmp_path / "out")
+    tables = [mini.small(table(name)) for name in ("table3", "table8")]
+    names = {one.net for one in mini.needed(tables)}
+    assert "mini_vgg_A_LRN" in names
+    assert ("mini_vgg_D_SCR" in names) == drawn
+    assert boxes.has_boxes(tables[1].rows[0], mini.DATA) == drawn
 
 
 def test_photos_of_other_classes_and_folders_of_others(tmp_path: Path, capsys) -> None:

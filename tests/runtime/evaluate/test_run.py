@@ -356,6 +356,14 @@ def test_classify(made: Path, tmp_path: Path, capsys, monkeypatch: pytest.Monkey
         assert [each["probability"] for each in one["predictions"]] == pytest.approx(row[best].tolist(), rel=1e-6)
 
 
+def test_classify_of_an_empty_list(made: Path, capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    import io
+
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\n\n")))
+    status, found, _ = run(capsys, *classify(made, "-", "--scales", "14"))
+    assert (status, found["errors"][0]["code"]) == (65, "D541")
+
+
 @pytest.mark.parametrize("view", ["dense", "crops", "centre", "both"])
 def test_classify_by_each_protocol(made: Path, capsys, view: str) -> None:
     folder = str(made / "photos/cedar")

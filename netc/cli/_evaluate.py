@@ -115,6 +115,7 @@ def spread(work: Callable[[Group], int], processes: int | None) -> int:
 def _evaluate(net: str, weights: str, as_json: bool, options: dict[str, Any], group: Group) -> int:
     from netc.files.durable import refuse_existing, write_whole
     from netc.runtime.evaluate import report
+    from netc.runtime.evaluate.sources import without_picture
 
     told = said_by(group)
     other = report.read_predictions(options["against"]) if options["against"] else None
@@ -142,6 +143,8 @@ def _evaluate(net: str, weights: str, as_json: bool, options: dict[str, Any], gr
         if options["predictions"]:
             text = json_text(report.predictions(outcome, order, about))
             write_whole(options["predictions"], [text.encode()])
+        if empty := source.empty({one["class"] for one in found["classes"]}):
+            say(without_picture(empty))
         say_broken(outcome.broken)
         click.echo(json_text(found) if as_json else "\n".join(report.lines(found)))
     return BAD_DATA if outcome.broken else DONE

@@ -89,8 +89,10 @@ def _paths(images: Sequence[str]) -> Iterator[str]:
 
     for name in images:
         if name == "-":
-            text = os.fsdecode(read_stdin(MOST_BYTES))
-            yield from (line for _, line in numbered(text))
+            listed = [line for _, line in numbered(os.fsdecode(read_stdin(MOST_BYTES)))]
+            if not listed:
+                raise NetcError("D541", "the list on the standard input names no picture", None, "a name is a line")
+            yield from listed
         elif os.path.isdir(name):
             yield from _of_folder(name)
         else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,6 +69,10 @@ class Source:
     def record(self, index: int) -> Record:
         """Raises NetcError D520 where it cannot be read, or its header is no picture's."""
         raise NotImplementedError
+
+    def empty(self, labels: Collection[int]) -> list[str]:
+        """Names of its classes that are not among the labels of its pictures, where only these tell."""
+        return []
 
     def close(self) -> None: ...
 
@@ -135,6 +139,9 @@ class _Database(Source):
         sha = _sha(repr(pixels.shape).encode() + pixels.tobytes())
         return Record(index, called, name, datum.label, sha, (pixels.shape[0], pixels.shape[1]), pixels)
 
+    def empty(self, labels: Collection[int]) -> list[str]:
+        return [name for label, name in enumerate(self.classes) if label not in labels]
+
     def close(self) -> None:
         self.database.close()
 
@@ -191,6 +198,10 @@ def _by_folders(root: Path, classes: Sequence[str]) -> Listing:
     return listing
 
 
+def without_picture(classes: Sequence[str]) -> str:
+    return f"classes without a picture: {', '.join(classes[:8])}{', …' if len(classes) > 8 else ''}"
+
+
 def _remarks(listing: Listing) -> list[str]:
     """Classes without a picture, where the source itself says its classes; files that are passed over."""
     if listing.file:
@@ -200,7 +211,7 @@ def _remarks(listing: Listing) -> list[str]:
     filled = {entry.name.split(os.sep)[0] for entry in listing.entries}
     folders = sorted(f.name for f in os.scandir(listing.root) if f.is_dir() and not f.name.startswith("."))
     if empty := [name for name in folders if name not in filled]:
-        said.append(f"classes without a picture: {', '.join(empty[:8])}{', …' if len(empty) > 8 else ''}")
+        said.append(without_picture(empty))
     if listing.passed_over:
         first = ", ".join(listing.passed_over[:3])
         more = ", …" if len(listing.passed_over) > 3 else ""

@@ -129,7 +129,8 @@ def test_sources_of_the_same_pictures_give_the_same(made: Path, tmp_path: Path, 
     capsys.readouterr()
     _, want, _ = run(capsys, *words(made))
     for name, source in given.items():
-        _, found, _ = run(capsys, *words(made, *source))
+        _, found, said = run(capsys, *words(made, *source))
+        assert ("classes without a picture: dogwood" in said) == ("LMDB" in name)  # a list does not name the classes
         assert {key: found[key] for key in ("images", "top1_error", "orders")} == {
             key: want[key] for key in ("images", "top1_error", "orders")
         }, name
@@ -353,6 +354,14 @@ def test_classify(made: Path, tmp_path: Path, capsys, monkeypatch: pytest.Monkey
         assert [each["label"] for each in one["predictions"]] == best.tolist()
         assert [each["name"] for each in one["predictions"]] == [CLASSES[label] for label in best]
         assert [each["probability"] for each in one["predictions"]] == pytest.approx(row[best].tolist(), rel=1e-6)
+
+
+def test_classify_of_an_empty_list(made: Path, capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    import io
+
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\n\n")))
+    status, found, _ = run(capsys, *classify(made, "-", "--scales", "14"))
+    assert (status, found["errors"][0]["code"]) == (65, "D541")
 
 
 @pytest.mark.parametrize("view", ["dense", "crops", "centre", "both"])

@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for `python tools/bench_weights.py`
-from tools.timing import ENVIRONMENT, NETC, in_turn, medians
+from tools.timing import ENVIRONMENT, NETC, in_turn, medians, spread
 
 Command = Callable[[Path], list[str]]
 """The words of a command that writes into the folder."""
@@ -74,8 +74,8 @@ def _step(name: str, file: Path, out: Path) -> list[str]:
     return [sys.executable, __file__, str(file), str(out / "x"), "--step", name]
 
 
-def _compare(file: Path, command: Command, pairs: int) -> dict[str, float]:
-    flushes: list[float] = []
+def _compare(file: Path, command: Command, pairs: int) -> dict[str, float | list[float]]:
+    flushes: list[Run] = []
 
     def ours() -> Run:
         with tempfile.TemporaryDirectory(dir=file.parent) as out:
@@ -88,29 +88,35 @@ def _compare(file: Path, command: Command, pairs: int) -> dict[str, float]:
             return run
 
     _warm(file)
+    ours(), copy()  # netc's modules are compiled once, as an installation does
+    flushes.clear()
     mine, copies = zip(*in_turn(ours, copy, pairs), strict=True)
     seconds, cp_seconds, times_cp = medians([(a.seconds, b.seconds) for a, b in zip(mine, copies, strict=True)])
-    flushed = [(a.seconds, b.seconds + flush) for a, b, flush in zip(mine, copies, flushes, strict=True)]
-    cpu, cp_cpu, _ = medians([(a.cpu, b.cpu) for a, b in zip(mine, copies, strict=True)])
+    flushed = [(a.seconds, b.seconds + flush.seconds) for a, b, flush in zip(mine, copies, flushes, strict=True)]
+    cpus = [(a.cpu, b.cpu + flush.cpu) for a, b, flush in zip(mine, copies, flushes, strict=True)]
+    cpu, cp_cpu, times_cpu = medians(cpus)
     megabytes = statistics.median(run.megabytes for run in mine)
     return {
         "seconds": round(seconds, 3),
         "cp_seconds": round(cp_seconds, 3),
         "times_cp": round(times_cp, 2),
+        "flushed_cp_seconds": round(medians(flushed)[1], 3),
         "times_flushed_cp": round(medians(flushed)[2], 2),
+        "times_flushed_cp_from_to": spread(flushed),
         "cpu_seconds": round(cpu, 3),
-        "cp_cpu_seconds": round(cp_cpu, 3),
+        "flushed_cp_cpu_seconds": round(cp_cpu, 3),
+        "times_flushed_cp_cpu": round(times_cpu, 2),
         "peak_megabytes": round(megabytes, 1),
         "peak_by_file_size": round(megabytes * 1e6 / file.stat().st_size, 3),
     }
 
 
-def _flush(file: Path) -> float:
-    """Seconds until a written file is on the disk, which cp does not wait for and netc does."""
-    start = time.perf_counter()
+def _flush(file: Path) -> Run:
+    """Until a written file is on the disk, which cp does not wait for and netc does."""
+    start, cpu = time.perf_counter(), time.process_time()
     with file.open("rb") as copy:
         os.fsync(copy.fileno())
-    return time.perf_counter() - start
+    return Run(time.perf_counter() - start, time.process_time() - cpu, 0)
 
 
 def _warm(file: Path) -> None:

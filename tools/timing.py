@@ -15,6 +15,7 @@ from typing import TypeVar
 
 ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
+ENVIRONMENT.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed netc is compiled once, not at every start
 NETC = [sys.executable, "-m", "netc"]
 
 T = TypeVar("T")
@@ -48,3 +49,9 @@ def medians(pairs: Sequence[tuple[float, float]]) -> tuple[float, float, float]:
     """The median of ours, that of theirs, and the median of ours / theirs."""
     ours, theirs = (statistics.median(column) for column in zip(*pairs, strict=True))
     return ours, theirs, statistics.median(a / b for a, b in pairs)
+
+
+def spread(pairs: Sequence[tuple[float, float]]) -> list[float]:
+    """The smallest and the largest ours / theirs."""
+    ratios = [a / b for a, b in pairs]
+    return [round(min(ratios), 2), round(max(ratios), 2)]

@@ -240,7 +240,7 @@ def members_of(
         own = replace(wanted, blob=None, crop=None) if number else wanted
         classifier = classifier_of(path, file, own, say, kind or Classifier)
         calibrate(classifier, options, say)
-        store = Store(options["cache"], classifier.key, say) if options["cache"] else None
+        store = Store(options["cache"], classifier.key, say, classifier.kind) if options["cache"] else None
         protocol = found[0].protocol if found else protocol_of(options, classifier)
         found.append(Member(classifier, protocol, store, path or "", file))
     if options["cache"]:

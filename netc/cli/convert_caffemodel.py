@@ -70,12 +70,13 @@ def command(
     What was written is read again and compared bit by bit; what holds a computation (torchvision, onnx, pt2) is run
     beside netc on a fixed random input. If anything differs, no file is left. docs/weights.md describes the formats.
     """
-    from netc.files.hashing import Hashing
+    from netc.files.hashing import Hashing, short_turns
 
     if output == "-":
         raise NetcError(
             "C162", "a conversion is proved as a file, and stdout is not a file", None, "give a name with -o"
         )
+    click.get_current_context().with_resource(short_turns())
     hashing = Hashing.begun(file)  # before anything heavy is imported
     from netc.runtime.export.convert import Options, convert
 

@@ -57,7 +57,7 @@ def _deployed(path: str, phase: str, level: int, stages: list[str], told: Told) 
     layers = state_layers(draft_net(path), phase_number(phase), level, stages)
     told.used = True
     shapes = partial(shapes_of, asked=Asked(phase, level, stages, told.shapes), layers=layers, weights=Weights())
-    found = deployed(layers, set(), shapes)
+    found = deployed(layers, set(), shapes, judged=False)
     if found.unknown:
         listed = ", ".join(found.unknown)
         hint = "say how large its images are: --shape CHANNELS,HEIGHT,WIDTH"
@@ -69,6 +69,7 @@ def _text(layers: Any, name: str) -> str:
     from netc import proto
     from netc.prototxt.format import canonical
 
-    net = proto.NetParameter(name=layers.draft.param.name)
+    own = layers.draft.param
+    net = proto.NetParameter(name=own.name) if own.name else proto.NetParameter()
     net.layer.extend(layers.params)
     return f"# The convolutional form of {name}, for images of any size: netc convolutional.\n{canonical(net)}"

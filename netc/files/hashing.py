@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,8 +20,11 @@ from netc.files.opening import handle_of, open_regular
 Chunk = bytes | memoryview
 _SMALL = 1 << 16
 _PIECE = 1 << 22
-"""Bytes read at a time. After each piece the thread may wait five milliseconds for a busy interpreter, so a piece must
-not be small beside what is hashed in that time."""
+"""Bytes read at a time. After each call the thread waits for a busy interpreter (`short_turns`), so a piece must not be
+small beside what is hashed in that time."""
+
+_TURN = 5e-4
+"""Seconds: an eighth of what reading and hashing a piece takes."""
 
 
 class Digest(NamedTuple):
@@ -59,6 +64,18 @@ def digest_of(path: Path, limit: int) -> Digest:
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
         return Digest(size, hashlib.file_digest(file, "sha256").hexdigest() if size == limit else "")
+
+
+@contextmanager
+def short_turns() -> Iterator[None]:
+    """Threads of this process that ask a busy one for the interpreter get it after half a millisecond, not after
+    Python's five, in which a hash beside an import stands still. For commands: it is the whole process that is set."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(_TURN)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
 
 
 class Hashing:

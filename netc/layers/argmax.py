@@ -57,6 +57,9 @@ class ArgMax(Layer):
         return [choices.argmax(bottoms[0], self.options.top_k, self.axis, self.options.out_max_val)]
 
     def onnx(self, op: Any, x: Sequence[Any], params: Sequence[Any], shapes: Sequence[Shape]) -> Sequence[Any] | None:
+        """Not for an engine: whose scores differ in the last bit may choose another of two that are about equal."""
+        if not op.program:
+            return None
         axis = 1 if self.axis is None else self.axis
         scores = op.Flatten(x[0], axis=1) if self.axis is None else x[0]
         # TopK puts the first of equal scores first: from behind that is Caffe's

@@ -268,6 +268,18 @@ class Layer(Facts):
         """True where an output sees the whole input plane (InnerProduct, global pooling)."""
         return False
 
+    def is_local(self) -> bool:
+        """Whether a value of the tops depends on nothing but its window (`window`; without one, its place), so that a
+        part of the bottoms' planes gives a part of the tops'."""
+        if self.mixes_rows or self.sees_whole_plane():
+            return False
+        return not self.transposed if self.window() is not None else self.works_at_places()
+
+    def works_at_places(self) -> bool:
+        """Whether the tops' channels at a place are made from the bottoms' at that place."""
+        joins = bool(self.passes == slice(None) and not self.keeps_values)
+        return self.keeps_places or ((self.each_place or joins) and getattr(self, "axis", None) == 1)
+
     def choice(self, field: str) -> str:
         """The name of the value that an enum field of the settings has ("MAX")."""
         kinds = self.options.DESCRIPTOR.fields_by_name[field].enum_type.values_by_number

@@ -64,6 +64,9 @@ class BatchNorm(Layer):
             self.blobs.append(ParamBlob(name, (size,), frozen=True))
         return [bottoms[0]]
 
+    def is_local(self) -> bool:
+        return self.uses_sums
+
     def _set_up_nvidias(self, channels: int) -> None:
         self.uses_sums = self.uses_sums or self.phase == TEST
         self.eps = max(self.eps, LEAST_EPS)

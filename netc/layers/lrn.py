@@ -45,6 +45,9 @@ class LRN(Layer):
         check_planes(self, bottoms[0])
         return [bottoms[0]]
 
+    def is_local(self) -> bool:
+        return bool(self.options.norm_region == ACROSS_CHANNELS)
+
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
         from netc.layers.functions import normalisation
 
@@ -56,11 +59,19 @@ class LRN(Layer):
     def onnx(self, op: Any, x: Sequence[Any], params: Sequence[Any], shapes: Sequence[Shape]) -> Sequence[Any] | None:
         o = self.options
         if o.norm_region == ACROSS_CHANNELS:
-            return [op.LRN(x[0], size=o.local_size, alpha=o.alpha, beta=o.beta, bias=o.k)]
+            return [self._across_in_onnx(op, x[0])]
         size, edge = o.local_size, o.local_size // 2
         settings = {"kernel_shape": [size, size], "strides": [1, 1], "pads": [edge] * 4, "count_include_pad": 1}
         total = op.Mul(op.AveragePool(op.Mul(x[0], x[0]), **settings), op.numbers(o.alpha))
         return [op.Mul(x[0], op.Pow(op.Add(total, op.numbers(1.0)), op.numbers(-o.beta)))]
+
+    def _across_in_onnx(self, op: Any, x: Any) -> Any:
+        """With a k that is a whole number, for OpenVINO cuts others down to one: k comes out of the power."""
+        o = self.options
+        if o.k <= 0 or o.k.is_integer():
+            return op.LRN(x, size=o.local_size, alpha=o.alpha, beta=o.beta, bias=o.k)
+        y = op.LRN(x, size=o.local_size, alpha=o.alpha / o.k, beta=o.beta, bias=1.0)
+        return op.Mul(y, op.numbers(o.k**-o.beta))
 
     def emit(self, site: Site) -> Code:
         across = self.options.norm_region == ACROSS_CHANNELS

@@ -29,6 +29,9 @@ class MVN(Layer):
             self.fail(f"takes up to 4 axes, found {format_shape(bottoms[0])}", "bottom", code="L302")
         return [(*bottoms[0], *[1] * (4 - len(bottoms[0])))]
 
+    def is_local(self) -> bool:
+        return False
+
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
         from netc.layers.functions import normalisation
 

@@ -41,8 +41,9 @@ class Convolutional:
     dropped: list[str] = field(default_factory=list)
 
     def sized(self, height: int, width: int) -> Graph:
-        """The graph for images of another size. Raises NetcError L302 where they are too small for it."""
-        return compile_layers(_sized(self.layers, height, width))
+        """The graph for images of another size, for one where so many as the net is made for are too large. Raises
+        NetcError L302 where they are too small for it."""
+        return _resized(self.layers, height, width)
 
 
 def convolutional(graph: Graph, blobs: Sequence[str] = ()) -> Convolutional:
@@ -51,7 +52,7 @@ def convolutional(graph: Graph, blobs: Sequence[str] = ()) -> Convolutional:
 
     Raises NetcError L308 where a layer has none, L309 where the net takes no images, or no images of other sizes.
     """
-    image, needed = image_input(graph), _needed(graph, blobs)
+    image, needed = image_input(graph), made_by(graph, blobs)
     try:
         rewriting = _rewritten(graph, needed)
     except NetcError as error:
@@ -92,8 +93,8 @@ class _Form:
 _Forms = Sequence[_Form | None]
 
 
-def _needed(graph: Graph, blobs: Sequence[str]) -> set[int]:
-    """The layers that these blobs are made by, in the end."""
+def made_by(graph: Graph, blobs: Sequence[str]) -> set[int]:
+    """The layers that these blobs are made by, in the end; without blobs, all."""
     if not blobs:
         return set(range(len(graph.nodes)))
     _, last = resolve((node.bottoms, node.tops) for node in graph.nodes)
@@ -211,10 +212,7 @@ def _works_on_channels(node: Node) -> bool:
     layer = node.layer
     if any(len(shape) != 2 for shape in node.top_shapes):
         return False
-    if layer.keeps_places:
-        return True
-    joins = bool(layer.passes == slice(None) and not layer.keeps_values)
-    return (layer.each_place or joins) and getattr(layer, "axis", None) == 1
+    return layer.works_at_places()
 
 
 def _count_axes(param: Any, node: Node) -> None:
@@ -234,13 +232,25 @@ def _options(param: Any, node: Node) -> Any:
 # -- other sizes -------------------------------------------------------------------------------------------------------
 
 
-def _sized(layers: Layers, height: int, width: int) -> Layers:
+def _resized(layers: Layers, height: int, width: int) -> Graph:
+    """The net for images of that size: for as many as it is made for, or for one, where the blobs of so many large
+    images are more than Caffe allows."""
+    try:
+        return compile_layers(_sized(layers, height, width))
+    except NetcError as error:
+        try:
+            return compile_layers(_sized(layers, height, width, 1))
+        except NetcError:
+            raise error from None
+
+
+def _sized(layers: Layers, height: int, width: int, batch: int | None = None) -> Layers:
     """The layers with inputs of planes of that size; inputs of single values per channel stay."""
-    params = [_with_size(param, height, width) for param in layers.params]
+    params = [_with_size(param, height, width, batch) for param in layers.params]
     return replace(layers, params=params)
 
 
-def _with_size(param: Any, height: int, width: int) -> Any:
+def _with_size(param: Any, height: int, width: int, batch: int | None) -> Any:
     shapes = param.input_param.shape if param.HasField("input_param") else ()
     if not any(_is_plane(shape.dim) for shape in shapes):
         return param
@@ -248,7 +258,7 @@ def _with_size(param: Any, height: int, width: int) -> Any:
     made.CopyFrom(param)
     for shape in made.input_param.shape:
         if _is_plane(shape.dim):
-            shape.dim[2:] = [height, width]
+            shape.dim[:] = [batch or shape.dim[0], shape.dim[1], height, width]
     return made
 
 
@@ -269,7 +279,7 @@ def _check_other_sizes(layers: Layers, graph: Graph, image: str) -> None:
 def _larger(layers: Layers, height: int, width: int) -> Graph:
     """The net on larger images. Some nets take only sizes that their strides divide well."""
     try:
-        return compile_layers(_sized(layers, height + STEP, width + 2 * STEP))
+        return _resized(layers, height + STEP, width + 2 * STEP)
     except NetcError as error:
-        hint = "such a net sees images of its own size alone: take crops of them"
+        hint = "such a net does not see images of every size: take crops of them"
         raise NetcError("L309", f"on images of other sizes, {error.message}", error.place, hint) from None

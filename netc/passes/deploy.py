@@ -56,20 +56,23 @@ def state_layers(draft: Draft, phase: int, level: int = 0, stages: Iterable[str]
     return replace(layers, params=params, origins=draft.origins).keep([id(param) in stays for param in params])
 
 
-def deployed(layers: Layers, learned: Collection[str], shapes: Shapes, own_phases: bool = True) -> Deployed:
+def deployed(
+    layers: Layers, learned: Collection[str], shapes: Shapes, own_phases: bool = True, judged: bool = True
+) -> Deployed:
     """The layers of a state without those that only training and testing need. Nothing that is given is changed.
 
-    A net without data layers keeps all but the layers that write files: its Input layers say what it is.
+    A net without data layers keeps all but the layers that write files: its Input layers say what it is. With `judged`
+    False its losses and accuracies go as well, and the inputs that only they read.
     `learned`: names of the layers with parameters. `own_phases`: whether a layer may have a phase of its own; the files
     that training writes say TRAIN in each.
     """
     params = [_copied(param, own_phases) for param in layers.params]
-    flow = _Flow(params, layers.state.phase, learned)
+    flow = _Flow(params, layers.state.phase, learned, judged)
     fed = flow.fed()
     if fed:  # the copies that compiling needs are other ones now
         params = without_copies(params)
         origins = [origin for node, origin in zip(flow.nodes, layers.origins, strict=True) if not node.copies_bottom]
-        flow = _Flow(params, layers.state.phase, learned)
+        flow = _Flow(params, layers.state.phase, learned, judged)
         fed = flow.fed()
     else:
         origins = layers.origins
@@ -79,9 +82,8 @@ def deployed(layers: Layers, learned: Collection[str], shapes: Shapes, own_phase
         if index in fed:
             needed = {place for source, place in tops if source == index}
             constants = flow.constants(index)
-            _add_inputs(
-                result, node, origin, needed, shapes(node) if needed else [None] * len(node.param.top), constants
-            )
+            found = _own_shapes(node) or shapes(node) if needed else [None] * len(node.param.top)
+            _add_inputs(result, node, origin, needed, found, constants)
         elif index in kept:
             _keep_bottoms(node, [top in kept[index] for top in flow.reads[index]])
             _add(result, node.param, origin)
@@ -106,18 +108,21 @@ def _copied(param: Any, own_phases: bool) -> Any:
 class _Flow:
     """Who reads what among the layers of a net, and what of it is learned, computed, or only passed on."""
 
-    def __init__(self, params: Sequence[Any], phase: int, learned: Collection[str]) -> None:
+    def __init__(self, params: Sequence[Any], phase: int, learned: Collection[str], judged: bool) -> None:
         self.nodes = [registry().get(param.type, Layer)(param, phase) for param in params]
         self.has_params = [param.name in learned for param in params]
         self.reads, _ = resolve((param.bottom[:], param.top[:]) for param in params)
         self.readers = {top: [index for index, _ in bottoms] for top, bottoms in readers_of(self.reads).items()}
         self.judges = self._judges()
         self.gone = self._gone()
+        self.unjudged = not judged and bool(self.judges)
+        """Whether Input layers are taken for data layers, as of their tops those go that only judges read."""
 
     def fed(self) -> set[int]:
         """The layers that bring data. Fillers that draw anew in each pass do, and any where a net has nothing else."""
         sources = {index for index, node in enumerate(self.nodes) if node.brings_data() and not node.is_input}
-        return {index for index in sources if not (_is_constant(self.nodes[index]) and self._is_told(sources))}
+        inputs = {index for index, node in enumerate(self.nodes) if node.is_input} if self.unjudged else set()
+        return inputs | {index for index in sources if not (_is_constant(self.nodes[index]) and self._is_told(sources))}
 
     def _is_told(self, sources: Collection[int]) -> bool:
         """Whether anything but fillers gives the net its data."""
@@ -137,7 +142,7 @@ class _Flow:
     def has_data(self) -> bool:
         """Whether the net is one for training or testing, and not one whose Input layers say what it is given."""
         fed = self.fed()
-        inputs = any(node.is_input for node in self.nodes)
+        inputs = any(node.is_input for node in self.nodes) and not self.unjudged
         return bool(fed) and not (inputs and all(self.nodes[index].feed == FILLERS for index in fed))
 
     def without_effects(self, fed: set[int]) -> dict[int, set[Top]]:
@@ -156,7 +161,7 @@ class _Flow:
         raw = {top for top in self.tops() if top in self.passed and top[0] not in fed and self._is_unread(top)}
         wanted |= self._closure({top for top in raw if self.sources[top[0]] <= wanted})
         kept = {index: set(self.reads[index]) for index, _ in wanted if index not in fed}
-        kept |= {index: set() for index, node in enumerate(self.nodes) if node.is_input}
+        kept |= {index: set() for index, node in enumerate(self.nodes) if node.is_input and index not in fed}
         read = set().union(*kept.values())
         idle = {top for top in self.tops_of(kept) if self.readers.get(top)} - read - outputs
         for index in self._sinks():
@@ -297,6 +302,12 @@ def _add_inputs(
         else:
             layer.input_param.shape.add(dim=shape)
         _add(result, layer, origin)
+
+
+def _own_shapes(node: Layer) -> list[Shape]:
+    """Those that an Input layer says of its tops; one may hold for all."""
+    given = [tuple(shape.dim) for shape in node.options.shape] if node.is_input else []
+    return given * len(node.param.top) if len(given) == 1 else given
 
 
 def _set_shapes(result: Deployed, node: Layer, shapes: Sequence[Shape | None]) -> None:

@@ -9,12 +9,14 @@ import re
 import unicodedata
 from bisect import bisect_right
 from collections.abc import Callable
-
-from lark import UnexpectedInput, UnexpectedToken
+from typing import TYPE_CHECKING, Any
 
 from netc.errors import NetcError
 from netc.prototxt.brackets import bracket_hint, unclosed
 from netc.prototxt.source import Source
+
+if TYPE_CHECKING:
+    from lark import UnexpectedInput
 
 MAX_BLOCKS = 20
 """Most blocks of one file whose syntax errors are reported."""
@@ -26,6 +28,8 @@ MAX_RETRIED = 1 << 17
 def syntax_errors(source: Source, error: UnexpectedInput, parse: Callable[[str], object]) -> list[NetcError]:
     """The error, and those of the other top-level blocks: each block with an error is blanked and the rest parsed
     again (the place of every character stays)."""
+    from lark import UnexpectedInput
+
     if conflict := unresolved(source):
         return conflict
     errors = [_describe(source, error)]
@@ -56,7 +60,13 @@ def _blank_block(text: str, offset: int) -> str:
 
 
 def _at_end(error: UnexpectedInput) -> bool:
-    return isinstance(error, UnexpectedToken) and error.token.type == "$END"
+    token = _token(error)
+    return token is not None and token.type == "$END"
+
+
+def _token(error: UnexpectedInput) -> Any:
+    """The token that does not fit; None where a character begins none."""
+    return getattr(error, "token", None)
 
 
 def _offset(source: Source, error: UnexpectedInput) -> int:
@@ -126,13 +136,13 @@ def unresolved(source: Source) -> list[NetcError]:
 # -- one error ---------------------------------------------------------------------------------------------------------
 
 
-def _describe(source: Source, error: UnexpectedInput) -> NetcError:
+def _describe(source: Source, error: Any) -> NetcError:
     if _at_end(error):
         return unclosed(source)
     offset = _offset(source, error)
-    if isinstance(error, UnexpectedToken):
-        token = str(error.token).rstrip()
-        if error.token.type == "PLAIN":  # a run of fields; its first name is what stands in the wrong place
+    if (found := _token(error)) is not None:
+        token = str(found).rstrip()
+        if found.type == "PLAIN":  # a run of fields; its first name is what stands in the wrong place
             token = _NAME.match(token)[0]  # type: ignore[index]
         return _unexpected(source, offset, token, set(error.accepts or error.expected))
     return _stray(source, offset)

@@ -25,6 +25,9 @@ CLASSIFICATION, LOCALISATION, FEATURES = "classification", "localisation", "feat
 TEST_SET = ("top5_error_test", "top5_box_error_test")
 """Measures on a test set whose labels are not public."""
 
+TASKS = ("voc2007", "voc2012", "voc-action", "caltech101", "caltech256", "folder")
+"""The data sets whose features are measured, as `netc features --set` calls them."""
+
 _BOXES = ("box_error", "top5_box_error", "top5_box_error_test")
 _FEATURES = ("mean_ap", "mean_recall")
 
@@ -175,6 +178,9 @@ class _Reader:
         paper = tuple(
             Figure(_word("TableFigure.Measure", one.measure), _decimal(one.value), _spread(one)) for one in given.paper
         )
+        if task is not None and task.name not in TASKS:
+            message = f'no data set is called "{task.name}"{did_you_mean(task.name, TASKS)}'
+            self._fault("S222", "task.name", message, f"one of {', '.join(TASKS)}")
         row = Row(
             name, members, view, given.flip, naming, _word("TableRow.View", given.naming_view), task, paper, given.above
         )

@@ -39,7 +39,7 @@ def pieces(array: Array, count: int = PIECE) -> Iterator[Array]:
     room = np.empty(min(count, array.size), array.dtype)
     for start in range(0, array.size, count):
         piece = room[: min(count, array.size - start)]
-        _pread(buffer, offset + start * array.itemsize, piece)
+        _pread(buffer, offset + start * array.itemsize, _bytes(piece))
         yield piece
 
 
@@ -48,7 +48,7 @@ def fill(out: Array, array: Array) -> None:
     Raises NetcError X110 as `pieces`."""
     origin = _origin(array) if out.flags.c_contiguous and out.dtype == array.dtype else None
     if origin is not None:
-        _pread(*origin, out)
+        _pread(*origin, _bytes(out))
     elif _origin(array) is None or not out.flags.c_contiguous:
         np.copyto(out, array.reshape(out.shape), casting="same_kind")
     else:
@@ -65,7 +65,7 @@ def loaded(array: Array, dtype: str = "<f4") -> Array:
     return out
 
 
-_COPIED = 1 << 17
+_COPIED = 1 << 16
 """Values copied and compared at a time: both sides stay in a core's own cache until they are."""
 
 
@@ -77,18 +77,23 @@ def copied(array: Array, place: Array, handle: int) -> int:
     if origin is None:
         return array.size
     buffer, at = origin
-    room = np.empty(min(_COPIED, array.size), array.dtype)
-    differing = 0
+    back, differing = bytearray(), 0
     for piece in pieces(array, _COPIED):
-        values: Any = piece
-        rest, start = memoryview(values).cast("B"), at
-        while rest:
-            count = os.pwrite(handle, rest, at)
-            rest, at = rest[count:], at + count
-        back = room[: piece.size]
-        _pread(buffer, start, back)
-        differing += differing_bits(piece, back)
+        written = _bytes(piece)
+        _pwrite(handle, written, at)
+        if len(back) != len(written):
+            back = bytearray(len(written))
+        _pread(buffer, at, memoryview(back))
+        if back != written:  # a bytearray on the left is what Python compares as memory
+            differing += differing_bits(piece, np.frombuffer(back, piece.dtype))
+        at += len(written)
     return differing
+
+
+def _pwrite(handle: int, rest: memoryview, at: int) -> None:
+    while rest:
+        count = os.pwrite(handle, rest, at)
+        rest, at = rest[count:], at + count
 
 
 def differing_bits(a: Array, b: Array) -> int:
@@ -114,10 +119,13 @@ def _origin(array: Array) -> tuple[Mapped, int] | None:
     return base, array.__array_interface__["data"][0] - base.address
 
 
-def _pread(buffer: Mapped, offset: int, out: Array) -> None:
-    """Fill `out` with the file's bytes from `offset` on."""
-    flat: Any = out.reshape(-1)
-    rest = memoryview(flat).cast("B")
+def _bytes(array: Array) -> memoryview:
+    flat: Any = array.reshape(-1)
+    return memoryview(flat).cast("B")
+
+
+def _pread(buffer: Mapped, offset: int, rest: memoryview) -> None:
+    """Fill `rest` with the file's bytes from `offset` on."""
     while rest:
         try:
             count = os.preadv(buffer.file.fileno(), [rest], offset)

@@ -148,7 +148,7 @@ def _input_shape(graph: Graph | None) -> tuple[int, ...]:
 
 def _set_mean(result: Preprocessing, mean: str, transform: Any, near: str, channels: int) -> None:
     if mean:
-        result.mean, result.mean_file = _mean(mean, channels)
+        result.mean, result.mean_file = mean_named(mean, channels)
     elif transform is not None and transform.mean_value:
         result.mean = _spread([float(value) for value in transform.mean_value], channels, "mean_value")
     elif transform is not None and transform.mean_file:
@@ -160,7 +160,9 @@ def _set_mean(result: Preprocessing, mean: str, transform: Any, near: str, chann
                 raise
 
 
-def _mean(text: str, channels: int) -> tuple[list[float], str | None]:
+def mean_named(text: str, channels: int) -> tuple[list[float], str | None]:
+    """A mean as people write it: "104,117,123", one value for all channels, or the name of a mean file, whose channel
+    means count; and that name. Raises NetcError F120, W767, D507."""
     try:
         return _spread([float(part) for part in text.split(",")], channels, text), None
     except ValueError:

@@ -72,7 +72,7 @@ def takes(engine: Engine, step: Step) -> bool:
     if layer.drops_values and not isinstance(layer.affine([], step.node.bottom_shapes), tuple):
         return False  # it draws random numbers
     if engine.packages:
-        return has_form(step.node, [tensor.detach().cpu().numpy() for tensor in step.values()])
+        return has_form(step.node, [tensor.detach().float().cpu().numpy() for tensor in step.values()])
     return not isinstance(layer, Python) and not layer.plugin
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -22,6 +23,7 @@ from netc.runtime.engines.cache import digest
 from netc.runtime.engines.cut import Segment, cut, graph_of
 from netc.runtime.engines.known import AUTO, ENGINES, TOLERANCES, TORCH, Engine, candidates, check_precision, chosen
 from netc.runtime.engines.plan import Part, Plan
+from netc.runtime.engines.taken import Taken
 from netc.runtime.net.module import Net
 from netc.runtime.net.steps import Route
 from netc.weights.proof import compared_all, reaches_of
@@ -36,7 +38,7 @@ class EngineNet(Net):
 
     `calibration`: for int8, mappings from inputs to arrays; by default the first `CALIBRATION` batches of the net's own
     data. `say` hears what a user should know: which layers stay with torch, a cache that cannot be used.
-    Weights are taken over when a shape is first seen: call `forget_programs` after changing them.
+    Programs hold copies of the weights, and are made anew where these have changed (`Taken`).
     """
 
     engine: str
@@ -92,7 +94,7 @@ class EngineNet(Net):
         return found
 
     def _walk(self, values: dict[str, Tensor], route: Route) -> dict[str, Tensor]:
-        if torch.is_grad_enabled() or self.run.training or self.engine == TORCH:
+        if torch.is_grad_enabled() or self.run.training or self.engine == TORCH or torch.compiler.is_compiling():
             return super()._walk(values, route)
         plan = self._planned(values, route)
         return self.run_plan(plan, values, route)
@@ -120,7 +122,10 @@ class EngineNet(Net):
             key = (route.wanted, tuple(tuple(values[name].shape) for name in route.needed))
         if key not in self.plans:
             auto = self.engine == AUTO
-            self.plans[key] = choice.fastest(self, values, route) if auto else self.plan(self._engine(), route)
+            made = choice.fastest(self, values, route) if auto else self.plan(self._engine(), route)
+            while auto and len(self.plans) >= MOST_PROGRAMS:
+                self.plans.pop(next(iter(self.plans)))
+            self.plans[key] = made
         return self.plans[key]
 
     def _engine(self) -> Engine:
@@ -146,26 +151,31 @@ class EngineNet(Net):
         if not plan.parts:
             return super()._walk(values, route)
         for part in plan.parts:
-            if part.segment.engine:
-                self._run_part(plan, part, values)
-            else:
+            if not (part.segment.engine and self._run_part(plan, part, values)):
                 for step, dead, over in part.segment.steps:
                     self._execute(step, values, over)
                     for blob in dead:
                         values.pop(blob, None)
         return {name: values[name] for name in route.wanted}
 
-    def _run_part(self, plan: Plan, part: Part, values: dict[str, Tensor]) -> None:
+    def _run_part(self, plan: Plan, part: Part, values: dict[str, Tensor]) -> bool:
+        """False where the engine cannot be trusted with these values, so that the exact walk has to compute them."""
         segment = part.segment
         inputs = [values[name] for name in segment.inputs]
+        if not all(map(_usual, inputs)):
+            return False
+        part.forget_if_changed()
         shapes = {name: tuple(x.shape) for name, x in zip(segment.inputs, inputs, strict=True)}
         program = part.programs.get(_key(shapes, bool(part.free_batch)))
         if program is None:
             program = self._prepared(plan, part, shapes, inputs)
         with backends.failing(plan.engine, segment):
             found = program(inputs)
+        if not all(map(_usual, found)):
+            return False
         values.update(zip(segment.outputs, found, strict=True))
         values.update({copy: values[blob] for copy, blob in segment.copies.items()})
+        return True
 
     def _prepared(self, plan: Plan, part: Part, shapes: dict[str, Shape], inputs: list[Tensor]) -> backends.Program:
         """The program for inputs of shapes that were not seen before. The first size of images has one of its own, as
@@ -178,6 +188,7 @@ class EngineNet(Net):
             for key in own[: len(own) + 1 - MOST_PROGRAMS]:
                 part.programs.pop(key)
         part.programs[_key(shapes, bool(part.free_batch))] = program
+        part.taken = part.taken or Taken(step for step, *_ in part.segment.steps)
         plan.started += time.perf_counter() - start
         return program
 
@@ -193,7 +204,7 @@ class EngineNet(Net):
             if program is None:
                 program = self._proved(plan, part, shapes, inputs, True)
             elif len(part.programs) <= MOST_PROVED:
-                self._prove(plan, part.segment, program, inputs)
+                self._prove(plan, part.segment, program, self._trials(part.segment, inputs))
             else:
                 self._check_shapes(plan, part.segment, program, shapes, inputs)
         except NetcError as error:
@@ -211,13 +222,14 @@ class EngineNet(Net):
         """A new program, proved on these inputs. Where it is wrong, what the cache had may be damaged: once more
         without that."""
         segment, device = part.segment, self.clock.step.device
+        exact = self._trials(segment, inputs)
         for last in (False, True):
             made = backends.made(
                 plan.engine, self.precision, segment, shapes, device, self._samples, self.say, any_size
             )
             part.free_batch = made.free_batch
             try:
-                self._prove(plan, segment, made.program, inputs)
+                self._prove(plan, segment, made.program, exact)
                 break
             except NetcError:
                 if last or made.folder is None or not made.folder.found:
@@ -247,13 +259,31 @@ class EngineNet(Net):
 
     # -- the proof -----------------------------------------------------------------------------------------------------
 
-    def _prove(self, plan: Plan, segment: Segment, program: backends.Program, inputs: list[Tensor]) -> None:
-        """Raises NetcError R773 where the engine computes anything else than the exact walk."""
+    def _trials(self, segment: Segment, inputs: list[Tensor]) -> list[dict[str, Any]]:
+        """The exact blobs that a program is proved on: those of the batch itself, and of random numbers where that is
+        the same everywhere, as those are by which programs are warmed up: it would show little."""
+        trials = [inputs]
+        if self.precision != INT8 and any(bool((x == x.view(-1)[0]).all()) for x in map(Tensor.contiguous, inputs)):
+            numbers = torch.Generator().manual_seed(0)
+            trials.append([torch.randn(x.shape, generator=numbers).to(x.device) for x in inputs])
+        return [self._exact_blobs(segment, given) for given in trials]
+
+    def _exact_blobs(self, segment: Segment, inputs: list[Tensor]) -> dict[str, Any]:
+        """The inputs and outputs of a segment by the exact walk. Raises what a layer says of their shapes."""
         values = dict(zip(segment.inputs, (x.clone() for x in inputs), strict=True))
-        blobs: dict[str, Any] = {name: x.cpu().numpy() for name, x in values.items()}
+        blobs: dict[str, Any] = {name: x.cpu().numpy() for name, x in zip(segment.inputs, inputs, strict=True)}
         for step, *_ in segment.steps:
             self._execute(step, values, False)
             blobs.update({top: values[top].float().cpu().numpy() for top in step.tops if top in segment.outputs})
+        return blobs
+
+    def _prove(self, plan: Plan, segment: Segment, program: backends.Program, exact: list[dict[str, Any]]) -> None:
+        """Raises NetcError R773 where the engine computes anything else than the exact walk did."""
+        for blobs in exact:
+            self._compare(plan, segment, program, blobs)
+
+    def _compare(self, plan: Plan, segment: Segment, program: backends.Program, blobs: dict[str, Any]) -> None:
+        inputs = [torch.from_numpy(blobs[name]).to(self.clock.step.device) for name in segment.inputs]
         with backends.failing(plan.engine, segment):
             found = program(inputs)
         made = {name: y.cpu().numpy() for name, y in zip(segment.outputs, found, strict=True)}
@@ -261,7 +291,7 @@ class EngineNet(Net):
         runs = compared_all({name: blobs[name] for name in segment.outputs}, made, reaches_of(blobs, steps))
         allowed = TOLERANCES[self.precision]
         for run in runs:
-            plan.differences[run.name] = run.relative
+            plan.differences[run.name] = max(run.relative, plan.differences.get(run.name, 0.0))
             if not run.relative <= allowed:
                 message = (
                     f'the engine {plan.engine.name} in {self.precision} gives another "{run.name}": the largest '
@@ -302,13 +332,21 @@ class EngineNet(Net):
 
 
 MOST_PROGRAMS = 8
-"""Programs of one segment that are kept, where each size of image is one."""
+"""Programs of a segment that are kept, one for each size of image. Also plans of `auto`, which has one for each."""
 
 MOST_PROVED = 4
 """Sizes of images on which a program for any size is compared with the exact walk. Of others the shapes are."""
 
 ANOTHER = "take another engine or precision; torch is always exact"
 INT8 = "int8"
+
+
+def _usual(x: Tensor) -> bool:
+    """Whether an engine computes with it as netc does: not where it is empty, of another type, or has NaN or infinity,
+    for which MAX pooling and ReLU have other rules elsewhere. A GPU would have to be waited for to know that."""
+    if x.dtype is not torch.float32 or not x.numel():
+        return False
+    return x.device.type != "cpu" or math.isfinite(x.sum().item())
 
 
 def _key(shapes: Mapping[str, Shape], free_batch: bool) -> tuple[Shape, ...]:

@@ -20,9 +20,9 @@ from netc.graph.ir import Graph
 from netc.passes.convolutional import image_input
 from netc.prototxt.format import canonical
 from netc.runtime.data.decoding import Pixels
-from netc.runtime.evaluate.dense import Dense, Scores, dense, deployed_graph, scores_of
+from netc.runtime.evaluate.dense import Dense, Scores, as_map, dense, deployed_graph, scores_of
 from netc.runtime.evaluate.images import Input, check_room, input_of, resized, says_no_mean, with_mean
-from netc.runtime.evaluate.memory import at_once
+from netc.runtime.evaluate.memory import at_once, peak
 from netc.runtime.evaluate.protocol import CENTRE, DENSE, Look, windows
 from netc.runtime.net.module import Net
 from netc.weights.card import Preprocessing
@@ -31,7 +31,7 @@ from netc.weights.preprocessing import preprocessing_of
 Posteriors = NDArray[np.float64]
 """(2 orders, …, classes): the soft-max of the mean score, the mean of the soft-max, over the places of a map."""
 
-VERSION = 1
+VERSION = 2
 """Of what is computed: a change of it makes the results that are kept on disk worthless."""
 
 
@@ -39,11 +39,11 @@ class Classifier:
     """A net in the TEST phase, with what it takes.
 
     `shown`: what is known of its images, by default what its card or net says. mean, crop: as netc.posteriors. Raises
-    NetcError R730, R731, R733, R735 (a net of the TRAIN phase).
+    NetcError R730, R731, R733, R735 (a net of the TRAIN phase), R743 (what is no net).
     """
 
-    kind = ""
-    """What the values are, if not posteriors."""
+    kind = "posteriors"
+    """What the values are."""
 
     def __init__(
         self,
@@ -53,6 +53,9 @@ class Classifier:
         mean: Any = None,
         crop: Any = None,
     ) -> None:
+        if not isinstance(net, Net):
+            hint = "load it first: netc.load_net(NET, weights=FILE)"
+            raise NetcError("R743", f"the net is of the type {type(net).__name__}", None, hint)
         if net.run.training:
             hint = 'load it with phase="TEST"'
             raise NetcError(
@@ -102,7 +105,7 @@ class Classifier:
         computes."""
         sha = hashlib.sha256(canonical(self.graph.param).encode())
         said = {**asdict(self.input), "blob": self.blob, "version": VERSION, **self.net.conditions()}
-        said |= {"values": self.kind} if self.kind else {}
+        said |= {"values": self.kind} if self.kind != Classifier.kind else {}
         sha.update(json.dumps(said, sort_keys=True).encode())
         for name, blobs in self.net.params.items():
             sha.update(name.encode("utf-8", "surrogateescape"))
@@ -152,17 +155,17 @@ class Classifier:
         return np.concatenate(parts, axis=1)
 
     def _on_images(self, batch: Tensor) -> Tensor:
-        return self.dense.maps(batch)[0]
+        return self.dense.map(batch)
 
     def _on_crops(self, batch: Tensor) -> Tensor:
         scores: Tensor = self.net({self.image: batch}, blobs=[self.blob])[self.blob]
-        return scores if scores.dim() == 4 else scores.reshape(*scores.shape[:2], 1, 1)
+        return as_map(scores)
 
     def _at_once(self, shape: tuple[int, ...], whole: bool) -> int:
         size = (int(whole), *shape[2:])
         if size not in self._most:
-            graph = self.dense.form.sized(*shape[2:]) if whole else self.graph
-            self._most[size] = at_once(graph, self.image)
+            each = self.dense.plan(*shape[2:]).bytes if whole else peak(self.graph, self.image)
+            self._most[size] = at_once(each)
         return self._most[size]
 
 

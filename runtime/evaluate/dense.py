@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
@@ -19,6 +19,8 @@ from netc.passes.convolutional import Convolutional, convolutional
 from netc.passes.deploy import deployed
 from netc.prototxt.draft import Draft
 from netc.prototxt.source import Source
+from netc.runtime.evaluate.memory import LIMIT, check_memory
+from netc.runtime.evaluate.tiles import Plan, plan
 from netc.runtime.net.module import Net
 
 
@@ -32,7 +34,7 @@ def deployed_graph(net: Net) -> Graph:
     def shapes(layer: Any) -> list[Shape | None]:
         return [graph.shapes.get(top) for top in layer.param.top]
 
-    return compile_layers(deployed(layers, learned, shapes).layers)
+    return compile_layers(deployed(layers, learned, shapes, judged=False).layers)
 
 
 class Scores(NamedTuple):
@@ -84,14 +86,35 @@ class Dense:
     blob: str
     stride: tuple[int, int]
     size: tuple[int, int]
+    plans: dict[tuple[int, int], Plan] = field(default_factory=dict, repr=False)
+    """Of the sizes so far."""
 
     @torch.no_grad()
-    def maps(self, images: Tensor, *blobs: str) -> list[Tensor]:
-        """Of images (N, C, H, W), the maps (N, K, rows, columns) of the scores, or of other blobs. What has two axes is
-        a map of one place. Raises NetcError R603 and the layers' own for images too small for the net."""
-        wanted = list(blobs or (self.blob,))
-        found = self.net({self.image: images}, blobs=wanted)
-        return [_as_map(found[name]) for name in wanted]
+    def map(self, images: Tensor) -> Tensor:
+        """The map (N, K, rows, columns) of the scores of images (N, C, H, W). What has two axes is a map of one place.
+
+        Raises NetcError L302 for images too small for the net, R750.
+        """
+        planned = self.plan(*images.shape[2:])
+        if planned.bytes > LIMIT and images.device.type == "cpu":
+            check_memory(planned.bytes, f"a picture of {images.shape[2]}×{images.shape[3]} pixels")
+        if not planned.tiles:
+            return self._on(images)
+        found = images.new_empty(len(images), *planned.map)
+        for rows, columns in planned.tiles:
+            part = self._on(images[:, :, rows.pixels, columns.pixels].contiguous())
+            found[:, :, rows.places, columns.places] = part[:, :, rows.kept, columns.kept]
+        return found
+
+    def _on(self, images: Tensor) -> Tensor:
+        scores: Tensor = self.net({self.image: images}, blobs=[self.blob])[self.blob]
+        return as_map(scores)
+
+    def plan(self, height: int, width: int) -> Plan:
+        """How an image of that size goes through the net. Raises NetcError as the layers for one too small for it."""
+        if (height, width) not in self.plans:
+            self.plans[height, width] = plan(self.form, self.blob, height, width)
+        return self.plans[height, width]
 
     def places(self, rows: int, columns: int) -> Tensor:
         """The windows of a map's places in pixels of the image: (rows, columns, 4), x1 y1 x2 y2, the last ones not
@@ -102,28 +125,27 @@ class Dense:
         return torch.stack([x, y, x + self.size[1], y + self.size[0]], -1)
 
 
-def _as_map(blob: Tensor) -> Tensor:
+def as_map(blob: Tensor) -> Tensor:
+    """Scores (N, K) as a map of one place."""
     return blob if blob.dim() == 4 else blob.reshape(*blob.shape[:2], 1, 1)
 
 
-def dense(net: Net, blob: str | None = None, *others: str) -> Dense:
-    """The convolutional form of a classifier. `blob`: that of the scores, where the net has several outputs; `others`:
-    further blobs that its maps will be asked for (features, boxes).
+def dense(net: Net, blob: str | None = None) -> Dense:
+    """The convolutional form of a classifier. `blob`: that of the scores, where the net has several outputs.
 
     Parameters are shared, not copied. Raises NetcError as netc.passes.convolutional and `scores_of`.
     """
     graph = deployed_graph(net)
-    return dense_of(net, graph, scores_of(graph, blob).blob, *others)
+    return dense_of(net, graph, scores_of(graph, blob).blob)
 
 
-def dense_of(net: Net, graph: Graph, *blobs: str) -> Dense:
-    """The convolutional form of all that these blobs of a deployed net are made from; the first one's maps are what it
-    gives. Raises NetcError L308, L309."""
-    form = convolutional(graph, blobs)
+def dense_of(net: Net, graph: Graph, blob: str) -> Dense:
+    """The convolutional form of all that a blob of a deployed net is made from. Raises NetcError L308, L309."""
+    form = convolutional(graph, [blob])
     twin = net.twin(form.graph, _all_tensors)
     twin.share_views(net)
     height, width = form.graph.shapes[form.image][2:]
-    return Dense(twin, form, form.image, blobs[0], _stride(form.graph, blobs[0]), (height, width))
+    return Dense(twin, form, form.image, blob, _stride(form.graph, blob), (height, width))
 
 
 def _all_tensors(net: Net) -> list[Tensor]:
@@ -135,5 +157,5 @@ def _stride(graph: Graph, blob: str) -> tuple[int, int]:
     """Pixels of the image between two neighbours on a blob's map."""
     writer, _ = graph.edges.last[blob]
     node = graph.nodes[writer]
-    field = next(row.field for row in analyse(graph).rows if row.node is node)
-    return field.stride if field is not None else (1, 1)
+    seen = next(row.field for row in analyse(graph).rows if row.node is node)
+    return seen.stride if seen is not None else (1, 1)

@@ -56,7 +56,7 @@ class Description:
 
 def description(scales: Any = (256,), combine: str = AVERAGE, flip: bool = True, normalise: bool = True) -> Description:
     """What a caller asks for. Raises NetcError R732."""
-    if combine not in COMBINATIONS:
+    if not isinstance(combine, str) or combine not in COMBINATIONS:
         raise NetcError("R732", f"combine is {combine!r}", None, f"one of {', '.join(COMBINATIONS)}")
     return Description(protocol(scales, DENSE, flip), combine, bool(normalise))
 

@@ -39,7 +39,7 @@ def features(
         normalise: each descriptor is divided by its Euclidean length, at the end; one of zeros stays.
         crop, mean: as for `netc.posteriors`.
     Raises NetcError D520 (a picture that cannot be read), L308, L309 (a net without a convolutional form), R730 to
-    R735, R741, R742 (what is not known or not possible).
+    R735, R741 to R743 (what is not known or not possible).
     """
     given = description(scales, combine, flip, normalise)
     describer = Describer(net, blob, mean=mean, crop=crop)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,9 @@ from netc.runtime.data import opencv
 from netc.runtime.data.datum import planes_of
 from netc.runtime.data.decoding import MAX_PIXELS, Pixels, Undecodable, as_array, decode, of_image, read_picture
 from netc.runtime.data.rescale import Crop, rescaled, resized_region
+from netc.runtime.evaluate.protocol import is_whole
 from netc.weights.card import Preprocessing
+from netc.weights.preprocessing import mean_named
 
 Planes = NDArray[np.float32]
 
@@ -94,8 +96,8 @@ def _pair(crop: Any, size: tuple[int, int]) -> tuple[int, int]:
     """A crop as (height, width). Raises NetcError R732."""
     if crop is None:
         return size
-    sizes = (crop, crop) if isinstance(crop, int | np.integer) else tuple(crop)
-    if len(sizes) != 2 or any(not isinstance(one, int | np.integer) or one < 1 for one in sizes):
+    sizes = tuple(crop) if isinstance(crop, Iterable) else (crop, crop)
+    if len(sizes) != 2 or any(not is_whole(one) or one < 1 for one in sizes):
         raise NetcError("R732", f"crop is {crop!r}", None, "the side of the classifier's input in pixels: crop=224")
     return int(sizes[0]), int(sizes[1])
 
@@ -113,14 +115,33 @@ def says_no_mean_of(param: Any) -> bool:
 
 
 def with_mean(shown: Preprocessing, mean: Any, channels: int) -> Preprocessing:
-    """The same with a caller's mean, blue, green, red. Raises NetcError R732 for what is not one value, or one a
-    channel."""
-    values = np.asarray(mean, np.float64).ravel() if not isinstance(mean, str) else np.array([])
-    if len(values) not in (1, channels) or not np.isfinite(values).all():
-        hint = "one value for all channels, or one a channel: mean=(104, 117, 123)"
-        raise NetcError("R732", f"mean is {mean!r}", None, hint)
+    """The same with a caller's mean, blue, green, red: numbers, or the name of a mean file. Raises NetcError as
+    `mean_of`."""
+    values = mean_of(mean, channels)
     ordered = values[::-1] if shown.channels == "RGB" else values
-    return Preprocessing(shown.channels, shown.range, ordered.tolist(), None, shown.scale, shown.std, shown.crop)
+    return Preprocessing(shown.channels, shown.range, ordered, None, shown.scale, shown.std, shown.crop)
+
+
+def mean_of(mean: Any, channels: int) -> list[float]:
+    """One value for all channels, or one a channel; of a mean image (C, H, W), or a file of one, the channel means.
+
+    Raises NetcError R732 for what is none of these, F120, W767, D507 for a file."""
+    if isinstance(mean, str | os.PathLike):
+        return mean_named(os.fspath(mean), channels)[0]
+    try:
+        values = np.asarray(mean, np.float64)
+    except (TypeError, ValueError, RuntimeError):  # RuntimeError: torch's, of a tensor that records gradients
+        values = np.array([])
+    image = values.ndim == 3 and len(values) == channels
+    values = values.mean((1, 2)) if image else values.ravel()
+    if len(values) not in (1, channels) or not np.isfinite(values).all():
+        hint = "one value for all channels, one a channel, a mean image or its file: mean=(104, 117, 123)"
+        raise NetcError("R732", f"mean is {_shown(mean)}", None, hint)
+    return [float(value) for value in values]
+
+
+def _shown(value: Any) -> str:
+    return f"an array of {value.shape}" if isinstance(value, np.ndarray) and value.size > 8 else repr(value)[:80]
 
 
 # -- pixels ------------------------------------------------------------------------------------------------------------

@@ -60,7 +60,7 @@ def classifier_of(
     computing = exact_computing(wanted.engine, wanted.precision)
     made = make(graph, start=lambda made: made.copy_from(layers).written(made.params), computing=computing)
     classifier = kind(made.to(wanted.device), wanted.blob, shown, crop=wanted.crop)
-    if not kind.kind and model.card is not None and len(model.card.classes) == classifier.classes:
+    if kind.kind == Classifier.kind and model.card is not None and len(model.card.classes) == classifier.classes:
         classifier.names = model.card.classes
     classifier.scale = next(filter(None, map(_scale, (model.param, model.own and model.own.param))), None)
     return classifier

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from netc.errors import NetcError
 from netc.runtime.data.decoding import Pixels
 from netc.runtime.evaluate.classifier import Classifier, Posteriors, image_named
-from netc.runtime.evaluate.images import pixels_of
+from netc.runtime.evaluate.images import IMAGE, pixels_of
 from netc.runtime.evaluate.protocol import DENSE, Look, Protocol, protocol
 from netc.runtime.net.module import Net
 
@@ -45,10 +46,11 @@ def posteriors(
         order: over the places of a dense map, "scores" are averaged and their mean gets the soft-max, or "posteriors"
             are averaged (T11).
         crop: the classifier's input in pixels, one side or (height, width); default: the net's.
-        mean: of the pixels, blue, green, red, or one value; default: what the card of the weights or the net says.
+        mean: of the pixels, blue, green, red, or one value, or a mean image or its file, whose channel means count;
+            default: what the card of the weights or the net says.
         blob: the scores, where the net has several outputs.
     Raises NetcError D520 (a picture that cannot be read), L308, L309 (a net without a convolutional form), R730 to
-    R735 (what is not known or not possible).
+    R735, R743 (what is not known or not possible).
     """
     given = protocol(scales, view, flip, order)
     classifier = Classifier(net, blob, mean=mean, crop=crop)
@@ -62,8 +64,12 @@ def posteriors(
 
 
 def listed(images: Any) -> list[Any]:
-    single = isinstance(images, str | os.PathLike | Image.Image) or getattr(images, "ndim", 0) in (2, 3)
-    return [images] if single else list(images)
+    """One image, or several in any kind of row. Raises NetcError R734 for anything else."""
+    if isinstance(images, str | os.PathLike | Image.Image) or getattr(images, "ndim", 0) in (2, 3):
+        return [images]
+    if isinstance(images, bytes) or not isinstance(images, Iterable):
+        raise NetcError("R734", f"images are of the type {type(images).__name__}", None, IMAGE)
+    return list(images)
 
 
 def _of_group(classifier: Classifier, given: Protocol, pixels: Sequence[Pixels]) -> NDArray[np.float64]:

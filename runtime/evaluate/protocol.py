@@ -9,7 +9,7 @@ over the two sides, over the sizes, and over views (Simonyan and Zisserman, Sect
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -67,7 +67,7 @@ class Protocol:
         """Raises NetcError R732 for what is none of these."""
         _one_of("view", self.view, VIEWS)
         _one_of("order", self.order, ORDERS)
-        good = all(isinstance(scale, int) and 1 <= scale <= MOST_SCALE for scale in self.scales)
+        good = all(is_whole(scale) and 1 <= scale <= MOST_SCALE for scale in self.scales)
         if not self.scales or not good or len(set(self.scales)) < len(self.scales):
             found = f"scales are {self.scales!r}"
             hint = f"whole numbers of pixels from 1 to {MOST_SCALE}, each once: scales=(256, 384)"
@@ -102,13 +102,18 @@ class Protocol:
 
 def protocol(scales: Any = (256,), view: str = DENSE, flip: bool = True, order: str = SCORES) -> Protocol:
     """The protocol that a caller asks for; `scales` may be one number. Raises NetcError R732."""
-    given = (scales,) if isinstance(scales, int | np.integer) else tuple(scales)
+    given = tuple(scales) if isinstance(scales, Iterable) and not isinstance(scales, str) else (scales,)
     whole = tuple(int(scale) if isinstance(scale, np.integer) else scale for scale in given)
     return Protocol(whole, view, bool(flip), order)
 
 
-def _one_of(what: str, value: str, known: Sequence[str]) -> None:
-    if value not in known:
+def is_whole(value: Any) -> bool:
+    """Whether it is a whole number: True and False are not meant so."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def _one_of(what: str, value: Any, known: Sequence[str]) -> None:
+    if not isinstance(value, str) or value not in known:
         raise NetcError("R732", f"{what} is {value!r}", None, f"one of {', '.join(known)}")
 
 

@@ -1,8 +1,8 @@
 """Posteriors (or features) kept on disk, look by look: fusion and tables are second passes, and a killed run goes on.
 
-    FOLDER/<key of the net>/<look>/<hash of the batch>.posteriors
+    FOLDER/<key of the net>/<look>/<hash of the batch>.posteriors (or .features)
 
-A file holds the posteriors of a batch: a line of JSON that says whose they are, then the SHA-256 of each record, then
+A file holds the values of a batch: a line of JSON that says whose they are, then the SHA-256 of each record, then
 the values. What is damaged, of another version, or not what its folder says is never used: a remark names it, and it is
 computed anew.
 """
@@ -26,8 +26,9 @@ from netc.files.opening import read_bytes
 from netc.runtime.evaluate.classifier import VERSION, Posteriors
 from netc.runtime.evaluate.protocol import Look
 
-FORMAT = "netc posteriors"
-SUFFIX = ".posteriors"
+FORMAT = "netc {}"
+"""With what a file holds, which also ends its name."""
+
 _HASH = 32
 _MOST = 1 << 28
 _OPEN = 64
@@ -39,9 +40,12 @@ _HEAD = checked_json.Record(
 
 
 class Store:
-    """The posteriors of one net under a folder. `say`: what remarks go to."""
+    """The posteriors of one net under a folder. `say`: what remarks go to. kind: what the values are."""
 
-    def __init__(self, folder: str | os.PathLike[str], net: str, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, folder: str | os.PathLike[str], net: str, say: Callable[[str], None], kind: str = "posteriors"
+    ) -> None:
+        self.kind, self.format = kind, FORMAT.format(kind)
         self.folder, self.net, self._say = Path(folder, net), net, say
         self._known: dict[Look, dict[bytes, Path]] = {}
         self._open: dict[Path, dict[bytes, Posteriors]] = {}
@@ -63,10 +67,10 @@ class Store:
         orders = 1 if np.array_equal(found[0], found[-1]) else 2
         values = np.ascontiguousarray(found[:orders].transpose(1, 0, 2)).astype("<f8", copy=False)
         body = b"".join(records) + values.tobytes()
-        head = {"format": FORMAT, "version": VERSION, "net": self.net, "look": str(look), "rows": len(records)}
+        head = {"format": self.format, "version": VERSION, "net": self.net, "look": str(look), "rows": len(records)}
         head |= {"classes": values.shape[2], "orders": orders, "sha256": hashlib.sha256(body).hexdigest()}
         folder = self.folder / str(look)
-        name = hashlib.sha256(b"".join(records)).hexdigest()[:32] + SUFFIX
+        name = hashlib.sha256(b"".join(records)).hexdigest()[:32] + f".{self.kind}"
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -77,7 +81,7 @@ class Store:
         """The records that files of a look hold; only one batch of them stays in memory."""
         folder, found = self.folder / str(look), {}
         for name in sorted(os.listdir(folder)) if folder.is_dir() else ():
-            if name.endswith(SUFFIX):
+            if name.endswith(f".{self.kind}"):
                 path = folder / name
                 found.update(dict.fromkeys(self._opened(path, look), path))
         return found
@@ -97,7 +101,7 @@ class Store:
     def _batch(self, path: Path, look: Look) -> dict[bytes, Posteriors]:
         """Raises OSError, ValueError with the reason why it is not used."""
         head, body = _parts(read_bytes(path, _MOST))
-        wanted = {"format": FORMAT, "version": VERSION, "net": self.net, "look": str(look)}
+        wanted = {"format": self.format, "version": VERSION, "net": self.net, "look": str(look)}
         for name, value in wanted.items():
             if head[name] != value:
                 raise ValueError(f"its {name} is {printable(str(head[name]))[:80]}, not {value}")

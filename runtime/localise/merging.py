@@ -17,6 +17,8 @@ from netc.runtime.data.boxes import Boxes, iou
 THRESHOLD = 0.5
 """How badly two boxes may match that are merged, where nothing else is asked for (docs/localisation.md)."""
 
+MOST = float(np.finfo(np.float64).max)
+
 
 class Merged(NamedTuple):
     """`boxes` (m, 4), the one of the highest score first; `scores` (m), each the sum over the `members`, the numbers of
@@ -51,11 +53,11 @@ def merge_boxes(boxes: Any, scores: Any, threshold: float = THRESHOLD) -> Merged
     Raises NetcError D562 where the arrays are not of these shapes, for a number that is not finite, and for a box whose
     right or lower edge lies before the other one.
     """
-    left, scores = _checked(boxes, scores, threshold)
+    left, scores, threshold = _checked(boxes, scores, threshold)
     members = [[number] for number in range(len(left))]
     table = match(left[:, None], left)
     table[np.tril_indices(len(left))] = math.inf
-    while table.size and table.min() <= threshold:
+    while table.size and table.min() <= min(threshold, MOST):  # what is gone is infinitely far
         one, other = np.unravel_index(table.argmin(), table.shape)
         left[one] = (left[one] + left[other]) / 2
         members[one] += members[other]
@@ -81,11 +83,11 @@ def _rated(left: Boxes, scores: Boxes, members: list[list[int]]) -> Merged:
     return Merged(left[kept][order].reshape(-1, 4), sums[order], [groups[number] for number in order])
 
 
-def _checked(boxes: Any, scores: Any, threshold: float) -> tuple[Boxes, Boxes]:
+def _checked(boxes: Any, scores: Any, threshold: Any) -> tuple[Boxes, Boxes, float]:
     try:
-        boxes, scores = np.array(boxes, np.float64), np.array(scores, np.float64)
-    except (TypeError, ValueError) as error:
-        raise NetcError("D562", f"boxes and scores are arrays of numbers ({error})") from None
+        boxes, scores, threshold = np.array(boxes, np.float64), np.array(scores, np.float64), float(threshold)
+    except (TypeError, ValueError, RuntimeError) as error:  # RuntimeError: torch's, of a tensor that records gradients
+        raise NetcError("D562", f"boxes and scores are arrays of numbers, the threshold is one ({error})") from None
     boxes = boxes.reshape(0, 4) if not boxes.size else boxes
     if boxes.ndim != 2 or boxes.shape[1] != 4 or scores.shape != boxes.shape[:1]:
         found = f"{boxes.shape} and {scores.shape}"
@@ -96,4 +98,4 @@ def _checked(boxes: Any, scores: Any, threshold: float) -> tuple[Boxes, Boxes]:
         wrong = int(np.flatnonzero((boxes[:, :2] > boxes[:, 2:]).any(1))[0])
         message = f"box {wrong}, {boxes[wrong].tolist()}, ends before it begins"
         raise NetcError("D562", message, None, "boxes are x1 y1 x2 y2, not a corner and a size")
-    return boxes, scores
+    return boxes, scores, threshold

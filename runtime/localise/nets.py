@@ -6,9 +6,11 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from netc.errors import NetcError
+from netc.errors import NetcError, printable
 from netc.files.shipped import locate
+from netc.graph.compile import compile_net
 from netc.graph.filter import phase_number
+from netc.graph.ir import Graph
 from netc.graph.read import read_net
 from netc.runtime.data.boxes import Boxes
 from netc.runtime.data.datum import Picture
@@ -44,6 +46,21 @@ class System:
     def rated(self) -> bool:
         return all(rating is not None for _, rating in self.nets)
 
+    @property
+    def classes(self) -> int | None:
+        """How many there are; None where there is one box for all of them, and nothing rates it."""
+        counts = [net.classes for net, _ in self.nets if net.per_class]
+        counts += [rating.classes for _, rating in self.nets if rating is not None]
+        return min(counts, default=None)
+
+    def check_label(self, label: int, picture: str) -> None:
+        """Raises NetcError R782 for a class that these nets do not know."""
+        if self.classes is not None and not 0 <= label < self.classes:
+            message = (
+                f"{printable(picture)} is to be of class {label}, and the nets know {self.classes}, counted from 0"
+            )
+            raise NetcError("R782", message, None, "take nets that were trained on these classes")
+
     def predictions(self, picture: Picture) -> list[Predictions]:
         """Of every net at every scale."""
         return [everywhere(*pair, picture, short) for short in self.scales for pair in self.nets]
@@ -61,14 +78,17 @@ class System:
 
     def named(self, picture: Picture, label: int, truth: Boxes) -> tuple[Located, Boxes, list[Located]]:
         """Protocol 2 for a picture of a known class: (the box of that class, `truth`, those of the five classes that
-        the classifier names)."""
+        the classifier names). Raises NetcError R782."""
+        self.check_label(label, picture.name)
         found = self.predictions(picture)
         five = [located(found, picture, one, self.threshold) for one in best_classes(found, 5)]
         own = next((one for one in five if one.label == label), None)
         return own or located(found, picture, label, self.threshold), truth, five
 
     def of_class(self, picture: Picture, label: int, dense: bool = True) -> Located:
-        """The box of a class that is known: protocol 1 by the first net at the first scale, or all places."""
+        """The box of a class that is known: protocol 1 by the first net at the first scale, or all places. Raises
+        NetcError R782."""
+        self.check_label(label, picture.name)
         if dense:
             return located(self.predictions(picture), picture, label, self.threshold)
         net, _ = self.nets[0]
@@ -88,11 +108,12 @@ def system(
 
     Raises NetcError R760, R761, and as netc.runtime.evaluate.load.classifier_of.
     """
-    loaded = [localiser(_load(*pair, mean, device)) for pair in nets]
+    loaded = [localiser(_load(*pair, mean, device), _whole(pair[0])) for pair in nets]
     classifiers = [_load(*pair, mean, device) for pair in ratings]
     classifiers = classifiers * len(loaded) if len(classifiers) == 1 else classifiers
     for rating, own in zip(classifiers, loaded):
         check_rating(rating, own)
+    _check_classes([*classifiers, *(net for net in loaded if net.per_class)])
     rated: list[Classifier | None] = [*classifiers] or [None] * len(loaded)
     return System(
         list(zip(loaded, rated, strict=True)),
@@ -101,8 +122,24 @@ def system(
     )
 
 
+def _check_classes(given: Sequence[Classifier | Localiser]) -> None:
+    """Raises NetcError R761 where nets that are used together know another number of classes."""
+    counts = sorted({one.classes for one in given})
+    if len(counts) > 1:
+        message = f"the nets do not know the same classes: {' and '.join(map(str, counts))} of them"
+        raise NetcError("R761", message, None, "nets and classifiers that are used together know the same classes")
+
+
 def _load(name: str, weights: str, mean: str, device: str) -> Classifier:
     return classifier_of(locate(name, "train_val.prototxt"), weights, Wanted(mean=mean, device=device), warnings.warn)
+
+
+def _whole(name: str) -> Graph | None:
+    """The net with its losses; None for a weight file of another kind, which brings its net."""
+    try:
+        return compile_net(locate(name, "train_val.prototxt"), phase="TEST")
+    except NetcError:
+        return None
 
 
 def _own_scale(path: str, net: Classifier) -> int:

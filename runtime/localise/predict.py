@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from netc.errors import NetcError, Place
+from netc.graph.ir import Graph
 from netc.runtime.data.boxes import Boxes, clipped, corners
 from netc.runtime.data.datum import Picture
 from netc.runtime.data.decoding import Pixels
@@ -52,14 +53,27 @@ class Located(NamedTuple):
     score: float
 
 
-def localiser(net: Classifier) -> Localiser:
-    """Raises NetcError R760 for a net whose outputs are not four for each class, and as `Classifier.dense`."""
+def localiser(net: Classifier, whole: Graph | None = None) -> Localiser:
+    """`whole`: the net as its file has it, with its losses, where that is known. Raises NetcError R760 for a net whose
+    outputs are not four for each class, or which itself takes them for scores, and as `Classifier.dense`."""
+    hint = "vgg_D_SCR and vgg_D_PCR are nets that predict boxes"
     if net.classes % 4:
         message = f'the output "{net.blob}" has {net.classes} channels, and a box takes four'
-        hint = "vgg_D_SCR and vgg_D_PCR are nets that predict boxes"
+        raise NetcError("R760", message, Place(net.graph.path), hint)
+    if _holds_scores(net, whole or net.net.graph):
+        message = f'the output "{net.blob}" holds the scores of {net.classes} classes, and no boxes'
         raise NetcError("R760", message, Place(net.graph.path), hint)
     _ = net.dense
     return Localiser(net, net.classes // 4)
+
+
+def _holds_scores(net: Classifier, whole: Graph) -> bool:
+    """Whether a Softmax, a loss or a measure of classes reads the output."""
+    if net.blob not in net.graph.outputs:
+        return True
+    made = whole.edges.last.get(net.blob)
+    readers = [whole.nodes[index].layer for index, _ in whole.edges.readers.get(made, ())] if made else []
+    return any(layer.takes or layer.class_axis is not None for layer in readers)
 
 
 def check_rating(rating: Classifier, of: Localiser) -> None:
@@ -83,7 +97,7 @@ def central(own: Localiser, picture: Picture, short: int, label: int = 0) -> Box
     pixels = resized(_pixels(own.net, picture), short)
     ((top, left),) = windows(CENTRE, pixels.shape[:2], size)
     crop = np.array([left, top, left + size[1], top + size[0]], np.float64)
-    (found,) = own.net.dense.maps(_tensor(own.net, pixels[top : top + size[0], left : left + size[1]]))
+    found = own.net.dense.map(_tensor(own.net, pixels[top : top + size[0], left : left + size[1]]))
     boxes = _boxes(found.cpu().numpy()[0], crop.reshape(1, 1, 4), _scale(picture, pixels))
     return clipped(boxes[0, label if own.per_class else 0], *_size(picture))
 
@@ -92,12 +106,12 @@ def everywhere(own: Localiser, rating: Classifier | None, picture: Picture, shor
     """Protocol 2: the boxes of every place of the net's window on the whole picture. Raises NetcError R732."""
     check_room([short], own.net.dense.size)
     pixels = resized(_pixels(own.net, picture), short)
-    (found,) = own.net.dense.maps(_tensor(own.net, pixels))
+    found = own.net.dense.map(_tensor(own.net, pixels))
     places = own.net.dense.places(*found.shape[2:]).numpy().astype(np.float64)
     boxes = _boxes(found.cpu().numpy()[0], places, _scale(picture, pixels))
     if rating is None:
         return Predictions(boxes, np.ones((len(boxes), 1)))
-    (scores,) = rating.dense.maps(_tensor(rating, resized(_pixels(rating, picture), short)))
+    scores = rating.dense.map(_tensor(rating, resized(_pixels(rating, picture), short)))
     probabilities = scores[0].double().softmax(0).flatten(1).T.cpu().numpy()
     return Predictions(boxes, probabilities)
 

@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -335,7 +336,9 @@ class Net(nn.Module):
             found = f'the input "{name}" is a {type(array).__name__}, not a tensor or an array of numbers'
             raise NetcError("R601", found, None, "give a torch.Tensor of the blob's shape")
         like = next(self.parameters(), torch.zeros(0))
-        return torch.as_tensor(array, dtype=like.dtype, device=like.device)
+        kind = array.dtype.newbyteorder("=") if array.dtype.itemsize <= 8 else "f8"
+        owned = np.require(array, kind, ["C", "W"])  # torch takes no mirrored image, and warns of one that is read-only
+        return torch.as_tensor(owned, dtype=like.dtype, device=like.device)
 
     def set_input_arrays(self, data: Any, labels: Any, layer: str | None = None) -> None:
         """Feed a MemoryData layer (`layer`: its name, where the net has several) from arrays, as pycaffe's method of

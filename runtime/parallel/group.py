@@ -44,6 +44,17 @@ class Group:
         """Rank 0's value."""
         return self.gather(value)[0]
 
+    def by_first(self, work: Callable[[], T]) -> T:
+        """What `work` gives on rank 0, on every rank. Raises the NetcError that it raises, on all of them."""
+        value: Any = None
+        error = None
+        try:
+            value = work() if self.first else None
+        except NetcError as failed:
+            error = failed
+        found: T = self.agree(error, value)[0][0]
+        return found
+
     def all_to_all(self, rows: Tensor, counts: Sequence[int]) -> Tensor:
         """`rows` (size, own count, n): one block for each rank → (all counts, n): the blocks meant for this rank."""
         return rows[0]

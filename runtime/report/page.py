@@ -17,7 +17,8 @@ from netc.runtime.evaluate.sources import Source, open_source
 from netc.runtime.localise.draw import Drawn, drawing
 from netc.runtime.report.curves import Curve, Panel, panels_of, svg
 from netc.runtime.report.results import Results, Run
-from netc.runtime.reproduce.result import WORDS
+from netc.runtime.reproduce import findings
+from netc.runtime.reproduce.result import WORDS, measured_cells, not_measured
 from netc.weights import read
 
 THUMBNAIL, MOST_MISTAKES, MOST_PAIRS = 112, 20, 10
@@ -29,11 +30,15 @@ h1 { font-size: 1.6rem; } h2 { font-size: 1.25rem; margin-top: 2.5rem; border-bo
 h3 { font-size: 1.05rem; margin: 1.6rem 0 .4rem; }
 .wide { overflow-x: auto; } svg { max-width: 100%; height: auto; }
 table { border-collapse: collapse; margin: .5rem 0; } th, td { padding: .2rem .7rem; border-bottom: 1px solid #e4e4e4; }
-th { text-align: left; border-bottom: 2px solid #999; } td.number { text-align: right; white-space: nowrap; }
+th { text-align: left; border-bottom: 2px solid #999; } th.number { text-align: right; }
+table.findings td:first-child { white-space: nowrap; } td.number { text-align: right; white-space: nowrap; }
 tr.missing td { color: #777; } .note { color: #555; font-size: .9rem; margin: .2rem 0; }
 .mini { background: #fff4d6; border: 1px solid #e0b84c; padding: .5rem 1rem; }
 figure { display: inline-block; vertical-align: top; margin: .3rem; font-size: .8rem; max-width: 14rem; }
 figcaption { overflow-wrap: anywhere; } img { display: block; max-width: 100%; }
+tr.seen td:last-child { color: #17692c; font-weight: 600; }
+tr.contradicted td:last-child { color: #a8200d; font-weight: 600; }
+tr.cannot-tell td:last-child, tr.not-measured td { color: #777; }
 img.filters { image-rendering: pixelated; }
 """
 
@@ -88,7 +93,8 @@ def _inner(drawing: str, number: int) -> str:
 def _rate(records: Sequence[Mapping[str, Any]]) -> list[Panel]:
     train = [one for one in records if one["kind"] == "train" and one.get("lr") is not None]
     points = [(float(one["iter"]), float(one["lr"])) for one in train]
-    return [Panel("learning rate", (Curve("rate", tuple(points)),))] if points else []
+    largest = max((rate for _, rate in points), default=0.0)
+    return [Panel("learning rate", (Curve("rate", tuple(points)),), (0.0, 1.1 * largest))] if largest > 0 else []
 
 
 def _filters(run: Run) -> Iterator[str]:
@@ -134,16 +140,34 @@ def _reproduction(path: str, found: Mapping[str, Any]) -> Iterator[str]:
     if found["miniature"]:
         items = "".join(f"<li>{_text(one)}</li>" for one in found["miniature"])
         yield f'<div class="mini"><strong>A miniature.</strong><ul>{items}</ul></div>\n'
+    if found.get("findings"):
+        yield from _findings(found["findings"])
     for each in found["tables"]:
         yield from _table(each)
         for row in each["rows"]:
             yield from _pictures(row, found["data"], None, f"{each['table']}, {row['name']}")
 
 
+def _findings(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    yield f"<h3>What the paper found</h3>\n<p>On the same pictures: {_text(findings.counts(found))}.</p>\n"
+    yield "<div class='wide'><table class='findings'>\n"
+    says, *numbers, verdict = findings.HEAD
+    yield f"<tr><th></th><th>{_text(says)}</th>{_heads(*numbers)}<th>{_text(verdict)}</th></tr>\n"
+    about = ""
+    for one in found:
+        says, *numbers, verdict = findings.cells(one)
+        shown = "".join(f'<td class="number">{_text(number)}</td>' for number in numbers)
+        heading = "" if one["about"] == about else one["about"]
+        yield f"<tr class='{verdict.replace(' ', '-')}'><td>{_text(heading)}</td><td>{_text(says)}</td>{shown}"
+        yield f"<td>{_text(verdict)}</td></tr>\n"
+        about = one["about"]
+    yield f'</table></div>\n<p class="note">Points of error; below 0: fewer errors. {_text(findings.LIMITS)}</p>\n'
+
+
 def _table(each: Mapping[str, Any]) -> Iterator[str]:
     yield f"<h3>{_text(each['table'])}: {_text(each['title'])}</h3>\n<div class='wide'><table class='figures'>\n"
     measures = list(dict.fromkeys(one["measure"] for row in each["rows"] for one in row["figures"]))
-    heads = "".join(f"<th>{_text(WORDS.get(one, one))}, paper</th><th>measured</th><th>95 %</th>" for one in measures)
+    heads = "".join(_heads(f"{WORDS.get(one, one)}, paper", "measured", "95 %") for one in measures)
     yield f"<tr><th>row</th>{heads}</tr>\n"
     for row in each["rows"]:
         figures = {one["measure"]: one for one in row["figures"]}
@@ -152,15 +176,19 @@ def _table(each: Mapping[str, Any]) -> Iterator[str]:
         yield f"<tr{css}><td>{_text(row['name'])}</td>{cells}</tr>\n"
     yield "</table></div>\n"
     for row in each["rows"]:
-        if row["missing"]:
-            lacking = ", ".join(row["missing"])
-            yield f'<p class="note">{_text(row["name"])} is not measured: {_text(lacking)} not there</p>\n'
-        elif row["why"]:
-            yield f'<p class="note">{_text(row["name"])} is not measured: {_text(row["why"])}</p>\n'
+        if reasons := not_measured(row):
+            yield f'<p class="note">{_text(row["name"])} is not measured: {_text("; ".join(reasons))}</p>\n'
+        if row.get("note"):
+            yield f'<p class="note">{_text(row["name"])}: {_text(row["note"])}</p>\n'
         if row["above"]:
             yield f'<p class="note">{_text(row["name"])}: points above “{_text(row["above"])}”</p>\n'
     notes = "".join(f"<li>{_text(one['number'])}: {_text(one['text'])}</li>" for one in each["deviations"])
     yield f'<details open><summary>What stands between the two</summary><ul class="note">{notes}</ul></details>\n'
+
+
+def _heads(*words: str) -> str:
+    """Of columns of numbers."""
+    return "".join(f'<th class="number">{_text(word)}</th>' for word in words)
 
 
 def _cells(one: Mapping[str, Any] | None, signed: bool) -> str:
@@ -169,8 +197,7 @@ def _cells(one: Mapping[str, Any] | None, signed: bool) -> str:
     sign = "+" if signed else ""
     paper = "" if one["paper"] is None else f"{one['paper']:{sign}.1f}"
     paper += "" if one["spread"] is None else f" ± {one['spread']:.1f}"
-    measured = "–" if one["measured"] is None else f"{one['measured']:{sign}.2f}"
-    ends = "" if one["interval"] is None else " to ".join(f"{end:{sign}.2f}" for end in one["interval"])
+    measured, ends = ("–", "") if one["measured"] is None else measured_cells(one, sign)
     return "".join(f'<td class="number">{_text(cell)}</td>' for cell in (paper, measured, ends))
 
 

@@ -46,10 +46,12 @@ _FIGURE = checked_json.Record(
         **dict.fromkeys(("paper", "spread", "measured", "p"), (None, float)),
         "interval": (None, [float]),
         "note": (None, str),
-    }
+    },
+    {"deviation": (None, float)},
 )
 _ROW = checked_json.Record(
-    {"name": str, "figures": [_FIGURE], "missing": [str], "why": (None, str), "above": (None, str)}, _SHARED
+    {"name": str, "figures": [_FIGURE], "missing": [str], "why": (None, str), "above": (None, str)},
+    {**_SHARED, "note": (None, str)},
 )
 _TABLE = checked_json.Record(
     {
@@ -59,7 +61,16 @@ _TABLE = checked_json.Record(
         "deviations": [checked_json.Record({"number": str, "text": str})],
     }
 )
-_REPRODUCTION = checked_json.Record({"format": str, "miniature": [str], "data": str, "tables": [_TABLE]})
+_FINDING = checked_json.Record(
+    {
+        **dict.fromkeys(("about", "says", "first", "second", "expects", "verdict"), str),
+        **dict.fromkeys(("paper", "measured", "p"), (None, float)),
+        "interval": (None, [float]),
+    }
+)
+_REPRODUCTION = checked_json.Record(
+    {"format": str, "miniature": [str], "data": (None, str), "tables": [_TABLE]}, {"findings": [_FINDING]}
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,7 @@ from netc.runtime.localise.measure import records_of
 from netc.runtime.localise.merging import THRESHOLD
 from netc.runtime.localise.nets import System
 from netc.runtime.localise.predict import Located, localiser, located
-from netc.runtime.reproduce.setting import Setting
+from netc.runtime.reproduce.setting import Setting, Value
 from netc.solver.tables import Row, Trained
 
 BLOCK = 64
@@ -64,6 +64,8 @@ class _Judge:
         if not len(truth):
             message = f"the record {printable(picture.name)} has no box of its own class"
             raise NetcError("D564", message, None, "netc convert-imageset --boxes stores boxes")
+        for system in self.systems:
+            system.check_label(label, picture.name)
         found = self._located(picture, label, index)
         own = next((one for one in found if one.label == label), found[0])
         right = any(one.label == label and overlap(one.box, truth) > ENOUGH for one in found)
@@ -99,8 +101,9 @@ def measured(
     judge = _Judge(systems, row.view == "dense", best, key)
     path = str(FOLDER / row.members[0].trained.net / "train_val.prototxt")
     with records_of(path, setting.data) as records:
-        places = list(range(len(records)) if best is None else sorted(best))
-        found = list(_all(judge, records, places, setting))
+        total = len(records)
+        places = list(range(total) if best is None else sorted(best))
+        found = _all(judge, records, places, setting)
     wrong = [one["right"] for one in found].count(False)
     measure = "box_error" if best is None else "top5_box_error"
     examples = [
@@ -109,31 +112,52 @@ def measured(
     ]
     return {
         "images": len(found),
-        "measured": {measure: (wrong / len(found), list(wilson(wrong, len(found))))},
+        "measured": {measure: Value(wrong / len(found), wilson(wrong, len(found)))},
+        "wrong": {measure: [at for at, one in zip(places, found, strict=True) if not one["right"]]},
+        "left_out": sorted(set(range(total)) - set(places)),
         "mean_iou": float(np.mean([one["overlap"] for one in found])),
         "boxes": examples,
     }
 
 
-def _all(judge: _Judge, records: Records, places: Sequence[int], setting: Setting) -> Iterator[dict[str, Any]]:
+def _all(judge: _Judge, records: Records, places: Sequence[int], setting: Setting) -> list[dict[str, Any]]:
+    """What is found at all places, by blocks that the processes share out. Raises the NetcError of the first that has
+    one."""
+    own: dict[int, list[dict[str, Any]]] = {}
+    error = None
+    try:
+        own.update(_own(judge, records, places, setting))
+    except NetcError as failed:
+        error = failed
+    parts = setting.group.agree(error, own)
+    blocks = {number: block for (part,) in parts for number, block in part.items()}
+    return [one for number in sorted(blocks) for one in blocks[number]]
+
+
+def _own(
+    judge: _Judge, records: Records, places: Sequence[int], setting: Setting
+) -> Iterator[tuple[int, list[dict[str, Any]]]]:
+    """The blocks of this process, with their numbers."""
+    done, count = setting.counting(len(places)), 0
     folder = Path(setting.cache, "boxes", judge.key)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise write_error(error, folder) from None
     with ThreadPoolExecutor(setting.streams, "boxes") as pool:
-        for start in range(0, len(places), BLOCK):
-            block = places[start : start + BLOCK]
+        for number in range(setting.group.rank, -(-len(places) // BLOCK), setting.group.size):
+            block = places[number * BLOCK : (number + 1) * BLOCK]
             pictures = [records.picture(index) for index in block]
             shas = [_sha256(picture) for picture in pictures]
-            path = folder / f"{start // BLOCK:06}.json"
+            path = folder / f"{number:06}.json"
             found = _kept(path, judge.key, shas, setting)
             if found is None:
                 found = list(pool.map(judge.judged, pictures, block, shas))
                 write_whole(path, [json.dumps({"key": judge.key, "rows": found}).encode()])
-            if setting.progress:
-                setting.progress(start + len(block), len(places))
-            yield from found
+            count += len(block)
+            if done:
+                done(count)
+            yield number, found
 
 
 def _sha256(picture: Picture) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from netc.errors import counted, printable
 from netc.errors.words import table
+from netc.runtime.reproduce import findings
 from netc.runtime.reproduce.deviations import MINIATURE, listed
 from netc.solver.tables import Table
 
@@ -26,7 +27,7 @@ WORDS = {
 
 
 def document(
-    measured: Sequence[tuple[Table, Mapping[str, Any]]], data: str, order: str, miniature: Sequence[str] = ()
+    measured: Sequence[tuple[Table, Mapping[str, Any]]], data: str | None, order: str, miniature: Sequence[str] = ()
 ) -> dict[str, Any]:
     """All that was found. miniature: what makes the results those of one, or nothing."""
     tables = [
@@ -39,7 +40,8 @@ def document(
         for given, found in measured
     ]
     about = {"format": FORMAT, "version": VERSION, "miniature": list(miniature), "data": data, "order": order}
-    return {**about, "tables": tables}
+    whole = {**about, "tables": tables}
+    return {**whole, "findings": findings.findings(whole)}
 
 
 def of_miniature(data: str, iterations: int) -> list[str]:
@@ -63,10 +65,12 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
     for each in found["tables"]:
         yield from _table(each)
         yield ""
+    if found["findings"]:
+        yield from findings.lines(found["findings"])
 
 
 def _table(each: Mapping[str, Any]) -> Iterator[str]:
-    yield printable(f"{each['table']}: {each['title']} (errors in per cent, 95 % intervals)")
+    yield printable(f"{each['table']}: {each['title']} (in per cent, with 95 % intervals)")
     measures = list(dict.fromkeys(one["measure"] for row in each["rows"] for one in row["figures"]))
     head = ["row"]
     for measure in measures:
@@ -90,15 +94,28 @@ def _cells(row: Mapping[str, Any], measure: str) -> list[str]:
     paper += f" ± {one['spread']:.1f}" if one["spread"] is not None else ""
     if one["measured"] is None:
         return [paper, "-", ""]
-    low, high = one["interval"]
-    return [paper, f"{one['measured']:{sign}.2f}", f"{low:{sign}.2f} to {high:{sign}.2f}"]
+    return [paper, *measured_cells(one, sign)]
+
+
+def measured_cells(one: Mapping[str, Any], sign: str = "") -> tuple[str, str]:
+    """A measured figure, with the deviation of its splits, and its interval."""
+    spread = "" if one.get("deviation") is None else f" ± {one['deviation']:.2f}"
+    ends = one["interval"]
+    interval = f"{ends[0]:{sign}.2f} to {ends[1]:{sign}.2f}" if ends else ""
+    return f"{one['measured']:{sign}.2f}{spread}", interval
+
+
+def not_measured(row: Mapping[str, Any]) -> list[str]:
+    """Why a row is not measured, all reasons."""
+    lacking = f"these weights are not there: {', '.join(row['missing'])}"
+    return [*([lacking] if row["missing"] else []), *([row["why"]] if row["why"] else [])]
 
 
 def _notes(row: Mapping[str, Any]) -> Iterator[str]:
-    if row["missing"]:
-        yield f"not measured: {row['name']}: these weights are not there: {', '.join(row['missing'])}"
-    elif row["why"]:
-        yield f"not measured: {row['name']}: {row['why']}"
+    if reasons := not_measured(row):
+        yield f"not measured: {row['name']}: {'; '.join(reasons)}"
+    if row.get("note"):
+        yield f"{row['name']}: {row['note']}"
     if row["above"]:
         tests = [one for one in row["figures"] if one["p"] is not None]
         more = "".join(f"; McNemar's p of the {WORDS[one['measure']]} {one['p']:.3g}" for one in tests)

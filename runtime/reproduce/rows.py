@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,19 +12,22 @@ import numpy as np
 from netc.errors import NetcError
 from netc.files.shipped import FOLDER
 from netc.runtime.evaluate.classifier import Classifier
+from netc.runtime.evaluate.describe import Describer
 from netc.runtime.evaluate.load import classifier_of
 from netc.runtime.evaluate.protocol import ORDERS, Protocol
 from netc.runtime.evaluate.report import confusions, mistakes, rates
 from netc.runtime.evaluate.run import TOP, Outcome, Run
-from netc.runtime.evaluate.statistics import Z, mcnemar
+from netc.runtime.evaluate.statistics import difference, mcnemar
 from netc.runtime.evaluate.store import Store
 from netc.runtime.evaluate.sweep import Member
-from netc.runtime.parallel.group import Group
-from netc.runtime.reproduce import boxes
-from netc.runtime.reproduce.setting import Setting
+from netc.runtime.reproduce import boxes, features
+from netc.runtime.reproduce.setting import Setting, Value
 from netc.runtime.reproduce.weights import find, missing
 from netc.solver import tables
 from netc.solver.tables import TEST_SET, Row, Table, Trained
+
+MEASURES = {"top1_error": 1, "top5_error": TOP}
+"""Measure → among how many classes the true one has to be."""
 
 
 @dataclass(slots=True)
@@ -43,7 +44,7 @@ class Measuring:
     other weights meanwhile is read again."""
 
     setting: Setting
-    _nets: dict[tuple[str, str], Classifier] = field(default_factory=dict)
+    _nets: dict[tuple[str, str, str], Classifier] = field(default_factory=dict)
 
     def table(self, table: Table) -> dict[str, Any]:
         """The rows as they are printed, a dictionary each; see docs/reproduce.md."""
@@ -62,11 +63,13 @@ class Measuring:
             "above": row.above or None,
             "missing": missing(self.setting.weights, row.needed),
             "why": None,
+            "note": None,
             "weights": {},
         }
         result = _Seen(found)
-        if row.kind == tables.FEATURES:
-            found["why"] = "features of another data set: netc features and netc svm measure it, with its own folders"
+        if row.task is not None and row.task.name not in self.setting.sets:
+            name = row.task.name
+            found["why"] = f"no folder of the data set {name} is given: --set {name} FOLDER"
         elif not found["missing"]:
             self._measure(row, result)
         measured = dict(found.pop("measured", {}))
@@ -78,10 +81,14 @@ class Measuring:
 
     def _measure(self, row: Row, result: _Seen) -> None:
         paths = {one: find(self.setting.weights, one) or "" for one in row.needed}
-        self._nets = {key: net for key, net in self._nets.items() if key in {_key(*pair) for pair in paths.items()}}
-        nets = {one: self._net(one, path) for one, path in paths.items()}
+        kind = Describer if row.task is not None else Classifier
+        wanted = {_key(one, path, kind) for one, path in paths.items()}
+        self._nets = {key: net for key, net in self._nets.items() if key in wanted}
+        nets = {one: self._net(one, path, kind) for one, path in paths.items()}
         result.found["weights"] = {one.prefix: os.path.basename(path) for one, path in paths.items()}
-        if row.kind == tables.CLASSIFICATION:
+        if row.task is not None:
+            result.found |= features.measured(row, row.task, nets, self.setting)
+        elif row.kind == tables.CLASSIFICATION:
             members = self._members(row.members, row.view, row.flip, nets)
             result.outcome, classes = self._outcome(members)
             result.found |= self._summary(result.outcome, classes)
@@ -94,11 +101,11 @@ class Measuring:
                 named, _ = self._outcome(members)
             result.found |= boxes.measured(row, nets, members, named, self.setting)
 
-    def _net(self, one: Trained, path: str) -> Classifier:
-        key = _key(one, path)
+    def _net(self, one: Trained, path: str, kind: type[Classifier]) -> Classifier:
+        key = _key(one, path, kind)
         if key not in self._nets:
             given = str(FOLDER / one.net / "train_val.prototxt")
-            self._nets[key] = classifier_of(given, path, self.setting.wanted, self.setting.say)
+            self._nets[key] = classifier_of(given, path, self.setting.wanted, self.setting.say, kind)
         return self._nets[key]
 
     def _members(
@@ -117,9 +124,8 @@ class Measuring:
         setting = self.setting
         source = setting.open_source(members[0].classifier)
         try:
-            total = len(source)
-            done = partial(_shown, setting.progress, total) if setting.progress else None
-            outcome = Run(source, members, Group(), setting.workers, setting.streams, done).outcome()
+            done = setting.counting(len(source))
+            outcome = Run(source, members, setting.group, setting.workers, setting.streams, done).outcome()
         finally:
             source.close()
         for one in outcome.broken:
@@ -132,30 +138,33 @@ class Measuring:
         return {
             "images": len(outcome),
             "measured": {
-                "top1_error": (own["top1_error"], own["interval"]),
-                "top5_error": (own["top5_error"], own["top5_interval"]),
+                "top1_error": Value(own["top1_error"], own["interval"]),
+                "top5_error": Value(own["top5_error"], own["top5_interval"]),
             },
             "orders": {each: rates(outcome, each) for each in ORDERS},
             "confusions": list(confusions(outcome, order, classes)),
             "mistakes": list(mistakes(outcome, order, classes)),
-            "broken": len(outcome.broken),
+            "wrong": {name: _wrong(outcome, order, top) for name, top in MEASURES.items()},
+            "left_out": [one.index for one in outcome.broken],
         }
 
 
-def _shown(progress: Callable[[int, int], None], total: int, done: int) -> None:
-    progress(done, total)
+def _wrong(outcome: Outcome, order: str, top: int) -> list[int]:
+    """Which pictures of the source are wrong."""
+    wrong: list[int] = outcome.indices[outcome.rank[:, ORDERS.index(order)] >= top].tolist()
+    return wrong
 
 
-def _key(one: Trained, path: str) -> tuple[str, str]:
-    """A net with its weights as they are on the disk now."""
+def _key(one: Trained, path: str, kind: type[Classifier]) -> tuple[str, str, str]:
+    """A net with its weights as they are on the disk now, and what it is wanted for."""
     try:
         stat = os.stat(path)
     except OSError as error:
         raise NetcError("F120", f"the weights {path} cannot be read: {error.strerror}") from None
-    return one.net, f"{path} {stat.st_size} {stat.st_mtime_ns} {stat.st_ino}"
+    return kind.kind, one.net, f"{path} {stat.st_size} {stat.st_mtime_ns} {stat.st_ino}"
 
 
-def _figures(row: Row, measured: Mapping[str, Any]) -> Any:
+def _figures(row: Row, measured: Mapping[str, Value]) -> Iterator[dict[str, Any]]:
     """Each measure of the row, the paper's figure beside ours: shares in per cent."""
     paper = {figure.measure: figure for figure in row.paper}
     for measure in dict.fromkeys([*paper, *measured]):
@@ -166,29 +175,24 @@ def _figures(row: Row, measured: Mapping[str, Any]) -> Any:
             "measure": measure,
             "paper": figure.value if figure else None,
             "spread": figure.spread if figure else None,
-            "measured": 100 * own[0] if own else None,
-            "interval": [100 * end for end in own[1]] if own else None,
-            "p": own[2] if own and len(own) > 2 else None,
+            "measured": 100 * own.share if own else None,
+            "interval": [100 * end for end in own.interval] if own and own.interval else None,
+            "deviation": 100 * own.deviation if own and own.deviation is not None else None,
+            "p": own.p if own else None,
             "note": "labels not public" if measure in TEST_SET else None,
         }
 
 
 def _differences(mine: Outcome, other: Outcome | None, order: str) -> dict[str, Any]:
-    """Of two rows on the same pictures: how much larger the error is, in shares, its 95 % interval (that of a mean of
-    paired differences), and McNemar's p."""
+    """Of two rows on the same pictures: how much larger the error is, in shares, its 95 % interval, and McNemar's p."""
     if other is None or not np.array_equal(mine.indices, other.indices):
         return {}
     at, found = ORDERS.index(order), {}
-    for name, top in (("top1_error", 1), ("top5_error", TOP)):
+    for name, top in MEASURES.items():
         test = mcnemar(
             int(((mine.rank[:, at] >= top) & (other.rank[:, at] < top)).sum()),
             int(((other.rank[:, at] >= top) & (mine.rank[:, at] < top)).sum()),
         )
-        found[name] = (*_difference(test.only_first, test.only_second, len(mine)), test.p)
+        mean, ends = difference(test.only_first, test.only_second, len(mine))
+        found[name] = Value(mean, ends, test.p)
     return found
-
-
-def _difference(more: int, less: int, images: int) -> tuple[float, list[float]]:
-    mean = (more - less) / images
-    reach = Z * math.sqrt(max(0.0, (more + less) / images - mean * mean) / images)
-    return mean, [mean - reach, mean + reach]

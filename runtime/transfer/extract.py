@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,8 @@ class Extracted:
 
 
 class Extraction(Sweep):
-    """The members are Describers, whose looks `description` puts together; each net's part has length 1 by itself."""
+    """The members are Describers, whose looks `description` puts together, each over the scales of its own protocol.
+    Each net's part has length 1 by itself."""
 
     description: Description
 
@@ -38,8 +39,11 @@ class Extraction(Sweep):
         super().check()
 
     def row(self, record: Record, each: Sequence[Looked]) -> tuple[Any, ...]:
-        parts = [self.description.of(found) for found in each]
+        parts = [self._of(member).of(found) for member, found in zip(self.members, each, strict=True)]
         return record.index, record.key, record.label, np.concatenate(parts).astype(np.float32)
+
+    def _of(self, member: Member) -> Description:
+        return replace(self.description, protocol=member.protocol)
 
     def extracted(self) -> Extracted:
         """Raises NetcError as `gathered`."""
@@ -57,7 +61,7 @@ class Extraction(Sweep):
     def _net(self, member: Member) -> dict[str, Any]:
         one = member.classifier
         about = {"net": member.net, "weights": member.weights, "sha256": _sha(member.weights), "blob": one.blob}
-        return {**about, "dimensions": self.description.size(one.classes), "key": one.key, "input": asdict(one.input)}
+        return {**about, "dimensions": self._of(member).size(one.classes), "key": one.key, "input": asdict(one.input)}
 
 
 def _sha(weights: str) -> str | None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from netc.errors import NetcError, Place, counted
 from netc.runtime.transfer import files, svm
 from netc.runtime.transfer.files import Features
-from netc.runtime.transfer.sets import SETS, Splits
+from netc.runtime.transfer.sets import Splits, task_of, usual
 from netc.runtime.transfer.task import Task
 
 
@@ -50,10 +50,22 @@ def run(
         say: what remarks go to.
     Raises NetcError C300 (scikit-learn missing), D590 to D593, C302 (boxes of a set without), and what reading raises.
     """
-    read = [(path, files.read(path)) for path in features]
+    return measured(name, folder, [(path, files.read(path)) for path in features], boxes, splits, grid, say)
+
+
+def measured(
+    name: str,
+    folder: str,
+    read: Sequence[tuple[str, Features]],
+    boxes: bool = False,
+    splits: Splits | None = None,
+    grid: Sequence[float] = svm.GRID,
+    say: Callable[[str], None] = lambda _: None,
+) -> Measured:
+    """The same of features that are read already, each with what messages call them."""
     svm.require()
-    how = splits or SETS[name].splits or Splits(0, None)
-    task = SETS[name].read(Path(folder), how)
+    how = splits or usual(name)
+    task = task_of(name, Path(folder), how)
     if boxes and not any(item.box for item in task.items):
         raise NetcError("C302", f"the set {name} has no boxes of persons", None, "leave --boxes out")
     known = {name for item in task.items for name in (item.picture, item.key)}
@@ -109,7 +121,7 @@ def as_dict(found: Measured) -> dict[str, Any]:
     return {
         "set": task.name,
         "measure": task.measure,
-        "figures": {name: _figure([one.mean(name) for one in found.outcomes]) for name in names},
+        "figures": {name: _mean(name, found) for name in names},
         "classes": [
             {"class": called, **{name: _figure([one.figures[name][at] for one in found.outcomes]) for name in names}}
             for at, called in enumerate(task.classes)
@@ -120,6 +132,12 @@ def as_dict(found: Measured) -> dict[str, Any]:
         "note": task.note,
         "features": list(found.features),
     }
+
+
+def _mean(name: str, found: Measured) -> dict[str, Any]:
+    """Over the classes; of a single split with the 95 % interval over its pictures."""
+    only = found.outcomes[0] if len(found.outcomes) == 1 else None
+    return {**_figure([one.mean(name) for one in found.outcomes]), "interval": only and svm.interval(only, name)}
 
 
 def _figure(values: Sequence[float]) -> dict[str, Any]:
@@ -155,4 +173,6 @@ def _percent(figure: dict[str, Any]) -> str:
     if figure["mean"] is None:
         return "-"
     deviation = "" if figure["deviation"] is None else f" ± {100 * figure['deviation']:.2f}"
-    return f"{100 * figure['mean']:.2f}{deviation}"
+    ends = figure.get("interval")
+    interval = f" ({100 * ends[0]:.2f} to {100 * ends[1]:.2f})" if ends else ""
+    return f"{100 * figure['mean']:.2f}{deviation}{interval}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ from netc.runtime.evaluate.sources import Record, Source, open_source
 from netc.runtime.imageset.sources import EXTENSIONS
 from netc.runtime.transfer import voc
 from netc.runtime.transfer.folders import folders, pictures
-from netc.runtime.transfer.task import Item, Task
+from netc.runtime.transfer.task import PRECISION, RECALL, Item, Task
 
 
 class Splits(NamedTuple):
@@ -33,29 +33,54 @@ class Splits(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Set:
-    """`splits`: the paper's, None where the set has its own. `read`: its task; `items`: all its pictures."""
+    """`splits`: the paper's, None where the set has its own. `read`: its task; `items`: all its pictures; `figure`: the
+    one that its authors measure by; `classes`: how many it has, if that is known."""
 
     read: Callable[[Path, Splits], Task]
     items: Callable[[Path], Sequence[Item]]
+    figure: str
     splits: Splits | None = None
+    classes: int | None = None
 
 
-def _random(train: int, test: int | None) -> Set:
-    return Set(lambda folder, how: folders(folder, *how), pictures, Splits(train, test))
+def _random(train: int, test: int | None, classes: int | None = None) -> Set:
+    deep = classes is None
+    return Set(
+        lambda folder, how: folders(folder, *how, deep),
+        lambda folder: pictures(folder, deep),
+        RECALL,
+        Splits(train, test),
+        classes,
+    )
 
 
-def _fixed(read: Callable[[Path], Task]) -> Set:
-    return Set(lambda folder, _: read(folder), lambda folder: read(folder).items)
+def _fixed(read: Callable[[Path], Task], classes: int, rule: str = "area") -> Set:
+    figure = PRECISION.format(rule)
+    return Set(lambda folder, _: read(folder), lambda folder: read(folder).items, figure, None, classes)
 
 
 SETS = {
-    "voc2007": _fixed(voc.classification),
-    "voc2012": _fixed(voc.classification),
-    "voc-action": _fixed(voc.action),
-    "caltech101": _random(30, 50),
-    "caltech256": _random(60, None),
+    "voc2007": _fixed(voc.classification, 20, "11-point"),
+    "voc2012": _fixed(voc.classification, 20),
+    "voc-action": _fixed(voc.action, 10),
+    "caltech101": _random(30, 50, 102),
+    "caltech256": _random(60, None, 257),
     "folder": _random(30, None),
 }
+
+
+def usual(name: str) -> Splits:
+    """The paper's splits of a set; of one with its own, the seed of the images that C is chosen on."""
+    return SETS[name].splits or Splits(0, None)
+
+
+def task_of(name: str, folder: Path, how: Splits) -> Task:
+    """The task of a set; one of another number of classes says so. Raises NetcError D590 and what reading it raises."""
+    task, count = SETS[name].read(folder, how), SETS[name].classes
+    if count in (None, len(task.classes)):
+        return task
+    note = f"the folder has {len(task.classes)} classes, and {name} has {count}"
+    return replace(task, note="; ".join(filter(None, [task.note, note])))
 
 
 # -- its pictures, for a net -------------------------------------------------------------------------------------------

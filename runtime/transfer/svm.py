@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from netc.errors import NetcError
 from netc.runtime.localise.precision import average_precision
 from netc.runtime.net import rand
-from netc.runtime.transfer.task import Split, Task
+from netc.runtime.transfer.task import PRECISION, RECALL, Measure, Split, Task
 
 GRID = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 """The C among which one is chosen. Descriptors have length 1, so the scale of C does not depend on the net."""
@@ -24,18 +24,25 @@ HELD_OUT = 0.2
 
 MOST_STEPS = 20_000
 
+RESAMPLES = 400
+
+_RULES = {PRECISION.format(rule): rule for rule in ("area", "11-point")}
+
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What one split gave. `figures`: figure → one value a class; a class without a positive to test on is NaN.
-    `unsettled`: how many machines stopped before they had settled."""
+    `unsettled`: how many machines stopped before they had settled. scores, labels: of the test images (images,
+    classes)."""
 
     c: float
     validation: dict[float, float]
     figures: dict[str, Floats]
     unsettled: int
+    scores: Floats
+    labels: NDArray[np.int8]
 
     def mean(self, figure: str) -> float:
         return _mean(self.figures[figure])
@@ -80,14 +87,26 @@ def _split(
     validation: dict[float, float] = {}
     for c in grid if len(grid) > 1 else ():
         scores, _ = _scores(x, task.labels, first, last, c, seed)
-        figures = _figures(task, scores, task.labels[last])
+        figures = _figures(task.measure, scores, task.labels[last])
         validation[c] = _mean(next(iter(figures.values())))
         say(f"C {c:g}: {task.measure} {100 * validation[c]:.2f} % on {len(last)} of {len(split.train)} training images")
     best = (
         max(validation, key=lambda c: np.nan_to_num(validation[c])) if validation else grid[0]
     )  # of equal ones the smallest
     scores, unsettled = _scores(x, task.labels, split.train, split.test, best, seed)
-    return Outcome(best, validation, _figures(task, scores, task.labels[split.test]), unsettled)
+    labels = task.labels[split.test]
+    return Outcome(best, validation, _figures(task.measure, scores, labels), unsettled, scores, labels)
+
+
+def interval(found: Outcome, figure: str, seed: int = 0) -> list[float]:
+    """The 95 % interval of a mean figure over test images: of RESAMPLES draws of as many of them, with repetitions, the
+    middle 95 %. The machines stay what they are."""
+    count, draws = len(found.scores), np.random.default_rng(seed)
+    means = []
+    for _ in range(RESAMPLES):
+        drawn = draws.integers(0, count, count)
+        means.append(_mean(_values(figure, found.scores[drawn], found.labels[drawn])))
+    return [float(end) for end in np.nanpercentile(means, (2.5, 97.5))]
 
 
 def _mean(values: Floats) -> float:
@@ -132,11 +151,15 @@ def _machine(x: Floats, marks: NDArray[np.int8], test: Floats, c: float, seed: i
     return scores, unsettled
 
 
-def _figures(task: Task, scores: Floats, labels: NDArray[np.int8]) -> dict[str, Floats]:
-    """The measure that the task is chosen by comes first."""
-    if task.measure == "mean class recall":
-        return {"recall": _recalls(scores, labels)}
-    return {f"average precision ({rule})": _precisions(scores, labels, rule) for rule in ("area", "11-point")}
+def _figures(measure: Measure, scores: Floats, labels: NDArray[np.int8]) -> dict[str, Floats]:
+    """The figure that C is chosen by comes first."""
+    names = [RECALL] if measure == "mean class recall" else list(_RULES)
+    return {name: _values(name, scores, labels) for name in names}
+
+
+def _values(figure: str, scores: Floats, labels: NDArray[np.int8]) -> Floats:
+    """A value a class."""
+    return _recalls(scores, labels) if figure == RECALL else _precisions(scores, labels, _RULES[figure])
 
 
 def _recalls(scores: Floats, labels: NDArray[np.int8]) -> Floats:

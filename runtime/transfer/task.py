@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 Measure = Literal["mean average precision", "mean class recall"]
 
+PRECISION, RECALL = "average precision ({})", "recall"
+"""What figures are called: by a rule, and of a class."""
+
 
 @dataclass(frozen=True, slots=True)
 class Item:

@@ -37,7 +37,7 @@ def classification(folder: Path) -> Task:
 
     Raises NetcError D590 where the folder or a list is not as VOC ships it, and what reading a list raises.
     """
-    sets, note = _sets(folder, MAIN)
+    sets, note = _sets(folder, MAIN, 2)
     marks = {part: _marks(folder, MAIN, part, 2, lambda words: words[0]) for part in sets}
     name = f"{folder.name} classification"
     return _task(name, folder, sets, marks, note, lambda key, picture: Item(picture, str(folder / picture)))
@@ -45,15 +45,23 @@ def classification(folder: Path) -> Task:
 
 def action(folder: Path) -> Task:
     """What a person does, given their box: sets as in `classification`. Raises as it does, and D565 (boxes)."""
-    sets, note = _sets(folder, ACTION)
+    sets, note = _sets(folder, ACTION, 3)
     marks = {part: _marks(folder, ACTION, part, 3, lambda words: f"{words[0]} {words[1]}") for part in sets}
     return _task(f"{folder.name} action", folder, sets, marks, note, lambda key, picture: _person(folder, key, picture))
 
 
-def _sets(folder: Path, lists: Path) -> tuple[tuple[str, str], str]:
-    if _classes(folder, lists, "test"):
+def _sets(folder: Path, lists: Path, columns: int) -> tuple[tuple[str, str], str]:
+    paths = [folder / lists / f"{name}_test.txt" for name in _classes(folder, lists, "test")]
+    if any(_shows_one(path, columns) for path in paths):
         return ("trainval", "test"), ""
-    return ("train", "val"), "tested on val, trained on train: there are no lists of a test set"
+    why = "the lists of the test set have no labels" if paths else "there are no lists of a test set"
+    return ("train", "val"), f"tested on val, trained on train: {why}"
+
+
+def _shows_one(path: Path, columns: int) -> bool:
+    """Whether a list has a line that says what a picture shows."""
+    lines = (line.split() for _, line in numbered(read_text(str(path), "list of a class")))
+    return any(len(words) == columns and words[-1] == "1" for words in lines)
 
 
 def _classes(folder: Path, lists: Path, part: str) -> list[str]:

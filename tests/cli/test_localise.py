@@ -166,3 +166,45 @@ def test_records_without_boxes(here, capsys):
     words = ["test", "scr.prototxt", "--weights", "scr.npz", "--localisation", "--data", "bare_lmdb"]
     assert main(words) == 65
     assert "D564" in capsys.readouterr().err
+
+
+PCR = NET.replace("OUTPUTS", "24").replace(
+    "LOSS",
+    'layer { name: "own" type: "LabelSlice" bottom: "fc" bottom: "label" top: "own" '
+    "label_slice_param { slice_size: 4 } }\n"
+    'layer { name: "loss" type: "EuclideanLoss" bottom: "own" bottom: "box" top: "loss" }',
+)
+
+
+@pytest.mark.parametrize("net, rated", [("pcr", []), ("scr", RATED), ("scr", [])])
+def test_a_class_that_the_nets_do_not_know(here, capsys, net, rated):
+    """In a database and on the command line; a net with one box for all classes takes any, unless scores rate it."""
+    save("pcr", PCR, [0.5, 0.5, 1, 1] * 6)
+    (here / "other.txt").write_text("a.png 6\n")
+    refused = net == "pcr" or bool(rated)
+    assert main(["convert-imageset", "photos", "other.txt", "other_lmdb", "--boxes", "boxes.txt"]) == 0
+    words = ["test", f"{net}.prototxt", "--weights", f"{net}.npz", "--localisation", "--data", "other_lmdb"]
+    for view in ("dense", "centre"):
+        capsys.readouterr()
+        assert main([*words, "--view", view, *rated]) == (65 if refused else 0)
+        assert ("R782" in capsys.readouterr().err) is refused
+    words = ["localise", "photos/a.png", "--net", f"{net}.prototxt", "--weights", f"{net}.npz", "-o", "out"]
+    assert main([*words, "--label", "6", *rated]) == (65 if refused else 0)
+    assert (here / "out/a.png").exists() is not refused
+
+
+def test_classifiers_are_no_nets_of_boxes(here, capsys):
+    """Of four, and of twenty classes, which is four times five; in train_val.prototxt, and as it is put to use."""
+    for count in (4, 20):
+        text = CLASSES.replace("num_output: 6", f"num_output: {count}")
+        save("many", text, [0.0] * count)
+        assert main(["test", "many.prototxt", "--weights", "many.npz", "--localisation"]) == 65
+        assert f"holds the scores of {count} classes" in capsys.readouterr().err
+        Path("deploy.prototxt").write_text(
+            'layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 dim: 16 dim: 16 } } }\n'
+            + text[text.index('layer { name: "pool"') : text.index('layer { name: "loss"')]
+            + 'layer { name: "prob" type: "Softmax" bottom: "fc" top: "prob" }\n'
+        )
+        words = ["localise", "photos/a.png", "--net", "deploy.prototxt", "--weights", "many.npz", "--mean", "100"]
+        assert main([*words, "-o", "out"]) == 65
+        assert "R760" in capsys.readouterr().err

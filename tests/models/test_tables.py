@@ -152,6 +152,7 @@ NET = "net { net: 'vgg_D' step: 'D' train_side: 256 test_side: 256 }"
         (f"row {{ {NET} above: 'b' }}", "S221"),
         (f"row {{ {NET} }}\nrow {{ {NET} }}", "S221"),
         (f"row {{ {NET} paper {{ measure: MEAN_AP value: 3 }} }}", "S223"),
+        (f"row {{ {NET} task {{ name: 'voc2008' }} }}", "S222"),
     ],
 )
 def test_what_is_no_table(text: str, code: str, tmp_path: Path) -> None:
@@ -161,3 +162,10 @@ def test_what_is_no_table(text: str, code: str, tmp_path: Path) -> None:
         read_table(open_file(path))
     assert {one.code for one in caught.value.errors} == {code}
     assert caught.value.errors[0].place.line
+
+
+def test_a_table_knows_the_data_sets_of_netc_features() -> None:
+    from netc.cli.features import SETS
+    from netc.solver.tables import TASKS
+
+    assert TASKS == SETS

@@ -79,6 +79,9 @@ class BN(Layer):
         fixed = self.phase == TEST or self._is_affine() or self._uses_running(self.phase)
         return {} if fixed or len(self.blobs) < 3 else {2: 1 - self.share, 3: 1 - self.share}
 
+    def is_local(self) -> bool:
+        return self._is_affine() or self._uses_running(self.phase)
+
     def forward(self, run: Run, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> Sequence[Tensor]:
         from netc.layers.functions.fork_normalisation import batch_normalised
 

@@ -29,8 +29,9 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, groups: int, *windo
 
 def is_product(x: Tensor, weight: Tensor, *windows: tuple[int, ...]) -> bool:
     """Whether a convolution of planes is computed as a matrix product: where it is an inner product over whole planes,
-    the same bits; and on a CPU for large kernels, as long as the windows have no more values than the weights, which
-    oneDNN would rearrange first, in ten times as long as the product takes."""
+    the same bits; and on a CPU for large kernels, as long as the windows have at most a quarter as many values as the
+    weights, which oneDNN would rearrange first, in ten times as long as a product of few windows takes. Of more windows
+    the product is no faster, with few channels slower (tools/bench_evaluation.py)."""
     stride, padding, dilation = windows
     if torch.compiler.is_compiling() or any(padding) or dilation != (1, 1):
         return False
@@ -39,7 +40,7 @@ def is_product(x: Tensor, weight: Tensor, *windows: tuple[int, ...]) -> bool:
     if height == width == 1:
         return True
     large = stride == (1, 1) and kernel[0] * kernel[1] > 9 and x.device.type == "cpu"
-    return large and len(x) * height * width <= len(weight)
+    return large and 4 * len(x) * height * width <= len(weight)
 
 
 def product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

@@ -119,3 +119,11 @@ def test_a_net_without_images() -> None:
     with pytest.raises(NetcError, match="takes no images") as found:
         convolutional(compile_net(text, "TEST"))
     assert found.value.code == "L309"
+
+
+def test_many_small_images_are_few_large_ones() -> None:
+    """60,000 images of 3 × 3 pixels are a batch; on larger ones they are more than Caffe lets a blob hold."""
+    text = INPUT.replace("dim: 2", "dim: 60000").replace("dim: 12 dim: 10", "dim: 3 dim: 3") + CONV + fc("fc", "conv")
+    made = convolutional(compile_net(text, "TEST"))
+    assert made.graph.shapes["fc"] == (60000, 5, 1, 1)
+    assert made.sized(900, 903).shapes["fc"] == (1, 5, 300, 301)

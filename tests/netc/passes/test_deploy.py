@@ -263,6 +263,22 @@ def test_a_net_with_inputs_stays() -> None:
     assert cut(text, set())[2] == ("loss",)
 
 
+def test_losses_of_a_net_with_inputs_go_when_asked() -> None:
+    """And of an Input layer the tops that only they read."""
+    text = """
+    layer { name: "in" type: "Input" top: "x" top: "label" input_param { shape { dim: 2 dim: 3 } shape { dim: 2 } } }
+    """
+    text += IP % ("f", "x", "f") + LOSS % "f" + layer("p", "Softmax", ["f"], ["p"])
+    found = deployed(state_layers(draft_net(text), 1), {"f"}, lambda node: [None] * len(node.param.top), judged=False)
+    made = compile_layers(found.layers)
+    assert ([layer.name for layer in found.layers.params], made.inputs, made.outputs) == (
+        ["x", "f", "p"],
+        ("x",),
+        ("p",),
+    )
+    assert made.shapes["x"] == (2, 3)
+
+
 MADE = """
 layer { name: "ref" type: "DummyData" top: "ref" dummy_data_param { shape { dim: 1 dim: 3 } %s } }
 layer { name: "sum" type: "Eltwise" bottom: "x" bottom: "ref" top: "sum" }

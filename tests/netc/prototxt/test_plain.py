@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from importlib import resources
 from pathlib import Path
 
@@ -12,31 +11,31 @@ from hypothesis import strategies as st
 from lark import Lark, UnexpectedInput
 
 from netc.prototxt import Message
+from netc.prototxt.grammar import _Build, parser
 
 ROOT = Path(__file__).resolve().parents[3]
-parsing = importlib.import_module("netc.prototxt.parse")  # the package has a function of this name
 
 
 def rules_alone() -> Lark:
     grammar = resources.files("netc.prototxt").joinpath("prototxt.lark").read_text("utf-8")
     grammar = grammar.replace("(PLAIN _sep? | _field _sep?)*", "(_field _sep?)*")
     assert "PLAIN _sep" not in grammar
-    return Lark(grammar, parser="lalr", lexer="contextual", transformer=parsing._Build())
+    return Lark(grammar, parser="lalr", lexer="contextual", transformer=_Build())
 
 
 RULES = rules_alone()
 
 
-def tree(parser: Lark, text: str) -> Message | None:
+def tree(lark: Lark, text: str) -> Message | None:
     try:
-        return parser.parse(text)  # type: ignore[return-value]
+        return lark.parse(text)  # type: ignore[return-value]
     except UnexpectedInput:
         return None
 
 
 def check(text: str) -> bool:
     expected = tree(RULES, text)
-    assert tree(parsing._lark(), text) == expected, text
+    assert tree(parser(), text) == expected, text
     return expected is not None
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from torch.nn.functional import conv2d, max_pool2d, relu
 
 import netc
 from netc.errors import NetcError
@@ -167,3 +170,33 @@ def test_wrong_calls(net, pictures, given: dict, code: str) -> None:
     with pytest.raises(NetcError) as caught:
         netc.features(net, pictures, **{"scales": 15, "mean": MEAN, **given})
     assert caught.value.code == code
+
+
+@pytest.mark.parametrize("version", ["v1.0", "v1.1"])
+def test_of_squeezenet_what_its_last_convolution_reads(version: str, shared: Path) -> None:
+    """The net of its authors with random weights: 512 channels of the dropped fire9/concat, averaged over all places;
+    against torch's functions, layer by layer."""
+    path = shared / "zoo" / "prototxt" / f"forresti__SqueezeNet__SqueezeNet_{version}__deploy.prototxt"
+    net = netc.load_net(str(path), shapes={"data": (1, 3, 67, 67)})
+    draws = torch.Generator().manual_seed(2)
+    for weights, bias in net.params.values():
+        with torch.no_grad():
+            weights.normal_(0, (2 / weights[0].numel()) ** 0.5, generator=draws)
+            bias.normal_(0, 0.1, generator=draws)
+    pixels = np.random.default_rng(1).integers(0, 256, (67, 80, 3), dtype=np.uint8)
+    found = netc.features(net, pixels, scales=67, flip=False, normalise=False, mean=MEAN)
+    assert found.shape == (1, 512)
+    w = net.params
+    x = torch.from_numpy(rescaled(pixels, 67)[None].astype("f4"))
+    x = relu(conv2d(x, *w["conv1"], stride=2))
+    pools = {"v1.0": (1, 4, 8), "v1.1": (1, 3, 5)}[version]
+    for fire in range(1, 10):
+        if fire > 1:
+            x = relu(conv2d(x, *w[f"fire{fire}/squeeze1x1"]))
+            one, three = (w[f"fire{fire}/expand{side}x{side}"] for side in (1, 3))
+            x = relu(torch.cat([conv2d(x, *one), conv2d(x, *three, padding=1)], 1))
+        if fire in pools:
+            x = max_pool2d(x, 3, 2, ceil_mode=True)
+    want = x.mean((2, 3)).detach().double().numpy()
+    np.testing.assert_allclose(found, want, rtol=1e-4, atol=1e-5 * want.max())
+    assert np.array_equal(found, netc.features(net, pixels, "fire9/concat", 67, flip=False, normalise=False, mean=MEAN))

@@ -217,8 +217,20 @@ WRONG = [
     ({"mean": MEAN, "scales": (20, 20)}, "R732", "scales are"),
     ({"mean": MEAN, "view": "whole"}, "R732", "view is 'whole'"),
     ({"mean": MEAN, "order": "scored"}, "R732", "order is 'scored'"),
+    ({"mean": MEAN, "view": None}, "R732", "view is None"),
+    ({"mean": MEAN, "view": ["dense"]}, "R732", "view is"),
+    ({"mean": MEAN, "scales": None}, "R732", "scales are"),
+    ({"mean": MEAN, "scales": 20.0}, "R732", "scales are"),
+    ({"mean": MEAN, "scales": "20"}, "R732", "scales are"),
+    ({"mean": MEAN, "scales": True}, "R732", "scales are"),
     ({"mean": (1, 2)}, "R732", "mean is"),
+    ({"mean": ("a", "b", "c")}, "R732", "mean is"),
+    ({"mean": {"blue": 1}}, "R732", "mean is"),
+    ({"mean": np.zeros((4, 5, 5))}, "R732", r"mean is an array of \(4, 5, 5\)"),
+    ({"mean": "absent.npy"}, "F120", "absent.npy"),
     ({"mean": MEAN, "crop": "big"}, "R732", "crop is"),
+    ({"mean": MEAN, "crop": 16.0}, "R732", "crop is"),
+    ({"mean": MEAN, "crop": True}, "R732", "crop is"),
 ]
 
 
@@ -240,6 +252,46 @@ def test_wrong_images(net, tmp_path: Path) -> None:
         with pytest.raises(NetcError, match=said) as found:
             netc.posteriors(net, [picture(20, 20), given], 20, mean=MEAN)
         assert found.value.code == code
+
+
+@pytest.mark.parametrize("images", [None, 3, b"photo.jpg"])
+def test_what_holds_no_images(net, images) -> None:
+    with pytest.raises(NetcError, match="images are of the type") as found:
+        netc.posteriors(net, images, 20, mean=MEAN)
+    assert found.value.code == "R734"
+
+
+def test_a_mean_by_any_name(net, tmp_path: Path) -> None:
+    """Numbers, an image, or a file of either, as on the command line."""
+    image = np.random.default_rng(1).uniform(90, 130, (3, 8, 9))
+    np.save(tmp_path / "mean.npy", image)
+    given = [picture(20, 22)]
+    want = netc.posteriors(net, given, 20, mean=image.mean((1, 2)).tolist())
+    for mean in (image, tmp_path / "mean.npy", str(tmp_path / "mean.npy")):
+        np.testing.assert_allclose(netc.posteriors(net, given, 20, mean=mean), want, rtol=1e-4)
+    want = netc.posteriors(net, given, 20, mean=MEAN)
+    np.testing.assert_array_equal(netc.posteriors(net, given, 20, mean="103,117.5,124"), want)
+
+
+def test_a_net_of_its_inputs_that_has_losses() -> None:
+    """Labels and losses are no part of a classifier, wherever the labels come from."""
+    labels = 'layer { name: "label" type: "Input" top: "label" input_param { shape { dim: 1 } } }\n'
+    loss = 'layer { name: "loss" type: "SoftmaxWithLoss" bottom: "fc2" bottom: "label" top: "loss" }\n'
+    accuracy = 'layer { name: "accuracy" type: "Accuracy" bottom: "fc2" bottom: "label" top: "accuracy" }\n'
+    judged, plain = netc.load_net(labels + NET + loss + accuracy, seed=5), netc.load_net(NET, seed=5)
+    for view in ("dense", "crops"):
+        found, want = (netc.posteriors(net, [picture(21, 37)], 18, view, mean=MEAN) for net in (judged, plain))
+        np.testing.assert_array_equal(found, want)
+    pair = [netc.features(net, [picture(21, 37)], scales=18, mean=MEAN) for net in (judged, plain)]
+    np.testing.assert_array_equal(*pair)
+
+
+@pytest.mark.parametrize("given", ["vgg_D", None, object()])
+def test_what_is_no_net(given) -> None:
+    for function in (netc.posteriors, netc.features):
+        with pytest.raises(NetcError, match="the net is of the type") as found:
+            function(given, [picture(20, 20)], scales=20, mean=MEAN)
+        assert found.value.code == "R743"
 
 
 def test_a_training_net_is_refused() -> None:

@@ -35,9 +35,9 @@ def test_the_dense_net_is_the_classifier(googlenet: tuple[str, str]) -> None:
     x = torch.from_numpy(np.random.default_rng(0).normal(0, 60, (2, 3, 224, 224)).astype("f4"))
     with torch.no_grad():
         want = net(x, blobs=[found.blob])[found.blob]
-    (scores,) = found.maps(x)
+    scores = found.map(x)
     assert torch.equal(scores[..., 0, 0], want)
-    (wide,) = found.maps(x.repeat(1, 1, 2, 2)[:, :, :256, :341])
+    wide = found.map(x.repeat(1, 1, 2, 2)[:, :, :256, :341])
     assert (found.stride, tuple(wide.shape)) == ((32, 32), (2, 1000, 2, 4))
 
 

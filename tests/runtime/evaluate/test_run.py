@@ -154,7 +154,7 @@ def spoil(path: Path, how: str) -> None:
     elif how == "a bit":
         path.write_bytes(content[:-5] + bytes([content[-5] ^ 1]) + content[-4:])
     elif how == "of another version":
-        path.write_bytes(head.replace(b'"version": 1', b'"version": 0') + b"\n" + body)
+        path.write_bytes(head.replace(b'"version": 2', b'"version": 1') + b"\n" + body)
     elif how == "of other weights":
         told = json.loads(head)
         path.write_bytes(head.replace(told["net"].encode(), b"0" * 64) + b"\n" + body)

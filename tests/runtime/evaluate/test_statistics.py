@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from itertools import product
 
+import numpy as np
 import pytest
 
-from netc.runtime.evaluate.statistics import Z, mcnemar, wilson
+from netc.runtime.evaluate.statistics import Z, difference, mcnemar, wilson
 
 
 @pytest.mark.parametrize("wrong, images", [(0, 10), (3, 10), (71, 250), (250, 250), (1, 1), (49, 50_000)])
@@ -40,3 +41,22 @@ def test_mcnemar_of_many() -> None:
     """1,000 to 1,100, by the normal distribution with its correction for whole numbers."""
     z = (100 - 1) / math.sqrt(2100)
     assert mcnemar(1000, 1100).p == pytest.approx(math.erfc(z / math.sqrt(2)), rel=1e-3)
+
+
+def test_a_paired_difference_is_covered() -> None:
+    """In 95 % of draws of 500 images the interval has the true difference, rare and frequent ones, within a point."""
+    draws = np.random.default_rng(0)
+    for first, second in ((0.002, 0.002), (0.01, 0.03), (0.1, 0.05), (0.3, 0.3)):
+        counts = draws.multinomial(500, [first, second, 1 - first - second], 4000)
+        ends = np.array([difference(more, less, 500)[1] for more, less, _ in counts])
+        covered = ((ends[:, 0] <= first - second) & (first - second <= ends[:, 1])).mean()
+        assert 0.94 <= covered <= 1.0, (first, second, covered)
+        assert covered < 0.96 or first < 0.005
+
+
+def test_a_paired_difference_and_its_ends() -> None:
+    mean, (low, high) = difference(0, 0, 500)
+    assert (mean, low) == (0, -high)
+    assert high == pytest.approx(Z * math.sqrt(2) / 502)
+    assert difference(3, 10, 100)[0] == pytest.approx(-0.07)
+    assert difference(20, 0, 20)[1].high == 1

@@ -97,6 +97,32 @@ def test_merging_is_the_naive_one(threshold):
         assert sums.tolist() == sorted(sums, reverse=True)
 
 
+def mirror(boxes):
+    return np.stack([128 - boxes[:, 2], boxes[:, 1], 128 - boxes[:, 0], boxes[:, 3]], 1)
+
+
+@pytest.mark.parametrize("threshold", [0.5, 1.0])
+def test_merging_knows_no_place_no_size_and_no_order(threshold):
+    """Boxes that are moved, enlarged (by powers of two: no rounding), mirrored or told in another order are merged
+    alike, and scores have no say in what is merged."""
+    rng = np.random.default_rng(11)
+    boxes, scores = np.round(random_boxes(rng, 23, spread=20) * 64) / 64, rng.uniform(0, 1, 23)
+    merged, sums, members = netc.merge_boxes(boxes, scores, threshold)
+    assert 1 < len(merged) < 23
+    for factor, shift in ((1, [-512, 256] * 2), (0.25, [0] * 4), (64, [4096, -8192] * 2)):
+        other = netc.merge_boxes(boxes * factor + shift, scores, threshold)
+        assert np.allclose(other.boxes, merged * factor + shift, rtol=1e-12)
+        assert (other.scores.tolist(), other.members) == (sums.tolist(), members)
+    mirrored = netc.merge_boxes(mirror(boxes), scores, threshold)
+    assert np.allclose(mirrored.boxes, mirror(merged), rtol=1e-12)
+    order = rng.permutation(23)
+    shuffled = netc.merge_boxes(boxes[order], scores[order], threshold)
+    assert np.allclose(shuffled.boxes, merged, rtol=1e-12)
+    assert [sorted(order[group].tolist()) for group in shuffled.members] == members
+    tripled = netc.merge_boxes(boxes, scores * 3, threshold)
+    assert (tripled.boxes.tolist(), tripled.members) == (merged.tolist(), members)
+
+
 def test_what_is_merged():
     boxes = [[0, 0, 10, 10], [50, 50, 70, 90], [2, 0, 12, 10], [52, 50, 72, 90]]
     given = [list(box) for box in boxes]
@@ -116,6 +142,12 @@ def test_points_are_merged_with_themselves_alone():
     assert netc.merge_boxes([point, other, point], [1, 1, 1], 1.0).members == [[0, 2], [1]]
 
 
+def test_any_distance_is_near_enough():
+    """What is merged already is not merged once more."""
+    found = netc.merge_boxes([[0, 0, 1, 1], [5, 5, 9, 9], [800, 800, 810, 820]], [1, 2, 3], math.inf)
+    assert (found.members, found.scores.tolist()) == ([[0, 1, 2]], [6])
+
+
 @pytest.mark.parametrize(
     "boxes, scores, threshold",
     [
@@ -126,6 +158,8 @@ def test_points_are_merged_with_themselves_alone():
         ([[5, 0, 1, 1]], [1], 0.5),
         ([[0, 0, 1, 1]], [1], -1),
         ([[0, 0, 1, 1]], [1], math.nan),
+        ([[0, 0, 1, 1]], [1], None),
+        ([[0, 0, 1, 1]], [1], "near"),
         ([["a", 0, 1, 1]], [1], 0.5),
         ([[0, 0, 1, 1], [1]], [1, 1], 0.5),
     ],

@@ -94,7 +94,11 @@ def folder(tmp_path_factory) -> Path:
     rows += [{"name": "E, dense", "figures": [lacking], **row, "missing": ["vgg_E_jitter.caffemodel"]}]
     deviation = {"number": "T3", "text": "pooling rounds up"}
     table = {"table": "table5", "title": "Techniques", "rows": rows, "deviations": [deviation]}
+    finding = {"about": "crops", "says": "E: crops < dense", "first": "a", "second": "b", "expects": "fewer errors"}
+    seen = {**finding, "paper": -0.2, "measured": -4.25, "interval": [-6.5, -2.0], "p": 0.00125, "verdict": "seen"}
+    absent = {**finding, **dict.fromkeys(("measured", "interval", "p")), "paper": -0.4, "verdict": "not measured"}
     whole = {"format": "netc reproduction", "miniature": ["small nets"], "data": data, "tables": [table]}
+    whole["findings"] = [seen, absent]
     (root / "tables.json").write_text(json.dumps(whole))
     return root
 
@@ -120,6 +124,10 @@ def test_the_parts_of_the_page(written: Path) -> None:
         "Classes taken for others",
         "Boxes",
         "A miniature.",
+        "What the paper found",
+        "1 seen, 1 not measured",
+        "E: crops < dense",
+        "-6.5 to -2.0",
     ):
         assert words in page.text, words
     for words in (
@@ -132,7 +140,12 @@ def test_the_parts_of_the_page(written: Path) -> None:
         "mean IoU 0.600",
     ):
         assert words in page.text, words
-    for words in ("<cat>", "ü & o, taken for class 0 (87.5 %)", "E, dense is not measured: vgg_E_jitter.caffemodel"):
+    lacking = "these weights are not there: vgg_E_jitter.caffemodel"
+    for words in (
+        "<cat>",
+        "ü & o, taken for class 0 (87.5 %)",
+        f"E, dense is not measured: {lacking}",
+    ):
         assert words in page.text, words
     assert page.count("img") == 1 + 2 + 1 + 1  # filters, a pair's, a mistake, a box
     assert all(found["alt"] for tag, found in page.tags if tag == "img")

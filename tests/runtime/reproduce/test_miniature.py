@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -123,3 +125,40 @@ def test_every_row_of_every_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     again = capsys.readouterr()
     assert json.loads(again.out) == found
     assert "training " not in again.err
+
+
+def in_processes(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "netc", "reproduce", *words], capture_output=True, text=True, timeout=900
+    )
+
+
+TWO = """
+table: "two"
+row { name: "A" net { net: "vgg_A" step: "A" train_side: 256 test_side: 256 } view: CENTRE }
+row { name: "A-LRN" net { net: "vgg_A_LRN" step: "A_LRN" train_side: 256 test_side: [224, 256] } }
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_miniature_goes_on_and_several_processes_find_the_same(tmp_path: Path) -> None:
+    """Killed within the second training, gone on with in two processes: the figures of a run in one piece."""
+    root = photos(tmp_path / "photos", 10, 20)
+    (tmp_path / "two.prototxt").write_text(TWO)
+    words = ["--mini", str(tmp_path / "two.prototxt"), "--data", str(root), "--iterations", "4", "--json"]
+    whole = in_processes(*words, "--out", str(tmp_path / "whole"))
+    assert whole.returncode == 0, whole.stderr
+    out = tmp_path / "killed"
+    command = [sys.executable, "-m", "netc", "reproduce", *words, "--out", str(out)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        for line in process.stderr:
+            if "training A_LRN" in line:
+                process.kill()
+    assert (out / "mini_vgg_A_iter_4.caffemodel").exists()
+    assert not (out / "reproduction.json").exists()
+    again = in_processes(*words, "--out", str(out), "--nproc", "2")
+    assert again.returncode == 0, again.stderr
+    assert again.stderr.count("training A_LRN") == again.stderr.count("training ") == 1
+    assert again.stderr.count("two: A-LRN") == 1  # the first process alone talks
+    assert json.loads(again.stdout) == json.loads(whole.stdout) | {"data": str(out / "val_lmdb")}
+    assert (out / "mini_vgg_A_LRN_iter_4.caffemodel").exists()

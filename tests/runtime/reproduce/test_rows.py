@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -59,10 +61,10 @@ def home(tmp_path_factory) -> Path:
     return root
 
 
-def save(path: Path) -> None:
+def save(path: Path, net: str = "mini_vgg_A") -> None:
     """Random weights that keep the size of what goes through."""
-    draws, message = np.random.default_rng(0), proto.NetParameter(name="mini_vgg_A")
-    for name, blobs in netc.load_net(str(FOLDER / "mini_vgg_A" / "deploy.prototxt")).params.items():
+    draws, message = np.random.default_rng(0), proto.NetParameter(name=net)
+    for name, blobs in netc.load_net(str(FOLDER / net / "deploy.prototxt")).params.items():
         layer = message.layer.add(name=name, type="Convolution" if blobs[0].dim() == 4 else "InnerProduct")
         for blob in blobs:
             spread = 0.0 if blob.dim() == 1 else math.sqrt(2 / blob[0].numel())
@@ -110,7 +112,7 @@ def test_the_rows(home: Path, capsys) -> None:
     assert rows["absent"]["missing"] == ["mini_vgg_D_jitter.caffemodel"]
     assert rows["absent"]["figures"][0] | {"paper": 25.5, "measured": None} == rows["absent"]["figures"][0]
     assert rows["boxes"]["missing"] == ["mini_vgg_D_PCR.caffemodel"]
-    assert "netc svm" in rows["features"]["why"]
+    assert rows["features"]["why"] == "no folder of the data set voc2007 is given: --set voc2007 FOLDER"
     assert found["miniature"] == []
 
 
@@ -136,6 +138,11 @@ def test_rows_without_weights_are_named(home: Path, tmp_path: Path, capsys) -> N
     [
         (["table7", "--data", "x", "--weights-dir", "x"], 2, "C310"),
         (["table5", "--data", "x"], 2, "--weights-dir"),
+        (["table5", "table11", "--weights-dir", "x"], 2, "give --data"),
+        (["table11", "--set", "voc2008", "x", "--weights-dir", "x"], 2, "voc2008"),
+        (["table11", "--set", "voc2007", "x", "--set", "voc2007", "y", "--weights-dir", "x"], 2, "once"),
+        (["table11", "--set", "voc2007", "nowhere", "--weights-dir", "x"], 65, "D590"),
+        (["--mini", "--set", "voc2007", "nowhere"], 2, "no miniature"),
         (["--data", "x", "--weights-dir", "x"], 2, "name a table"),
         (["table5", "--data", "x", "--weights-dir", "x", "--iterations", "3"], 2, "is for --mini"),
         (["--mini", "table3", "--weights-dir", "x"], 2, "trains its own"),
@@ -147,3 +154,15 @@ def test_wrong_words(words, status, said, tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.chdir(tmp_path)
     assert (main(["reproduce", *words]), said in capsys.readouterr().err) == (status, True)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_two_processes_find_the_same(home: Path, tmp_path: Path) -> None:
+    found = []
+    for count in ("1", "2"):
+        words = ["reproduce", str(home / "mine.prototxt"), "--data", str(home / "photos"), "--json", "--nproc", count]
+        words += ["--weights-dir", str(home / "weights"), "--cache", str(tmp_path / count)]
+        done = subprocess.run([sys.executable, "-m", "netc", *words], capture_output=True, text=True, timeout=600)
+        assert done.returncode == 0, done.stderr
+        found.append(json.loads(done.stdout))
+    assert found[0] == found[1]

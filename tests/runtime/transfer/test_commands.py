@@ -133,7 +133,7 @@ def test_a_run_goes_on(made: Path, tmp_path: Path, capsys, monkeypatch: pytest.M
         run(capsys, *features(made, source, tmp_path / "c.npy", *cache, "--scales", "17", "--no-normalise"))
     want = by_hand(made, scales=(17,), normalise=False)
     np.testing.assert_allclose(files.read(str(tmp_path / "c.npy")).values, want, rtol=1e-5)
-    for path in (tmp_path / "cache").rglob("*.posteriors"):
+    for path in (tmp_path / "cache").rglob("*.features"):
         path.write_bytes(path.read_bytes()[:-3])
     _, _, said = run(capsys, *features(made, source, tmp_path / "d.npy", *cache, "--scales", "14,17"))
     assert "is not used, but computed anew" in said

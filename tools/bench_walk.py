@@ -1,4 +1,4 @@
-"""What the walk over a net's layers costs, beside the same calls hand-written (what `netc emit` writes).
+"""What the walk over a net's layers costs, beside the same calls of their functions in a row.
 
     python tools/bench_walk.py --threads 1 --rounds 60
 
@@ -22,7 +22,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for `python tools/bench_walk.py`
 import netc
-from tools.bench_inference import NETS, emitted, files
+from tools.bench_inference import NETS, files
 from tools.timing import in_turn, timed
 
 
@@ -41,13 +41,12 @@ def main() -> None:
 def report(name: str, rounds: int, folder: Path) -> None:
     path, weights = files(name, 1, folder)
     net = netc.load_net(str(path), weights=str(weights))
-    hand = emitted(net, path, folder)
     x = torch.rand(1, *net.graph.shapes[net.inputs[0]][1:]) * 2 - 1
-    whole = _median([seconds for seconds, _ in in_turn(_pass(net, x), _pass(hand, x), 5)])
+    whole = _median([_pass(net, x)() for _ in range(5)])
     tops = [value for _, value in _pooled(net, x)]
     looked = _median([timed(lambda: [float(top.sum()) for top in tops], time.process_time)() for _ in range(9)])
-    net, hand, x = net.to("meta"), hand.to("meta"), x.to("meta")
-    pairs = in_turn(_pass(net, x), _pass(hand, x), rounds)
+    net, x = net.to("meta"), x.to("meta")
+    pairs = in_turn(_pass(net, x), _pass(same_calls(net), x), rounds)
     walk = _median([ours for ours, _ in pairs]) - _median([theirs for _, theirs in pairs])
     layers = len(net.graph.nodes)
     print(f"{name}: {layers} layers, {1e3 * whole:.1f} ms of the processor a pass, batch 1")
@@ -55,6 +54,22 @@ def report(name: str, rounds: int, folder: Path) -> None:
         f"  the walk: {1e3 * walk:.2f} ms, {1e6 * walk / layers:.1f} µs a layer, {100 * walk / whole:.2f} % of the pass"
     )
     print(f"  MAX pooling's sums: {1e3 * looked:.2f} ms, {100 * looked / whole:.2f} % of the pass")
+
+
+def same_calls(net: Any) -> Callable[[Any], dict[str, Any]]:
+    """The layers' functions with their parameters at hand, as a person would write them one below the other."""
+    calls = []
+    for step, _, over in net._whole.steps:
+        layer = step.node.layer
+        calls.append((layer.forward_in_place if over else layer.forward, step.values(), step.node.bottoms, step.tops))
+
+    def run(x: Any) -> dict[str, Any]:
+        values = {net.inputs[0]: x}
+        for function, params, bottoms, tops in calls:
+            values.update(zip(tops, function(net.run, [values[b] for b in bottoms], params)))
+        return values
+
+    return run
 
 
 def _pass(module: Any, x: Any) -> Callable[[], float]:

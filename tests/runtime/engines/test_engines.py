@@ -463,11 +463,12 @@ def test_processes_fill_it_alike(engine: str, own_cache: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", [*INSTALLED, "compile"])
 @pytest.mark.parametrize("name", MODELS)
-def test_every_shared_net(name: str, engine: str, zoo: Path) -> None:
-    """Batches that change from call to call, and where the net takes it another size of images."""
-    net, image = str(zoo / "caffemodel" / f"{MODELS[name]}.prototxt"), IMAGES.get(MODELS[name], ())
-    weights = str(zoo / "caffemodel" / f"{name}.caffemodel")
-    shapes = {"data": (2, *image)} if image else None
+def test_every_shared_net(name: str, engine: str, shared: Path) -> None:
+    """Batches that change from call to call."""
+    folder, image = shared / "zoo" / "caffemodel", IMAGES.get(MODELS[name], ())
+    net, weights = str(folder / f"{MODELS[name]}.prototxt"), str(folder / f"{name}.caffemodel")
+    first = next(layer.top[0] for layer in netc.read_net(net).layer if layer.top)
+    shapes = {first: (2, *image)} if image else None
     exact, fast = (netc.load_net(net, weights=weights, engine=each, shapes=shapes) for each in ("torch", engine))
     wanted = [top for top in exact.outputs if exact.graph.shapes[top]]
     needed = exact._route(tuple(wanted)).needed

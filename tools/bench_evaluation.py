@@ -279,9 +279,13 @@ def products(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
 
 def _product(x: Tensor, weight: Tensor, bias: Tensor, options: argparse.Namespace) -> dict[str, Any]:
-    ours, theirs = (lambda: product(x, weight, bias)), (lambda: F.conv2d(x, weight, bias))
-    for warm in (ours, theirs):
-        warm()
+    def ours() -> Tensor:
+        return product(x, weight, bias)
+
+    def theirs() -> Tensor:
+        return F.conv2d(x, weight, bias)
+
+    ours(), theirs()
     a, b, ratio = medians(pairs_of(ours, theirs, options))
     chosen = is_product(x, weight, (1, 1), (0, 0), (1, 1))
     return {

@@ -111,7 +111,7 @@ def test_memory_that_does_not_suffice_is_told(monkeypatch: pytest.MonkeyPatch) -
     net = netc.load_net(text + TAIL, seed=4)
     monkeypatch.setattr(memory, "_left", lambda: 1 << 28)
     picture = np.zeros((400, 2000, 3), np.uint8)
-    with pytest.raises(NetcError, match="a picture of 768×3840 pixels needs 1.5 GB of memory, and 0.3 GB") as found:
+    with pytest.raises(NetcError, match="a picture of 768×3840 pixels needs 1.6 GB of memory, and 0.3 GB") as found:
         netc.posteriors(net, picture, 768, mean=0)
     assert found.value.code == "R750"
     assert netc.posteriors(net, picture, 64, mean=0).shape == (1, 5)

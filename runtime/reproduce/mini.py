@@ -25,10 +25,11 @@ from netc.runtime.solver.schedule import Standing, standings
 from netc.solver.schedule import Step, chosen
 from netc.solver.tables import FEATURES, LOCALISATION, Member, Row, Table, Trained, steps_of
 
-SIDES = {(256,): (80,), (384,): (110,), (256, 512): (73, 146)}
+Sides = Mapping[tuple[int, ...], tuple[int, ...]]
+SIDES: Sides = {(256,): (80,), (384,): (110,), (256, 512): (73, 146)}
 """S of the paper → S of the small nets' solvers (models/README.md)."""
 
-BOX_SIDES: Mapping[tuple[int, ...], tuple[int, ...]] = {(256,): (96,), (384,): (128,)}
+BOX_SIDES: Sides = {(256,): (96,), (384,): (128,)}
 """Of those that localise: a whole number of strides more than the crop, as in the paper, so that windows fit."""
 
 DATA = "val_lmdb"
@@ -95,12 +96,12 @@ def _localiser(one: Member) -> Member:
     )
 
 
-def _trained(one: Trained, sides: Mapping[tuple[int, ...], tuple[int, ...]]) -> Trained:
+def _trained(one: Trained, sides: Sides) -> Trained:
     net = one.net if one.net.startswith("mini_") else f"mini_{one.net}"
     return Trained(net, one.step.replace("_S384", f"_S{sides[384,][0]}"))
 
 
-def _train_sides(member: Member, sides: Mapping[tuple[int, ...], tuple[int, ...]]) -> tuple[int, ...]:
+def _train_sides(member: Member, sides: Sides) -> tuple[int, ...]:
     if member.train_sides not in sides:
         hint = f"S of a miniature: {', '.join(map(str, sides))}"
         raise NetcError("R780", f"S = {member.train_sides} has no small counterpart", None, hint)

@@ -196,7 +196,9 @@ def _miniature(names: Sequence[str], as_json: bool, options: dict[str, Any]) -> 
 
     def tested(group: Group) -> int:
         with working_in(folder):
-            return _measure(given, _setting(options, ".", "val_lmdb", group), as_json, about, Path(RESULT))
+            setting = _setting(options, ".", "val_lmdb", group)
+            setting.boxes = not photos
+            return _measure(given, setting, as_json, about, Path(RESULT))
 
     return spread(tested, options["nproc"])
 
@@ -206,9 +208,11 @@ def _trained(given: Sequence[Table], folder: Path, iterations: int, photos: str 
     from netc.cli._progress import progress_bar
     from netc.runtime.demo.steps import working_in
     from netc.runtime.reproduce import mini
+    from netc.solver.tables import LOCALISATION
 
     with progress_bar("drawing") as progress:
         mini.prepare(folder, photos, _told, progress)
-    needed = [one for table in given for row in table.rows for one in row.needed]
+    rows = [row for table in given for row in table.rows if not photos or row.kind != LOCALISATION]
+    needed = [one for row in rows for one in row.needed]
     with working_in(folder):
         return not mini.train_all(mini.steps_for(needed, iterations), _told).stopped

@@ -70,6 +70,8 @@ class Measuring:
         if row.task is not None and row.task.name not in self.setting.sets:
             name = row.task.name
             found["why"] = f"no folder of the data set {name} is given: --set {name} FOLDER"
+        elif row.kind == tables.LOCALISATION and not self.setting.boxes:
+            found |= {"why": "the pictures have no boxes", "missing": []}
         elif not found["missing"]:
             self._measure(row, result)
         measured = dict(found.pop("measured", {}))

@@ -29,7 +29,7 @@ class Setting:
     """Where rows are measured. open_source: opens the pictures, given the first net; data: their path, "" where the
     tables need none; weights: the folder of weight files; cache: where posteriors, features and boxes are kept;
     workers, streams: as `Run`. `labels`: names of the classes, where they are known otherwise than from the source.
-    `sets`: the folders of other data sets, by name."""
+    `sets`: the folders of other data sets, by name. `boxes`: False where it is known that the pictures have none."""
 
     open_source: Callable[[Classifier], Source]
     data: str
@@ -44,6 +44,7 @@ class Setting:
     labels: Sequence[str] = ()
     sets: Mapping[str, str] = field(default_factory=dict)
     group: Group = field(default_factory=Group)
+    boxes: bool = True
 
     def counting(self, total: int) -> Callable[[int], None] | None:
         """What is called with the number of pictures that this process has done; the others have done as many."""

@@ -67,7 +67,7 @@ class Measuring:
             "weights": {},
         }
         result = _Seen(found)
-        found["why"] = self._lacking(row)
+        found |= self._lacking(row)
         if not (found["why"] or found["missing"]):
             self._measure(row, result)
         measured = dict(found.pop("measured", {}))
@@ -77,13 +77,13 @@ class Measuring:
         found["figures"] = list(_figures(row, measured))
         return result
 
-    def _lacking(self, row: Row) -> str | None:
-        """What the pictures lack that the row is measured on."""
+    def _lacking(self, row: Row) -> dict[str, Any]:
+        """What the pictures lack that the row is measured on; without boxes no weights would help."""
         if row.task is not None and row.task.name not in self.setting.sets:
-            return f"no folder of the data set {row.task.name} is given: --set {row.task.name} FOLDER"
+            return {"why": f"no folder of the data set {row.task.name} is given: --set {row.task.name} FOLDER"}
         if row.kind == tables.LOCALISATION and not boxes.has_boxes(row, self.setting.data):
-            return f"{self.setting.data} is not a database with boxes"
-        return None
+            return {"why": "the pictures have no boxes", "missing": []}
+        return {}
 
     def _measure(self, row: Row, result: _Seen) -> None:
         paths = {one: find(self.setting.weights, one) or "" for one in row.needed}

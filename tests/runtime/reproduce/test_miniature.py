@@ -169,6 +169,10 @@ TWO = """
 table: "two"
 row { name: "A" net { net: "vgg_A" step: "A" train_side: 256 test_side: 256 } view: CENTRE }
 row { name: "A-LRN" net { net: "vgg_A_LRN" step: "A_LRN" train_side: 256 test_side: [224, 256] } }
+row {
+  name: "boxes" net { net: "vgg_D_PCR" step: "PCR" train_side: 256 test_side: 256 } view: CENTRE
+  paper { measure: BOX_ERROR value: 33.1 }
+}
 """
 
 
@@ -180,6 +184,8 @@ def test_a_killed_miniature_goes_on_and_several_processes_find_the_same(tmp_path
     words = ["--mini", str(tmp_path / "two.prototxt"), "--data", str(root), "--iterations", "4", "--json"]
     whole = in_processes(*words, "--out", str(tmp_path / "whole"))
     assert whole.returncode == 0, whole.stderr
+    (boxes,) = (row for row in json.loads(whole.stdout)["tables"][0]["rows"] if row["name"] == "boxes")
+    assert (boxes["why"], boxes["missing"]) == ("the pictures have no boxes", [])  # and no net of boxes is trained
     out = tmp_path / "killed"
     command = [sys.executable, "-m", "netc", "reproduce", *words, "--out", str(out)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:

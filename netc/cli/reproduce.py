@@ -200,13 +200,7 @@ def _miniature(names: Sequence[str], as_json: bool, options: dict[str, Any]) -> 
 
     def tested(group: Group) -> int:
         with working_in(folder):
-<<<<<<< HEAD
             return _measure(given, _setting(options, ".", mini.DATA, group), as_json, about, Path(RESULT))
-=======
-            setting = _setting(options, ".", "val_lmdb", group)
-            setting.boxes = not photos
-            return _measure(given, setting, as_json, about, Path(RESULT))
->>>>>>> tables10
 
     return spread(tested, options["nproc"])
 
@@ -216,15 +210,9 @@ def _trained(given: Sequence[Table], folder: Path, iterations: int, photos: str 
     from netc.cli._progress import progress_bar
     from netc.runtime.demo.steps import working_in
     from netc.runtime.reproduce import mini
-    from netc.solver.tables import LOCALISATION
 
     with progress_bar("drawing") as progress:
         mini.prepare(folder, photos, _told, progress)
-<<<<<<< HEAD
-=======
-    rows = [row for table in given for row in table.rows if not photos or row.kind != LOCALISATION]
-    needed = [one for row in rows for one in row.needed]
->>>>>>> tables10
     with working_in(folder):
         steps = mini.steps_for(mini.needed(given), iterations)
         return not mini.train_all(steps, _told).stopped

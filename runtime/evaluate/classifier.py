@@ -148,9 +148,11 @@ class Classifier:
 
     def _run(self, batch: NDArray[np.float32], flip: bool, net: Any) -> Posteriors:
         """A batch of any length, by parts that stay within memory. Each part is a tensor of torch's own: where in
-        memory a matrix begins can decide in which order MKL sums up."""
+        memory a matrix begins can decide in which order MKL sums up. Convolutions on a CPU are faster where the
+        channels of a pixel lie side by side, and all that follows stays so."""
         most = self._at_once(batch.shape, net == self._on_images)
-        given = torch.from_numpy(np.ascontiguousarray(batch[..., ::-1]) if flip else batch)
+        given = torch.from_numpy(batch).contiguous(memory_format=torch.channels_last)
+        given = given.flip(3) if flip else given
         parts = [self.averaged(net(part.clone().to(self.device))) for part in given.split(most)]
         return np.concatenate(parts, axis=1)
 

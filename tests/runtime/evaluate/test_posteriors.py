@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import netc
@@ -154,6 +155,22 @@ def test_the_centre(net) -> None:
     left = (x.shape[2] - 16) // 2
     want = softmax(score_map(net, x[:, 1:17, left : left + 16])[:, 0, 0])
     np.testing.assert_allclose(netc.posteriors(net, pixels, 19, "centre", False, mean=MEAN)[0], want, rtol=2e-5)
+
+
+@pytest.mark.parametrize("view", ["dense", "crops", "centre"])
+def test_all_looks_lie_in_memory_as_convolutions_are_fast(view: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mirrored ones too, which once took half as long again."""
+    net, seen = netc.load_net(NET, seed=5), []
+    real = type(net).forward
+
+    def spied(self, *args, **kwargs):
+        seen.extend(x for given in args for x in given.values())
+        return real(self, *args, **kwargs)
+
+    monkeypatch.setattr(type(net), "forward", spied)
+    netc.posteriors(net, [picture(20, 27), picture(20, 27, 1)], scales=(18,), view=view, flip=True, mean=MEAN)
+    assert len(seen) >= 2
+    assert all(x.is_contiguous(memory_format=torch.channels_last) for x in seen)
 
 
 def test_images_come_as_paths_pictures_and_arrays(net, tmp_path: Path) -> None:

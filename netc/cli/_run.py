@@ -84,9 +84,12 @@ def say_device(device: str, solver: Any, gpu: str | None, log: Any) -> None:
 
 
 def one_device(gpu: str | None, log: Any) -> str:
-    """The torch device of `--gpu`. Raises C203 for several GPUs."""
+    """The torch device of `--gpu`, for a process that computes from here on. Raises C203 for several GPUs."""
     import torch
 
+    from netc.runtime.net.heap import keep_heap
+
+    keep_heap()
     numbers = _named(gpu, torch.cuda.device_count())
     if len(numbers) > 1:
         listed = ", ".join(map(str, numbers))

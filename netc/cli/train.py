@@ -152,8 +152,11 @@ def _work(run: Callable[[str, Group], int], device: str, options: dict[str, Any]
 def _run(
     param: Any, origin: Any, device: str, group: Group, *, effects: dict[str, str], options: dict[str, Any]
 ) -> int:
+    from netc.runtime.net.heap import keep_heap
     from netc.runtime.net.numerics import settle
     from netc.runtime.solver.training import train
+
+    keep_heap()
 
     shards = param.shards if options["shards"] is None else options["shards"]
     # the number of threads decides in which order a sum is taken: with shards it is not the number of cores

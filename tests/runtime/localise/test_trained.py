@@ -63,8 +63,8 @@ def test_raccoons(tmp_path, shared, monkeypatch, capsys):
     chosen on these very photos."""
     monkeypatch.chdir(tmp_path)
     zoo = shared / "zoo"
-    raccoons.prepare(tmp_path, zoo / "images/loc/raccoon", zoo / "caffemodel/bvlc_googlenet", 60)
+    raccoons.prepare(tmp_path, zoo / "images/loc/raccoon", zoo / "caffemodel/bvlc_googlenet", 150)
     assert main(["train", "solver.prototxt"]) == 0
-    found = measured(capsys, "raccoons.prototxt", "--weights", "raccoons_iter_60.caffemodel")
+    found = measured(capsys, "raccoons.prototxt", "--weights", "raccoons_iter_150.caffemodel")
     assert found["images"] == 40
     assert found["mean_iou"] > constant(tmp_path / "test_lmdb")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import netc
+from netc.files.shipped import FOLDER
 from netc.prototxt.format import canonical
 
 
 def on_net_a(kind: str) -> str:
     """The train_val.prototxt. `kind`: SCR or PCR."""
-    head = netc.read_net(f"models/mini_vgg_D_{kind}/train_val.prototxt")
-    trunk = netc.read_net("models/mini_vgg_A/train_val.prototxt")
+    head = netc.read_net(FOLDER / f"mini_vgg_D_{kind}" / "train_val.prototxt")
+    trunk = netc.read_net(FOLDER / "mini_vgg_A" / "train_val.prototxt")
     names = [layer.name for layer in head.layer]
     ours, last = list(head.layer), names.index("fc8_box")
     body = [layer for layer in trunk.layer[2:] if layer.name not in ("fc8", "loss", "accuracy", "accuracy_top5")]
@@ -22,7 +23,7 @@ def on_net_a(kind: str) -> str:
 def solver(kind: str, iterations: int, weights: str, fc_alone: bool = False) -> str:
     """As the shipped solvers have it, for fewer iterations: the rate falls to a tenth after two thirds of them."""
     suffix = "_fc" * fc_alone
-    base = netc.read_solver(f"models/mini_vgg_D_{kind}/solver{suffix}.prototxt")
+    base = netc.read_solver(FOLDER / f"mini_vgg_D_{kind}" / f"solver{suffix}.prototxt")
     base.net, base.snapshot_prefix = f"{kind}.prototxt", f"{kind}{suffix}"
     base.ClearField("plateau_param")
     base.ClearField("transplant_param")

@@ -343,10 +343,14 @@ INT8 = "int8"
 
 def _usual(x: Tensor) -> bool:
     """Whether an engine computes with it as netc does: not where it is empty, of another type, or has NaN or infinity,
-    for which MAX pooling and ReLU have other rules elsewhere. A GPU would have to be waited for to know that."""
+    for which MAX pooling and ReLU have other rules elsewhere. A GPU would have to be waited for to know that. numpy
+    adds up, for torch's threads would go on spinning for a while, and take the cores from the engine's."""
     if x.dtype is not torch.float32 or not x.numel():
         return False
-    return x.device.type != "cpu" or math.isfinite(x.sum().item())
+    if x.device.type != "cpu":
+        return True
+    with np.errstate(over="ignore", invalid="ignore"):
+        return math.isfinite(np.add.reduce(x.detach().numpy(), axis=None))
 
 
 def _key(shapes: Mapping[str, Shape], free_batch: bool) -> tuple[Shape, ...]:

@@ -52,6 +52,11 @@ class Trained:
     step: str
 
     @property
+    def train_val(self) -> str:
+        """The path of the net, which comes with netc."""
+        return str(FOLDER / self.net / "train_val.prototxt")
+
+    @property
     def prefix(self) -> str:
         """The name that the step's snapshots begin with."""
         return os.path.basename(os.fspath(steps_of(self.net)[self.step].prefix))

@@ -21,7 +21,6 @@ from netc.errors import NetcError, printable
 from netc.files import checked_json
 from netc.files.durable import write_error, write_whole
 from netc.files.opening import read_bytes
-from netc.files.shipped import FOLDER
 from netc.runtime.data.datum import Picture
 from netc.runtime.data.leveldb import is_leveldb
 from netc.runtime.data.records import Records
@@ -50,7 +49,7 @@ def has_boxes(row: Row, data: str) -> bool:
     has some."""
     if not (os.path.lexists(os.path.join(data, "data.mdb")) or (os.path.isdir(data) and is_leveldb(data))):
         return False
-    with records_of(_path(row), data) as records:
+    with records_of(row.members[0].trained.train_val, data) as records:
         for index in range(len(records)):
             try:
                 return records.picture(index).boxes is not None
@@ -58,10 +57,6 @@ def has_boxes(row: Row, data: str) -> bool:
                 if error.code != "D520":
                     raise
     return False
-
-
-def _path(row: Row) -> str:
-    return str(FOLDER / row.members[0].trained.net / "train_val.prototxt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +108,7 @@ def measured(
     if named is not None:
         best = {int(index): named.best[at, order].tolist() for at, index in enumerate(named.indices)}
     judge = _Judge(systems, row.view == "dense", best, key)
-    with records_of(_path(row), setting.data) as records:
+    with records_of(row.members[0].trained.train_val, setting.data) as records:
         total = len(records)
         places = list(range(total) if best is None else sorted(best))
         found = _all(judge, records, places, setting)

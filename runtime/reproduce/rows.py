@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from netc.errors import NetcError
-from netc.files.shipped import FOLDER
 from netc.runtime.evaluate.classifier import Classifier
 from netc.runtime.evaluate.describe import Describer
 from netc.runtime.evaluate.load import classifier_of
@@ -107,8 +106,7 @@ class Measuring:
     def _net(self, one: Trained, path: str, kind: type[Classifier]) -> Classifier:
         key = _key(one, path, kind)
         if key not in self._nets:
-            given = str(FOLDER / one.net / "train_val.prototxt")
-            self._nets[key] = classifier_of(given, path, self.setting.wanted, self.setting.say, kind)
+            self._nets[key] = classifier_of(one.train_val, path, self.setting.wanted, self.setting.say, kind)
         return self._nets[key]
 
     def _members(
